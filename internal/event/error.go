@@ -1,0 +1,74 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+)
+
+// Problem is bad input: what is wrong and where. It is always permanent.
+type Problem struct {
+	Code    string // stable, machine-readable: unknown-type, schema-violation, …
+	Pointer string // RFC 6901 JSON pointer into the event, e.g. /data/stake
+	Detail  string // one plain sentence
+}
+
+func (p *Problem) Error() string {
+	if p.Pointer == "" {
+		return p.Code + ": " + p.Detail
+	}
+	return p.Code + " at " + p.Pointer + ": " + p.Detail
+}
+
+// The codes a [Problem] may carry.
+const (
+	CodeNotCloudEvent   = "not-a-cloudevent"
+	CodeUnknownType     = "unknown-type"
+	CodeNoSubject       = "no-subject"
+	CodeNoTime          = "no-time"
+	CodeFutureTime      = "time-in-future"
+	CodeSchemaViolation = "schema-violation"
+	CodeTooLarge        = "too-large"
+	CodeTooDeep         = "too-deep"
+)
+
+type permanentError struct{ err error }
+
+func (e permanentError) Error() string { return e.err.Error() }
+func (e permanentError) Unwrap() error { return e.err }
+
+// Permanent marks err as one that no retry can mend: the Broker gets 400 and
+// dead-letters the event at once. Every other error is retried.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return permanentError{err}
+}
+
+// IsPermanent reports whether err is marked [Permanent] or is a [Problem].
+func IsPermanent(err error) bool {
+	var pe permanentError
+	var p *Problem
+	return errors.As(err, &pe) || errors.As(err, &p)
+}
+
+// Result is the one place that maps a function's error to the status the
+// Broker sees: nil → 200, permanent → 400 (dead-lettered, never retried),
+// anything else → 500 (retried with backoff, then dead-lettered).
+func Result(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case IsPermanent(err):
+		return cehttp.NewResult(http.StatusBadRequest, "%w", err)
+	default:
+		return cehttp.NewResult(http.StatusInternalServerError, "%w", err)
+	}
+}
+
+func problemf(code, pointer, format string, args ...any) *Problem {
+	return &Problem{Code: code, Pointer: pointer, Detail: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,121 @@
+// Package event is the contract between game platforms, Pitboss's functions
+// and consuming teams: the CloudEvents types, the Go type and JSON Schema of
+// each type's data, the checks every event passes, how a reply is derived from
+// its input, and which errors are worth a retry.
+//
+// Event in → [Parse] → [Record]. Record → [Reply] → event out.
+//
+// Sources: CloudEvents 1.0.2, the CloudEvents Partitioning and Distributed
+// Tracing extensions, JSON Schema 2020-12, RFC 9457 (problem details).
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/go-json-experiment/json"
+)
+
+// Extension attributes that travel with an event through every hop.
+const (
+	ExtPartitionKey = "partitionkey" // player id: Partitioning extension, Kafka Broker ordering
+	ExtTraceparent  = "traceparent"  // W3C trace context: Distributed Tracing extension
+	ExtTracestate   = "tracestate"
+	// ExtReceived is when the Broker (or ingest) first saw the platform's
+	// event, RFC 3339 with nanoseconds. Replies keep their input's value, so
+	// the latency from POST to recommendation can be read off any hop.
+	ExtReceived = "receivedtime"
+	// extArrival is what Knative's Broker ingress stamps on every event it accepts.
+	extArrival = "knativearrivaltime"
+)
+
+// Extension attributes of recommendations, for consuming teams' Trigger filters.
+const (
+	ExtAction       = "action"
+	ExtKind         = "kind"
+	ExtJurisdiction = "jurisdiction"
+	ExtBrand        = "brand"
+	ExtChannel      = "channel"
+	ExtSeverity     = "severity"
+	ExtArm          = "arm"
+	ExtExpiry       = "expiry"
+)
+
+// Record is a checked event: the attributes Pitboss uses and the decoded data.
+type Record struct {
+	ID, Source, Type string
+	Subject          string // player id
+	Time             time.Time
+	Info             *Info
+	Data             any // pointer to the Go type that Info names, e.g. *RoundSettled
+}
+
+// Key is the event's identity for duplicate detection: a 64-bit hash of
+// source and id, which CloudEvents 1.0 declares unique together.
+func (r *Record) Key() uint64 { return Key(r.Source, r.ID) }
+
+// Key hashes a (source, id) pair to 64 bits.
+func Key(source, id string) uint64 {
+	var buf [256]byte
+	b := append(buf[:0], source...)
+	b = append(b, 0)
+	b = append(b, id...)
+	return xxhash.Sum64(b)
+}
+
+// ReplyID derives the id of the event of type replyType that answers the
+// event (source, id). Equal input gives equal output, so that a redelivered
+// event is answered by the same event and every consumer can deduplicate.
+func ReplyID(source, id, replyType string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s", source, id, replyType)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// SourceOf names the function fn as a CloudEvents source.
+func SourceOf(fn string) string { return "/pitboss/" + fn }
+
+// Reply builds the event of type typ with which function fn answers in. It
+// carries on subject, partition key, trace context and time of receipt. data
+// is marshalled to JSON; at is the reply's event time.
+func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, error) {
+	body, err := json.Marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("event: marshal %s: %w", typ, err)
+	}
+	out := ce.New()
+	out.SetID(ReplyID(in.Source(), in.ID(), typ))
+	out.SetSource(SourceOf(fn))
+	out.SetType(typ)
+	out.SetSubject(in.Subject())
+	out.SetTime(at)
+	out.SetDataSchema(SchemaPath(typ))
+	exts := in.Extensions()
+	for _, name := range []string{ExtPartitionKey, ExtTraceparent, ExtTracestate, ExtReceived} {
+		if v, ok := exts[name]; ok {
+			out.SetExtension(name, v)
+		}
+	}
+	if _, ok := exts[ExtReceived]; !ok {
+		if v, ok := exts[extArrival]; ok {
+			out.SetExtension(ExtReceived, fmt.Sprint(v))
+		}
+	}
+	if _, ok := exts[ExtPartitionKey]; !ok {
+		out.SetExtension(ExtPartitionKey, in.Subject())
+	}
+	out.SetDataContentType(ce.ApplicationJSON)
+	out.DataEncoded = body
+	return &out, nil
+}
+
+// HashPlayer is how a player id may appear in logs and metrics: the first 12
+// hex digits of its SHA-256.
+func HashPlayer(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:6])
+}

@@ -1,0 +1,225 @@
+package event
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Limits on what an event may be. A larger one is refused, never cut.
+const (
+	MaxData      = 64 << 10 // bytes of data
+	MaxDepth     = 16       // nesting of the data's JSON
+	MaxAttribute = 256      // bytes of id, source and subject
+	// MaxSkew is how far ahead of the receiver's clock an event's time may be.
+	MaxSkew = 5 * time.Minute
+)
+
+// Parse checks a CloudEvent against the contract and decodes its data. now is
+// the receiver's clock. The error is a [*Problem] that names the field.
+func Parse(e *ce.Event, now time.Time) (*Record, error) {
+	info, ok := Lookup(e.Type())
+	switch {
+	case !ok:
+		return nil, problemf(CodeUnknownType, "/type", "type %q is not in the event catalogue", clip(e.Type()))
+	case e.ID() == "" || len(e.ID()) > MaxAttribute:
+		return nil, problemf(CodeSchemaViolation, "/id", "id must have 1 to %d bytes", MaxAttribute)
+	case e.Source() == "" || len(e.Source()) > MaxAttribute:
+		return nil, problemf(CodeSchemaViolation, "/source", "source must have 1 to %d bytes", MaxAttribute)
+	case e.Subject() == "":
+		return nil, problemf(CodeNoSubject, "/subject", "subject must be the player id")
+	case len(e.Subject()) > MaxAttribute:
+		return nil, problemf(CodeSchemaViolation, "/subject", "subject must have at most %d bytes", MaxAttribute)
+	case e.Time().IsZero():
+		return nil, problemf(CodeNoTime, "/time", "time must say when it happened (RFC 3339)")
+	case e.Time().After(now.Add(MaxSkew)):
+		return nil, problemf(CodeFutureTime, "/time", "time is %s ahead of the receiver's clock; at most %s is allowed",
+			e.Time().Sub(now).Round(time.Second), MaxSkew)
+	case len(e.Data()) > MaxData:
+		return nil, problemf(CodeTooLarge, "/data", "data must have at most %d bytes, has %d", MaxData, len(e.Data()))
+	}
+	if ct := e.DataContentType(); ct != "" && !strings.HasPrefix(ct, ce.ApplicationJSON) {
+		return nil, problemf(CodeSchemaViolation, "/datacontenttype", "datacontenttype must be application/json, is %q", clip(ct))
+	}
+	if depth := jsonDepth(e.Data()); depth > MaxDepth {
+		return nil, problemf(CodeTooDeep, "/data", "data is nested deeper than %d levels", MaxDepth)
+	}
+	data := reflect.New(info.goType).Interface()
+	var err error
+	if info.Flat() {
+		err = info.decode(e.Data(), data)
+	} else if err = json.Unmarshal(e.Data(), data); err != nil {
+		err = problemf(CodeSchemaViolation, "/data", "%v", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Record{ID: e.ID(), Source: e.Source(), Type: e.Type(), Subject: e.Subject(),
+		Time: e.Time(), Info: info, Data: data}, nil
+}
+
+// Decode unmarshals the data of one of Pitboss's own events into T; a failure
+// is permanent.
+func Decode[T any](e *ce.Event) (*T, error) {
+	v := new(T)
+	if err := json.Unmarshal(e.Data(), v); err != nil {
+		return nil, problemf(CodeSchemaViolation, "/data", "%s: %v", e.Type(), err)
+	}
+	return v, nil
+}
+
+var decoders = sync.Pool{New: func() any { return new(pooled) }}
+
+type pooled struct {
+	dec jsontext.Decoder
+	buf bytes.Buffer
+}
+
+// decode reads a flat object straight into the Go struct, checking each
+// member on the way: one pass, since it runs for every event.
+func (i *Info) decode(body []byte, data any) error {
+	p := decoders.Get().(*pooled)
+	defer decoders.Put(p)
+	p.buf = *bytes.NewBuffer(body)
+	p.dec.Reset(&p.buf)
+
+	if tok, err := p.dec.ReadToken(); err != nil {
+		return syntaxProblem(&p.dec, err)
+	} else if tok.Kind() != '{' {
+		return problemf(CodeSchemaViolation, "/data", "data must be a JSON object")
+	}
+	var seen uint64
+	for p.dec.PeekKind() != '}' {
+		name, err := p.dec.ReadValue()
+		if err != nil {
+			return syntaxProblem(&p.dec, err)
+		}
+		n, known := i.byName[string(name[1:len(name)-1])] // no alloc; escaped names are unknown names
+		if !known {
+			if err := p.dec.SkipValue(); err != nil {
+				return syntaxProblem(&p.dec, err)
+			}
+			continue
+		}
+		val, err := p.dec.ReadValue()
+		if err != nil {
+			return syntaxProblem(&p.dec, err)
+		}
+		if wrong := i.Fields[n].set(data, val); wrong != "" {
+			return problemf(CodeSchemaViolation, "/data/"+i.Fields[n].Name, "%s %s", i.Fields[n].Name, wrong)
+		}
+		seen |= 1 << n
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return syntaxProblem(&p.dec, err)
+	}
+	if p.dec.PeekKind() != 0 || p.buf.Len() > 0 {
+		return problemf(CodeSchemaViolation, "/data", "data must be one JSON object, more follows it")
+	}
+	for n := range i.Fields {
+		if i.Fields[n].Required && seen&(1<<n) == 0 {
+			return problemf(CodeSchemaViolation, "/data/"+i.Fields[n].Name, "%s is required", i.Fields[n].Name)
+		}
+	}
+	return nil
+}
+
+func syntaxProblem(dec *jsontext.Decoder, err error) error {
+	return problemf(CodeSchemaViolation, "/data"+string(dec.StackPointer()), "data is not valid JSON: %v", err)
+}
+
+// set stores a JSON value into the field of data and says what is wrong with it, or "".
+func (f *Field) set(data any, val jsontext.Value) string {
+	switch f.Kind {
+	case String:
+		s, wrong := stringOf(val)
+		if wrong == "" {
+			wrong = f.checkString(s)
+		}
+		*ptr[string](f, data) = s
+		return wrong
+	case Time:
+		s, wrong := stringOf(val)
+		if wrong != "" {
+			return wrong
+		}
+		t, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			return fmt.Sprintf("must be an RFC 3339 time, is %q", clip(s))
+		}
+		*ptr[time.Time](f, data) = t
+		return ""
+	case Bool:
+		if k := val.Kind(); k != 't' && k != 'f' {
+			return "must be true or false"
+		}
+		*ptr[bool](f, data) = val.Kind() == 't'
+		return ""
+	default:
+		n, wrong := intOf(val)
+		if wrong == "" {
+			wrong = f.checkInt(n)
+		}
+		*ptr[int64](f, data) = n
+		return wrong
+	}
+}
+
+func stringOf(val jsontext.Value) (string, string) {
+	if val.Kind() != '"' {
+		return "", "must be a string"
+	}
+	if bytes.IndexByte(val, '\\') < 0 {
+		return string(val[1 : len(val)-1]), ""
+	}
+	b, err := jsontext.AppendUnquote(nil, val)
+	if err != nil {
+		return "", "must be a string"
+	}
+	return string(b), ""
+}
+
+// intOf accepts what JSON Schema calls an integer: 5, and 5.0 too.
+func intOf(val jsontext.Value) (int64, string) {
+	if val.Kind() != '0' {
+		return 0, "must be an integer"
+	}
+	if n, err := strconv.ParseInt(string(val), 10, 64); err == nil {
+		return n, ""
+	}
+	x, err := strconv.ParseFloat(string(val), 64)
+	if err != nil || x != math.Trunc(x) || math.Abs(x) >= 1<<63 {
+		return 0, fmt.Sprintf("must be a 64-bit integer, is %s", clip(string(val)))
+	}
+	return int64(x), ""
+}
+
+// jsonDepth is the deepest nesting of brackets outside strings.
+func jsonDepth(b []byte) (max int) {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > max {
+				max = depth
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return max
+}

@@ -1,0 +1,316 @@
+package event
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// Kind is the type of a field, as CEL and JSON Schema see it.
+type Kind uint8
+
+const (
+	String Kind = iota + 1
+	Int
+	Bool
+	Time
+)
+
+// Field is one member of an event type's flat data. The same Field checks an
+// incoming value and writes the JSON Schema, so the two cannot disagree.
+type Field struct {
+	Name     string
+	Kind     Kind
+	Doc      string
+	Required bool
+	Enum     []string
+	Format   string // "date" or ""
+	Pattern  string // regular expression, or ""
+	Min, Max *int64 // of a number's value or a string's length in code points
+
+	match  func(string) bool
+	offset uintptr
+}
+
+// Value returns the field of data (a pointer to the type's Go struct):
+// string, int64, bool or time.Time.
+func (f *Field) Value(data any) any {
+	switch f.Kind {
+	case String:
+		return *ptr[string](f, data)
+	case Int:
+		return *ptr[int64](f, data)
+	case Bool:
+		return *ptr[bool](f, data)
+	default:
+		return *ptr[time.Time](f, data)
+	}
+}
+
+// Int returns an Int field of data without boxing it.
+func (f *Field) Int(data any) int64 { return *ptr[int64](f, data) }
+
+// String returns a String field of data without boxing it.
+func (f *Field) String(data any) string { return *ptr[string](f, data) }
+
+// Bool returns a Bool field of data without boxing it.
+func (f *Field) Bool(data any) bool { return *ptr[bool](f, data) }
+
+func ptr[T any](f *Field, data any) *T {
+	return (*T)(unsafe.Add(reflect.ValueOf(data).UnsafePointer(), f.offset))
+}
+
+// Field finds a field by its JSON name.
+func (i *Info) Field(name string) (*Field, bool) {
+	n, ok := i.byName[name]
+	if !ok {
+		return nil, false
+	}
+	return &i.Fields[n], true
+}
+
+// Flat reports whether the type's data is a flat object that [Parse] checks.
+// (player.updated, player.scored and recommendations are nested; their only
+// writers are Pitboss's own functions.)
+func (i *Info) Flat() bool { return i.Fields != nil }
+
+var patterns = map[string]string{
+	"jurisdiction": `^[A-Z]{2}(-[A-Z0-9]{1,3})?$`,
+	"currency":     `^[A-Z]{3}$`,
+}
+
+var enums = map[string]string{
+	"products": products, "products-or-all": productsOrAll,
+	"channels": channels, "channels-or-all": channelsOrAll,
+}
+
+// fieldsOf reads the tags of a flat struct; nil when t is nested.
+func fieldsOf(t reflect.Type) []Field {
+	var out []Field
+	for _, sf := range reflect.VisibleFields(t) {
+		if sf.Anonymous {
+			continue
+		}
+		f := Field{Name: strings.Split(sf.Tag.Get("json"), ",")[0], Doc: sf.Tag.Get("doc")}
+		switch sf.Type {
+		case reflect.TypeFor[string]():
+			f.Kind = String
+		case reflect.TypeFor[int64]():
+			f.Kind = Int
+		case reflect.TypeFor[bool]():
+			f.Kind = Bool
+		case reflect.TypeFor[time.Time]():
+			f.Kind = Time
+		default:
+			return nil
+		}
+		f.offset = offsetOf(t, sf.Index)
+		for _, rule := range strings.Split(sf.Tag.Get("schema"), ",") {
+			f.addRule(t, rule)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func offsetOf(t reflect.Type, index []int) (off uintptr) {
+	for _, i := range index {
+		sf := t.Field(i)
+		off += sf.Offset
+		t = sf.Type
+	}
+	return off
+}
+
+func (f *Field) addRule(t reflect.Type, rule string) {
+	key, val, _ := strings.Cut(rule, "=")
+	switch key {
+	case "":
+	case "required":
+		f.Required = true
+	case "min", "max":
+		n, err := strconv.ParseInt(val, 10, 64)
+		if err != nil {
+			panic(fmt.Sprintf("event: %s.%s: bad schema tag %q", t, f.Name, rule))
+		}
+		if key == "min" {
+			f.Min = &n
+		} else {
+			f.Max = &n
+		}
+	case "enum":
+		if named, ok := enums[val]; ok {
+			val = named
+		}
+		f.Enum = strings.Split(val, "|")
+	case "format":
+		f.Format = val
+	case "pattern":
+		f.Pattern = patterns[val]
+		f.match = regexp.MustCompile(f.Pattern).MatchString
+	default:
+		panic(fmt.Sprintf("event: %s.%s: unknown schema tag %q", t, f.Name, rule))
+	}
+}
+
+// checkString returns what is wrong with s, or "".
+func (f *Field) checkString(s string) string {
+	n := int64(len(s))
+	if f.Max != nil && n > *f.Max {
+		n = int64(utf8.RuneCountInString(s))
+	}
+	switch {
+	case f.Min != nil && n < *f.Min:
+		return "must not be empty"
+	case f.Max != nil && n > *f.Max:
+		return fmt.Sprintf("must be at most %d characters, is %d", *f.Max, n)
+	case f.Enum != nil && !contains(f.Enum, s):
+		return fmt.Sprintf("must be one of %s, is %q", strings.Join(f.Enum, ", "), clip(s))
+	case f.match != nil && !f.match(s):
+		return fmt.Sprintf("must match %s, is %q", f.Pattern, clip(s))
+	case f.Format == "date" && !isDate(s):
+		return fmt.Sprintf("must be a date, YYYY-MM-DD, is %q", clip(s))
+	}
+	return ""
+}
+
+func (f *Field) checkInt(n int64) string {
+	switch {
+	case f.Min != nil && n < *f.Min:
+		return fmt.Sprintf("must be at least %d, is %d", *f.Min, n)
+	case f.Max != nil && n > *f.Max:
+		return fmt.Sprintf("must be at most %d, is %d", *f.Max, n)
+	}
+	return ""
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+func isDate(s string) bool {
+	_, err := time.Parse(time.DateOnly, s)
+	return err == nil
+}
+
+func clip(s string) string {
+	if len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "…"
+	}
+	return s
+}
+
+// SchemaPath is where the schema of a type is served, relative to the host of
+// ingest and console; it is the dataschema attribute of Pitboss's own events.
+func SchemaPath(typ string) string { return "/schemas/" + typ + ".json" }
+
+// Schema returns the JSON Schema (draft 2020-12) of the type's data, ready to
+// be marshalled.
+func (i *Info) Schema() map[string]any {
+	doc := map[string]any{
+		"$schema": "https://json-schema.org/draft/2020-12/schema",
+		"$id":     SchemaPath(i.Type), "title": i.Type, "description": i.Doc,
+	}
+	for k, v := range schemaOf(i.goType) {
+		doc[k] = v
+	}
+	return doc
+}
+
+func schemaOf(t reflect.Type) map[string]any {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		return map[string]any{"type": "string", "format": "date-time"}
+	case t.PkgPath() == "github.com/go-json-experiment/json/jsontext":
+		return map[string]any{"type": "object", "additionalProperties": map[string]any{"type": "number"}}
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Int64, reflect.Int:
+		return map[string]any{"type": "integer"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Slice:
+		return map[string]any{"type": "array", "items": schemaOf(t.Elem())}
+	case reflect.Map:
+		if t.Elem().Kind() == reflect.Interface {
+			return map[string]any{"type": "object"}
+		}
+		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem())}
+	}
+	if flat := fieldsOf(t); flat != nil {
+		return flatSchema(flat)
+	}
+	props := map[string]any{}
+	var required []string
+	for _, sf := range reflect.VisibleFields(t) {
+		if sf.Anonymous {
+			continue
+		}
+		name, opts, _ := strings.Cut(sf.Tag.Get("json"), ",")
+		props[name] = schemaOf(sf.Type)
+		if !strings.Contains(opts, "omit") {
+			required = append(required, name)
+		}
+	}
+	return map[string]any{"type": "object", "properties": props, "required": required}
+}
+
+func flatSchema(fields []Field) map[string]any {
+	props := map[string]any{}
+	required := []string{}
+	for _, f := range fields {
+		p := map[string]any{}
+		if f.Doc != "" {
+			p["description"] = f.Doc
+		}
+		switch f.Kind {
+		case String:
+			p["type"] = "string"
+			setBounds(p, f, "minLength", "maxLength")
+		case Int:
+			p["type"] = "integer"
+			setBounds(p, f, "minimum", "maximum")
+		case Bool:
+			p["type"] = "boolean"
+		case Time:
+			p["type"], p["format"] = "string", "date-time"
+		}
+		if f.Enum != nil {
+			p["enum"] = f.Enum
+		}
+		if f.Format != "" {
+			p["format"] = f.Format
+		}
+		if f.Pattern != "" {
+			p["pattern"] = f.Pattern
+		}
+		props[f.Name] = p
+		if f.Required {
+			required = append(required, f.Name)
+		}
+	}
+	return map[string]any{"type": "object", "properties": props, "required": required}
+}
+
+func setBounds(p map[string]any, f Field, min, max string) {
+	if f.Min != nil {
+		p[min] = *f.Min
+	}
+	if f.Max != nil {
+		p[max] = *f.Max
+	}
+}
