@@ -253,7 +253,7 @@ type Facts struct {
 	// Indicators of harm by group (UKGC's seven): low or strong.
 	Indicators map[string]string `json:"indicators,omitempty"`
 	// BonusEver is set once any bonus was granted (SE: one bonus, ever).
-	BonusEver bool `json:"bonus_ever,omitzero"`
+	BonusEver bool   `json:"bonus_ever,omitzero"`
 	LastGame  string `json:"last_game,omitzero"`
 }
 

@@ -93,7 +93,7 @@ func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, err
 	out.SetType(typ)
 	out.SetSubject(in.Subject())
 	out.SetTime(at)
-	out.SetDataSchema(SchemaPath(typ))
+	out.SetDataSchema(SchemaURI(typ))
 	exts := in.Extensions()
 	for _, name := range []string{ExtPartitionKey, ExtTraceparent, ExtTracestate, ExtReceived} {
 		if v, ok := exts[name]; ok {

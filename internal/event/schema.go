@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -210,16 +211,29 @@ func clip(s string) string {
 	return s
 }
 
-// SchemaPath is where the schema of a type is served, relative to the host of
-// ingest and console; it is the dataschema attribute of Pitboss's own events.
+// SchemaBase is where ingest serves the schemas: its address inside the
+// cluster, unless PITBOSS_SCHEMA_BASE names another.
+var SchemaBase = schemaBase()
+
+func schemaBase() string {
+	if base := os.Getenv("PITBOSS_SCHEMA_BASE"); base != "" {
+		return strings.TrimSuffix(base, "/")
+	}
+	return "http://pitboss-ingest"
+}
+
+// SchemaPath is the path at which ingest serves the schema of a type.
 func SchemaPath(typ string) string { return "/schemas/" + typ + ".json" }
+
+// SchemaURI is the dataschema attribute of events of a type.
+func SchemaURI(typ string) string { return SchemaBase + SchemaPath(typ) }
 
 // Schema returns the JSON Schema (draft 2020-12) of the type's data, ready to
 // be marshalled.
 func (i *Info) Schema() map[string]any {
 	doc := map[string]any{
 		"$schema": "https://json-schema.org/draft/2020-12/schema",
-		"$id":     SchemaPath(i.Type), "title": i.Type, "description": i.Doc,
+		"$id":     SchemaURI(i.Type), "title": i.Type, "description": i.Doc,
 	}
 	for k, v := range schemaOf(i.goType) {
 		doc[k] = v

@@ -1,0 +1,222 @@
+// Package ingest is the door for platforms outside the cluster: it
+// authenticates, checks and forwards CloudEvents to the Broker.
+//
+// HTTP POST in (one event, binary or structured, or a batch) → the same
+// events, each POSTed to the Broker → 202, only after the Broker answered 2xx
+// for every one. State touched: none. Errors: an RFC 9457 problem that names
+// the field: 400 not a CloudEvent or against the contract, 401, 413, 415, 429;
+// 503 when the Broker cannot take it now. GET /schemas lists the contract.
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"pitboss/internal/event"
+	"pitboss/internal/setup"
+	"pitboss/internal/sink"
+)
+
+type config struct {
+	Sink         string        `env:"K_SINK"`
+	MaxBody      int64         `env:"INGEST_MAX_BODY,default=1048576"` // bytes
+	MaxBatch     int           `env:"INGEST_MAX_BATCH,default=1000"`   // events
+	Rate         float64       `env:"INGEST_RATE,default=5000"`        // events/s for each producer; 0: no limit
+	Burst        int           `env:"INGEST_BURST,default=10000"`      // events
+	OIDCIssuer   string        `env:"INGEST_OIDC_ISSUER"`
+	OIDCAudience string        `env:"INGEST_OIDC_AUDIENCE,default=pitboss"`
+	HMACKeysFile string        `env:"INGEST_HMAC_KEYS_FILE"` // lines of "producer secret"
+	Timeout      time.Duration `env:"INGEST_TIMEOUT,default=10s"`
+	KnativeName  string        `env:"K_SERVICE"` // set by Knative Serving: not a loopback process
+}
+
+// Function is ingest. The zero value answers 503 until Start has run.
+type Function struct {
+	cfg    config
+	auth   authenticator
+	rates  *limiter
+	broker *sink.Client
+	log    *zap.Logger
+	ready  atomic.Bool
+	now    func() time.Time
+}
+
+// New returns ingest, not yet started.
+func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+
+// Start reads the configuration and fetches the OIDC issuer's keys.
+func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error) {
+	f.log = setup.Logger("ingest")
+	if err := setup.Load(cfg, &f.cfg); err != nil {
+		return err
+	}
+	if f.cfg.Sink == "" {
+		return errors.New("ingest: K_SINK is not set: it names the Broker (a SinkBinding sets it)")
+	}
+	if f.auth, err = newAuthenticator(ctx, f.cfg); err != nil {
+		return err
+	}
+	f.rates = newLimiter(f.cfg.Rate, f.cfg.Burst)
+	f.broker = sink.New(f.cfg.Sink, f.cfg.Timeout, 256)
+	f.ready.Store(true)
+	return nil
+}
+
+// Ready is true once Start is done.
+func (f *Function) Ready(context.Context) (bool, error) { return f.ready.Load(), nil }
+
+// Handle answers one HTTP request.
+func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/schemas"):
+		serveSchemas(w, r)
+	case !f.ready.Load():
+		writeProblem(w, http.StatusServiceUnavailable, "not-ready", "ingest is starting; try again", nil)
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", "POST")
+		writeProblem(w, http.StatusMethodNotAllowed, "method-not-allowed", "POST a CloudEvent, or GET /schemas", nil)
+	default:
+		f.post(w, r)
+	}
+}
+
+func (f *Function) post(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, f.cfg.MaxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			writeProblem(w, http.StatusRequestEntityTooLarge, event.CodeTooLarge,
+				fmt.Sprintf("the body must have at most %d bytes", tooLarge.Limit), nil)
+			return
+		}
+		writeProblem(w, http.StatusBadRequest, "unreadable-body", err.Error(), nil)
+		return
+	}
+	producer, err := f.auth.authenticate(r, body, f.now())
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="pitboss"`)
+		writeProblem(w, http.StatusUnauthorized, "unauthenticated", err.Error(), nil)
+		return
+	}
+	events, batch, problem := f.read(r, body)
+	if problem != nil {
+		writeProblem(w, http.StatusBadRequest, problem.Code, problem.Detail, []fieldError{{Pointer: problem.Pointer, Code: problem.Code, Detail: problem.Detail}})
+		return
+	}
+	if wait := f.rates.take(producer, len(events), f.now()); wait > 0 {
+		w.Header().Set("Retry-After", fmt.Sprint(int(wait.Seconds())+1))
+		writeProblem(w, http.StatusTooManyRequests, "rate-exceeded",
+			fmt.Sprintf("producer %q is over its rate of %g events/s", producer, f.cfg.Rate), nil)
+		return
+	}
+	if wrong := f.check(events, batch); len(wrong) > 0 {
+		writeProblem(w, http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong)
+		return
+	}
+	if err := f.forward(r.Context(), events); err != nil {
+		f.log.Warn("broker did not take the events", zap.Int("events", len(events)), zap.Error(err))
+		w.Header().Set("Retry-After", "1")
+		writeProblem(w, http.StatusServiceUnavailable, "broker-unavailable",
+			"the Broker did not acknowledge; POST the same again (events are deduplicated by source and id)", nil)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// read decodes the request into events; batch says whether it was a batch.
+func (f *Function) read(r *http.Request, body []byte) (events []ce.Event, batch bool, problem *event.Problem) {
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if !strings.HasPrefix(r.Header.Get("Content-Type"), ce.ApplicationCloudEventsBatchJSON) {
+		e, err := cehttp.NewEventFromHTTPRequest(r)
+		if err == nil {
+			err = e.Validate()
+		}
+		if err != nil {
+			return nil, false, notCloudEvent(err)
+		}
+		return []ce.Event{*e}, false, nil
+	}
+	events, err := cehttp.NewEventsFromHTTPRequest(r)
+	switch {
+	case err != nil:
+		return nil, true, notCloudEvent(err)
+	case len(events) == 0:
+		return nil, true, &event.Problem{Code: event.CodeNotCloudEvent, Detail: "the batch is empty"}
+	case len(events) > f.cfg.MaxBatch:
+		return nil, true, &event.Problem{Code: event.CodeTooLarge,
+			Detail: fmt.Sprintf("a batch may hold %d events, this one holds %d", f.cfg.MaxBatch, len(events))}
+	}
+	return events, true, nil
+}
+
+func notCloudEvent(err error) *event.Problem {
+	detail := strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " "))
+	return &event.Problem{Code: event.CodeNotCloudEvent,
+		Detail: "not a valid CloudEvent 1.0 in HTTP binary, structured or batched mode: " + detail}
+}
+
+// check returns what is wrong with each event. One bad event refuses its whole
+// batch, so that a producer never has to guess which part went in.
+func (f *Function) check(events []ce.Event, batch bool) (wrong []fieldError) {
+	now := f.now()
+	for i := range events {
+		prefix := ""
+		if batch {
+			prefix = fmt.Sprintf("/%d", i)
+		}
+		if err := events[i].Validate(); err != nil {
+			wrong = append(wrong, fieldError{Pointer: prefix, Code: event.CodeNotCloudEvent, Detail: notCloudEvent(err).Detail})
+			continue
+		}
+		rec, err := event.Parse(&events[i], now)
+		var p *event.Problem
+		switch {
+		case errors.As(err, &p):
+			wrong = append(wrong, fieldError{Pointer: prefix + p.Pointer, Code: p.Code, Detail: p.Detail})
+		case rec.Info.Direction != event.In:
+			wrong = append(wrong, fieldError{Pointer: prefix + "/type", Code: event.CodeUnknownType,
+				Detail: fmt.Sprintf("type %q is Pitboss's own; platforms do not send it", rec.Type)})
+		}
+	}
+	return wrong
+}
+
+// forward POSTs the events to the Broker, 16 at a time. Any failure fails the
+// request: the producer POSTs again and duplicates are dropped downstream.
+func (f *Function) forward(ctx context.Context, events []ce.Event) error {
+	if len(events) == 1 {
+		return f.send(ctx, &events[0])
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i := range events {
+		g.Go(func() error { return f.send(ctx, &events[i]) })
+	}
+	return g.Wait()
+}
+
+func (f *Function) send(ctx context.Context, e *ce.Event) error {
+	stamp(e, f.now())
+	return f.broker.Post(ctx, e)
+}
+
+// stamp adds what every event carries inside: partition key and time of receipt.
+func stamp(e *ce.Event, now time.Time) {
+	exts := e.Extensions()
+	if _, ok := exts[event.ExtPartitionKey]; !ok {
+		e.SetExtension(event.ExtPartitionKey, e.Subject())
+	}
+	e.SetExtension(event.ExtReceived, now.UTC().Format(time.RFC3339Nano))
+}

@@ -1,0 +1,185 @@
+// Package timer sends reminder.due for reminders that profile set.
+//
+// Tick in (its own loop, and any CloudEvent from a PingSource) → due reminders
+// taken from Redis with a lease → one reminder.due event each, POSTed to the
+// Broker → the reminder is removed once the Broker acknowledged it. State
+// touched: the shards' reminder sets. Errors: retryable. Any number of
+// instances may run: a lease keeps two from sending the same reminder, and an
+// instance that dies leaves its reminders to the others when the lease ends.
+package timer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"pitboss/internal/event"
+	"pitboss/internal/player"
+	"pitboss/internal/setup"
+	"pitboss/internal/sink"
+)
+
+type config struct {
+	Sink     string        `env:"K_SINK"`
+	RedisURL string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
+	Every    time.Duration `env:"TIMER_EVERY,default=1s"` // 0: only on a PingSource's tick
+	Lease    time.Duration `env:"TIMER_LEASE,default=10s"`
+	Batch    int           `env:"TIMER_BATCH,default=500"`
+}
+
+// Function is timer.
+type Function struct {
+	cfg    config
+	rdb    redis.UniversalClient
+	due    *player.Reminders
+	broker *sink.Client
+	log    *zap.Logger
+	ready  atomic.Bool
+	stop   context.CancelFunc
+	done   sync.WaitGroup
+	now    func() time.Time
+}
+
+// New returns timer, not yet started.
+func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+
+// Start connects to Redis and, unless TIMER_EVERY is 0, starts the loop.
+func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
+	f.log = setup.Logger("timer")
+	if err := setup.Load(cfg, &f.cfg); err != nil {
+		return err
+	}
+	if f.cfg.Sink == "" {
+		return errors.New("timer: K_SINK is not set: it names the Broker (a SinkBinding sets it)")
+	}
+	rdb, err := setup.Redis(ctx, f.cfg.RedisURL)
+	if rdb == nil {
+		return err
+	}
+	if err != nil {
+		f.log.Warn("redis is not there yet", zap.Error(err))
+	}
+	f.rdb, f.due = rdb, player.NewReminders(rdb)
+	f.broker = sink.New(f.cfg.Sink, f.cfg.Lease/2, 16)
+	f.ready.Store(true)
+	if f.cfg.Every > 0 {
+		loop, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		f.stop = cancel
+		f.done.Add(1)
+		go f.loop(loop)
+	}
+	return nil
+}
+
+func (f *Function) loop(ctx context.Context) {
+	defer f.done.Done()
+	tick := time.NewTicker(f.cfg.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := f.tick(ctx); err != nil && ctx.Err() == nil {
+				f.log.Warn("tick failed; the reminders stay due", zap.Error(err))
+			}
+		}
+	}
+}
+
+// Stop ends the loop; reminders already taken are finished first.
+func (f *Function) Stop(context.Context) error {
+	if f.stop != nil {
+		f.stop()
+	}
+	f.done.Wait()
+	if f.rdb != nil {
+		return f.rdb.Close()
+	}
+	return nil
+}
+
+// Ready is true while Redis answers.
+func (f *Function) Ready(ctx context.Context) (bool, error) {
+	if !f.ready.Load() {
+		return false, nil
+	}
+	return true, f.rdb.Ping(ctx).Err()
+}
+
+// Handle treats any event as a tick, e.g. a PingSource's.
+func (f *Function) Handle(ctx context.Context, _ ce.Event) (*ce.Event, error) {
+	if !f.ready.Load() {
+		return nil, event.Result(errors.New("timer: starting"))
+	}
+	return nil, event.Result(f.tick(ctx))
+}
+
+// tick sends everything that is due.
+func (f *Function) tick(ctx context.Context) error {
+	for {
+		due, err := f.due.Take(ctx, f.now(), f.cfg.Lease, f.cfg.Batch)
+		if err != nil {
+			return fmt.Errorf("timer: take: %w", err)
+		}
+		if len(due) == 0 {
+			return nil
+		}
+		// The lease is the others' protection: finish what was taken even
+		// when the process is being stopped.
+		if err := f.send(context.WithoutCancel(ctx), due); err != nil {
+			return err
+		}
+		if len(due) < f.cfg.Batch {
+			return nil
+		}
+	}
+}
+
+func (f *Function) send(ctx context.Context, due []player.Reminder) error {
+	sent := make([]bool, len(due))
+	g := new(errgroup.Group)
+	g.SetLimit(16)
+	for i := range due {
+		g.Go(func() error {
+			err := f.post(ctx, due[i])
+			sent[i] = err == nil
+			return err
+		})
+	}
+	errPost := g.Wait()
+	var done []player.Reminder
+	for i, r := range due {
+		if sent[i] {
+			done = append(done, r)
+		}
+	}
+	if err := f.due.Done(ctx, done); err != nil {
+		return errors.Join(errPost, fmt.Errorf("timer: done: %w", err))
+	}
+	return errPost
+}
+
+// post sends one reminder.due; its id derives from player, name and due time,
+// so that a reminder sent twice counts once.
+func (f *Function) post(ctx context.Context, r player.Reminder) error {
+	e := ce.New()
+	e.SetID(event.ReplyID(r.Player, r.Name, r.Due.UTC().Format(time.RFC3339)))
+	e.SetSource(event.SourceOf("timer"))
+	e.SetType(event.TypeReminderDue)
+	e.SetSubject(r.Player)
+	e.SetTime(r.Due)
+	e.SetExtension(event.ExtPartitionKey, r.Player)
+	if err := e.SetData(ce.ApplicationJSON, event.ReminderDue{Reminder: r.Name, Due: r.Due}); err != nil {
+		return fmt.Errorf("timer: encode: %w", err)
+	}
+	return f.broker.Post(ctx, &e)
+}
