@@ -1,0 +1,40 @@
+# make help lists the targets. Every target that needs a tool or a library
+# calls the script that installs it; nothing is to be installed by hand.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+GO ?= go
+BIN := bin
+export GOFLAGS ?= -mod=mod
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/pitboss (CLI and local mode) and bin/function (one function, as deployed)
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./broker/local ./functions/serve
+	@mv -f $(BIN)/local $(BIN)/pitboss && mv -f $(BIN)/serve $(BIN)/function
+
+.PHONY: run
+run: build ## the whole system on this machine, with a page to look at; Ctrl-C stops it
+	@ONNXRUNTIME_LIB="$$(scripts/onnxruntime.sh)" exec $(BIN)/pitboss run
+
+.PHONY: test
+test: ## everything CI checks: lint and all tests with the race detector
+	@scripts/deps.sh redis
+	@scripts/test.sh
+
+.PHONY: lint
+lint: ## vet, staticcheck, import floors, manifests, features, rules
+	@scripts/lint.sh
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in the dependencies (needs the vulnerability database)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser for FUZZTIME (default 30s) each
+	@scripts/fuzz.sh
+

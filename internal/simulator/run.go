@@ -1,0 +1,96 @@
+package simulator
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"go.uber.org/zap"
+
+	"pitboss/internal/event"
+)
+
+// Runner sends a World's events as time passes and answers recommendations as
+// its players would: it is a game platform and a consuming team in one.
+type Runner struct {
+	Post func(context.Context, *ce.Event) error // returns once acknowledged
+	Log  *zap.Logger
+
+	mu    sync.Mutex
+	world *World
+	sent  atomic.Int64
+}
+
+// NewRunner returns a runner for world.
+func NewRunner(world *World, post func(context.Context, *ce.Event) error, log *zap.Logger) *Runner {
+	return &Runner{world: world, Post: post, Log: log}
+}
+
+// Sent is the number of events acknowledged so far.
+func (r *Runner) Sent() int64 { return r.sent.Load() }
+
+// Run sends events, each at its event time, until ctx ends. At most 32 are in
+// flight at once: a slow Broker slows the simulator, it does not overrun it.
+func (r *Runner) Run(ctx context.Context) {
+	var inFlight sync.WaitGroup
+	defer inFlight.Wait()
+	slots := make(chan struct{}, 32)
+	for {
+		r.mu.Lock()
+		wait := time.Until(r.world.Peek())
+		var e *ce.Event
+		if wait <= 0 {
+			e = r.world.Next()
+		}
+		r.mu.Unlock()
+		if e == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(min(wait, 50*time.Millisecond)):
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case slots <- struct{}{}:
+		}
+		inFlight.Add(1)
+		go func() {
+			defer inFlight.Done()
+			defer func() { <-slots }()
+			if err := r.Post(ctx, e); err != nil {
+				if ctx.Err() == nil {
+					r.Log.Warn("event not acknowledged", zap.String("type", e.Type()), zap.Error(err))
+				}
+				return
+			}
+			r.sent.Add(1)
+		}()
+	}
+}
+
+// ServeHTTP takes recommendation.issued events, as any consuming team would.
+func (r *Runner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	e, err := cehttp.NewEventFromHTTPRequest(req)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if e.Type() == event.TypeRecommendation {
+		rec, err := event.Decode[event.Recommendation](e)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		r.mu.Lock()
+		r.world.Respond(e.Subject(), e.ID(), rec.Action, rec.Kind, rec.Channel, time.Now())
+		r.mu.Unlock()
+	}
+	w.WriteHeader(http.StatusOK)
+}
