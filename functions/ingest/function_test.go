@@ -1,0 +1,259 @@
+package ingest
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	funchttp "knative.dev/func-go/http"
+
+	"pitboss/internal/event"
+)
+
+// broker is what ingest forwards to: it counts, and answers what it is told.
+type broker struct {
+	*httptest.Server
+	mu     sync.Mutex
+	status int
+	got    []http.Header
+}
+
+func newBroker(t *testing.T) *broker {
+	b := &broker{status: http.StatusAccepted}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.status == http.StatusAccepted {
+			b.got = append(b.got, r.Header.Clone())
+		}
+		w.WriteHeader(b.status)
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *broker) count() int { b.mu.Lock(); defer b.mu.Unlock(); return len(b.got) }
+
+// serve mounts ingest in func-go's own server, as deployed.
+func serve(t *testing.T, cfg map[string]string) string {
+	t.Helper()
+	f := New()
+	if err := f.Start(context.Background(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(funchttp.New(f).Handler)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+const good = `{"specversion":"1.0","id":"%d","source":"/p","type":"pitboss.round.settled.v1","subject":"alice","time":"2026-01-01T00:00:00Z",` +
+	`"datacontenttype":"application/json","data":{"game":"g","product":"casino","stake":%s,"win":0,"currency":"GBP"}}`
+
+func post(t *testing.T, url, contentType, body string, header ...string) (*http.Response, problem) {
+	t.Helper()
+	req, _ := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+	req.Header.Set("Content-Type", contentType)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	raw, _ := io.ReadAll(res.Body)
+	var p problem
+	if res.StatusCode >= 400 {
+		if ct := res.Header.Get("Content-Type"); ct != "application/problem+json" {
+			t.Errorf("an error must be a problem document, got %s %s", ct, raw)
+		}
+		if err := json.Unmarshal(raw, &p); err != nil {
+			t.Fatalf("%v: %s", err, raw)
+		}
+		if p.Status != res.StatusCode {
+			t.Errorf("status %d in the body, %d on the wire", p.Status, res.StatusCode)
+		}
+	}
+	return res, p
+}
+
+func TestBadInputIsAnsweredAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL})
+	structured, batch := "application/cloudevents+json", "application/cloudevents-batch+json"
+	one := func(old, new string) string { return strings.Replace(fmt.Sprintf(good, 1, "100"), old, new, 1) }
+	future := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	for _, tc := range []struct {
+		name, contentType, body string
+		status                  int
+		code, pointer           string
+	}{
+		{"not a CloudEvent", "application/json", `{"hello":1}`, 400, event.CodeNotCloudEvent, ""},
+		{"not JSON", structured, `{{{`, 400, event.CodeNotCloudEvent, ""},
+		{"no id", structured, one(`"id":"1",`, ""), 400, event.CodeNotCloudEvent, ""},
+		{"unknown type", structured, one("round.settled", "round.invented"), 400, event.CodeUnknownType, "/type"},
+		{"our own type", structured, one("round.settled", "player.updated"), 400, "", ""},
+		{"no subject", structured, one(`"subject":"alice",`, ""), 400, event.CodeNoSubject, "/subject"},
+		{"schema", structured, one("100", "-5"), 400, event.CodeSchemaViolation, "/data/stake"},
+		{"future", structured, one("2026-01-01T00:00:00Z", future), 400, event.CodeFutureTime, "/time"},
+		{"deep", structured, one(`"game":"g"`, `"game":`+strings.Repeat("[", 30)+strings.Repeat("]", 30)), 400, event.CodeTooDeep, "/data"},
+		{"2 MB", structured, one(`"g"`, `"`+strings.Repeat("g", 2<<20)+`"`), 413, event.CodeTooLarge, ""},
+		{"second of a batch", batch, "[" + fmt.Sprintf(good, 1, "1") + "," + fmt.Sprintf(good, 2, "-1") + "]", 400, event.CodeSchemaViolation, "/1/data/stake"},
+		{"empty batch", batch, "[]", 400, event.CodeNotCloudEvent, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			res, p := post(t, url, tc.contentType, tc.body)
+			if res.StatusCode != tc.status {
+				t.Fatalf("got %d %+v, want %d", res.StatusCode, p, tc.status)
+			}
+			if tc.code != "" && p.Code != tc.code {
+				t.Errorf("got code %q (%s), want %q", p.Code, p.Detail, tc.code)
+			}
+			if tc.pointer != "" && (len(p.Errors) == 0 || p.Errors[0].Pointer != tc.pointer) {
+				t.Errorf("got errors %+v, want pointer %s", p.Errors, tc.pointer)
+			}
+		})
+	}
+	if n := b.count(); n != 0 {
+		t.Errorf("%d bad events reached the Broker", n)
+	}
+}
+
+func TestGoodEventsReachTheBrokerInEveryMode(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL})
+	if res, p := post(t, url, "application/cloudevents+json", fmt.Sprintf(good, 1, "100")); res.StatusCode != 202 {
+		t.Fatalf("structured: %d %+v", res.StatusCode, p)
+	}
+	if res, p := post(t, url, "application/json", `{"game":"g","product":"casino","stake":1,"win":0,"currency":"GBP"}`,
+		"ce-specversion", "1.0", "ce-id", "2", "ce-source", "/p", "ce-type", event.TypeRoundSettled, "ce-subject", "bob",
+		"ce-time", "2026-01-01T00:00:00Z", "ce-traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"); res.StatusCode != 202 {
+		t.Fatalf("binary: %d %+v", res.StatusCode, p)
+	}
+	var events []string
+	for i := range 40 {
+		events = append(events, fmt.Sprintf(good, 100+i, "5"))
+	}
+	if res, p := post(t, url, "application/cloudevents-batch+json", "["+strings.Join(events, ",")+"]"); res.StatusCode != 202 {
+		t.Fatalf("batch: %d %+v", res.StatusCode, p)
+	}
+	if b.count() != 42 {
+		t.Errorf("the Broker got %d events, want 42", b.count())
+	}
+	for _, h := range b.got {
+		if h.Get("Ce-Partitionkey") != h.Get("Ce-Subject") || h.Get("Ce-Receivedtime") == "" {
+			t.Errorf("forwarded without partition key or time of receipt: %v", h)
+		}
+		if h.Get("Ce-Id") == "2" && !strings.HasPrefix(h.Get("Ce-Traceparent"), "00-0af7651916cd43dd8448eb211c80319c") {
+			t.Error("the trace context was lost")
+		}
+	}
+}
+
+func TestBrokerFaultIsRetryable(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL})
+	b.mu.Lock()
+	b.status = 500
+	b.mu.Unlock()
+	res, p := post(t, url, "application/cloudevents+json", fmt.Sprintf(good, 1, "100"))
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("got %d %+v, want 503 with Retry-After", res.StatusCode, p)
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL, "INGEST_RATE": "0.001", "INGEST_BURST": "2"})
+	var last *http.Response
+	for i := range 3 {
+		last, _ = post(t, url, "application/cloudevents+json", fmt.Sprintf(good, i, "1"))
+	}
+	if last.StatusCode != 429 || last.Header.Get("Retry-After") == "" {
+		t.Errorf("the third event got %d, want 429 with Retry-After", last.StatusCode)
+	}
+	if b.count() != 2 {
+		t.Errorf("the Broker got %d events, want 2", b.count())
+	}
+}
+
+func TestSignature(t *testing.T) {
+	t.Parallel()
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(keys, []byte("# producers\nacme a-long-enough-secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL, "INGEST_HMAC_KEYS_FILE": keys, "K_SERVICE": "ingest"})
+	body := fmt.Sprintf(good, 1, "1")
+	sign := func(producer, key, signed string, at time.Time) []string {
+		h := http.Header{"Content-Type": {"application/cloudevents+json"}}
+		mac := Sign([]byte(key), at.Unix(), h, []byte(signed))
+		return []string{headerProducer, producer, headerSignature, fmt.Sprintf("t=%d,v1=%s", at.Unix(), hex.EncodeToString(mac))}
+	}
+	for _, tc := range []struct {
+		name   string
+		header []string
+		want   int
+	}{
+		{"signed", sign("acme", "a-long-enough-secret", body, time.Now()), 202},
+		{"unsigned", nil, 401},
+		{"another key", sign("acme", "not-the-right-secret", body, time.Now()), 401},
+		{"another body", sign("acme", "a-long-enough-secret", body+" ", time.Now()), 401},
+		{"unknown producer", sign("emca", "a-long-enough-secret", body, time.Now()), 401},
+		{"old signature", sign("acme", "a-long-enough-secret", body, time.Now().Add(-time.Hour)), 401},
+		{"garbled", []string{headerProducer, "acme", headerSignature, "v1=zz"}, 401},
+	} {
+		res, p := post(t, url, "application/cloudevents+json", body, tc.header...)
+		if res.StatusCode != tc.want {
+			t.Errorf("%s: got %d %+v, want %d", tc.name, res.StatusCode, p, tc.want)
+		}
+	}
+}
+
+func TestOnAClusterItRefusesToBeOpen(t *testing.T) {
+	t.Parallel()
+	err := New().Start(context.Background(), map[string]string{"K_SINK": "http://broker", "K_SERVICE": "pitboss-ingest"})
+	if err == nil || !strings.Contains(err.Error(), "INGEST_HMAC_KEYS_FILE") {
+		t.Errorf("got %v, want an error that names what to set", err)
+	}
+}
+
+func TestSchemasAreServed(t *testing.T) {
+	t.Parallel()
+	url := serve(t, map[string]string{"K_SINK": "http://127.0.0.1:1"})
+	for _, i := range event.Types() {
+		res, err := http.Get(url + event.SchemaPath(i.Type))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != 200 || !strings.Contains(string(body), i.Type) {
+			t.Errorf("%s: %d %s", i.Type, res.StatusCode, body)
+		}
+	}
+}
+
+func FuzzSignature(f *testing.F) {
+	f.Add("t=1,v1=00")
+	f.Fuzz(func(t *testing.T, s string) {
+		if _, mac, ok := parseSignature(s); ok && mac == nil && !strings.HasSuffix(s, "v1=") {
+			t.Error("parsed without a signature")
+		}
+	})
+}
