@@ -1,0 +1,178 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+)
+
+// Stats is what the Broker did since it was opened.
+type Stats struct {
+	Accepted    int64          `json:"accepted"` // events put into the log, replies included
+	Refused     int64          `json:"refused"`  // answered 4xx
+	Waiting     uint64         `json:"waiting"`  // events in the log now
+	DeadLetters uint64         `json:"dead_letters"`
+	Triggers    []TriggerStats `json:"triggers"`
+}
+
+// TriggerStats is what happened to the events of one Trigger.
+type TriggerStats struct {
+	Name         string `json:"name"`
+	Subscriber   string `json:"subscriber"`
+	Delivered    int64  `json:"delivered"`
+	Replies      int64  `json:"replies"`
+	Unmatched    int64  `json:"unmatched"` // read from the log, then filtered out
+	Retried      int64  `json:"retried"`   // attempts after the first
+	DeadLettered int64  `json:"dead_lettered"`
+	InFlight     int    `json:"in_flight"` // retries included
+	Lag          uint64 `json:"lag"`       // in the log and not yet acknowledged
+}
+
+// Stats counts; it asks the log for each Trigger's lag.
+func (b *Broker) Stats(ctx context.Context) (Stats, error) {
+	s := Stats{Accepted: b.accepted.Load(), Refused: b.refused.Load()}
+	info, err := b.log.events.Info(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Waiting = info.State.Msgs
+	if s.DeadLetters, err = b.DeadLetters.Count(ctx); err != nil {
+		return s, err
+	}
+	for _, t := range b.triggers {
+		ts := TriggerStats{Name: t.name, Subscriber: t.subscriber.URL.String(), Delivered: t.delivered.Load(), Replies: t.replies.Load(),
+			Unmatched: t.unmatched.Load(), Retried: t.retried.Load(), DeadLettered: t.deadLettered.Load()}
+		t.mu.Lock()
+		ts.InFlight = len(t.inFlight)
+		t.mu.Unlock()
+		ci, err := t.info.Info(ctx)
+		if err != nil {
+			return s, err
+		}
+		ts.Lag = ci.NumPending + uint64(ci.NumAckPending)
+		s.Triggers = append(s.Triggers, ts)
+	}
+	return s, nil
+}
+
+// handler serves ingress, /healthz (200 once ready) and, to this machine only,
+// the admin API under /admin.
+func (b *Broker) handler() http.Handler {
+	admin := http.NewServeMux()
+	admin.HandleFunc("GET /admin/stats", b.serveStats)
+	admin.HandleFunc("GET /admin/deadletters", b.serveList)
+	admin.HandleFunc("GET /admin/deadletters/{id}", b.serveGet)
+	admin.HandleFunc("DELETE /admin/deadletters/{id}", b.serveRemove)
+	admin.HandleFunc("POST /admin/deadletters/{id}/replay", b.serveReplay)
+	admin.HandleFunc("POST /admin/deadletters/replay", b.serveReplayAll)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", b.serveIngress)
+	mux.Handle("/admin/", loopbackOnly(http.NewCrossOriginProtection().Handler(admin)))
+	mux.Handle("GET /healthz", b.healthz())
+	return mux
+}
+
+func (b *Broker) healthz() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := b.health.Load()
+		if h == nil {
+			h = &defaultHealth
+		}
+		if err := (*h)(r.Context(), b); err != nil {
+			problem(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+}
+
+// healthCheck says whether all is ready.
+type healthCheck = func(ctx context.Context, b *Broker) error
+
+var defaultHealth healthCheck = func(_ context.Context, b *Broker) error {
+	if !b.Ready() {
+		return errors.New("the Broker is not ready")
+	}
+	return nil
+}
+
+// health is a healthCheck that can be replaced while requests come in.
+type health = atomic.Pointer[healthCheck]
+
+// SetHealth makes /healthz answer 503 with check's error while it returns
+// one: local mode adds its functions' readiness. Without it the Broker's own
+// readiness is what counts.
+func (b *Broker) SetHealth(check func(context.Context) error) {
+	var h healthCheck = func(ctx context.Context, b *Broker) error {
+		if err := defaultHealth(ctx, b); err != nil {
+			return err
+		}
+		return check(ctx)
+	}
+	b.health.Store(&h)
+}
+
+// loopbackOnly keeps the admin API from other machines.
+func loopbackOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			problem(w, http.StatusForbidden, "the admin API answers to this machine only")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (b *Broker) serveStats(w http.ResponseWriter, r *http.Request) {
+	s, err := b.Stats(r.Context())
+	answer(w, s, err)
+}
+
+func (b *Broker) serveList(w http.ResponseWriter, r *http.Request) {
+	limit, err := strconv.Atoi(r.FormValue("limit"))
+	if err != nil || limit <= 0 || limit > 1000 {
+		limit = 100
+	}
+	letters, err := b.DeadLetters.List(r.Context(), r.FormValue("after"), limit)
+	if letters == nil {
+		letters = []DeadLetter{}
+	}
+	answer(w, letters, err)
+}
+
+func (b *Broker) serveGet(w http.ResponseWriter, r *http.Request) {
+	letter, err := b.DeadLetters.Get(r.Context(), r.PathValue("id"))
+	answer(w, letter, err)
+}
+
+func (b *Broker) serveRemove(w http.ResponseWriter, r *http.Request) {
+	answer(w, struct{}{}, b.DeadLetters.Remove(r.Context(), r.PathValue("id")))
+}
+
+func (b *Broker) serveReplay(w http.ResponseWriter, r *http.Request) {
+	err := b.DeadLetters.Replay(r.Context(), r.PathValue("id"))
+	answer(w, map[string]int{"replayed": 1}, err)
+}
+
+func (b *Broker) serveReplayAll(w http.ResponseWriter, r *http.Request) {
+	n, err := b.DeadLetters.ReplayAll(r.Context())
+	answer(w, map[string]int{"replayed": n}, err)
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	switch {
+	case errors.Is(err, ErrNoDeadLetter):
+		problem(w, http.StatusNotFound, err.Error())
+	case err != nil:
+		problem(w, http.StatusInternalServerError, err.Error())
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v)
+	}
+}

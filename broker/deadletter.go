@@ -1,0 +1,223 @@
+package broker
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	kbroker "knative.dev/eventing/pkg/broker"
+	"knative.dev/eventing/pkg/kncloudevents"
+	"knative.dev/eventing/pkg/kncloudevents/attributes"
+)
+
+// ErrNoDeadLetter is returned for an id that is not, or no longer, kept.
+var ErrNoDeadLetter = errors.New("broker: no such dead letter")
+
+// DeadLetter is an event that a subscriber refused for good, or that retries
+// could not deliver.
+type DeadLetter struct {
+	ID         string    `json:"id"`
+	At         time.Time `json:"at"`         // when it became one
+	Trigger    string    `json:"trigger"`    // whose subscriber
+	Subscriber string    `json:"subscriber"` // who refused it: knativeerrordest
+	Code       int       `json:"code"`       // HTTP status of the last attempt: knativeerrorcode
+	Reason     string    `json:"reason"`     // body of the last answer: knativeerrordata, decoded
+	Attempts   int       `json:"attempts"`
+	Event      ce.Event  `json:"event"` // with the three knativeerror… attributes
+}
+
+// DeadLetters is the Broker's store of dead letters.
+type DeadLetters struct{ b *Broker }
+
+const attemptsHeader = "Pitboss-Attempts"
+
+// deadLetter stores the event with the reason, then sends it to the
+// dead-letter sink if that resolved. Storing must succeed; a sink that cannot
+// be reached is logged, since the event is kept either way.
+func (t *trigger) deadLetter(ctx context.Context, e ce.Event, headers http.Header, f failure, attempts int) error {
+	dest, err := url.Parse(f.dest)
+	if err != nil {
+		return fmt.Errorf("broker: dead letter: %w", err)
+	}
+	data := base64.StdEncoding.EncodeToString(f.body)
+	if _, err := binding.ToEvent(ctx, (*binding.EventMessage)(&e), attributes.KnativeErrorTransformers(*dest, f.code, data)); err != nil {
+		return fmt.Errorf("broker: dead letter: %w", err)
+	}
+	record, err := appendRecord(nil, &e, headers)
+	if err != nil {
+		return err
+	}
+	msg := &nats.Msg{Subject: deadPrefix + t.name, Data: record, Header: nats.Header{attemptsHeader: {strconv.Itoa(attempts)}}}
+	if _, err := t.b.log.js.PublishMsg(ctx, msg); err != nil {
+		return fmt.Errorf("broker: dead letter: %w", err)
+	}
+	t.deadLettered.Add(1)
+	t.b.cfg.Logger.Warn("dead letter", zap.String("trigger", t.name), zap.String("type", e.Type()), zap.String("source", e.Source()),
+		zap.String("id", e.ID()), zap.Int("code", f.code), zap.ByteString("reason", f.body[:min(len(f.body), 256)]))
+	if t.sink != nil {
+		if _, err := t.b.dispatcher.SendEvent(ctx, e, *t.sink, kncloudevents.WithHeader(headers), kncloudevents.WithRetryConfig(&t.retry)); err != nil {
+			t.b.cfg.Logger.Warn("dead-letter sink", zap.String("trigger", t.name), zap.String("sink", t.sink.URL.String()), zap.Error(err))
+		}
+	}
+	return nil
+}
+
+// List returns up to max dead letters after the id given ("" = from the
+// oldest), oldest first.
+func (d *DeadLetters) List(ctx context.Context, after string, max int) ([]DeadLetter, error) {
+	seq, err := sequence(after)
+	if err != nil && after != "" {
+		return nil, err
+	}
+	info, err := d.b.log.dead.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("broker: dead letters: %w", err)
+	}
+	var out []DeadLetter
+	for seq = seqAfter(seq, info.State.FirstSeq); seq <= info.State.LastSeq && len(out) < max; seq++ {
+		letter, err := d.get(ctx, seq)
+		if errors.Is(err, ErrNoDeadLetter) {
+			continue // replayed
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, letter)
+	}
+	return out, nil
+}
+
+func seqAfter(after, first uint64) uint64 { return max(after+1, first) }
+
+// Count is how many dead letters are kept.
+func (d *DeadLetters) Count(ctx context.Context) (uint64, error) {
+	info, err := d.b.log.dead.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("broker: dead letters: %w", err)
+	}
+	return info.State.Msgs, nil
+}
+
+// Get returns one dead letter; [ErrNoDeadLetter] if there is none.
+func (d *DeadLetters) Get(ctx context.Context, id string) (DeadLetter, error) {
+	seq, err := sequence(id)
+	if err != nil {
+		return DeadLetter{}, err
+	}
+	return d.get(ctx, seq)
+}
+
+func (d *DeadLetters) get(ctx context.Context, seq uint64) (DeadLetter, error) {
+	letter, _, err := d.read(ctx, seq)
+	return letter, err
+}
+
+func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, http.Header, error) {
+	msg, err := d.b.log.dead.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return DeadLetter{}, nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return DeadLetter{}, nil, fmt.Errorf("broker: dead letter: %w", err)
+	}
+	e, headers, err := readRecord(msg.Data)
+	if err != nil {
+		return DeadLetter{}, nil, err
+	}
+	letter := DeadLetter{ID: strconv.FormatUint(seq, 10), At: msg.Time, Trigger: msg.Subject[len(deadPrefix):], Event: e}
+	letter.Subscriber, _ = e.Extensions()[attributes.KnativeErrorDestExtensionKey].(string)
+	if code, ok := e.Extensions()[attributes.KnativeErrorCodeExtensionKey].(string); ok {
+		letter.Code, _ = strconv.Atoi(code)
+	}
+	if data, ok := e.Extensions()[attributes.KnativeErrorDataExtensionKey].(string); ok {
+		reason, _ := base64.StdEncoding.DecodeString(data[:len(data)/4*4])
+		letter.Reason = string(reason)
+	}
+	letter.Attempts, _ = strconv.Atoi(msg.Header.Get(attemptsHeader))
+	return letter, headers, nil
+}
+
+// Replay delivers a dead letter again, to the Trigger that could not, and to
+// every Trigger if that one is gone; then it is no longer kept. If it fails
+// again it is a dead letter again, under a new id.
+func (d *DeadLetters) Replay(ctx context.Context, id string) error {
+	seq, err := sequence(id)
+	if err != nil {
+		return err
+	}
+	letter, headers, err := d.read(ctx, seq)
+	if err != nil {
+		return err
+	}
+	e := letter.Event
+	for _, ext := range []string{attributes.KnativeErrorDestExtensionKey, attributes.KnativeErrorCodeExtensionKey, attributes.KnativeErrorDataExtensionKey} {
+		e.SetExtension(ext, nil)
+	}
+	_ = kbroker.SetTTL(e.Context, defaultTTL)
+	record, err := appendRecord(nil, &e, headers)
+	if err != nil {
+		return err
+	}
+	subject := subjectOf(e.Type())
+	if d.b.names()[letter.Trigger] {
+		subject = replayPrefix + letter.Trigger
+	}
+	if err := d.b.log.append(ctx, subject, record); err != nil {
+		return err
+	}
+	return d.Remove(ctx, id)
+}
+
+// ReplayAll replays every dead letter kept when it is called and returns how
+// many it replayed.
+func (d *DeadLetters) ReplayAll(ctx context.Context) (int, error) {
+	info, err := d.b.log.dead.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("broker: dead letters: %w", err)
+	}
+	n := 0
+	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+		err := d.Replay(ctx, strconv.FormatUint(seq, 10))
+		switch {
+		case err == nil:
+			n++
+		case !errors.Is(err, ErrNoDeadLetter):
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Remove forgets a dead letter.
+func (d *DeadLetters) Remove(ctx context.Context, id string) error {
+	seq, err := sequence(id)
+	if err != nil {
+		return err
+	}
+	err = d.b.log.dead.DeleteMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return fmt.Errorf("%w: %s", ErrNoDeadLetter, id)
+	}
+	if err != nil {
+		return fmt.Errorf("broker: dead letter: %w", err)
+	}
+	return nil
+}
+
+func sequence(id string) (uint64, error) {
+	seq, err := strconv.ParseUint(id, 10, 64)
+	if err != nil || seq == 0 {
+		return 0, fmt.Errorf("%w: %q", ErrNoDeadLetter, id)
+	}
+	return seq, nil
+}

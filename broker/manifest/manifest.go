@@ -1,0 +1,214 @@
+// Package manifest reads the project's own Kubernetes manifests with Knative's
+// types, as strictly as a cluster's API server and Knative's webhook do: an
+// unknown or repeated field is refused, defaults are set, and each type's own
+// Validate is asked.
+//
+// A mistake is a [Problem]: the file, the field, what is wrong, what to do.
+package manifest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	duckv1 "knative.dev/eventing/pkg/apis/duck/v1"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+
+	"knative.dev/eventing/pkg/apis/config"
+	"knative.dev/pkg/apis"
+	"knative.dev/pkg/ptr"
+	"sigs.k8s.io/yaml"
+)
+
+// Problem is one mistake in a manifest.
+type Problem struct {
+	File   string // path as it was given
+	Field  string // path of the field, e.g. spec.filter.attributes.tpye; may be empty
+	Detail string // what is wrong
+	Remedy string // what to do; may be empty
+}
+
+func (p *Problem) Error() string {
+	s := p.File + ": "
+	if p.Field != "" {
+		s += p.Field + ": "
+	}
+	s += p.Detail
+	if p.Remedy != "" {
+		s += " (" + p.Remedy + ")"
+	}
+	return s
+}
+
+// Problems are all the mistakes found, in order of file and field. It is an
+// error when it is not empty; see [Problems.Err].
+type Problems []*Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Err returns the problems as an error, nil when there are none.
+func (ps Problems) Err() error {
+	if len(ps) == 0 {
+		return nil
+	}
+	sort.SliceStable(ps, func(i, j int) bool { return ps[i].File < ps[j].File })
+	return ps
+}
+
+// Trigger is a Trigger and the file it came from.
+type Trigger struct {
+	File string
+	*eventingv1.Trigger
+}
+
+// Context carries the defaults that a cluster's config-br-defaults ConfigMap
+// gives as Knative ships it, for SetDefaults and Validate.
+func Context(ctx context.Context) context.Context {
+	exponential := duckv1.BackoffPolicyExponential
+	return config.ToContext(ctx, &config.Config{Defaults: &config.Defaults{
+		ClusterDefaultConfig: &config.DefaultConfig{
+			DefaultBrokerClass: "MTChannelBasedBroker",
+			BrokerConfig: &config.BrokerConfig{Delivery: &duckv1.DeliverySpec{
+				Retry: ptr.Int32(10), BackoffPolicy: &exponential, BackoffDelay: ptr.String("PT0.2S"),
+			}},
+		},
+	}})
+}
+
+// Broker reads the one Broker that file holds.
+func Broker(file string) (*eventingv1.Broker, error) {
+	docs, err := documents(file)
+	if err != nil {
+		return nil, err
+	}
+	var found *eventingv1.Broker
+	for _, doc := range docs {
+		if doc.kind != "Broker" {
+			continue
+		}
+		if found != nil {
+			return nil, &Problem{File: file, Field: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
+		}
+		found = &eventingv1.Broker{}
+		if err := decode(file, doc, found); err != nil {
+			return nil, err
+		}
+	}
+	if found == nil {
+		return nil, &Problem{File: file, Field: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: eventing.knative.dev/v1"}
+	}
+	return found, nil
+}
+
+// Triggers reads every *.yaml file of dirs (kustomization.yaml excepted). One
+// file holds one Trigger, of the Broker called broker, and no two Triggers
+// share a name.
+func Triggers(broker string, dirs ...string) ([]Trigger, error) {
+	var out []Trigger
+	var bad Problems
+	byName := map[string]string{}
+	for _, dir := range dirs {
+		files, err := yamlFiles(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			t, err := trigger(file, broker)
+			if err != nil {
+				bad = append(bad, problems(file, err)...)
+				continue
+			}
+			if other, ok := byName[t.Name]; ok {
+				bad = append(bad, &Problem{File: file, Field: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Name, other), Remedy: "give each Trigger its own name"})
+				continue
+			}
+			byName[t.Name] = file
+			out = append(out, Trigger{File: file, Trigger: t})
+		}
+	}
+	return out, bad.Err()
+}
+
+func trigger(file, broker string) (*eventingv1.Trigger, error) {
+	docs, err := documents(file)
+	if err != nil {
+		return nil, err
+	}
+	if len(docs) != 1 || docs[0].kind != "Trigger" {
+		return nil, &Problem{File: file, Field: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
+	}
+	t := &eventingv1.Trigger{}
+	if err := decode(file, docs[0], t); err != nil {
+		return nil, err
+	}
+	if t.Spec.Broker != broker {
+		return nil, &Problem{File: file, Field: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
+	}
+	return t, nil
+}
+
+// object is what every Knative type offers its webhook.
+type object interface {
+	apis.Defaultable
+	apis.Validatable
+}
+
+// decode reads doc into obj, sets its defaults and validates it, as the
+// webhook would on creation.
+func decode(file string, doc document, obj object) error {
+	if err := yaml.UnmarshalStrict(doc.text, obj); err != nil {
+		return &Problem{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: "see the type's reference for its fields"}
+	}
+	if doc.name == "" {
+		return &Problem{File: file, Field: "metadata.name", Detail: "is missing"}
+	}
+	ctx := apis.WithinCreate(Context(context.Background()))
+	obj.SetDefaults(ctx)
+	if fe := obj.Validate(ctx).Filter(apis.ErrorLevel); fe != nil {
+		return fieldProblems(file, fe).Err()
+	}
+	return nil
+}
+
+func fieldProblems(file string, fe *apis.FieldError) Problems {
+	var out Problems
+	for _, one := range fe.WrappedErrors() {
+		field := strings.Join(one.Paths, ", ")
+		out = append(out, &Problem{File: file, Field: field, Detail: one.Message, Remedy: one.Details})
+	}
+	return out
+}
+
+func problems(file string, err error) Problems {
+	switch e := err.(type) {
+	case Problems:
+		return e
+	case *Problem:
+		return Problems{e}
+	default:
+		return Problems{{File: file, Detail: err.Error()}}
+	}
+}
+
+func yamlFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		if !e.IsDir() && filepath.Ext(e.Name()) == ".yaml" && e.Name() != "kustomization.yaml" {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, nil
+}
