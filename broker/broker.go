@@ -23,6 +23,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -116,6 +117,7 @@ type Broker struct {
 	health            health
 	stop              context.CancelFunc // ends deliveries that are waiting for a retry
 	beat              chan struct{}      // closed when the heartbeat has ended
+	drainOnce         sync.Once
 
 	DeadLetters *DeadLetters
 }
@@ -160,15 +162,10 @@ func (b *Broker) start() (err error) {
 	b.DeadLetters = &DeadLetters{b: b}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
-	for _, t := range b.triggers {
-		if err := t.start(ctx); err != nil {
-			cancel()
-			b.log.close()
-			return err
-		}
-	}
-	if err := b.log.forgetTriggers(ctx, b.names()); err != nil {
-		b.cfg.Logger.Warn("forget removed Triggers", zap.Error(err))
+	if err := b.startTriggers(ctx); err != nil {
+		cancel()
+		b.log.close()
+		return err
 	}
 	b.server = &http.Server{
 		Handler:           b.handler(),
@@ -180,6 +177,21 @@ func (b *Broker) start() (err error) {
 	b.beat = make(chan struct{})
 	go b.heartbeat(ctx)
 	b.ready.Store(true)
+	return nil
+}
+
+func (b *Broker) startTriggers(ctx context.Context) error {
+	if err := b.log.forgetTriggers(ctx, b.names()); err != nil {
+		return err
+	}
+	if err := b.recall(ctx); err != nil {
+		return err
+	}
+	for _, t := range b.triggers {
+		if err := t.start(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -226,7 +238,12 @@ func (b *Broker) Quiet(ctx context.Context) error {
 // Drain takes no more events, lets attempts under way end (until ctx does) and
 // closes the log. What was not delivered stays in the log and is delivered
 // after the next [Open].
-func (b *Broker) Drain(ctx context.Context) error {
+func (b *Broker) Drain(ctx context.Context) (err error) {
+	b.drainOnce.Do(func() { err = b.drain(ctx) })
+	return err
+}
+
+func (b *Broker) drain(ctx context.Context) error {
 	b.ready.Store(false)
 	err := b.server.Shutdown(ctx)
 	for _, t := range b.triggers {

@@ -67,19 +67,20 @@ func (d *delivery) run() {
 		if !errors.Is(err, context.Canceled) {
 			d.t.b.cfg.Logger.Error("not delivered, goes back to the log", zap.String("trigger", d.t.name), zap.String("id", e.ID()), zap.Error(err))
 		}
-		_ = d.msg.NakWithDelay(d.again())
+		d.putBack()
 		return
 	}
 	_ = d.msg.Ack()
 }
 
-// again is how long the log holds an event back that neither arrived nor
-// could be stored as a dead letter: not at all while the Broker stops.
-func (d *delivery) again() time.Duration {
+// putBack returns an event to the log that neither arrived nor could be stored
+// as a dead letter: for a second, or until the next start if the Broker stops.
+func (d *delivery) putBack() {
 	if d.ctx.Err() != nil {
-		return 0
+		_ = d.msg.Nak()
+		return
 	}
-	return time.Second
+	_ = d.msg.NakWithDelay(time.Second)
 }
 
 func (d *delivery) acquire() { d.t.slots <- struct{}{} }
@@ -96,7 +97,7 @@ func (d *delivery) send(e *ce.Event, headers http.Header, ttl int32) (*failure, 
 	rc := d.t.retry
 	rc.CheckRetry, rc.Backoff = d.check(rc.CheckRetry), d.backoff(rc.Backoff)
 	opts := []kncloudevents.SendOption{kncloudevents.WithHeader(headers), kncloudevents.WithRetryConfig(&rc), kncloudevents.WithEventFormat(d.t.format)}
-	info, err := d.t.b.dispatcher.SendEvent(d.ctx, *e, d.t.subscriber, opts...)
+	info, err := d.t.b.dispatcher.SendMessage(d.ctx, binding.ToMessage(e), d.t.subscriber, opts...)
 	if d.ctx.Err() != nil && err != nil {
 		return nil, d.ctx.Err()
 	}

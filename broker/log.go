@@ -31,6 +31,7 @@ const (
 	allEvents                     = "e.>"
 	replayPrefix, deadPrefix      = "r.", "d."
 	ackWait, beatEvery, beatAfter = 5 * time.Second, time.Second, time.Second
+	recallTime                    = 200 * time.Millisecond // the log looks for overdue events 0.1 s after a change of the waiting time
 )
 
 // ErrInUse is returned by [Open] when another process has the log open.
@@ -124,17 +125,35 @@ func (l *eventLog) append(ctx context.Context, subject string, record []byte) er
 }
 
 // consumer is a Trigger's place in the log. It begins at the log's end and
-// from then on is remembered under the Trigger's name.
-func (l *eventLog) consumer(ctx context.Context, trigger string, subjects []string, pending int) (jetstream.Consumer, error) {
+// from then on is remembered under the Trigger's name. What was handed out is
+// handed out again when it is not acknowledged, or kept alive, within wait.
+func (l *eventLog) consumer(ctx context.Context, trigger string, subjects []string, pending int, wait time.Duration) (jetstream.Consumer, error) {
 	c, err := l.events.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: trigger, FilterSubjects: append(subjects, replayPrefix+trigger),
+		Durable: trigger, FilterSubjects: append([]string{replayPrefix + trigger}, subjects...),
 		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxAckPending: pending, MaxDeliver: -1,
+		AckWait: wait, MaxAckPending: pending, MaxDeliver: -1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("broker: log: consumer of Trigger %s: %w", trigger, err)
 	}
 	return c, nil
+}
+
+// recall makes the log hand out at once what was under way when the last
+// process ended, instead of after what is left of its waiting time.
+func (b *Broker) recall(ctx context.Context) error {
+	under := false
+	for _, t := range b.triggers {
+		c, err := b.log.consumer(ctx, t.name, t.subjects, b.cfg.Pending, time.Millisecond)
+		if err != nil {
+			return err
+		}
+		under = under || c.CachedInfo().NumAckPending > 0
+	}
+	if under {
+		time.Sleep(recallTime)
+	}
+	return nil
 }
 
 // forgetTriggers drops the consumers of Triggers that are gone: an event they

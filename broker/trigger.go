@@ -133,7 +133,7 @@ func (t *trigger) setFilter(m manifest.Trigger) {
 
 // start resumes the Trigger where it stopped. Deliveries end early when ctx does.
 func (t *trigger) start(ctx context.Context) (err error) {
-	if t.info, err = t.b.log.consumer(ctx, t.name, t.subjects, t.b.cfg.Pending); err != nil {
+	if t.info, err = t.b.log.consumer(ctx, t.name, t.subjects, t.b.cfg.Pending, ackWait); err != nil {
 		return err
 	}
 	t.feed, err = t.info.Consume(func(msg jetstream.Msg) { t.take(ctx, msg) },
