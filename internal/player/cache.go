@@ -1,0 +1,138 @@
+package player
+
+import (
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// call is one Update on its way.
+type call[S any] struct {
+	op   Op[S]
+	wake chan bool // true: lead the next batch; false: done
+
+	dup bool
+	eff Effects
+	res Result
+	err error
+}
+
+// entry is what an instance knows of a player: the last state it saw, and
+// who waits for a turn. state is nil when nothing is known. Only the leader of
+// the current batch touches version and state.
+type entry[S any] struct {
+	name    string
+	version Version
+	state   *S
+
+	busy       bool
+	queue      []*call[S]
+	prev, next *entry[S] // in the LRU list while idle
+}
+
+const stripes = 64
+
+// cache holds entries by player. The ones at work are always there; of the
+// idle ones, the least recently used are dropped.
+type cache[S any] struct {
+	stripes [stripes]struct {
+		mu      sync.Mutex
+		entries map[string]*entry[S]
+		idle    entry[S] // sentinel: next is the most recently used
+		n       int      // idle entries
+	}
+	limit int // idle entries in a stripe
+}
+
+func (c *cache[S]) init(players int) {
+	if players > 0 {
+		c.limit = (players + stripes - 1) / stripes
+	}
+	for i := range c.stripes {
+		s := &c.stripes[i]
+		s.entries = map[string]*entry[S]{}
+		s.idle.next, s.idle.prev = &s.idle, &s.idle
+	}
+}
+
+func stripeOf(player string) int { return int(xxhash.Sum64String(player) >> 58) }
+
+// enter queues k behind the player's batch under way, or makes it the leader.
+func (c *cache[S]) enter(player string, k *call[S]) (p *entry[S], lead bool) {
+	s := &c.stripes[stripeOf(player)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.entries[player]
+	switch {
+	case !ok:
+		p = &entry[S]{name: player}
+		s.entries[player] = p
+	case p.busy:
+		k.wake = make(chan bool, 1)
+		p.queue = append(p.queue, k)
+		return p, false
+	default:
+		p.unlink()
+		s.n--
+	}
+	p.busy = true
+	return p, true
+}
+
+// leave takes k out of the queue; false when it is no longer in it.
+func (c *cache[S]) leave(p *entry[S], k *call[S]) bool {
+	s := &c.stripes[stripeOf(p.name)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, q := range p.queue {
+		if q == k {
+			p.queue = append(p.queue[:i], p.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// batch is the leader's call and the waiting ones, max at most.
+func (c *cache[S]) batch(p *entry[S], leader *call[S], max int) []*call[S] {
+	s := &c.stripes[stripeOf(p.name)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(p.queue), max-1)
+	batch := make([]*call[S], 0, n+1)
+	batch = append(append(batch, leader), p.queue[:n]...)
+	p.queue = append(p.queue[:0], p.queue[n:]...)
+	return batch
+}
+
+// exit ends a batch: the first waiting call leads the next one.
+func (c *cache[S]) exit(p *entry[S]) {
+	s := &c.stripes[stripeOf(p.name)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(p.queue) > 0 {
+		next := p.queue[0]
+		p.queue = append(p.queue[:0], p.queue[1:]...)
+		next.wake <- true
+		return
+	}
+	p.busy = false
+	p.queue = nil
+	if c.limit == 0 || p.state == nil {
+		delete(s.entries, p.name)
+		return
+	}
+	p.prev, p.next = &s.idle, s.idle.next
+	p.prev.next, p.next.prev = p, p
+	if s.n++; s.n > c.limit {
+		last := s.idle.prev
+		last.unlink()
+		delete(s.entries, last.name)
+		s.n--
+	}
+}
+
+func (p *entry[S]) unlink() {
+	p.prev.next, p.next.prev = p.next, p.prev
+	p.prev, p.next = nil, nil
+}

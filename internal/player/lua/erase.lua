@@ -1,0 +1,14 @@
+-- Removes a player's state and reminders.
+-- KEYS[1] state of the player   KEYS[2] reminders of the shard
+-- ARGV[1] player
+-- Returns how many keys and reminders were removed.
+local removed, mine = redis.call('DEL', KEYS[1]), {}
+local size, chunk = redis.call('ZCARD', KEYS[2]), 1000
+for from = 0, size - 1, chunk do
+  for _, member in ipairs(redis.call('ZRANGE', KEYS[2], from, from + chunk - 1)) do
+    local player = string.match(member, '^%d+:[^:]*:(.*)$')
+    if player == ARGV[1] then mine[#mine + 1] = member end
+  end
+end
+for _, member in ipairs(mine) do removed = removed + redis.call('ZREM', KEYS[2], member) end
+return removed

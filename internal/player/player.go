@@ -1,0 +1,124 @@
+// Package player keeps each player's state in Redis, changed by one Lua
+// script under an optimistic lock. It gives an event exactly one effect however
+// often it is delivered, to whichever instance, and needs no placement of
+// players on instances.
+//
+// The state itself is opaque here: a [Codec] reads and writes it, an [Op] folds
+// an event into it. docs/state.md tells the design and the measured figures.
+package player
+
+import (
+	"encoding/hex"
+	"errors"
+	"time"
+)
+
+// Version identifies one commit of a player's state: a 4-byte count of commits
+// and 4 random bytes, so that it never repeats, not even when a failover loses
+// commits or the player is erased and comes back. The zero Version means no
+// such player.
+type Version [8]byte
+
+// String is the version as 16 hex digits.
+func (v Version) String() string { return hex.EncodeToString(v[:]) }
+
+// ReminderChange sets, moves or cancels the player's reminder called Name.
+// Zero Old: it was not set; zero New: it is cancelled.
+type ReminderChange struct {
+	Name     string
+	Old, New time.Time
+}
+
+// Effects is what folding one event brought about beside the changed state.
+type Effects struct {
+	// Due is remembered with the event's id; non-zero means that a decision
+	// was due. What the bits say is the caller's.
+	Due       uint8
+	Reminders []ReminderChange
+}
+
+// Codec turns a state into bytes and back. Decode of no bytes gives a new
+// player's state; the state must not keep b.
+type Codec[S any] interface {
+	Decode(b []byte) (*S, error)
+	Append(dst []byte, s *S) ([]byte, error)
+}
+
+// Op is one event on its way into a player's state.
+type Op[S any] struct {
+	// Key identifies the event in the duplicate memory: event.Record.Key().
+	Key uint64
+	// Fold changes s. It is never called concurrently for one player by one
+	// Store, but may be called again, on fresh state, after a conflict. With
+	// dup the event was applied before: Fold must leave s as it is and only
+	// build the reply; due is then what Effects.Due was. An error leaves the
+	// stored state unchanged and is returned by Update as it is.
+	Fold func(s *S, dup bool, due uint8) (Effects, error)
+}
+
+// Result tells what became of an event.
+type Result struct {
+	Version   Version // of the state that holds the event
+	Duplicate bool    // it was applied before
+	Due       uint8   // Effects.Due of the time it was applied
+}
+
+// Config bounds a [Store]. The zero value means the defaults.
+type Config struct {
+	// RememberIDs is how many of a player's event ids the duplicate memory
+	// holds at most (default 1024, at most 65535); each takes 12 bytes.
+	RememberIDs int
+	// RememberFor is how long an id is remembered at most (default 24 h).
+	RememberFor time.Duration
+	// CachePlayers is how many decoded states an instance keeps (default
+	// 16384; negative: none).
+	CachePlayers int
+	// Batch is how many waiting events of one player are committed at once
+	// (default 128).
+	Batch int
+	// WaitReplicas makes every commit wait until so many replicas have it
+	// (Redis WAIT); default 0. WaitTimeout bounds the wait (default 1 s).
+	WaitReplicas int
+	WaitTimeout  time.Duration
+	// Pipeline is how commands reach Redis; see [Pipelining].
+	Pipeline Pipelining
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+}
+
+// Errors of this package; all are worth a retry.
+var (
+	// ErrConflict: other writers won every attempt.
+	ErrConflict = errors.New("player: state kept changing")
+	// ErrNotReplicated: the commit is on the primary, but fewer replicas than
+	// Config.WaitReplicas confirmed it in time. A retry is a duplicate, and
+	// waits for the replicas again.
+	ErrNotReplicated = errors.New("player: not confirmed by enough replicas")
+	// ErrLayout: a newer release wrote the value in a way this one can't read.
+	ErrLayout = errors.New("player: value layout of a newer release")
+	// ErrCorrupt: the value in Redis is not a player's.
+	ErrCorrupt = errors.New("player: corrupt value")
+)
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.RememberIDs, 1024)
+	def(&c.CachePlayers, 16384)
+	def(&c.Batch, 128)
+	c.RememberIDs = min(c.RememberIDs, maxIDs)
+	c.Batch = max(1, min(c.Batch, c.RememberIDs))
+	if c.RememberFor == 0 {
+		c.RememberFor = 24 * time.Hour
+	}
+	if c.WaitTimeout == 0 {
+		c.WaitTimeout = time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}

@@ -1,0 +1,150 @@
+package player
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Reminder is a reminder that came due.
+type Reminder struct {
+	Player, Name string
+	Due          time.Time
+}
+
+// member is how a reminder stands in its shard's sorted set. Due is part of
+// it, so that a reminder that was set anew is another member: finishing the
+// old one cannot remove the new one.
+func (r Reminder) member() string {
+	return strconv.FormatInt(r.Due.UnixNano(), 10) + ":" + r.Name + ":" + r.Player
+}
+
+func parseMember(m string) (Reminder, bool) {
+	due, rest, ok := strings.Cut(m, ":")
+	name, player, ok2 := strings.Cut(rest, ":")
+	ns, err := strconv.ParseInt(due, 10, 64)
+	return Reminder{Player: player, Name: name, Due: time.Unix(0, ns).UTC()}, ok && ok2 && err == nil
+}
+
+// appendReminders adds the batch's reminder changes to commit.lua's arguments.
+func appendReminders[S any](args []any, player string, batch []*call[S]) ([]any, error) {
+	for _, c := range batch {
+		if c.err != nil {
+			continue
+		}
+		for _, r := range c.eff.Reminders {
+			if strings.Contains(r.Name, ":") {
+				return nil, fmt.Errorf("player: reminder %q: the name must not have a colon", r.Name)
+			}
+			if r.Old.Equal(r.New) {
+				continue
+			}
+			if !r.Old.IsZero() {
+				args = append(args, Reminder{player, r.Name, r.Old}.member(), "")
+			}
+			if !r.New.IsZero() {
+				args = append(args, Reminder{player, r.Name, r.New}.member(), ceilMilli(r.New))
+			}
+		}
+	}
+	return args, nil
+}
+
+// ceilMilli is t in ms, rounded up: a reminder is never early.
+func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
+
+// Reminders takes due reminders from all shards. Any number of takers may
+// share them: what one takes is the others' again only when its lease ends.
+type Reminders struct{ link link }
+
+// NewReminders returns the reminders kept in rdb.
+func NewReminders(rdb redis.UniversalClient) *Reminders {
+	return &Reminders{link: link{rdb: rdb, send: rdb}}
+}
+
+// probe is how many shards are asked in one pipeline.
+const probe = 512
+
+// Take returns up to max reminders that are due at now. Each stays in Redis
+// and comes due again at now + lease, unless [Reminders.Done] removes it: a
+// taker that dies leaves them to the others.
+func (r *Reminders) Take(ctx context.Context, now time.Time, lease time.Duration, max int) ([]Reminder, error) {
+	var out []Reminder
+	start := rand.N(Shards) // takers begin in different places
+	for from := 0; from < Shards && len(out) < max; from += probe {
+		due, err := r.count(ctx, (start+from)%Shards, now)
+		if err != nil {
+			return out, fmt.Errorf("player: probe reminders: %w", err)
+		}
+		for _, d := range due {
+			n := min(d.n, max-len(out))
+			if n == 0 {
+				break
+			}
+			taken, err := r.takeShard(ctx, d.shard, now, lease, n)
+			if err != nil {
+				return out, fmt.Errorf("player: take reminders: %w", err)
+			}
+			out = append(out, taken...)
+		}
+	}
+	return out, nil
+}
+
+type dueShard struct{ shard, n int }
+
+// count asks probe shards, from on, how many reminders are due.
+func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueShard, error) {
+	until := strconv.FormatInt(now.UnixMilli(), 10)
+	pipe := r.link.rdb.Pipeline()
+	cmds := make([]*redis.IntCmd, probe)
+	for i := range cmds {
+		cmds[i] = pipe.ZCount(ctx, ReminderKey((from+i)%Shards), "-inf", until)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
+	}
+	var due []dueShard
+	for i, c := range cmds {
+		if n := c.Val(); n > 0 {
+			due = append(due, dueShard{(from + i) % Shards, int(n)})
+		}
+	}
+	return due, nil
+}
+
+func (r *Reminders) takeShard(ctx context.Context, shard int, now time.Time, lease time.Duration, max int) ([]Reminder, error) {
+	args := append(takeScript.args(ReminderKey(shard)), now.UnixMilli(), now.Add(lease).UnixMilli(), max)
+	reply, err := r.link.eval(ctx, takeScript, args)
+	if err != nil {
+		return nil, err
+	}
+	members, _ := reply.([]any)
+	var out []Reminder
+	for _, m := range members {
+		if rem, ok := parseMember(fmt.Sprint(m)); ok {
+			out = append(out, rem)
+		}
+	}
+	return out, nil
+}
+
+// Done removes reminders that were taken and dealt with.
+func (r *Reminders) Done(ctx context.Context, done []Reminder) error {
+	if len(done) == 0 {
+		return nil
+	}
+	pipe := r.link.rdb.Pipeline()
+	for _, d := range done {
+		pipe.ZRem(ctx, ReminderKey(Shard(d.Player)), d.member())
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("player: remove reminders: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package player
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Store reads and changes players' states of type S. It is safe for
+// concurrent use; any number of Stores, in any number of processes, may work
+// on the same players.
+type Store[S any] struct {
+	cfg   Config
+	codec Codec[S]
+	link  link
+	cache cache[S]
+	stats stats
+}
+
+// NewStore returns a Store on rdb, which the caller closes after the Store is
+// no longer used.
+func NewStore[S any](rdb redis.UniversalClient, codec Codec[S], cfg Config) *Store[S] {
+	cfg = cfg.withDefaults()
+	st := &Store[S]{cfg: cfg, codec: codec}
+	st.link = link{rdb: rdb, send: sender(rdb, cfg.Pipeline), replicas: cfg.WaitReplicas, timeout: cfg.WaitTimeout}
+	st.cache.init(cfg.CachePlayers)
+	return st
+}
+
+// Update folds an event into the player's state, exactly once: however often
+// it is called for one event, by whichever Store, its effect is there once. A
+// nil error means the effect is in Redis. Any other error than one of op.Fold
+// leaves it open whether it is; a retry finds out.
+//
+// Events of one player that wait while a commit is under way are folded
+// together and committed at once. ctx ends the wait for a turn, not a commit
+// under way: that one has other callers' events in it, too, and is bounded by
+// the client's time-outs.
+func (st *Store[S]) Update(ctx context.Context, player string, op Op[S]) (Result, error) {
+	c := &call[S]{op: op}
+	p, lead := st.cache.enter(player, c)
+	if !lead {
+		select {
+		case lead = <-c.wake:
+		case <-ctx.Done():
+			if st.cache.leave(p, c) {
+				return Result{}, fmt.Errorf("player: wait for a turn: %w", ctx.Err())
+			}
+			lead = <-c.wake // in a batch already, or its leader
+		}
+	}
+	if lead {
+		st.lead(context.WithoutCancel(ctx), p, c)
+	}
+	return c.res, c.err
+}
+
+// Read returns the player's state as it is in Redis now; for no such player
+// the zero Version and a new player's state.
+func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error) {
+	v, err := st.get(ctx, player)
+	if err != nil {
+		return nil, Version{}, err
+	}
+	s, err := st.codec.Decode(v.state)
+	if err != nil {
+		return nil, Version{}, fmt.Errorf("player: decode: %w", err)
+	}
+	return s, v.version, nil
+}
+
+// Erase removes the player's state, duplicate memory and reminders.
+func (st *Store[S]) Erase(ctx context.Context, player string) error {
+	args := append(eraseScript.args(StateKey(player), ReminderKey(Shard(player))), player)
+	if _, err := st.link.eval(ctx, eraseScript, args); err != nil {
+		return fmt.Errorf("player: erase: %w", err)
+	}
+	return nil
+}
+
+func (st *Store[S]) get(ctx context.Context, player string) (value, error) {
+	cmd := redis.NewStringCmd(ctx, "get", StateKey(player))
+	if err := st.link.send.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+		return value{}, fmt.Errorf("player: read: %w", err)
+	}
+	return parseValue(cmd.Val())
+}
