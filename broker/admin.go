@@ -74,6 +74,9 @@ func (b *Broker) handler() http.Handler {
 	mux.HandleFunc("/", b.serveIngress)
 	mux.Handle("/admin/", loopbackOnly(http.NewCrossOriginProtection().Handler(admin)))
 	mux.Handle("GET /healthz", b.healthz())
+	for path, h := range b.cfg.Extra {
+		mux.Handle(path, h)
+	}
 	return mux
 }
 

@@ -60,6 +60,9 @@ type Config struct {
 	Parallel int   // first attempts at once per Trigger; 0 = 64
 	Pending  int   // events per Trigger under way, retries included; 0 = 2048
 
+	// Extra is served beside ingress and the admin API, by path.
+	Extra map[string]http.Handler
+
 	Logger         *zap.Logger          // nil = silent
 	MeterProvider  metric.MeterProvider // nil = no metrics of Knative's dispatcher
 	TracerProvider trace.TracerProvider // nil = no spans

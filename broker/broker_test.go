@@ -103,7 +103,8 @@ func open(t testing.TB, o options, specs ...spec) *broker.Broker {
 		t.Fatal(err)
 	}
 	for _, s := range specs {
-		write(t, filepath.Join(triggers, s.name+".yaml"), fmt.Sprintf(`apiVersion: eventing.knative.dev/v1
+		name, _, _ := strings.Cut(s.name, ",") // what follows is more of metadata
+		write(t, filepath.Join(triggers, name+".yaml"), fmt.Sprintf(`apiVersion: eventing.knative.dev/v1
 kind: Trigger
 metadata: {name: %s}
 spec:

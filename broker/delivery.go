@@ -57,7 +57,10 @@ func (d *delivery) run() {
 		_ = d.msg.Ack()
 		return
 	}
-	d.acquire()
+	if !d.acquire() {
+		d.putBack()
+		return
+	}
 	failed, err := d.send(&e, headers, ttl)
 	d.release()
 	if err == nil && failed != nil {
@@ -83,7 +86,15 @@ func (d *delivery) putBack() {
 	_ = d.msg.NakWithDelay(time.Second)
 }
 
-func (d *delivery) acquire() { d.t.slots <- struct{}{} }
+// acquire takes a slot for the first attempt; false: the Broker stops.
+func (d *delivery) acquire() bool {
+	select {
+	case d.t.slots <- struct{}{}:
+		return true
+	case <-d.ctx.Done():
+		return false
+	}
+}
 
 func (d *delivery) release() {
 	if !d.waiting {

@@ -34,6 +34,7 @@ type trigger struct {
 	format     *eventingduckv1.FormatType
 
 	slots chan struct{} // first attempts at once
+	lines *lines        // nil: unordered
 	feed  jetstream.ConsumeContext
 	info  jetstream.Consumer
 
@@ -64,6 +65,9 @@ func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
 		}
 	}
 	t.setFilter(m)
+	if m.Annotations[orderAnnotation] == "ordered" {
+		t.lines = &lines{waiting: map[string][]*delivery{}}
+	}
 	return t, nil
 }
 
@@ -159,13 +163,25 @@ func (t *trigger) take(ctx context.Context, msg jetstream.Msg) {
 	t.inFlight[d] = struct{}{}
 	t.wg.Add(1)
 	t.mu.Unlock()
-	go func() {
-		defer t.wg.Done()
-		d.run()
-		t.mu.Lock()
-		delete(t.inFlight, d)
-		t.mu.Unlock()
-	}()
+	if t.lines == nil {
+		go t.run(d)
+		return
+	}
+	if key := orderKey(msg.Data()); t.lines.join(key, d) {
+		go func() {
+			for next := d; next != nil; next = t.lines.next(key) {
+				t.run(next)
+			}
+		}()
+	}
+}
+
+func (t *trigger) run(d *delivery) {
+	defer t.wg.Done()
+	d.run()
+	t.mu.Lock()
+	delete(t.inFlight, d)
+	t.mu.Unlock()
 }
 
 // keepAlive tells the log that deliveries which began a while ago go on.

@@ -123,7 +123,7 @@ func (p *player) leave() {
 
 // Respond plays the player's answer to a recommendation: it is delivered at
 // once and then taken up, dismissed or ignored. Unknown players are ignored.
-func (w *World) Respond(playerID, recommendation, action, kind, channel string, now time.Time) {
+func (w *World) Respond(playerID, recommendation, kind, channel string, now time.Time) {
 	p, ok := w.byID[playerID]
 	if !ok {
 		return

@@ -2,13 +2,11 @@ package simulator
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"go.uber.org/zap"
 
 	"pitboss/internal/event"
@@ -75,22 +73,18 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// ServeHTTP takes recommendation.issued events, as any consuming team would.
-func (r *Runner) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	e, err := cehttp.NewEventFromHTTPRequest(req)
+// Answer plays the player's answer to a recommendation.issued event, as the
+// consuming team's channel would see it. Other events are ignored.
+func (r *Runner) Answer(e *ce.Event) error {
+	if e.Type() != event.TypeRecommendation {
+		return nil
+	}
+	rec, err := event.Decode[event.Recommendation](e)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+		return err
 	}
-	if e.Type() == event.TypeRecommendation {
-		rec, err := event.Decode[event.Recommendation](e)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		r.mu.Lock()
-		r.world.Respond(e.Subject(), e.ID(), rec.Action, rec.Kind, rec.Channel, time.Now())
-		r.mu.Unlock()
-	}
-	w.WriteHeader(http.StatusOK)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.world.Respond(e.Subject(), e.ID(), rec.Kind, rec.Channel, time.Now())
+	return nil
 }

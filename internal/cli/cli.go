@@ -1,0 +1,47 @@
+// Package cli holds the commands of bin/pitboss, one file each.
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+// Main runs the command line; extra are the commands of the floor above, such
+// as `run`, which embeds the Broker. It returns the process's exit status.
+func Main(version string, extra ...*cobra.Command) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := &cobra.Command{
+		Use:           "pitboss",
+		Short:         "Real-time, lawful next best actions for players",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(extra...)
+	root.AddCommand(
+		schemasCmd(),
+		replayCmd(),
+		simulateCmd(),
+	)
+	root.CompletionOptions.DisableDefaultCmd = true
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "pitboss:", err)
+		return 1
+	}
+	return 0
+}
+
+// env returns the environment variable, or def where it is not set.
+func env(name, def string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return def
+}

@@ -1,0 +1,115 @@
+// Package replay POSTs recorded events to a Broker as they happened, faster,
+// or as fast as it takes them, and says what became of them.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
+	"pitboss/internal/sink"
+)
+
+// lanes is how many POSTs are in flight. A player's events share a lane, so
+// they are sent in order: at 100,000 times real speed an hour passes in 36 ms,
+// and a reordering the network would never make would look like a late event.
+const lanes = 64
+
+// Options of a run.
+type Options struct {
+	Broker string  // URL to POST to
+	Speed  float64 // times real speed; 0: as fast as possible
+	// Sent is called once for each acknowledged event; nil is allowed.
+	Sent func()
+}
+
+// Totals of a run. Accepted + Refused = Sent.
+type Totals struct {
+	Sent     int64
+	Accepted int64 // acknowledged by the Broker
+	Refused  int64 // answered 4xx: will never be accepted
+}
+
+// Run POSTs every event that next yields (in order of event time) until it
+// returns io.EOF. Faults are retried until ctx ends; refused events are counted.
+func Run(ctx context.Context, opt Options, next func() (*ce.Event, error)) (Totals, error) {
+	client := sink.New(opt.Broker, 60*time.Second, lanes)
+	defer client.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	var sent, accepted, refused atomic.Int64
+	var wg sync.WaitGroup
+	queues := make([]chan *ce.Event, lanes)
+	for i := range queues {
+		queues[i] = make(chan *ce.Event, 256)
+		wg.Add(1)
+		go func(queue <-chan *ce.Event) {
+			defer wg.Done()
+			for e := range queue {
+				err := client.PostRetry(ctx, e)
+				var no *sink.Refused
+				switch {
+				case err == nil:
+					accepted.Add(1)
+				case errors.As(err, &no):
+					refused.Add(1)
+				default:
+					cancel(fmt.Errorf("replay: event %s: %w", e.ID(), err))
+					return
+				}
+				if opt.Sent != nil {
+					opt.Sent()
+				}
+			}
+		}(queues[i])
+	}
+	err := feed(ctx, opt.Speed, next, queues, &sent)
+	for _, q := range queues {
+		close(q)
+	}
+	wg.Wait()
+	if cause := context.Cause(ctx); err == nil && cause != nil {
+		err = cause
+	}
+	return Totals{Sent: sent.Load(), Accepted: accepted.Load(), Refused: refused.Load()}, err
+}
+
+// feed hands each event to its player's lane when its time has come.
+func feed(ctx context.Context, speed float64, next func() (*ce.Event, error), queues []chan *ce.Event, sent *atomic.Int64) error {
+	var first time.Time
+	started := time.Now()
+	for {
+		e, err := next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("replay: read: %w", err)
+		}
+		if first.IsZero() {
+			first = e.Time()
+		}
+		if speed > 0 {
+			due := started.Add(time.Duration(float64(e.Time().Sub(first)) / speed))
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(time.Until(due)):
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case queues[xxhash.Sum64String(e.Subject())%lanes] <- e:
+			sent.Add(1)
+		}
+	}
+}
