@@ -17,7 +17,6 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -38,7 +37,7 @@ type config struct {
 // Function is timer.
 type Function struct {
 	cfg    config
-	rdb    redis.UniversalClient
+	rdb    setup.Client
 	due    *player.Reminders
 	broker *sink.Client
 	log    *zap.Logger

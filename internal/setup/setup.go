@@ -48,6 +48,9 @@ func Logger(name string) *zap.Logger {
 	return log.Named(name)
 }
 
+// Client is a connection to one server, Sentinel or Cluster alike.
+type Client = redis.UniversalClient
+
 // Redis connects to the Redis that rawURL names and pings it. One URL tells
 // the deployment apart:
 //
@@ -56,7 +59,7 @@ func Logger(name string) *zap.Logger {
 //	redis+cluster://host:7000,host:7001       (rediss+cluster:// with TLS)
 //
 // Options go in the query, e.g. ?read_timeout=1s&pool_size=20.
-func Redis(ctx context.Context, rawURL string) (redis.UniversalClient, error) {
+func Redis(ctx context.Context, rawURL string) (Client, error) {
 	opt, err := redisOptions(rawURL)
 	if err != nil {
 		return nil, err
