@@ -21,6 +21,10 @@ import (
 	"pitboss/broker/manifest"
 )
 
+// servingTimeout ends an attempt where the delivery spec sets no limit: in a
+// cluster Knative Serving does so after this long (timeoutSeconds).
+const servingTimeout = 5 * time.Minute
+
 // trigger delivers the events that match one Trigger to its subscriber.
 type trigger struct {
 	b          *Broker
@@ -57,6 +61,9 @@ func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
 	spec := deliveryOf(b.manifest.Spec.Delivery, m.Spec.Delivery)
 	if t.retry, err = kncloudevents.RetryConfigFromDeliverySpec(spec); err != nil {
 		return nil, &manifest.Problem{File: m.File, Field: "spec.delivery", Detail: err.Error()}
+	}
+	if t.retry.RequestTimeout == 0 {
+		t.retry.RequestTimeout = servingTimeout
 	}
 	t.format = spec.Format
 	if spec.DeadLetterSink != nil {

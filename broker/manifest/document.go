@@ -17,13 +17,18 @@ type document struct {
 	text                   []byte
 }
 
-// documents splits file at its --- lines and reads each document's type and
-// name. Documents of nothing but comments are left out.
+// documents reads the documents of a file.
 func documents(file string) ([]document, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
+	return split(file, raw)
+}
+
+// split cuts raw at its --- lines and reads each document's type and name.
+// Documents of nothing but comments are left out.
+func split(file string, raw []byte) ([]document, error) {
 	var out []document
 	for _, text := range bytes.Split(append([]byte("\n"), raw...), []byte("\n---")) {
 		var head struct {

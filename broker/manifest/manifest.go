@@ -17,6 +17,7 @@ import (
 	duckv1 "knative.dev/eventing/pkg/apis/duck/v1"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/eventing/pkg/apis/config"
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/ptr"
@@ -170,6 +171,9 @@ func decode(file string, doc document, obj object) error {
 	}
 	if doc.name == "" {
 		return &Problem{File: file, Field: "metadata.name", Detail: "is missing"}
+	}
+	if o, ok := obj.(metav1.Object); ok && o.GetNamespace() == "" {
+		o.SetNamespace("default") // as the API server does before it asks the webhook
 	}
 	ctx := apis.WithinCreate(Context(context.Background()))
 	obj.SetDefaults(ctx)

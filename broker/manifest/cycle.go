@@ -1,0 +1,138 @@
+package manifest
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pitboss/internal/event"
+)
+
+// hop is: an event of type from matches a Trigger, whose function may reply
+// with an event of type to.
+type hop struct {
+	from, to string
+	trigger  Trigger
+}
+
+// lintCycles proves that no event can lead to itself. Neither Kafka's nor
+// RabbitMQ's Broker counts a TTL down: there a cycle of replies never ends.
+func lintCycles(triggers []Trigger, funcs []*Func) Problems {
+	var ps Problems
+	byName := map[string]*Func{}
+	for _, f := range funcs {
+		byName[f.Name] = f
+		ps = append(ps, lintTypes(f)...)
+	}
+	var hops []hop
+	for _, t := range triggers {
+		if t.Spec.Subscriber.Ref == nil {
+			continue
+		}
+		f := byName[t.Spec.Subscriber.Ref.Name]
+		if f == nil {
+			continue
+		}
+		for _, from := range matched(t, f) {
+			for _, to := range f.list(repliesAnnotation) {
+				hops = append(hops, hop{from, to, t})
+			}
+		}
+		if typ := typeOf(t); typ != "" && !slices.Contains(expand(f.list(takesAnnotation)), typ) {
+			ps = append(ps, &Problem{File: t.File, Field: "spec.filter.attributes.type", Detail: fmt.Sprintf("%s does not take %s", f.Folder, typ), Remedy: "add it to " + takesAnnotation + " in " + f.File + " if it does"})
+		}
+	}
+	return append(ps, cycles(hops)...)
+}
+
+// lintTypes checks the types a func.yaml names.
+func lintTypes(f *Func) Problems {
+	var ps Problems
+	for _, a := range []string{takesAnnotation, repliesAnnotation} {
+		for _, typ := range f.list(a) {
+			if _, ok := event.Lookup(typ); !ok && (a == repliesAnnotation || typ != "in" && typ != "all") {
+				ps = append(ps, &Problem{File: f.File, Field: "deploy.annotations." + a, Detail: fmt.Sprintf("%q is not in the event catalogue", typ), Remedy: "a type of the catalogue, in, or all"})
+			}
+		}
+	}
+	return ps
+}
+
+func typeOf(t Trigger) string {
+	if t.Spec.Filter == nil {
+		return ""
+	}
+	return t.Spec.Filter.Attributes["type"]
+}
+
+// matched are the types of which the Trigger's filter lets events through and
+// which the function does more with than acknowledge.
+func matched(t Trigger, f *Func) []string {
+	takes := expand(f.list(takesAnnotation))
+	if typ := typeOf(t); typ != "" {
+		return []string{typ}
+	}
+	return takes
+}
+
+func expand(takes []string) []string {
+	var out []string
+	for _, t := range takes {
+		switch t {
+		case "in", "all":
+			for _, i := range event.Types() {
+				if t == "all" || i.Direction == event.In {
+					out = append(out, i.Type)
+				}
+			}
+		default:
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// cycles walks the hops depth first and reports each way back.
+func cycles(hops []hop) Problems {
+	next := map[string][]hop{}
+	var starts []string
+	for _, h := range hops {
+		if len(next[h.from]) == 0 {
+			starts = append(starts, h.from)
+		}
+		next[h.from] = append(next[h.from], h)
+	}
+	var ps Problems
+	done := map[string]bool{}
+	var path []hop
+	var walk func(typ string)
+	walk = func(typ string) {
+		if at := slices.IndexFunc(path, func(h hop) bool { return h.from == typ }); at >= 0 {
+			ps = append(ps, cycleProblem(path[at:]))
+			return
+		}
+		if done[typ] {
+			return
+		}
+		for _, h := range next[typ] {
+			path = append(path, h)
+			walk(h.to)
+			path = path[:len(path)-1]
+		}
+		done[typ] = true
+	}
+	for _, s := range starts {
+		walk(s)
+	}
+	return ps
+}
+
+func cycleProblem(loop []hop) *Problem {
+	way := loop[0].from
+	for _, h := range loop {
+		way += fmt.Sprintf(" –%s→ %s", strings.TrimSuffix(filepath.Base(h.trigger.File), ".yaml"), h.to)
+	}
+	last := loop[len(loop)-1].trigger
+	return &Problem{File: last.File, Field: "spec.filter.attributes.type", Detail: "a cycle of replies: " + way, Remedy: "narrow the filter, or reply with another type; on Kafka and RabbitMQ nothing stops the loop"}
+}

@@ -1,0 +1,206 @@
+package manifest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Func is a func.yaml (knative/func, specVersion 0.36.0), as far as Pitboss
+// uses it. func itself only warns about a field it does not know; here it is
+// refused.
+type Func struct {
+	SpecVersion string     `json:"specVersion"`
+	Name        string     `json:"name"`
+	Runtime     string     `json:"runtime"`
+	Created     string     `json:"created"` // RFC 3339; func takes the directory for uninitialised without it
+	Invoke      string     `json:"invoke"`  // http | cloudevent
+	Build       FuncBuild  `json:"build"`
+	Run         FuncRun    `json:"run,omitempty"`
+	Deploy      FuncDeploy `json:"deploy,omitempty"`
+
+	File   string `json:"-"`
+	Folder string `json:"-"` // of functions/: the function's name; "" for the root
+}
+
+// FuncBuild says how the image is made.
+type FuncBuild struct {
+	Builder string `json:"builder"`
+}
+
+// FuncRun is the container's environment.
+type FuncRun struct {
+	Envs    []FuncPair   `json:"envs,omitempty"`
+	Volumes []FuncVolume `json:"volumes,omitempty"`
+}
+
+// FuncPair is a name (or key) and its value.
+type FuncPair struct {
+	Name  string `json:"name,omitempty"`
+	Key   string `json:"key,omitempty"`
+	Value string `json:"value"`
+}
+
+// FuncVolume mounts a Secret or ConfigMap.
+type FuncVolume struct {
+	Secret    string `json:"secret,omitempty"`
+	ConfigMap string `json:"configMap,omitempty"`
+	Path      string `json:"path"`
+}
+
+// FuncDeploy is what becomes of the Knative Service.
+type FuncDeploy struct {
+	ServiceAccountName string            `json:"serviceAccountName,omitempty"`
+	Labels             []FuncPair        `json:"labels,omitempty"`
+	Annotations        map[string]string `json:"annotations,omitempty"`
+	Subscriptions      []any             `json:"subscriptions,omitempty"`
+	HealthEndpoints    struct {
+		Liveness  string `json:"liveness"`
+		Readiness string `json:"readiness"`
+	} `json:"healthEndpoints,omitempty"`
+	Options struct {
+		Scale     FuncScale     `json:"scale"`
+		Resources FuncResources `json:"resources"`
+	} `json:"options,omitempty"`
+}
+
+// FuncScale bounds the number of instances.
+type FuncScale struct {
+	Min         *int64   `json:"min"`
+	Max         *int64   `json:"max"`
+	Metric      string   `json:"metric"`
+	Target      *float64 `json:"target"`
+	Utilization *float64 `json:"utilization"`
+}
+
+// FuncResources are requests and limits of an instance.
+type FuncResources struct {
+	Requests struct {
+		CPU    string `json:"cpu"`
+		Memory string `json:"memory"`
+	} `json:"requests"`
+	Limits struct {
+		CPU         string `json:"cpu"`
+		Memory      string `json:"memory"`
+		Concurrency *int64 `json:"concurrency"`
+	} `json:"limits"`
+}
+
+// Annotations with which a func.yaml says what its function does, so that a
+// cycle of replies can be found before anything is deployed: comma-separated
+// event types, or "in" (every type that platforms send), or "all".
+const (
+	takesAnnotation   = "pitboss/takes"
+	repliesAnnotation = "pitboss/replies"
+)
+
+// Funcs reads the func.yaml of every folder of root/functions that has one.
+func Funcs(root string) ([]*Func, error) {
+	files, err := filepath.Glob(filepath.Join(root, "functions", "*", "func.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	var out []*Func
+	var bad Problems
+	for _, file := range files {
+		f, err := readFunc(file)
+		if err != nil {
+			bad = append(bad, problems(file, err)...)
+			continue
+		}
+		f.Folder = filepath.Base(filepath.Dir(file))
+		out = append(out, f)
+	}
+	return out, bad.Err()
+}
+
+func readFunc(file string) (*Func, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	f := &Func{File: file}
+	if err := yaml.UnmarshalStrict(raw, f); err != nil {
+		return nil, &Problem{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: "func only warns about it and deploys without it: mend the name"}
+	}
+	return f, nil
+}
+
+// env returns an environment variable's value.
+func (f *Func) env(name string) (string, bool) {
+	for _, e := range f.Run.Envs {
+		if e.Name == name {
+			return e.Value, true
+		}
+	}
+	return "", false
+}
+
+// list reads a comma-separated annotation.
+func (f *Func) list(annotation string) []string {
+	var out []string
+	for _, s := range strings.Split(f.Deploy.Annotations[annotation], ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// check lints one deploy unit; known are the functions' folders.
+func (f *Func) check(known []string) Problems {
+	var ps Problems
+	refuse := func(field, detail, remedy string) {
+		ps = append(ps, &Problem{File: f.File, Field: field, Detail: detail, Remedy: remedy})
+	}
+	target, ok := f.env("FUNCTION_TARGET")
+	switch {
+	case !ok:
+		refuse("run.envs", "FUNCTION_TARGET is missing", "value: "+f.Folder)
+	case !slices.Contains(known, target):
+		refuse("run.envs.FUNCTION_TARGET", fmt.Sprintf("there is no function %q", target), "one of "+strings.Join(known, ", ")+nearest(target, known))
+	case target != f.Folder:
+		refuse("run.envs.FUNCTION_TARGET", fmt.Sprintf("is %q in the folder of %s", target, f.Folder), "value: "+f.Folder)
+	}
+	if want := "pitboss-" + f.Folder; f.Name != want {
+		refuse("name", fmt.Sprintf("is %q", f.Name), "Triggers refer to the Service as "+want)
+	}
+	if f.Created == "" {
+		refuse("created", "is missing", "func takes the function for uninitialised without a creation time")
+	}
+	if f.Invoke != "http" && f.Invoke != "cloudevent" {
+		refuse("invoke", fmt.Sprintf("is %q", f.Invoke), "http or cloudevent")
+	}
+	if len(f.Deploy.Subscriptions) > 0 {
+		refuse("deploy.subscriptions", "func's own Triggers have no retry and no dead-letter sink, and deliver beside ours", "routing is in triggers/ only")
+	}
+	for a := range f.Deploy.Annotations {
+		if strings.HasPrefix(a, "autoscaling.knative.dev/") {
+			refuse("deploy.annotations."+a, "serving rejects autoscaling annotations on a Service", "use deploy.options.scale")
+		}
+	}
+	return append(ps, f.checkSize()...)
+}
+
+// checkSize wants every bound to be set, so that none is a default nobody chose.
+func (f *Func) checkSize() Problems {
+	s, r := f.Deploy.Options.Scale, f.Deploy.Options.Resources
+	var ps Problems
+	for _, c := range []struct {
+		field string
+		unset bool
+	}{
+		{"scale.min", s.Min == nil}, {"scale.max", s.Max == nil || *s.Max == 0}, {"scale.metric", s.Metric == ""}, {"scale.target", s.Target == nil},
+		{"resources.requests.cpu", r.Requests.CPU == ""}, {"resources.requests.memory", r.Requests.Memory == ""},
+		{"resources.limits.cpu", r.Limits.CPU == ""}, {"resources.limits.memory", r.Limits.Memory == ""}, {"resources.limits.concurrency", r.Limits.Concurrency == nil},
+	} {
+		if c.unset {
+			ps = append(ps, &Problem{File: f.File, Field: "deploy.options." + c.field, Detail: "is not set", Remedy: "every function is bounded; write the reason beside the number"})
+		}
+	}
+	return ps
+}
