@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // attempts bounds how often a batch is folded again because another writer was first.
@@ -36,23 +37,15 @@ func (st *Store[S]) run(ctx context.Context, p *entry[S], batch []*call[S]) {
 	st.stats.events.Add(uint64(len(batch)))
 	if p.state == nil {
 		st.stats.misses.Add(1)
-		v, err := st.get(ctx, p.name)
-		if err == nil {
-			err = st.adopt(p, v, batch)
-		}
-		if err != nil {
+		if err := st.reload(ctx, p); err != nil {
 			fail(p, batch, err)
 			return
 		}
 	}
 	for try := range attempts {
 		if !st.fold(p, batch) {
-			// A fold that failed may have left the state half changed.
-			v, err := st.get(ctx, p.name)
-			if err == nil {
-				err = st.adopt(p, v, batch)
-			}
-			if err != nil {
+			// The fold that failed may have left the state half changed.
+			if err := st.reload(ctx, p); err != nil {
 				fail(p, batch, err)
 				return
 			}
@@ -85,22 +78,23 @@ func fail[S any](p *entry[S], batch []*call[S], err error) {
 	}
 }
 
-// adopt makes v the state to fold on and marks the calls whose events it holds.
-func (st *Store[S]) adopt(p *entry[S], v value, batch []*call[S]) error {
-	s, err := st.codec.Decode(v.state)
-	if err != nil {
+// adopt makes v what the next fold builds on.
+func (st *Store[S]) adopt(p *entry[S], v value) (err error) {
+	if p.state, err = st.codec.Decode(v.state); err != nil {
 		p.state = nil
 		return fmt.Errorf("player: decode: %w", err)
 	}
-	p.state, p.version = s, v.version
-	for _, c := range batch {
-		if due, known := v.find(c.op.Key); known {
-			c.dup, c.eff = true, Effects{Due: due}
-		} else {
-			c.dup = false
-		}
-	}
+	p.version, p.ids = v.version, v.ids
 	return nil
+}
+
+// reload reads what the next fold builds on.
+func (st *Store[S]) reload(ctx context.Context, p *entry[S]) error {
+	v, err := st.get(ctx, p.name)
+	if err != nil {
+		return err
+	}
+	return st.adopt(p, v)
 }
 
 // fold applies the batch's calls in order; false when one of them failed.
@@ -109,11 +103,9 @@ func (st *Store[S]) fold(p *entry[S], batch []*call[S]) (ok bool) {
 		if c.err != nil {
 			continue
 		}
-		dup, due := c.dup, uint8(0)
-		if dup {
-			due = c.eff.Due
-		} else if first := sameEvent(batch[:i], c.op.Key); first != nil {
-			dup, due = true, first.eff.Due
+		due, dup := findID(p.ids, c.op.Key)
+		if first := sameEvent(batch[:i], c.op.Key); first != nil {
+			due, dup = first.eff.Due, true
 		}
 		eff, err := protect(c.op.Fold, p.state, dup, due)
 		if err != nil {
@@ -149,38 +141,24 @@ func protect[S any](fold func(*S, bool, uint8) (Effects, error), s *S, dup bool,
 	return fold(s, dup, due)
 }
 
-// buffers holds the commits' encoded ids and states.
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
+// buffers holds the values on their way.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-type buffer struct{ version, ids, state []byte }
-
-// commit sends the batch's new events to Redis. It returns false when another
-// writer was first, or one of the events is known: p then holds the current
-// state, and the calls whose events it has are marked.
+// commit sends the batch's effects to Redis. It returns false when another
+// writer was first: p is then what that one wrote.
 func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (done bool, err error) {
-	buf := buffers.Get().(*buffer)
+	was := p.version
+	if !st.remember(p, batch) {
+		return st.confirm(ctx, p, batch)
+	}
+	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	now := st.cfg.Now()
-	buf.ids = buf.ids[:0]
-	for _, c := range batch {
-		if c.err == nil && !c.res.Duplicate {
-			buf.ids = appendID(buf.ids, c.op.Key, minuteOf(now), c.eff.Due)
-		}
-	}
-	if len(buf.ids) == 0 {
-		return true, st.confirm(ctx, p, batch)
-	}
-	if buf.state, err = st.codec.Append(buf.state[:0], p.state); err != nil {
+	p.version = was.next()
+	*buf = appendHead((*buf)[:0], p.version, p.ids)
+	if *buf, err = st.codec.Append(*buf, p.state); err != nil {
 		return false, fmt.Errorf("encode: %w", err)
 	}
-	buf.version = buf.version[:0]
-	if p.version != (Version{}) {
-		buf.version = append(buf.version, p.version[:]...)
-	}
-	next := p.version.next()
-	args := append(commitScript.args(StateKey(p.name), ReminderKey(Shard(p.name))),
-		buf.version, next[:], buf.ids, st.cfg.RememberIDs,
-		strconv.Itoa(int(minuteOf(now.Add(-st.cfg.RememberFor)))), buf.state)
+	args := append(commitScript.args(StateKey(p.name), ReminderKey(Shard(p.name))), was.bytes(), *buf)
 	if args, err = appendReminders(args, p.name, batch); err != nil {
 		return false, err
 	}
@@ -188,33 +166,61 @@ func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (
 	if err != nil {
 		return false, err
 	}
-	current, refused := reply.(string)
-	if !refused {
-		p.version = next
-		for _, c := range batch {
-			c.res.Version = next
+	if current, refused := reply.(string); refused {
+		v, err := parseValue([]byte(current))
+		if err != nil {
+			return false, err
 		}
-		return true, nil
+		return false, st.adopt(p, v)
 	}
-	v, err := parseValue(current)
+	for _, c := range batch {
+		c.res.Version = p.version
+	}
+	return true, nil
+}
+
+// remember adds the batch's new events to the duplicate memory; false when
+// there are none.
+func (st *Store[S]) remember(p *entry[S], batch []*call[S]) (any bool) {
+	now := st.cfg.Now()
+	for _, c := range batch {
+		if c.err == nil && !c.res.Duplicate {
+			p.ids = appendID(p.ids, c.op.Key, minuteOf(now), c.eff.Due)
+			any = true
+		}
+	}
+	if any {
+		p.ids = trimIDs(p.ids, st.cfg.RememberIDs, minuteOf(now.Add(-st.cfg.RememberFor)))
+	}
+	return any
+}
+
+// confirm answers a batch of nothing but duplicates. Nothing is written, but
+// what is acknowledged must be in Redis: a failover may have lost the commit
+// this instance remembers. And it must be on the replicas, if so configured:
+// the commit's own WAIT may have failed.
+func (st *Store[S]) confirm(ctx context.Context, p *entry[S], batch []*call[S]) (done bool, err error) {
+	var version string
+	if st.cfg.WaitReplicas > 0 {
+		var reply any
+		reply, err = st.link.eval(ctx, touchScript, touchScript.args(StateKey(p.name)))
+		version, _ = reply.(string)
+	} else {
+		cmd := redis.NewStringCmd(ctx, "getrange", StateKey(p.name), 0, len(p.version)-1)
+		err = st.link.process(ctx, cmd)
+		version = cmd.Val()
+	}
 	if err != nil {
 		return false, err
 	}
-	return false, st.adopt(p, v, batch)
-}
-
-// confirm answers a batch of nothing but duplicates. What is acknowledged
-// here may be a commit whose own WAIT failed, so the replicas are asked again.
-func (st *Store[S]) confirm(ctx context.Context, p *entry[S], batch []*call[S]) error {
+	if version != string(p.version.bytes()) {
+		return false, st.reload(ctx, p)
+	}
 	for _, c := range batch {
 		c.res.Version = p.version
 		if c.res.Duplicate {
 			st.stats.duplicates.Add(1)
 		}
 	}
-	if st.cfg.WaitReplicas == 0 {
-		return nil
-	}
-	_, err := st.link.eval(ctx, touchScript, touchScript.args(StateKey(p.name)))
-	return err
+	return true, nil
 }

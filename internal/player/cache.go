@@ -11,7 +11,6 @@ type call[S any] struct {
 	op   Op[S]
 	wake chan bool // true: lead the next batch; false: done
 
-	dup bool
 	eff Effects
 	res Result
 	err error
@@ -23,6 +22,7 @@ type call[S any] struct {
 type entry[S any] struct {
 	name    string
 	version Version
+	ids     []byte // duplicate memory
 	state   *S
 
 	busy       bool

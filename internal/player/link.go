@@ -67,12 +67,16 @@ type link struct {
 // that does not know the script yet (a restart, a failover, a new node of the
 // cluster) is sent its source.
 func (l *link) eval(ctx context.Context, s *script, args []any) (any, error) {
+	process := l.process
+	if l.replicas > 0 {
+		process = l.processAndWait
+	}
 	cmd := redis.NewCmd(ctx, args...)
-	err := l.process(ctx, cmd)
+	err := process(ctx, cmd)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		args[0], args[1] = "eval", s.src
 		cmd = redis.NewCmd(ctx, args...)
-		err = l.process(ctx, cmd)
+		err = process(ctx, cmd)
 	}
 	if err != nil {
 		return nil, err
@@ -80,17 +84,14 @@ func (l *link) eval(ctx context.Context, s *script, args []any) (any, error) {
 	return cmd.Val(), nil
 }
 
-func (l *link) process(ctx context.Context, cmd *redis.Cmd) error {
-	if l.replicas == 0 {
-		return l.send.Process(ctx, cmd)
-	}
-	return l.processAndWait(ctx, cmd)
+func (l *link) process(ctx context.Context, cmd redis.Cmder) error {
+	return l.send.Process(ctx, cmd)
 }
 
 // processAndWait sends cmd and WAIT down one connection, for WAIT covers the
 // writes of its own connection only. In a cluster that means to choose the
 // node here, and so to follow redirections here.
-func (l *link) processAndWait(ctx context.Context, cmd *redis.Cmd) error {
+func (l *link) processAndWait(ctx context.Context, cmd redis.Cmder) error {
 	node, err := l.node(ctx, cmd)
 	asking := false
 	for hop := 0; err == nil; hop++ {
@@ -108,7 +109,7 @@ func (l *link) processAndWait(ctx context.Context, cmd *redis.Cmd) error {
 	return err
 }
 
-func (l *link) pipelineWait(ctx context.Context, node *redis.Client, cmd *redis.Cmd, asking bool) error {
+func (l *link) pipelineWait(ctx context.Context, node *redis.Client, cmd redis.Cmder, asking bool) error {
 	cmd.SetErr(nil)
 	pipe := node.Pipeline()
 	if asking {
@@ -132,7 +133,7 @@ func (l *link) pipelineWait(ctx context.Context, node *redis.Client, cmd *redis.
 }
 
 // node is the client of the server that owns the command's first key.
-func (l *link) node(ctx context.Context, cmd *redis.Cmd) (*redis.Client, error) {
+func (l *link) node(ctx context.Context, cmd redis.Cmder) (*redis.Client, error) {
 	switch c := l.rdb.(type) {
 	case *redis.ClusterClient:
 		return c.MasterForKey(ctx, cmd.Args()[3].(string))

@@ -82,8 +82,9 @@ func (st *Store[S]) Erase(ctx context.Context, player string) error {
 
 func (st *Store[S]) get(ctx context.Context, player string) (value, error) {
 	cmd := redis.NewStringCmd(ctx, "get", StateKey(player))
-	if err := st.link.send.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+	if err := st.link.process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
 		return value{}, fmt.Errorf("player: read: %w", err)
 	}
-	return parseValue(cmd.Val())
+	b, _ := cmd.Bytes() // a missing player is redis.Nil and no bytes
+	return parseValue(b)
 }

@@ -270,7 +270,7 @@ func TestValueOfANewerLayoutIsLeftAlone(t *testing.T) {
 		ctx := context.Background()
 		st := newStore(rdb, Config{})
 		mustUpdate(t, st, "p", 1)
-		if err := rdb.SetRange(ctx, StateKey("p"), 8, "\x02").Err(); err != nil {
+		if err := rdb.SetRange(ctx, StateKey("p"), 0, "\x00\x00\x00\x02abcd\x02").Err(); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range []*Store[ledger]{st, newStore(rdb, Config{})} {

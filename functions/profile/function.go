@@ -1,0 +1,143 @@
+// Package profile folds what happens to a player into the player's state.
+//
+// A platform event or reminder.due in → checked against the contract → folded
+// into the player's state in Redis, exactly once → player.updated out, when
+// score_when in features.yaml says that a decision is due; nothing otherwise.
+// State touched: the player's key and the shard's reminders, in one script.
+// Errors: permanent (400) for an event against the contract or of a type that
+// is not profile's; retryable (500) while Redis can't be reached or it starts.
+//
+// A redelivered event changes nothing; if a decision was due the first time,
+// it is answered with the same event (by id), rebuilt from current state.
+package profile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/player"
+	"pitboss/internal/setup"
+)
+
+type config struct {
+	RedisURL     string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
+	ModelsDir    string        `env:"MODELS_DIR,default=models"`
+	RememberIDs  int           `env:"PROFILE_REMEMBER_IDS,default=1024"`   // duplicate memory of a player, ids of 12 bytes
+	RememberFor  time.Duration `env:"PROFILE_REMEMBER_FOR,default=24h"`    // the same, by age
+	CachePlayers int           `env:"PROFILE_CACHE_PLAYERS,default=16384"` // decoded states kept in memory
+	WaitReplicas int           `env:"PROFILE_WAIT_REPLICAS,default=0"`     // replicas that must have a commit before it is acknowledged
+	WaitTimeout  time.Duration `env:"PROFILE_WAIT_TIMEOUT,default=1s"`
+}
+
+// Function is profile. Until Start has run, it answers with a retryable error.
+type Function struct {
+	rdb   redis.UniversalClient
+	set   *feature.Set
+	store *player.Store[feature.State]
+	log   *zap.Logger
+	ready atomic.Bool
+	now   func() time.Time
+}
+
+// New returns profile, not yet started.
+func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+
+// Start loads the declared features and connects to Redis.
+func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
+	f.log = setup.Logger("profile")
+	var c config
+	if err := setup.Load(cfg, &c); err != nil {
+		return err
+	}
+	set, err := feature.Load(filepath.Join(c.ModelsDir, "features.yaml"))
+	if err != nil {
+		return err
+	}
+	rdb, err := setup.Redis(ctx, c.RedisURL)
+	if rdb == nil {
+		return err
+	}
+	if err != nil {
+		f.log.Warn("redis is not there yet", zap.Error(err))
+	}
+	f.rdb, f.set = rdb, set
+	f.store = player.NewStore(rdb, set, player.Config{
+		RememberIDs: c.RememberIDs, RememberFor: c.RememberFor, CachePlayers: c.CachePlayers,
+		WaitReplicas: c.WaitReplicas, WaitTimeout: c.WaitTimeout, Now: f.now,
+	})
+	f.ready.Store(true)
+	return nil
+}
+
+// Stop closes the connection; func-go has drained the requests in flight.
+func (f *Function) Stop(context.Context) error {
+	if f.rdb == nil {
+		return nil
+	}
+	return f.rdb.Close()
+}
+
+// Ready is true while Redis answers.
+func (f *Function) Ready(ctx context.Context) (bool, error) {
+	if !f.ready.Load() {
+		return false, nil
+	}
+	if err := f.rdb.Ping(ctx).Err(); err != nil {
+		return false, fmt.Errorf("profile: redis: %w", err)
+	}
+	return true, nil
+}
+
+var errStarting = errors.New("profile: starting")
+
+// Handle folds one event.
+func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
+	if !f.ready.Load() {
+		return nil, event.Result(errStarting)
+	}
+	r, err := event.Parse(&e, f.now())
+	if err == nil {
+		err = mine(r)
+	}
+	if err != nil {
+		return nil, event.Result(err)
+	}
+	reply, err := f.fold(ctx, &e, r)
+	if err != nil {
+		f.log.Warn("event not folded", zap.String("type", r.Type), zap.String("player", event.HashPlayer(r.Subject)), zap.Error(err))
+		return nil, event.Result(err)
+	}
+	return reply, nil
+}
+
+// mine refuses the types that other functions answer for.
+func mine(r *event.Record) error {
+	switch {
+	case r.Type == event.TypeReminderDue:
+		return nil
+	case r.Info.Direction != event.In, r.Type == event.TypePrivacyErase, r.Type == event.TypePrivacyExport:
+		return &event.Problem{Code: event.CodeUnknownType, Pointer: "/type",
+			Detail: fmt.Sprintf("%s is not folded into a player's state: a Trigger sends it to the wrong function", r.Type)}
+	}
+	return nil
+}
+
+func (f *Function) fold(ctx context.Context, in *ce.Event, r *event.Record) (*ce.Event, error) {
+	u := update{set: f.set, conditions: f.set.Conditions(), record: r}
+	res, err := f.store.Update(ctx, r.Subject, player.Op[feature.State]{Key: r.Key(), Fold: u.fold})
+	if err != nil || res.Due == 0 {
+		return nil, err
+	}
+	u.data.Version = res.Version.String()
+	return event.Reply(in, "profile", event.TypePlayerUpdated, u.data.AsOf, &u.data)
+}

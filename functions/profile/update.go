@@ -1,0 +1,45 @@
+package profile
+
+import (
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/player"
+)
+
+// update folds one event and prepares the reply's data on the way, while
+// nobody else changes the state.
+type update struct {
+	set        *feature.Set
+	conditions []string // of score_when, in order
+	record     *event.Record
+	data       event.PlayerUpdated // but for Version, which the commit gives
+}
+
+// fold is the update's player.Op. It may be called again on fresh state.
+func (u *update) fold(s *feature.State, dup bool, due uint8) (player.Effects, error) {
+	if dup {
+		if due != 0 {
+			u.reply(s, u.set.Vector(nil, s, s.AsOf()), dueNames(u.conditions, due))
+		}
+		return player.Effects{}, nil
+	}
+	out, err := u.set.Fold(s, u.record)
+	if err != nil {
+		return player.Effects{}, err
+	}
+	if len(out.Due) > 0 {
+		u.reply(s, out.Vector, out.Due)
+	}
+	return player.Effects{Due: dueBits(u.conditions, out.Due), Reminders: out.Reminders}, nil
+}
+
+func (u *update) reply(s *feature.State, vector []float64, due []string) {
+	u.data = event.PlayerUpdated{
+		AsOf:       s.AsOf(),
+		Trigger:    event.Trigger{Type: u.record.Type, Source: u.record.Source, ID: u.record.ID, Time: u.record.Time},
+		Due:        due,
+		Features:   u.set.AppendJSON(nil, vector),
+		FeatureSet: u.set.Hash(),
+		Facts:      u.set.Facts(s),
+	}
+}

@@ -1,0 +1,80 @@
+package player
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"pitboss/internal/redistest"
+)
+
+// blob is a state of 1 KB.
+type blob struct{ b [1024]byte }
+
+type blobCodec struct{}
+
+func (blobCodec) Decode(b []byte) (*blob, error) { s := new(blob); copy(s.b[:], b); return s, nil }
+func (blobCodec) Append(dst []byte, s *blob) ([]byte, error) {
+	return append(dst, s.b[:]...), nil
+}
+
+// BenchmarkUpdate compares the ways commands reach Redis: 64 callers, 10,000
+// players of 1 KB.
+func BenchmarkUpdate(b *testing.B) {
+	modes := map[string]Pipelining{"plain": PipelineOff, "auto": PipelineAuto, "lanes": PipelineLanes}
+	for _, callers := range []int{1, 8, 64} {
+		for name, mode := range modes {
+			b.Run(fmt.Sprintf("%s/%d", name, callers), func(b *testing.B) { benchUpdate(b, mode, callers) })
+		}
+	}
+}
+
+func benchUpdate(b *testing.B, mode Pipelining, callers int) {
+	const players = 10_000
+	srv := redistest.New(b)
+	rdb := connect(b, srv.URL())
+	st := NewStore(rdb, blobCodec{}, Config{Pipeline: mode, RememberIDs: 32})
+	names := make([]string, players)
+	for i := range names {
+		names[i] = fmt.Sprint("player-", i)
+	}
+	var left atomic.Int64
+	work := func(n int) {
+		left.Store(int64(n))
+		var wg sync.WaitGroup
+		for range callers {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for left.Add(-1) >= 0 {
+					_, err := st.Update(context.Background(), names[rand.N(players)], Op[blob]{Key: rand.Uint64(),
+						Fold: func(s *blob, _ bool, _ uint8) (Effects, error) { s.b[rand.N(1024)]++; return Effects{}, nil }})
+					if err != nil {
+						b.Error(err)
+					}
+				}
+			}()
+		}
+		wg.Wait()
+	}
+	work(2 * players)
+	cpu := cpuTime()
+	redisCPU, _ := srv.CPU()
+	b.ResetTimer()
+	b.ReportAllocs()
+	work(b.N)
+	redisAfter, _ := srv.CPU()
+	b.ReportMetric(float64((redisAfter-redisCPU).Nanoseconds())/float64(b.N), "redis-cpu-ns/op")
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N), "go-cpu-ns/op")
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
