@@ -1,0 +1,163 @@
+package manifest_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+
+	"pitboss/broker/manifest"
+)
+
+const root = "../.."
+
+func TestRepositoryIsClean(t *testing.T) {
+	t.Parallel()
+	if err := manifest.Lint(root); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGeneratedManifestsAreCurrent(t *testing.T) {
+	t.Parallel()
+	files, err := manifest.Generated(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range files {
+		got, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s is not current (%v): run go generate ./broker/manifest", path, err)
+		}
+	}
+}
+
+// Every overlay is rendered as kubectl apply -k would, and each object is
+// decoded strictly and validated by Knative's own types.
+func TestOverlaysAreValid(t *testing.T) {
+	t.Parallel()
+	for overlay, class := range map[string]string{"kafka": "Kafka", "rabbitmq": "RabbitMQBroker", "in-memory": "MTChannelBasedBroker", "services": ""} {
+		t.Run(overlay, func(t *testing.T) {
+			t.Parallel()
+			text := render(t, filepath.Join(root, "broker", overlay))
+			if ps := manifest.Check(overlay, text); len(ps) > 0 {
+				t.Error(ps)
+			}
+			if !strings.Contains(string(text), "eventing.knative.dev/broker.class: "+class+"\n") && class != "" {
+				t.Errorf("the Broker's class is not %s", class)
+			}
+		})
+	}
+}
+
+func render(t *testing.T, dir string) []byte {
+	t.Helper()
+	m, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := m.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// Each mistake is made in a copy of the repository's manifests; lint must name
+// file, field and remedy.
+func TestMistakesAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, file, old, new string
+		want                 []string
+	}{
+		{"misspelt attribute", "triggers/score.yaml", "      type:", "      tpye:",
+			[]string{"triggers/score.yaml: spec.filter.attributes.tpye:", "did you mean type?"}},
+		{"unknown type", "triggers/score.yaml", "player.updated.v1", "player.updatd.v1",
+			[]string{"spec.filter.attributes.type:", "did you mean pitboss.player.updated.v1?"}},
+		{"misspelt field", "triggers/score.yaml", "  filter:", "  fliter:",
+			[]string{"triggers/score.yaml: ", "fliter", "unknown field"}},
+		{"reply cycle", "functions/decide/func.yaml", "pitboss.recommendation.revoked.v1'", "pitboss.player.updated.v1'",
+			[]string{"triggers/", "a cycle of replies: ", "–score→ pitboss.player.scored.v1", "–decide→ pitboss.player.updated.v1", "nothing stops the loop"}},
+		{"Broker without a dead-letter sink", "broker/base/broker.yaml", "    deadLetterSink:\n      ref:\n        apiVersion: serving.knative.dev/v1\n        kind: Service\n        name: pitboss-console\n      uri: /deadletters\n", "",
+			[]string{"broker/base/broker.yaml: spec.delivery.deadLetterSink: is missing", "uri /deadletters"}},
+		{"Trigger without a dead-letter sink", "triggers/score.yaml", "    deadLetterSink:\n      ref:\n        apiVersion: serving.knative.dev/v1\n        kind: Service\n        name: pitboss-console\n      uri: /deadletters\n", "",
+			[]string{"triggers/score.yaml: spec.delivery.deadLetterSink: is missing"}},
+		{"unknown function", "functions/score/func.yaml", "value: score", "value: scroe",
+			[]string{"functions/score/func.yaml: run.envs.FUNCTION_TARGET: there is no function \"scroe\"", "did you mean score?"}},
+		{"misspelt field of func.yaml", "functions/score/func.yaml", "utilization:", "utilisation:",
+			[]string{"functions/score/func.yaml: ", "utilisation"}},
+		{"autoscaling annotation", "functions/score/func.yaml", "    pitboss/takes:", "    autoscaling.knative.dev/min-scale: '1'\n    pitboss/takes:",
+			[]string{"deploy.annotations.autoscaling.knative.dev/min-scale", "deploy.options.scale"}},
+		{"backoff that is none", "triggers/score.yaml", "PT0.2S", "PT0.05S",
+			[]string{"spec.delivery.backoffDelay", "PT0.1S"}},
+		{"retry that is no number", "triggers/score.yaml", "retry: 10", "retry: -1",
+			[]string{"triggers/score.yaml: spec.delivery.retry: invalid value: -1"}},
+		{"unknown subscriber", "triggers/score.yaml", "name: pitboss-score\n  delivery", "name: pitboss-scores\n  delivery",
+			[]string{"spec.subscriber.ref.name", "did you mean pitboss-score?"}},
+		{"other Broker", "triggers/score.yaml", "broker: pitboss", "broker: default",
+			[]string{"triggers/score.yaml: spec.broker:", "spec.broker: pitboss"}},
+		{"spec.filters", "triggers/score.yaml", "  filter:\n    attributes:\n      type: pitboss.player.updated.v1", "  filters:\n    - exact: {type: pitboss.player.updated.v1}",
+			[]string{"spec.filters", "RabbitMQ"}},
+		{"no PDB field of that name", "broker/base/disruption.yaml", "  maxUnavailable: 1", "  maxUnavailible: 1",
+			[]string{"broker/base/disruption.yaml", "maxUnavailible"}},
+		{"two Triggers of one name", "triggers/decide-consent.yaml", "name: pitboss-decide-consent", "name: pitboss-decide",
+			[]string{"metadata.name", "decide-consent.yaml"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := copyManifests(t)
+			file := filepath.Join(dir, filepath.FromSlash(c.file))
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(text), c.old) {
+				t.Fatalf("%s does not contain %q any more", c.file, c.old)
+			}
+			if err := os.WriteFile(file, []byte(strings.Replace(string(text), c.old, c.new, 1)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			err = manifest.Lint(dir)
+			if err == nil {
+				t.Fatal("lint found nothing")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("lint says\n%v\nwant it to contain %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// copyManifests copies every manifest, and function.go as the sign of a
+// function, into a new folder.
+func copyManifests(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, pattern := range []string{"func.yaml", "functions/*/func.yaml", "functions/*/function.go", "triggers/*.yaml", "broker/base/*.yaml"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			rel, _ := filepath.Rel(root, file)
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := filepath.Join(dir, rel)
+			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(to, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return dir
+}
