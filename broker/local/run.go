@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"pitboss/broker"
+	"pitboss/functions"
+	"pitboss/internal/setup"
+	"pitboss/internal/simulator"
+	"pitboss/internal/sink"
+)
+
+// config of `pitboss run`, from the environment.
+type config struct {
+	Addr        string  `env:"PITBOSS_ADDR,default=127.0.0.1:8080"` // the Broker
+	IngestAddr  string  `env:"INGEST_ADDR,default=127.0.0.1:8081"`
+	ConsoleAddr string  `env:"CONSOLE_ADDR,default=127.0.0.1:8082"`
+	RedisURL    string  `env:"REDIS_URL"` // empty: embedded, forgotten when the process ends
+	ModelsDir   string  `env:"MODELS_DIR,default=models"`
+	BrokerFile  string  `env:"BROKER_FILE,default=broker/base/broker.yaml"`
+	TriggersDir string  `env:"TRIGGERS_DIR,default=triggers"`
+	LocalDir    string  `env:"LOCAL_TRIGGERS_DIR,default=broker/local/triggers"`
+	DataDir     string  `env:"PITBOSS_STATE_DIR,default=data/broker"`
+	Fsync       bool    `env:"BROKER_FSYNC"`
+	Players     int     `env:"SIMULATOR_PLAYERS,default=150"` // 0: no simulator
+	Pace        float64 `env:"SIMULATOR_PACE,default=20"`
+	Seed        uint64  `env:"SIMULATOR_SEED"` // 0: another game each time
+}
+
+// runCmd is the whole system in one process.
+func runCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "the whole system on this machine: Broker, functions, console, simulated players",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			env := environ()
+			var cfg config
+			if err := setup.Load(env, &cfg); err != nil {
+				return err
+			}
+			return run(cmd.Context(), cfg, env, cmd.OutOrStdout())
+		},
+	}
+}
+
+func environ() map[string]string {
+	env := map[string]string{}
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	if env["LOG_LEVEL"] == "" {
+		os.Setenv("LOG_LEVEL", "warn") // the terminal shows what needs a look
+	}
+	return env
+}
+
+// run starts everything, serves until ctx ends, and stops in the order in
+// which events flow, so that nothing acknowledged is left half done.
+func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) error {
+	log := setup.Logger("run")
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+
+	redisURL, stopRedis, err := openRedis(cfg.RedisURL)
+	if err != nil {
+		return err
+	}
+	defer stopRedis()
+	hosts, err := listenAll(cfg, log)
+	if err != nil {
+		return err
+	}
+	var players *simulator.Runner
+	ingest := sink.New(hosts["ingest"].url(), 30*time.Second, 64)
+	if cfg.Players > 0 {
+		players = newPlayers(cfg, ingest, log)
+	}
+	s := &stats{tally: newTally(nil)}
+	if players != nil {
+		s.tally.answer = players.Answer
+	}
+	consumer := &http.Server{Handler: s.tally, ReadHeaderTimeout: 5 * time.Second}
+	consumerLn, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	go consumer.Serve(consumerLn) //nolint:errcheck // ends with Shutdown
+
+	b, err := broker.Open(broker.Config{
+		Addr: cfg.Addr, DataDir: cfg.DataDir, BrokerFile: cfg.BrokerFile,
+		TriggerDirs: []string{cfg.TriggersDir, cfg.LocalDir},
+		Resolve: func(service string) (string, bool) {
+			if service == "pitboss-local-consumer" {
+				return "http://" + consumerLn.Addr().String(), true
+			}
+			h, ok := hosts[strings.TrimPrefix(service, "pitboss-")]
+			if !ok {
+				return "", false
+			}
+			return h.url(), true
+		},
+		Fsync: cfg.Fsync, Logger: log.Named("broker"),
+		Extra: map[string]http.Handler{"/healthz": s, "/stats": s, "/stats/reset": s, "/metrics": s},
+	})
+	if err != nil {
+		return err
+	}
+	s.broker = b
+	fatal := make(chan error, 2*len(hosts)+1)
+	go func() { fatal <- b.Serve() }()
+	for name, h := range hosts {
+		h.start(life, functionEnv(env, cfg, name, redisURL, b.URL()), fatal)
+	}
+	err = serve(ctx, cfg, hosts, s, players, out, fatal)
+
+	stopCtx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	fmt.Fprintln(out, "stopping: draining what was accepted …")
+	for _, name := range []string{"ingest", "timer"} { // first what sends
+		hosts[name].stop(stopCtx)
+		delete(hosts, name)
+	}
+	drainErr := b.Drain(stopCtx)
+	for _, h := range hosts {
+		h.stop(stopCtx)
+	}
+	_ = consumer.Shutdown(stopCtx)
+	return errors.Join(err, drainErr)
+}
+
+// serve waits for readiness, says what to do, plays, and returns when ctx
+// ends (nil) or something fails.
+func serve(ctx context.Context, cfg config, hosts map[string]*host, s *stats, players *simulator.Runner, out io.Writer, fatal <-chan error) error {
+	ready := make(chan error, 1)
+	go func() {
+		waitCtx, cancel := context.WithTimeout(ctx, 60*time.Second)
+		defer cancel()
+		for _, h := range hosts {
+			if err := h.ready(waitCtx); err != nil {
+				ready <- err
+				return
+			}
+		}
+		ready <- nil
+	}()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-fatal:
+		return err
+	case err := <-ready:
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	s.ready.Store(true)
+	announce(out, hosts, cfg)
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		if players != nil {
+			players.Run(ctx)
+		}
+	}()
+	defer func() { <-played }()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-fatal:
+		return err
+	}
+}
+
+// announce prints the one thing a new user needs.
+func announce(out io.Writer, hosts map[string]*host, cfg config) {
+	fmt.Fprintf(out, `Pitboss is up. Page: %s   Broker: http://%s   ingest: %s
+Try, and see the recommendation for alice on the page:
+  curl -i %s -H 'ce-specversion: 1.0' -H 'ce-type: pitboss.payment.failed.v1' -H 'ce-source: /curl' \
+    -H "ce-id: $(date +%%s%%N)" -H "ce-time: $(date -u +%%FT%%TZ)" -H 'ce-subject: alice' -H 'Content-Type: application/json' \
+    -d '{"operation":"deposit","amount":2000,"currency":"GBP","method":"card","error":"declined"}'
+`, hosts["console"].url(), cfg.Addr, hosts["ingest"].url(), hosts["ingest"].url())
+}
+
+func newPlayers(cfg config, to *sink.Client, log *zap.Logger) *simulator.Runner {
+	if cfg.Seed == 0 {
+		cfg.Seed = uint64(time.Now().UnixNano())
+	}
+	w := simulator.New(simulator.Config{Seed: cfg.Seed, Players: cfg.Players, Start: time.Now(), Pace: cfg.Pace})
+	return simulator.NewRunner(w, to.PostRetry, log.Named("simulator"))
+}
+
+// openRedis returns the URL to use: the given one, or that of an embedded
+// Redis that runs the same scripts and is forgotten when the process ends.
+func openRedis(given string) (url string, stop func(), err error) {
+	if given != "" {
+		return given, func() {}, nil
+	}
+	m := miniredis.NewMiniRedis()
+	if err := m.StartAddr("127.0.0.1:0"); err != nil {
+		return "", nil, fmt.Errorf("run: embedded redis: %w", err)
+	}
+	return "redis://" + m.Addr(), m.Close, nil
+}
+
+// listenAll reserves a port for every function.
+func listenAll(cfg config, log *zap.Logger) (map[string]*host, error) {
+	addrs := map[string]string{"ingest": cfg.IngestAddr, "console": cfg.ConsoleAddr}
+	hosts := map[string]*host{}
+	for _, name := range functions.Names() {
+		addr := addrs[name]
+		if addr == "" {
+			addr = "127.0.0.1:0"
+		}
+		h, err := listen(name, addr, log)
+		if err != nil {
+			for _, opened := range hosts {
+				opened.ln.Close()
+			}
+			return nil, err
+		}
+		hosts[name] = h
+	}
+	return hosts, nil
+}
+
+// functionEnv is the environment a function would get on a cluster.
+func functionEnv(env map[string]string, cfg config, name, redisURL, brokerURL string) map[string]string {
+	out := make(map[string]string, len(env)+8)
+	for k, v := range env {
+		out[k] = v
+	}
+	out["FUNCTION_TARGET"] = name
+	out["REDIS_URL"] = redisURL
+	out["MODELS_DIR"] = cfg.ModelsDir
+	out["K_SINK"] = brokerURL
+	out["BROKER_ADMIN_URL"] = brokerURL
+	if out["JOURNAL_DIR"] == "" {
+		out["JOURNAL_DIR"] = filepath.Join(filepath.Dir(cfg.DataDir), "journal")
+	}
+	delete(out, "K_SERVICE")
+	return out
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"pitboss/internal/cli"
+	"pitboss/internal/event"
+)
+
+// tally is local mode's consuming team: it takes scores and recommendations
+// through Triggers of its own (broker/local/triggers) and counts what came out,
+// for `pitboss replay` and for a look at GET /stats.
+type tally struct {
+	answer func(*ce.Event) error // the simulator's players take the recommendations too; may be nil
+
+	mu      sync.Mutex
+	seen    *lru.Cache[string, struct{}] // event ids: a redelivery counts once
+	stats   cli.Stats
+	latency *hdrhistogram.Histogram // microseconds from the Broker's receipt to here
+}
+
+func newTally(answer func(*ce.Event) error) *tally {
+	t := &tally{answer: answer}
+	t.seen, _ = lru.New[string, struct{}](1 << 17) // fails for sizes below 1 only
+	t.reset()
+	return t
+}
+
+func (t *tally) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seen.Purge()
+	t.stats = cli.Stats{Suppressed: map[string]int64{}}
+	t.latency = hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)
+}
+
+// snapshot returns the counts of what came out; the caller adds the rest.
+func (t *tally) snapshot() cli.Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.stats
+	s.Suppressed = make(map[string]int64, len(t.stats.Suppressed))
+	for rule, n := range t.stats.Suppressed {
+		s.Suppressed[rule] = n
+	}
+	s.P50Ms = float64(t.latency.ValueAtQuantile(50)) / 1000
+	s.P99Ms = float64(t.latency.ValueAtQuantile(99)) / 1000
+	return s
+}
+
+// ServeHTTP takes one event from a Trigger.
+func (t *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := time.Now()
+	e, err := cehttp.NewEventFromHTTPRequest(r)
+	if err == nil && !t.count(e, now) {
+		err = t.pass(e)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+func (t *tally) pass(e *ce.Event) error {
+	if t.answer == nil {
+		return nil
+	}
+	return t.answer(e)
+}
+
+// count adds e to the stats and reports whether it was seen before.
+func (t *tally) count(e *ce.Event, now time.Time) (again bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if again, _ = t.seen.ContainsOrAdd(e.ID(), struct{}{}); again {
+		return true
+	}
+	switch e.Type() {
+	case event.TypePlayerScored:
+		t.stats.Scored++
+		return false
+	case event.TypeRecommendation:
+		t.stats.Issued++
+	case event.TypeSuppressed:
+		t.stats.Suppressed[suppressedBy(e)]++
+	}
+	if s, ok := e.Extensions()[event.ExtReceived].(string); ok {
+		if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			_ = t.latency.RecordValue(now.Sub(at).Microseconds()) // out of range: over 10 minutes
+		}
+	}
+	return false
+}
+
+// suppressedBy names the rule that blocked the best action, or why there was none.
+func suppressedBy(e *ce.Event) string {
+	rec, err := event.Decode[event.Recommendation](e)
+	switch {
+	case err != nil:
+		return "unreadable"
+	case len(rec.Blocked) > 0:
+		return rec.Blocked[0].Rule
+	case len(rec.Reasons) > 0:
+		return rec.Reasons[0].Code
+	}
+	return "no-reason"
+}

@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/bench"
+)
+
+// benchCmd measures the whole path, a process per component.
+func benchCmd() *cobra.Command {
+	var (
+		cfg  bench.PathConfig
+		file string
+	)
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "measure the whole path: throughput, latency and CPU by component (see make bench)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			points, err := bench.Path(cmd.Context(), cfg, cmd.OutOrStdout())
+			if err != nil || file == "" {
+				return err
+			}
+			raw, err := json.Marshal(points, json.Deterministic(true), jsontext.WithIndent("  "))
+			if err != nil {
+				return fmt.Errorf("bench: %w", err)
+			}
+			return os.WriteFile(file, append(raw, '\n'), 0o644)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Bin, "bin", "bin", "folder of the binaries pitboss and function")
+	f.Float64SliceVar(&cfg.Rates, "rates", []float64{250, 500, 1000, 2000}, "open-loop rates, events/s")
+	f.DurationVar(&cfg.Phase, "phase", 10*time.Second, "length of each rate")
+	f.IntVar(&cfg.Burst, "burst", 40000, "events of the run that finds the maximum")
+	f.IntVar(&cfg.Players, "players", 20000, "simulated players")
+	f.BoolVar(&cfg.Mixed, "mixed", false, "decisions as features.yaml asks for them, not one for every event")
+	f.StringVar(&file, "json", "", "also write the points to this file")
+	return cmd
+}
