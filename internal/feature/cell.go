@@ -1,0 +1,205 @@
+package feature
+
+import (
+	"math"
+	"slices"
+)
+
+// cell is what a slot stores. Each aggregation uses some of its members; a
+// member that is zero takes no bytes.
+type cell struct {
+	on   bool
+	act  int64 // ms: session: last activity; follow: when the streak was last long enough
+	t    int64 // ms: what f refers to, or the latest event's time
+	k    uint32
+	i, j int64
+	f, g float64
+	set  []member // sorted by id
+}
+
+// member is a window's bucket or a distinct value.
+type member struct {
+	id int64 // bucket number, or hash of the value
+	v  int64 // sum (int64 or float64 bits) or maximum of the bucket; ms the value was last seen
+}
+
+// position orders events: by time, then by key.
+type position struct {
+	ms  int64
+	key uint32
+}
+
+func (p position) before(q position) bool {
+	return p.ms < q.ms || p.ms == q.ms && p.key < q.key
+}
+
+func (p position) compare(q position) int {
+	switch {
+	case p.before(q):
+		return -1
+	case q.before(p):
+		return 1
+	}
+	return 0
+}
+
+func (c *cell) position() position { return position{c.t, c.k} }
+
+// faded is below what an average's weight means anything (20 half-lives).
+const faded = 1e-6
+
+// gone is how many half-lives a decayed number lives: what is left of it then
+// (5e-20) counts as nothing, so that it need not be stored.
+const gone = 64
+
+// fade is the share of a decayed number left after span milliseconds.
+func fade(span int64, halfLife float64) float64 {
+	if span <= 0 {
+		return 1
+	}
+	x := float64(span) / halfLife
+	if x > gone {
+		return 0
+	}
+	return math.Exp2(-x)
+}
+
+// find returns where id is, or would be, in the set.
+func find(set []member, id int64) (int, bool) {
+	if n := len(set); n > 0 && set[n-1].id <= id { // mostly the newest bucket
+		if set[n-1].id == id {
+			return n - 1, true
+		}
+		return n, false
+	}
+	return slices.BinarySearchFunc(set, id, func(m member, id int64) int {
+		switch {
+		case m.id < id:
+			return -1
+		case m.id > id:
+			return 1
+		}
+		return 0
+	})
+}
+
+// add folds v, counted sign times, into a commutative slot: sign -1 undoes
+// what sign 1 did, to the last bit for integers.
+func (sl *slot) add(c *cell, ms int64, v value, sign int64) {
+	switch {
+	case sl.halfLife > 0:
+		x := float64(sign) * v.number(sl.float)
+		switch {
+		case !c.on:
+			c.on, c.t, c.f = true, ms, x
+		case ms >= c.t:
+			c.f = c.f*fade(ms-c.t, sl.halfLife) + x
+			c.t = ms
+		default:
+			c.f += x * fade(c.t-ms, sl.halfLife)
+		}
+		if c.f == 0 {
+			*c = cell{}
+		}
+	case sl.width > 0:
+		sl.addToBucket(c, ms, v, sign)
+	case sl.float:
+		c.f += float64(sign) * v.float()
+		c.on = c.f != 0
+	default:
+		c.i += sign * int64(v)
+		c.on = c.i != 0
+	}
+}
+
+func (sl *slot) addToBucket(c *cell, ms int64, v value, sign int64) {
+	id := floorDiv(ms, sl.width)
+	n, found := find(c.set, id)
+	if !found {
+		c.set = slices.Insert(c.set, n, member{id: id})
+	}
+	m := &c.set[n]
+	if sl.float {
+		m.v = int64(floatValue(value(m.v).float() + float64(sign)*v.float()))
+	} else {
+		m.v += sign * int64(v)
+	}
+	if value(m.v).number(sl.float) == 0 {
+		c.set = slices.Delete(c.set, n, n+1)
+	}
+	c.on = len(c.set) > 0
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// expired is the number of leading buckets that have left the window at ms.
+func (sl *slot) expired(c *cell, ms int64) (n int) {
+	oldest := floorDiv(ms, sl.width) - sl.size/sl.width + 1
+	for n < len(c.set) && c.set[n].id < oldest {
+		n++
+	}
+	return n
+}
+
+// sum reads a commutative slot as of ms.
+func (sl *slot) sum(c *cell, ms int64) float64 {
+	switch {
+	case sl.halfLife > 0:
+		return c.f * fade(ms-c.t, sl.halfLife)
+	case sl.width > 0:
+		return sl.sumBuckets(c.set[sl.expired(c, ms):])
+	case sl.float:
+		return c.f
+	default:
+		return float64(c.i)
+	}
+}
+
+func (sl *slot) sumBuckets(set []member) float64 {
+	if !sl.float {
+		var n int64
+		for _, m := range set {
+			n += m.v
+		}
+		return float64(n)
+	}
+	var x float64
+	for _, m := range set {
+		x += value(m.v).float()
+	}
+	return x
+}
+
+// prune drops what can no longer count, so that equal histories have equal
+// bytes and old players small states. horizon is how old an entry the
+// timeline may still hold or take, in milliseconds.
+func (sl *slot) prune(c *cell, latest, horizon int64) {
+	switch {
+	case sl.gap > 0:
+		if c.on && latest-c.act > sl.gap+horizon {
+			*c = cell{}
+		}
+	case sl.width > 0:
+		if n := sl.expired(c, latest); n > 0 {
+			c.set = slices.Delete(c.set, 0, n)
+		}
+		if len(c.set) == 0 {
+			*c = cell{}
+		}
+	case sl.size > 0 && sl.agg == Distinct:
+		c.set = slices.DeleteFunc(c.set, func(m member) bool { return m.v <= latest-sl.size })
+		if len(c.set) == 0 {
+			*c = cell{}
+		}
+	case sl.halfLife > 0 && !sl.ordered:
+		if latest-c.t > max(horizon, int64(gone*sl.halfLife)+1) {
+			*c = cell{}
+		}
+	}
+}

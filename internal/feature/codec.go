@@ -1,0 +1,226 @@
+package feature
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// The state as bytes: one version byte, then sections of tag (varint), length
+// (varint), content. A reader keeps sections, slots, facts and timeline
+// columns it does not know and writes them back, so that two releases can
+// serve the same players during a deploy. Times are milliseconds relative to
+// a base that the section names; integers are zigzag varints.
+
+const codecVersion = 1
+
+// Section tags. Stored: never renumber, never reuse.
+const (
+	sectionHead     = 1 // latest, applied
+	sectionFacts    = 2
+	sectionSlots    = 3 // base time, then slots; may be there several times
+	sectionTimeline = 4
+	sectionVoid     = 5 // rolled-back rounds that may still come; floor
+)
+
+// ErrState means that stored state can't be read.
+var ErrState = errors.New("feature: state is not readable")
+
+// unknown is what a newer release stored, kept to be written back.
+type unknown struct {
+	sections []section
+	slots    []slotGroup
+	columns  []column
+}
+
+type section struct {
+	tag  uint64
+	body []byte
+}
+
+// slotGroup holds unread slots with the base time they were written with.
+type slotGroup struct {
+	base int64
+	raw  []byte // hash, length, content; repeated
+}
+
+// Decode reads a state; no bytes make a new one. b may be reused afterwards.
+func (s *Set) Decode(b []byte) (*State, error) {
+	st := s.newState()
+	if len(b) == 0 {
+		return st, nil
+	}
+	d := &decoder{b: b}
+	if v := d.byte(); v != codecVersion {
+		return nil, fmt.Errorf("%w: version %d, this release reads %d", ErrState, v, codecVersion)
+	}
+	for len(d.b) > 0 && d.err == nil {
+		tag, body := d.uvarint(), d.bytes()
+		if d.err != nil {
+			break
+		}
+		in := &decoder{b: body}
+		switch tag {
+		case sectionHead:
+			st.latest, st.applied = in.varint(), in.uvarint()
+		case sectionFacts:
+			st.readFacts(in)
+		case sectionSlots:
+			st.readSlots(in)
+		case sectionTimeline:
+			st.readTimeline(in)
+		case sectionVoid:
+			st.readVoid(in)
+		default:
+			st.unknown.sections = append(st.unknown.sections, section{tag, slices.Clone(body)})
+		}
+		if in.err != nil {
+			d.err = in.err
+		}
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return st, nil
+}
+
+// Append writes the state behind dst. It forgets, in st too, what can no
+// longer count.
+func (s *Set) Append(dst []byte, st *State) ([]byte, error) {
+	dst = append(dst, codecVersion)
+	dst, mark := open(dst, sectionHead)
+	dst = binary.AppendVarint(dst, st.latest)
+	dst = binary.AppendUvarint(dst, st.applied)
+	dst = closeSection(dst, mark)
+	dst = st.appendFacts(dst)
+	dst = st.appendSlots(dst)
+	dst = st.appendTimeline(dst)
+	dst = st.appendVoid(dst)
+	for _, u := range st.unknown.sections {
+		dst = binary.AppendUvarint(dst, u.tag)
+		dst = binary.AppendUvarint(dst, uint64(len(u.body)))
+		dst = append(dst, u.body...)
+	}
+	return dst, nil
+}
+
+// open begins a section and closeSection ends it: the length is written in
+// front once it is known (two bytes, so that most sections need no move).
+func open(dst []byte, tag uint64) ([]byte, int) {
+	dst = binary.AppendUvarint(dst, tag)
+	return append(dst, 0, 0), len(dst)
+}
+
+func closeSection(dst []byte, mark int) []byte {
+	n := len(dst) - mark - 2
+	if n < 1<<14 {
+		dst[mark], dst[mark+1] = byte(n)|0x80, byte(n>>7)
+		return dst
+	}
+	length := binary.AppendUvarint(nil, uint64(n))
+	return slices.Replace(dst, mark, mark+2, length...)
+}
+
+// decoder reads primitives; the first failure stays and all else reads zero.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail() {
+	if d.err == nil {
+		d.err = fmt.Errorf("%w: truncated or corrupt", ErrState)
+	}
+	d.b = nil
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) == 0 {
+		d.fail()
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return v
+}
+
+func (d *decoder) uvarint() uint64 {
+	if len(d.b) > 0 && d.b[0] < 0x80 {
+		v := d.b[0]
+		d.b = d.b[1:]
+		return uint64(v)
+	}
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	u := d.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (d *decoder) fixed32() uint32 {
+	if len(d.b) < 4 {
+		d.fail()
+		return 0
+	}
+	v := binary.LittleEndian.Uint32(d.b)
+	d.b = d.b[4:]
+	return v
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	v := d.b[:n]
+	d.b = d.b[n:]
+	return v
+}
+
+// count reads a length whose items take at least size bytes each.
+func (d *decoder) count(size int) int {
+	n := d.uvarint()
+	if n > uint64(len(d.b)/size) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// float reads what appendFloat wrote.
+func (d *decoder) float() float64 {
+	if len(d.b) > 0 && d.b[0] == 1 {
+		if len(d.b) < 9 {
+			d.fail()
+			return 0
+		}
+		v := math.Float64frombits(binary.LittleEndian.Uint64(d.b[1:]))
+		d.b = d.b[9:]
+		return v
+	}
+	u := d.uvarint()
+	if u&1 != 0 {
+		d.fail()
+	}
+	u >>= 1
+	return float64(int64(u>>1) ^ -int64(u&1))
+}
+
+// appendFloat writes whole numbers short (an even varint), others as 1 and 8 bytes.
+func appendFloat(dst []byte, x float64) []byte {
+	if n := int64(x); float64(n) == x && n > -1<<31 && n < 1<<31 && math.Float64bits(x) != 1<<63 {
+		return binary.AppendUvarint(dst, (uint64(n)<<1^uint64(n>>63))<<1)
+	}
+	dst = append(dst, 1)
+	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(x))
+}

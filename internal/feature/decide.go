@@ -1,0 +1,103 @@
+package feature
+
+import (
+	"time"
+
+	"pitboss/internal/event"
+	"pitboss/internal/player"
+)
+
+// A reminder's cell: t, k is the latest setting event; act, i the latest
+// cancelling event; j the latest due time that has fired. Each is a maximum,
+// so order does not matter.
+
+// due is when reminder n is due, in ms; 0 when it is not set.
+func (st *State) due(n int) int64 {
+	r := st.set.remind[n]
+	c := &st.cells[r.slot]
+	set, cancelled := c.position(), position{c.act, uint32(c.i)}
+	if set.ms == 0 || set.before(cancelled) || set == cancelled || set.ms+r.after <= c.j {
+		return 0
+	}
+	return set.ms + r.after
+}
+
+func (st *State) dues(dst []int64) []int64 {
+	for n := range st.set.remind {
+		dst = append(dst, st.due(n))
+	}
+	return dst
+}
+
+// fire notes that a reminder fired and returns its index, or -1 where it is
+// not, or no longer, due at that time.
+func (st *State) fire(data *event.ReminderDue) int {
+	for n, r := range st.set.remind {
+		if r.decl.Name != data.Reminder {
+			continue
+		}
+		at := data.Due.UnixMilli()
+		current := st.due(n) == at
+		c := &st.cells[r.slot]
+		c.on, c.j = true, max(c.j, at)
+		if current {
+			return n
+		}
+	}
+	return -1
+}
+
+func (st *State) remindWhen(p *plan, sc *scope, at position) {
+	for _, step := range p.set {
+		c := &st.cells[st.set.remind[step.reminder].slot]
+		if sc.holds(step.where) && c.position().before(at) {
+			c.on, c.t, c.k = true, at.ms, at.key
+		}
+	}
+	for _, step := range p.cancel {
+		c := &st.cells[st.set.remind[step.reminder].slot]
+		if cancelled := (position{c.act, uint32(c.i)}); sc.holds(step.where) && cancelled.before(at) {
+			c.on, c.act, c.i = true, at.ms, int64(at.key)
+		}
+	}
+}
+
+// reminderChanges compares the due times with those before the event.
+func (st *State) reminderChanges(before []int64) (out []player.ReminderChange) {
+	for n, r := range st.set.remind {
+		if now := st.due(n); now != before[n] {
+			out = append(out, player.ReminderChange{Name: r.decl.Name, Old: timeOf(before[n]), New: timeOf(now)})
+		}
+	}
+	return out
+}
+
+func timeOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// decide evaluates score_when for an applied event. The time a condition last
+// asked is kept in the state; it depends on the order events came in, which
+// no feature and no fact does.
+func (st *State) decide(p *plan, sc *scope, ms int64, fired int) (due []string) {
+	if st.set.always {
+		return []string{"always"}
+	}
+	sc.look(st.latest)
+	for _, step := range p.conds {
+		cond := st.set.conds[step.cond]
+		c := &st.cells[cond.slot]
+		if cond.reminder >= 0 && cond.reminder != fired {
+			continue
+		}
+		if c.t != 0 && ms < c.t+cond.spacing || !sc.holds(step.when) {
+			continue
+		}
+		c.on, c.t = true, ms
+		due = append(due, cond.decl.Name)
+	}
+	return due
+}

@@ -1,0 +1,335 @@
+package feature
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+
+	"pitboss/internal/event"
+)
+
+// kind is the type of an expression's value.
+type kind uint8
+
+const (
+	kindOther kind = iota
+	kindInt
+	kindFloat
+	kindBool
+	kindString
+	kindTime
+)
+
+func (k kind) String() string {
+	return [...]string{"value", "int", "double", "bool", "string", "timestamp"}[k]
+}
+
+// code is a compiled expression: the one function of its kind is set. A run
+// that fails (division by zero, overflow) sets scope.failed.
+type code struct {
+	kind kind
+	i    func(*scope) int64
+	f    func(*scope) float64
+	b    func(*scope) bool
+	s    func(*scope) string
+	t    func(*scope) time.Time
+}
+
+// program is one expression, type-checked and compiled.
+type program struct {
+	text     string
+	code     code
+	constant bool // a literal
+	// needs lists the features the expression names.
+	needs []int
+}
+
+// value is a number drawn from an event: an int64, or the bits of a float64
+// where the program is of kind double.
+type value int64
+
+func floatValue(f float64) value { return value(math.Float64bits(f)) }
+func (v value) float() float64   { return math.Float64frombits(uint64(v)) }
+func (v value) number(f bool) float64 {
+	if f {
+		return v.float()
+	}
+	return float64(v)
+}
+
+// scope is what an expression can see: one event, or the features of a state.
+type scope struct {
+	set  *Set
+	st   *State
+	plan *plan
+	data any
+	typ  string
+	src  string
+	id   string
+	time time.Time
+	asOf int64
+	// vals memoises features named by conditions: vals[i] holds where have[i] == stamp.
+	vals  []float64
+	have  []uint32
+	stamp uint32
+	// results memoises the plan's programs for this event.
+	results []result
+	failed  bool
+}
+
+type result struct {
+	v    value
+	done bool
+	ok   bool
+}
+
+// eval runs program n of the plan, once per event.
+func (sc *scope) eval(n int) (value, bool) {
+	r := &sc.results[n]
+	if !r.done {
+		r.v, r.ok = sc.plan.programs[n].number(sc)
+		r.done = true
+	}
+	return r.v, r.ok
+}
+
+// holds reports whether the condition n is true; a failed one is not. -1 holds.
+func (sc *scope) holds(n int) bool {
+	if n < 0 {
+		return true
+	}
+	v, ok := sc.eval(n)
+	return ok && v != 0
+}
+
+// number runs p and turns its value into a number: bools are 0 or 1, strings
+// and times are what they are compared by (a hash, milliseconds).
+func (p *program) number(sc *scope) (v value, ok bool) {
+	sc.failed = false
+	switch p.code.kind {
+	case kindInt:
+		v = value(p.code.i(sc))
+	case kindFloat:
+		f := p.code.f(sc)
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return 0, false
+		}
+		v = floatValue(f)
+	case kindBool:
+		if p.code.b(sc) {
+			v = 1
+		}
+	case kindString:
+		v = value(uint32(xxhash.Sum64String(p.code.s(sc))))
+	case kindTime:
+		v = value(p.code.t(sc).UnixMilli())
+	}
+	return v, !sc.failed
+}
+
+// variable is a name an expression may use.
+type variable struct {
+	name    string
+	code    code
+	feature int // index, or -1
+}
+
+// eventVariables are the names every expression over an event may use.
+func eventVariables() []variable {
+	str := func(name string, get func(*scope) string) variable {
+		return variable{name, code{kind: kindString, s: get}, -1}
+	}
+	num := func(name string, get func(*scope) int64) variable {
+		return variable{name, code{kind: kindInt, i: get}, -1}
+	}
+	return []variable{
+		str("event.type", func(sc *scope) string { return sc.typ }),
+		str("event.source", func(sc *scope) string { return sc.src }),
+		str("event.id", func(sc *scope) string { return sc.id }),
+		{"event.time", code{kind: kindTime, t: func(sc *scope) time.Time { return sc.time }}, -1},
+		num("event.hour", func(sc *scope) int64 { return floorMod(sc.time.Unix(), 86400) / 3600 }),
+		num("event.weekday", func(sc *scope) int64 { return int64(sc.time.UTC().Weekday()) }),
+		num("event.day", func(sc *scope) int64 { return (sc.time.Unix() - floorMod(sc.time.Unix(), 86400)) / 86400 }),
+	}
+}
+
+func floorMod(a, b int64) int64 {
+	if m := a % b; m < 0 {
+		return m + b
+	} else {
+		return m
+	}
+}
+
+// dataVariables are the members of the data of an event type.
+func dataVariables(info *event.Info) []variable {
+	var out []variable
+	for i := range info.Fields {
+		f := &info.Fields[i]
+		v := variable{name: "data." + f.Name, feature: -1}
+		switch f.Kind {
+		case event.Int:
+			v.code = code{kind: kindInt, i: func(sc *scope) int64 { return f.Int(sc.data) }}
+		case event.String:
+			v.code = code{kind: kindString, s: func(sc *scope) string { return f.String(sc.data) }}
+		case event.Bool:
+			v.code = code{kind: kindBool, b: func(sc *scope) bool { return f.Bool(sc.data) }}
+		case event.Time:
+			v.code = code{kind: kindTime, t: func(sc *scope) time.Time { return f.Value(sc.data).(time.Time) }}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// featureVariables are the declared features, all of them numbers.
+func featureVariables(names []string) []variable {
+	out := make([]variable, len(names))
+	for i, name := range names {
+		out[i] = variable{name, code{kind: kindFloat, f: func(sc *scope) float64 { return sc.feature(i) }}, i}
+	}
+	return out
+}
+
+var celTypes = map[kind]*cel.Type{
+	kindInt: cel.IntType, kindFloat: cel.DoubleType, kindBool: cel.BoolType,
+	kindString: cel.StringType, kindTime: cel.TimestampType,
+}
+
+// compile type-checks text against vars and compiles it. The kinds allowed
+// for the result are named in want.
+func compile(text string, vars []variable, want ...kind) (*program, error) {
+	opts := []cel.EnvOption{cel.CrossTypeNumericComparisons(true)}
+	for _, v := range vars {
+		opts = append(opts, cel.Variable(v.name, celTypes[v.code.kind]))
+	}
+	env, err := cel.NewEnv(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("CEL environment: %w", err)
+	}
+	ast, issues := env.Compile(text)
+	if issues.Err() != nil {
+		return nil, explain(text, issues, vars)
+	}
+	p := &program{text: text}
+	out := kindOf(ast.OutputType())
+	if !allowed(out, want) {
+		return nil, fmt.Errorf("%s is a %s, but %s is needed", text, ast.OutputType(), listKinds(want))
+	}
+	tr := translator{vars: map[string]variable{}, ast: ast.NativeRep(), needs: map[int]bool{}}
+	for _, v := range vars {
+		tr.vars[v.name] = v
+	}
+	var direct bool
+	if p.code, direct = tr.translate(tr.ast.Expr()); !direct {
+		if p.code, err = interpreted(env, ast, out, tr.vars); err != nil {
+			return nil, err
+		}
+		tr.all(tr.ast.Expr())
+	}
+	for f := range tr.needs {
+		p.needs = append(p.needs, f)
+	}
+	sort.Ints(p.needs)
+	return p, nil
+}
+
+func allowed(k kind, want []kind) bool {
+	for _, w := range want {
+		if w == k {
+			return true
+		}
+	}
+	return false
+}
+
+func listKinds(want []kind) string {
+	var s []string
+	for _, k := range want {
+		s = append(s, k.String())
+	}
+	return "a " + strings.Join(s, " or ")
+}
+
+func kindOf(t *types.Type) kind {
+	for k, ct := range celTypes {
+		if t.IsExactType(ct) {
+			return k
+		}
+	}
+	return kindOther
+}
+
+// explain turns CEL's message into one that says what to write instead.
+func explain(text string, issues *cel.Issues, vars []variable) error {
+	e := issues.Errors()[0]
+	msg := e.Message
+	switch {
+	case strings.Contains(msg, "undeclared reference"):
+		var known []string
+		for _, v := range vars {
+			known = append(known, v.name)
+		}
+		sort.Strings(known)
+		msg = fmt.Sprintf("%s; known here: %s", strings.TrimSuffix(msg, " (in container '')"), strings.Join(known, ", "))
+	case strings.Contains(msg, "applied to '(double, int)'"), strings.Contains(msg, "applied to '(int, double)'"):
+		msg += "; features are doubles: write 2.0 rather than 2, or convert with double(…)"
+	}
+	return fmt.Errorf("%q, column %d: %s", text, e.Location.Column()+1, msg)
+}
+
+// interpreted runs what the translator does not know through CEL's own interpreter.
+func interpreted(env *cel.Env, ast *cel.Ast, out kind, vars map[string]variable) (code, error) {
+	prg, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(100_000))
+	if err != nil {
+		return code{}, fmt.Errorf("CEL: %w", err)
+	}
+	run := func(sc *scope) any {
+		v, _, err := prg.Eval(activation{sc, vars})
+		if err != nil {
+			sc.failed = true
+			return nil
+		}
+		return v.Value()
+	}
+	c := code{kind: out}
+	c.i = func(sc *scope) int64 { v, _ := run(sc).(int64); return v }
+	c.f = func(sc *scope) float64 { v, _ := run(sc).(float64); return v }
+	c.b = func(sc *scope) bool { v, _ := run(sc).(bool); return v }
+	c.s = func(sc *scope) string { v, _ := run(sc).(string); return v }
+	c.t = func(sc *scope) time.Time { v, _ := run(sc).(time.Time); return v }
+	return c, nil
+}
+
+// activation hands CEL's interpreter the variables.
+type activation struct {
+	sc   *scope
+	vars map[string]variable
+}
+
+func (a activation) ResolveName(name string) (any, bool) {
+	v, ok := a.vars[name]
+	if !ok {
+		return nil, false
+	}
+	switch v.code.kind {
+	case kindInt:
+		return v.code.i(a.sc), true
+	case kindFloat:
+		return v.code.f(a.sc), true
+	case kindBool:
+		return v.code.b(a.sc), true
+	case kindString:
+		return v.code.s(a.sc), true
+	default:
+		return v.code.t(a.sc), true
+	}
+}
+
+func (a activation) Parent() cel.Activation { return nil }

@@ -1,0 +1,203 @@
+package feature
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"pitboss/internal/event"
+)
+
+// register is one fact: the latest writer in event time wins, so that facts
+// are never late and order cannot matter.
+type register struct {
+	tag factTag
+	key string // what the fact is about, where there are several: a scheme, a consent
+	pos position
+	val string
+}
+
+// factTag is stored: never renumber, never reuse.
+type factTag uint8
+
+const (
+	factJurisdiction factTag = 1
+	factBirthDate    factTag = 2
+	factBrand        factTag = 3
+	factCurrency     factTag = 4
+	factTier         factTag = 5
+	factTimeZone     factTag = 6
+	factConsent      factTag = 7  // key product/channel; val 1 or 0
+	factExcluded     factTag = 8  // key scheme; val varint ms until, empty: no end
+	factReinstated   factTag = 9  // key scheme
+	factLimit        factTag = 10 // key limit/period; val varint amount, then currency
+	factReached      factTag = 11 // key limit/period
+	factIndicator    factTag = 12 // key group; val strength
+	factBonus        factTag = 13
+	factGame         factTag = 14
+)
+
+// write stores a fact unless a later event already did.
+func (st *State) write(tag factTag, key string, at position, val string) {
+	n, found := slices.BinarySearchFunc(st.facts, register{tag: tag, key: key}, compareFacts)
+	switch {
+	case !found:
+		st.facts = slices.Insert(st.facts, n, register{tag, key, at, val})
+	case st.facts[n].pos.before(at):
+		st.facts[n].pos, st.facts[n].val = at, val
+	default:
+		return
+	}
+	st.factsChanged = true
+}
+
+func compareFacts(a, b register) int {
+	if a.tag != b.tag {
+		return cmp.Compare(a.tag, b.tag)
+	}
+	return strings.Compare(a.key, b.key)
+}
+
+// factWriters say which facts an event type changes.
+var factWriters = map[string]func(*State, position, any){
+	event.TypeAccountRegistered: func(st *State, at position, data any) {
+		d := data.(*event.AccountRegistered)
+		st.writeAccount(at, d.Jurisdiction, d.BirthDate, d.Brand, d.Currency, d.Tier, d.TimeZone)
+	},
+	event.TypeAccountUpdated: func(st *State, at position, data any) {
+		d := data.(*event.Account)
+		st.writeAccount(at, d.Jurisdiction, d.BirthDate, d.Brand, d.Currency, d.Tier, d.TimeZone)
+	},
+	event.TypeConsentChanged: func(st *State, at position, data any) {
+		d := data.(*event.ConsentChanged)
+		granted := "0"
+		if d.Granted {
+			granted = "1"
+		}
+		st.write(factConsent, d.Product+"/"+d.Channel, at, granted)
+	},
+	event.TypeExcluded: func(st *State, at position, data any) {
+		d := data.(*event.Excluded)
+		var until []byte
+		if !d.Until.IsZero() {
+			until = binary.AppendVarint(nil, d.Until.UnixMilli())
+		}
+		st.write(factExcluded, d.Scheme, at, string(until))
+	},
+	event.TypeReinstated: func(st *State, at position, data any) {
+		st.write(factReinstated, data.(*event.Reinstated).Scheme, at, "")
+	},
+	event.TypeLimitSet: func(st *State, at position, data any) {
+		d := data.(*event.LimitSet)
+		st.write(factLimit, d.Limit+"/"+d.Period, at, string(binary.AppendVarint(nil, d.Amount))+d.Currency)
+	},
+	event.TypeLimitReached: func(st *State, at position, data any) {
+		d := data.(*event.LimitReached)
+		st.write(factReached, d.Limit+"/"+d.Period, at, "")
+	},
+	event.TypeIndicatorRaised: func(st *State, at position, data any) {
+		d := data.(*event.IndicatorRaised)
+		st.write(factIndicator, d.Group, at, d.Strength)
+	},
+	event.TypeBonusGranted: func(st *State, at position, _ any) { st.write(factBonus, "", at, "") },
+	event.TypeGameLaunched: func(st *State, at position, data any) {
+		st.write(factGame, "", at, data.(*event.GameLaunched).Game)
+	},
+	event.TypeRoundSettled: func(st *State, at position, data any) {
+		st.write(factGame, "", at, data.(*event.RoundSettled).Game)
+	},
+}
+
+// writeAccount stores the fields that are present; absent ones stay as they were.
+func (st *State) writeAccount(at position, fields ...string) {
+	for i, val := range fields {
+		if val != "" {
+			st.write(factJurisdiction+factTag(i), "", at, val)
+		}
+	}
+}
+
+// Facts returns what law and policy ask about the player.
+func (s *Set) Facts(st *State) event.Facts {
+	var f event.Facts
+	excluded, lifted := map[string]register{}, map[string]position{}
+	reached := map[string]position{}
+	for _, r := range st.facts {
+		switch r.tag {
+		case factJurisdiction:
+			f.Jurisdiction = r.val
+		case factBirthDate:
+			f.BirthDate = r.val
+		case factBrand:
+			f.Brand = r.val
+		case factCurrency:
+			f.Currency = r.val
+		case factTier:
+			f.Tier = r.val
+		case factTimeZone:
+			f.TimeZone = r.val
+		case factConsent:
+			put(&f.Consents, r.key, r.val == "1")
+		case factExcluded:
+			excluded[r.key] = r
+		case factReinstated:
+			lifted[r.key] = r.pos
+		case factLimit:
+			amount, n := binary.Varint([]byte(r.val))
+			put(&f.Limits, r.key, event.Limit{Amount: amount, Currency: r.val[max(n, 0):]})
+		case factReached:
+			reached[r.key] = r.pos
+		case factIndicator:
+			if r.val != "none" {
+				put(&f.Indicators, r.key, r.val)
+			}
+		case factBonus:
+			f.BonusEver = true
+		case factGame:
+			f.LastGame = r.val
+		}
+	}
+	f.Exclusions = exclusions(excluded, lifted)
+	for key, at := range reached {
+		if set, ok := st.fact(factLimit, key); !ok || set.pos.before(at) {
+			l := f.Limits[key]
+			l.Reached = timeOf(at.ms)
+			put(&f.Limits, key, l)
+		}
+	}
+	return f
+}
+
+func put[V any](m *map[string]V, key string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = v
+}
+
+func (st *State) fact(tag factTag, key string) (register, bool) {
+	for _, r := range st.facts {
+		if r.tag == tag && r.key == key {
+			return r, true
+		}
+	}
+	return register{}, false
+}
+
+// exclusions lists, by scheme, those that no later reinstatement lifted.
+func exclusions(excluded map[string]register, lifted map[string]position) (out []event.Exclusion) {
+	for scheme, r := range excluded {
+		if at, ok := lifted[scheme]; ok && r.pos.before(at) {
+			continue
+		}
+		x := event.Exclusion{Scheme: scheme, Since: timeOf(r.pos.ms)}
+		if ms, n := binary.Varint([]byte(r.val)); n > 0 {
+			x.Until = time.UnixMilli(ms).UTC()
+		}
+		out = append(out, x)
+	}
+	slices.SortFunc(out, func(a, b event.Exclusion) int { return strings.Compare(a.Scheme, b.Scheme) })
+	return out
+}

@@ -1,0 +1,163 @@
+// Package feature turns a player's events into numbers: features that are
+// declared in models/features.yaml, not coded. It owns what a player's state
+// means (facts, features, reminders, when a decision is due), how an event
+// changes it ([Set.Fold]) and how it is written as bytes ([Set.Append]).
+//
+// Whatever order a player's events come in, inside the lateness window, the
+// state ends the same: facts are last-writer-wins registers in event time,
+// sums commute, and everything else is folded over a short timeline sorted by
+// event time. docs/features.md is the reference of the language.
+package feature
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// Set is a compiled features.yaml. It is immutable and safe for concurrent use.
+type Set struct {
+	file  string
+	hash  string
+	names []string // of the features in the vector, in order of declaration
+
+	features []*feature // in order of declaration, helpers included
+	order    []int      // features, each after those its expression names
+	vector   []int      // features in the vector
+	slots    []*slot    // what the state stores, in a fixed order
+	bySlot   map[uint32]int
+	ordered  []int    // slots that are folded over the timeline
+	inputs   []*input // what the timeline stores of an event
+	byInput  map[uint32]int
+	plans    map[string]*plan
+	remind   []*reminder
+	conds    []*condition
+	quoted   [][]byte // `"name":`, comma in front of all but the first
+
+	valued   uint64 // inputs whose values rows store
+	lateness int64  // milliseconds
+	rollback int64  // milliseconds
+	cap      int    // entries in the timeline
+	always   bool
+
+	scopes sync.Pool // *scope
+}
+
+// Load reads and compiles the declarations in the file at path. Errors name
+// file, line and feature.
+func Load(path string) (*Set, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("feature: %w", err)
+	}
+	return Parse(path, b)
+}
+
+// ScoreAlways makes every applied event a decision point, whatever score_when
+// says. Call it before the set is used.
+func (s *Set) ScoreAlways() { s.always = true }
+
+// Names lists the features of the vector, in order of declaration.
+func (s *Set) Names() []string { return s.names }
+
+// Hash identifies the declarations the vector is computed from: two sets with
+// equal hashes give equal vectors for equal events. 16 hex digits.
+func (s *Set) Hash() string { return s.hash }
+
+// Lateness is how much older than the player's latest event an event may be
+// and still count.
+func (s *Set) Lateness() time.Duration { return time.Duration(s.lateness) * time.Millisecond }
+
+// feature is one declaration, compiled.
+type feature struct {
+	decl  Declaration
+	empty float64
+	eval  evaluator
+	// derived features have an expression over others instead of slots.
+	expr *program
+	num  int // slot, or -1
+	den  int // slot of a mean's or ratio's denominator, or -1
+}
+
+// evaluator says how a feature's value is read from its slots.
+type evaluator uint8
+
+const (
+	readSum     evaluator = iota // num
+	readShare                    // num / den, both commutative
+	readOrdered                  // num, an ordered slot
+	readDerived
+)
+
+// slot is one number (or small table) in the state. Features with the same
+// declaration share one.
+type slot struct {
+	hash  uint32 // identity in stored state: the declaration, not its name
+	text  string // what the hash is of
+	agg   Agg
+	float bool // the value is a float64, else an int64
+
+	halfLife float64 // milliseconds; decay
+	size     int64   // milliseconds; window
+	width    int64   // milliseconds of one bucket; window
+	gap      int64   // milliseconds; session
+
+	// Ordered slots only.
+	ordered bool
+	value   int // input, or -1
+	of      int // input: a ratio's denominator, or what a follow comes after
+	active  int // input: what keeps a session open
+	mask    uint64
+	streak  int64 // follow: how many in a row
+	within  int64 // follow: milliseconds
+	pause   int64 // gap: a longer one is a break, milliseconds; 0: none is
+	limit   int   // distinct: how many values are remembered
+}
+
+// input is a stream of values drawn from events: which types, where, what.
+type input struct {
+	hash  uint32
+	text  string
+	unit  bool // the value is always 1: only presence is stored
+	float bool
+}
+
+// plan says what an event of one type does.
+type plan struct {
+	typ      string
+	programs []*program
+	sums     []sumStep
+	inputs   []inputStep
+	row      bool // events of this type stand in the timeline
+	facts    func(*State, position, any)
+	set      []reminderStep
+	cancel   []reminderStep
+	conds    []condStep
+}
+
+// sumStep adds one value to a commutative slot. where and value are indices
+// of the plan's programs, or -1.
+type sumStep struct{ slot, where, value int }
+
+// inputStep draws one value for the timeline.
+type inputStep struct{ input, where, value int }
+
+type reminderStep struct{ reminder, where int }
+
+type condStep struct{ cond, when int }
+
+// reminder is a pair of registers and a delay.
+type reminder struct {
+	decl  ReminderDeclaration
+	after int64 // milliseconds
+	slot  int
+}
+
+// condition is one entry of score_when.
+type condition struct {
+	decl     Condition
+	spacing  int64 // milliseconds
+	slot     int
+	reminder int // -1: none
+}

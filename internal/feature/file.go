@@ -1,0 +1,205 @@
+package feature
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// File is the content of features.yaml.
+type File struct {
+	Version   int                   `yaml:"version"`
+	Lateness  Duration              `yaml:"lateness"`
+	Rollback  Duration              `yaml:"rollback"`
+	Timeline  int                   `yaml:"timeline"`
+	Features  []Declaration         `yaml:"features"`
+	Reminders []ReminderDeclaration `yaml:"reminders"`
+	ScoreWhen []Condition           `yaml:"score_when"`
+}
+
+// Defaults of a features.yaml that does not say otherwise.
+const (
+	DefaultLateness = Duration(10 * time.Minute)
+	DefaultTimeline = 512
+	defaultDistinct = 64
+	defaultNever    = 30 * 24 * 3600 // seconds: what since says of never
+)
+
+// Declaration is one feature as it stands in the file.
+type Declaration struct {
+	Name    string   `yaml:"name"`
+	Doc     string   `yaml:"doc"`
+	On      []string `yaml:"on"`
+	Where   string   `yaml:"where"`
+	Value   string   `yaml:"value"`
+	Of      string   `yaml:"of"`
+	Agg     Agg      `yaml:"agg"`
+	Horizon Horizon  `yaml:"horizon"`
+	Expr    string   `yaml:"expr"`
+	After   *After   `yaml:"after"`
+	Pause   Duration `yaml:"pause"`
+	Limit   int      `yaml:"limit"`
+	Empty   *float64 `yaml:"empty"`
+	Helper  bool     `yaml:"helper"`
+}
+
+// After is what a feature with agg follow counts the followers of.
+type After struct {
+	On     []string `yaml:"on"`
+	Where  string   `yaml:"where"`
+	Streak string   `yaml:"streak"`
+	Times  int      `yaml:"times"`
+	Within Duration `yaml:"within"`
+}
+
+// Agg names an aggregation.
+type Agg string
+
+// The aggregations.
+const (
+	Count    Agg = "count"
+	Sum      Agg = "sum"
+	Mean     Agg = "mean"
+	Ratio    Agg = "ratio"
+	Max      Agg = "max"
+	Min      Agg = "min"
+	Last     Agg = "last"
+	Since    Agg = "since"
+	Streak   Agg = "streak"
+	Distinct Agg = "distinct"
+	Gap      Agg = "gap"
+	Length   Agg = "duration"
+	Follow   Agg = "follow"
+
+	aggRegister Agg = "register" // reminders and spacing
+)
+
+// Horizon says how far back a feature looks. The zero value is lifetime.
+type Horizon struct {
+	Decay   *Decay   `yaml:"decay"`
+	Window  *Window  `yaml:"window"`
+	Session *Session `yaml:"session"`
+}
+
+// Decay forgets exponentially.
+type Decay struct {
+	HalfLife Duration `yaml:"half_life"`
+}
+
+// Window slides in steps of size / buckets.
+type Window struct {
+	Size    Duration `yaml:"size"`
+	Buckets int      `yaml:"buckets"`
+}
+
+// Session is a run of events with no pause longer than gap.
+type Session struct {
+	Gap Duration `yaml:"gap"`
+	// On are the events that keep a session open; none: those of the feature.
+	On []string `yaml:"on"`
+}
+
+// UnmarshalYAML accepts the word lifetime, or one of decay, window, session.
+func (h *Horizon) UnmarshalYAML(unmarshal func(any) error) error {
+	var word string
+	if err := unmarshal(&word); err == nil {
+		if word != "lifetime" {
+			return fmt.Errorf("horizon %q: write lifetime, {decay: …}, {window: …} or {session: …}", word)
+		}
+		return nil
+	}
+	type plain Horizon
+	if err := unmarshal((*plain)(h)); err != nil {
+		return err
+	}
+	n := 0
+	for _, set := range []bool{h.Decay != nil, h.Window != nil, h.Session != nil} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("horizon needs exactly one of decay, window and session")
+	}
+	return nil
+}
+
+// ReminderDeclaration is one reminder as it stands in the file.
+type ReminderDeclaration struct {
+	Name       string   `yaml:"name"`
+	Doc        string   `yaml:"doc"`
+	After      Duration `yaml:"after"`
+	SetWhen    []When   `yaml:"set_when"`
+	CancelWhen []When   `yaml:"cancel_when"`
+}
+
+// When picks events.
+type When struct {
+	On    []string `yaml:"on"`
+	Where string   `yaml:"where"`
+}
+
+// Condition is one entry of score_when.
+type Condition struct {
+	Name     string   `yaml:"name"`
+	Doc      string   `yaml:"doc"`
+	On       []string `yaml:"on"`
+	When     string   `yaml:"when"`
+	Reminder string   `yaml:"reminder"`
+	Spacing  Duration `yaml:"spacing"`
+}
+
+// Duration is a time.Duration that also reads days (30d) and weeks (2w).
+type Duration time.Duration
+
+// UnmarshalText reads 90s, 10m, 24h, 30d or 2w.
+func (d *Duration) UnmarshalText(b []byte) error {
+	s := string(b)
+	for unit, span := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+		if n, err := strconv.ParseFloat(strings.TrimSuffix(s, unit), 64); err == nil && strings.HasSuffix(s, unit) {
+			if n < 0 || n > 36500 {
+				return fmt.Errorf("duration %q is out of range", s)
+			}
+			*d = Duration(n * float64(span))
+			return nil
+		}
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 || v > 36500*24*time.Hour {
+		return fmt.Errorf("duration %q: write 90s, 10m, 24h, 30d or 2w", s)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// String writes whole days as 30d, the rest as Go does.
+func (d Duration) String() string {
+	if v := time.Duration(d); v > 0 && v%(24*time.Hour) == 0 {
+		return strconv.Itoa(int(v/(24*time.Hour))) + "d"
+	}
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func (d Duration) ms() int64 { return time.Duration(d).Milliseconds() }
+
+// read decodes the file strictly: an unknown member is an error.
+func read(b []byte) (f *File, err error) {
+	defer func() { // the YAML parser is not ours: a panic in it is a bad file, not a crash
+		if r := recover(); r != nil {
+			err = fmt.Errorf("not readable as YAML: %v", r)
+		}
+	}()
+	f = &File{}
+	err = yaml.UnmarshalWithOptions(b, f, yaml.Strict())
+	return f, err
+}

@@ -1,0 +1,194 @@
+package feature
+
+import (
+	"math/bits"
+	"slices"
+	"time"
+
+	"pitboss/internal/event"
+	"pitboss/internal/player"
+)
+
+// Outcome is what folding one event led to.
+type Outcome struct {
+	// Late: the event is older than the lateness window and was kept out
+	// (facts are never late).
+	Late bool
+	// Changed is false when the state is as it was before: nothing to store.
+	Changed bool
+	// Due names the score_when conditions that ask for a decision.
+	Due []string
+	// Reminders that were set, moved or cancelled.
+	Reminders []player.ReminderChange
+	// Vector holds the features right after the event, when Due is not empty.
+	Vector []float64
+}
+
+// Fold changes st by one event. It is deterministic: the same state and event
+// give the same result. The caller keeps duplicates out.
+func (s *Set) Fold(st *State, r *event.Record) (Outcome, error) {
+	p, ok := s.plans[r.Type]
+	if !ok {
+		p = &plan{typ: r.Type}
+	}
+	key := r.Key()
+	at := position{r.Time.UnixMilli(), uint32(key)}
+	var out Outcome
+	if p.facts != nil {
+		st.factsChanged = false
+		p.facts(st, at, r.Data)
+		out.Changed = st.factsChanged
+	}
+	if at.ms < st.latest-s.lateness {
+		st.late++
+		out.Late = true
+		return out, nil
+	}
+	st.latest = max(st.latest, at.ms)
+	st.applied++
+	out.Changed = true
+
+	var due [8]int64
+	before := st.dues(due[:0])
+	sc := s.scopes.Get().(*scope)
+	defer s.release(sc)
+	sc.open(st, p, r.Data, r.Type, r.Source, r.ID, r.Time)
+	fired := -1
+	switch data := r.Data.(type) {
+	case *event.RoundRolledback:
+		st.undo(sc, r, data, at)
+		sc.open(st, p, r.Data, r.Type, r.Source, r.ID, r.Time)
+	case *event.ReminderDue:
+		fired = st.fire(data)
+	}
+	st.apply(p, sc, at)
+	st.remindWhen(p, sc, at)
+	st.settle()
+	out.Reminders = st.reminderChanges(before)
+	out.Due = st.decide(p, sc, at.ms, fired)
+	if len(out.Due) > 0 {
+		out.Vector = s.Vector(nil, st, time.UnixMilli(st.latest))
+	}
+	return out, nil
+}
+
+// open points the scope at an event.
+func (sc *scope) open(st *State, p *plan, data any, typ, src, id string, at time.Time) {
+	sc.set, sc.st, sc.plan = st.set, st, p
+	sc.data, sc.typ, sc.src, sc.id, sc.time = data, typ, src, id, at
+	sc.failed = false
+	sc.results = slices.Grow(sc.results[:0], len(p.programs))[:len(p.programs)]
+	clear(sc.results)
+}
+
+func (s *Set) release(sc *scope) {
+	sc.st, sc.data = nil, nil
+	s.scopes.Put(sc)
+}
+
+// apply adds an event to sums and timeline, unless it was rolled back before it came.
+func (st *State) apply(p *plan, sc *scope, at position) {
+	if p.row {
+		if _, void := slices.BinarySearchFunc(st.void, at, position.compare); void {
+			return
+		}
+	}
+	st.addSums(p, sc, at.ms, 1)
+	if !p.row {
+		return
+	}
+	r := st.draw(p, sc, at)
+	if st.floor != (position{}) && at.before(st.floor) {
+		st.foldBehind(&r)
+		return
+	}
+	st.insert(r)
+}
+
+func (st *State) addSums(p *plan, sc *scope, ms, sign int64) {
+	for _, step := range p.sums {
+		if !sc.holds(step.where) {
+			continue
+		}
+		v, ok := value(1), true
+		sl := st.set.slots[step.slot]
+		if step.value >= 0 {
+			if v, ok = sc.eval(step.value); !ok {
+				continue
+			}
+			if sl.float && p.programs[step.value].code.kind != kindFloat {
+				v = floatValue(float64(v))
+			}
+		}
+		c := &st.cells[step.slot]
+		sl.add(c, ms, v, sign)
+		if sl.width > 0 && int64(len(c.set)) > sl.size/sl.width+1 {
+			sl.prune(c, st.latest, 0)
+		}
+	}
+}
+
+// draw evaluates the timeline's inputs for an event.
+func (st *State) draw(p *plan, sc *scope, at position) row {
+	r := row{pos: at, at: len(st.values)}
+	for _, step := range p.inputs { // in order of input: row values are packed in that order
+		if !sc.holds(step.where) {
+			continue
+		}
+		in := st.set.inputs[step.input]
+		if !in.unit {
+			v, ok := sc.eval(step.value)
+			if !ok {
+				continue
+			}
+			if in.float && p.programs[step.value].code.kind != kindFloat {
+				v = floatValue(float64(v))
+			}
+			st.values = append(st.values, v)
+		}
+		r.mask |= 1 << step.input
+	}
+	return r
+}
+
+// stored is how many values a row with this mask has.
+func (s *Set) stored(mask uint64) int { return bits.OnesCount64(mask & s.valued) }
+
+// foldBehind folds a row that belongs before what overflowed into the base:
+// only where order does not matter.
+func (st *State) foldBehind(r *row) {
+	for _, n := range st.set.ordered {
+		if sl := st.set.slots[n]; sl.mask&r.mask != 0 && sl.commutes() {
+			sl.step(&st.cells[n], st, r)
+		}
+	}
+	st.dead += st.set.stored(r.mask)
+	st.fresh = false
+}
+
+// undo takes a rolled-back round out. A round that has not come yet is
+// remembered as void until the window has passed.
+func (st *State) undo(sc *scope, r *event.Record, data *event.RoundRolledback, rolledBack position) {
+	round, ok := st.set.plans[event.TypeRoundSettled]
+	if !ok {
+		return
+	}
+	at := position{data.Settled.UnixMilli(), uint32(event.Key(r.Source, data.Round))}
+	near := rolledBack.ms-at.ms <= st.set.rollback
+	if near {
+		n, done := slices.BinarySearchFunc(st.void, at, position.compare)
+		if done {
+			return
+		}
+		st.void = slices.Insert(st.void, n, at)
+		i, found := st.lookup(at)
+		switch {
+		case found:
+			st.remove(i)
+		case !at.before(st.floor):
+			return // not come yet: apply will leave it out
+		}
+	}
+	sc.open(st, round, &data.RoundSettled, event.TypeRoundSettled, r.Source, data.Round, data.Settled)
+	st.addSums(round, sc, at.ms, -1)
+}

@@ -1,0 +1,158 @@
+package feature
+
+import (
+	"slices"
+	"time"
+)
+
+// State is one player's state, decoded. It belongs to the [Set] that decoded
+// it and is not safe for concurrent use.
+type State struct {
+	set     *Set
+	latest  int64 // ms: the latest event folded in; 0: none
+	applied uint64
+	late    uint64 // since decoding: a late event changes nothing, so nothing is stored of it
+
+	facts        []register // sorted by (tag, key)
+	factsChanged bool       // since the last Fold began
+	cells        []cell     // by slot: sums; the base of ordered slots; registers
+	head         []cell     // by slot: ordered slots with the timeline folded over the base
+	fresh        bool       // head is up to date
+
+	rows   []row   // the timeline, sorted by position
+	values []value // of the rows' inputs, see row.at
+	dead   int     // values no row refers to any more
+	void   []position
+	floor  position // the highest position folded into the base before its time; zero: none
+
+	unknown unknown // what a newer release stored
+}
+
+// row is one event on the timeline: which inputs it has, and where their values begin.
+type row struct {
+	pos  position
+	mask uint64
+	at   int
+}
+
+// AsOf is the latest event time folded into the state; zero for a new player.
+func (st *State) AsOf() time.Time {
+	if st.latest == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(st.latest).UTC()
+}
+
+// Counts returns how many events changed the state, and how many were kept
+// out as late since the state was decoded.
+func (st *State) Counts() (applied, late uint64) { return st.applied, st.late }
+
+func (s *Set) newState() *State {
+	n := len(s.slots)
+	cells := make([]cell, 2*n)
+	return &State{set: s, cells: cells[:n:n], head: cells[n:]}
+}
+
+// input returns the value of input n in the row; ok is false where it has none.
+func (st *State) input(r *row, n int) (v value, ok bool) {
+	bit := uint64(1) << n
+	if r.mask&bit == 0 {
+		return 0, false
+	}
+	if st.set.inputs[n].unit {
+		return 1, true
+	}
+	return st.values[r.at+st.set.stored(r.mask&(bit-1))], true
+}
+
+// insert puts a row into the timeline and folds it into the head, or marks
+// the head stale when the row is out of order.
+func (st *State) insert(r row) {
+	n := len(st.rows)
+	if n > 0 && r.pos.before(st.rows[n-1].pos) {
+		n, _ = slices.BinarySearchFunc(st.rows, r.pos, func(a row, p position) int { return a.pos.compare(p) })
+		st.fresh = false
+	} else if st.fresh {
+		st.fold(st.head, &r)
+	}
+	st.rows = slices.Insert(st.rows, n, r)
+}
+
+// fold steps the ordered slots over one row.
+func (st *State) fold(cells []cell, r *row) {
+	for _, n := range st.set.ordered {
+		if sl := st.set.slots[n]; sl.mask&r.mask != 0 {
+			sl.step(&cells[n], st, r)
+		}
+	}
+}
+
+// refresh folds the timeline over the base, unless the head is up to date.
+func (st *State) refresh() {
+	if st.fresh {
+		return
+	}
+	for _, n := range st.set.ordered {
+		set := append(st.head[n].set[:0], st.cells[n].set...)
+		st.head[n] = st.cells[n]
+		st.head[n].set = set
+	}
+	for i := range st.rows {
+		st.fold(st.head, &st.rows[i])
+	}
+	st.fresh = true
+}
+
+// lookup finds the row at p.
+func (st *State) lookup(p position) (int, bool) {
+	return slices.BinarySearchFunc(st.rows, p, func(a row, p position) int { return a.pos.compare(p) })
+}
+
+// remove takes row n off the timeline.
+func (st *State) remove(n int) {
+	st.dead += st.set.stored(st.rows[n].mask)
+	st.rows = slices.Delete(st.rows, n, n+1)
+	st.fresh = false
+}
+
+// settle folds rows into the base that no event may precede any more, and
+// those beyond the timeline's capacity.
+func (st *State) settle() {
+	edge := st.latest - st.set.lateness - st.set.rollback
+	n := 0
+	for n < len(st.rows) && st.rows[n].pos.ms < edge {
+		st.fold(st.cells, &st.rows[n])
+		n++
+	}
+	for ; len(st.rows)-n > st.set.cap; n++ {
+		st.fold(st.cells, &st.rows[n])
+		st.floor = st.rows[n].pos
+	}
+	for _, r := range st.rows[:n] {
+		st.dead += st.set.stored(r.mask)
+	}
+	st.rows = slices.Delete(st.rows, 0, n)
+	if st.floor.ms < edge {
+		st.floor = position{}
+	}
+	v := 0
+	for v < len(st.void) && st.void[v].ms < edge {
+		v++
+	}
+	st.void = slices.Delete(st.void, 0, v)
+	if st.dead > 64 && st.dead > len(st.values)/2 {
+		st.compact()
+	}
+}
+
+// compact drops the values no row refers to.
+func (st *State) compact() {
+	live := make([]value, 0, 2*(len(st.values)-st.dead)+16)
+	for i := range st.rows {
+		r := &st.rows[i]
+		vals := st.values[r.at : r.at+st.set.stored(r.mask)]
+		r.at = len(live)
+		live = append(live, vals...)
+	}
+	st.values, st.dead = live, 0
+}

@@ -1,0 +1,232 @@
+package feature
+
+import (
+	"math"
+	"slices"
+)
+
+// step folds one timeline entry into an ordered slot. Entries come in order
+// of (time, key), so any aggregation that can be written here is
+// order-insensitive, and undone by leaving the entry out.
+func (sl *slot) step(c *cell, st *State, r *row) {
+	at := r.pos
+	if sl.gap > 0 {
+		if c.on && at.ms-c.act > sl.gap {
+			*c = cell{}
+		}
+		if !c.on && sl.agg == Length {
+			c.t = at.ms
+		}
+		c.on, c.act = true, at.ms
+	}
+	if sl.agg == Follow {
+		sl.stepFollow(c, st, r)
+		return
+	}
+	if sl.value < 0 {
+		return
+	}
+	v, ok := st.input(r, sl.value)
+	if !ok {
+		return
+	}
+	x := v.number(sl.float)
+	switch sl.agg {
+	case Count:
+		c.i++
+	case Sum:
+		if sl.float {
+			c.f += x
+		} else {
+			c.i += int64(v)
+		}
+	case Mean:
+		c.f += x
+		c.j++
+	case Ratio:
+		of, _ := st.input(r, sl.of)
+		c.f += x
+		c.g += of.number(st.set.inputs[sl.of].float)
+	case Max, Min:
+		sl.stepExtreme(c, at, x)
+	case Last, Since:
+		if !c.on || c.t == 0 || c.position().before(at) {
+			c.t, c.k = at.ms, at.key
+			if sl.agg == Last {
+				c.f = x
+			}
+		}
+	case Streak:
+		if v != 0 {
+			c.i++
+		} else {
+			c.i = 0
+		}
+	case Distinct:
+		sl.stepDistinct(c, at.ms, int64(v))
+	case Gap:
+		sl.stepGap(c, at.ms)
+	}
+	c.on = true
+}
+
+// commutes reports whether step gives the same for entries out of order.
+func (sl *slot) commutes() bool {
+	switch sl.agg {
+	case Max, Min, Last, Since, Distinct:
+		return sl.gap == 0
+	}
+	return false
+}
+
+func (sl *slot) stepExtreme(c *cell, at position, x float64) {
+	better := func(old float64) float64 {
+		if sl.agg == Min {
+			return math.Min(old, x)
+		}
+		return math.Max(old, x)
+	}
+	if sl.width == 0 {
+		if c.j == 0 {
+			c.f, c.j = x, 1
+		} else {
+			c.f = better(c.f)
+		}
+		return
+	}
+	id := floorDiv(at.ms, sl.width)
+	n, found := find(c.set, id)
+	if found {
+		c.set[n].v = int64(floatValue(better(value(c.set[n].v).float())))
+		return
+	}
+	c.set = slices.Insert(c.set, n, member{id, int64(floatValue(x))})
+	if e := sl.expired(c, at.ms); e > 0 {
+		c.set = slices.Delete(c.set, 0, e)
+	}
+}
+
+// stepDistinct remembers the most recently seen values, at most sl.limit.
+func (sl *slot) stepDistinct(c *cell, ms, id int64) {
+	n, found := find(c.set, id)
+	if found {
+		c.set[n].v = max(c.set[n].v, ms)
+		return
+	}
+	c.set = slices.Insert(c.set, n, member{id, ms})
+	if len(c.set) <= sl.limit {
+		return
+	}
+	oldest := 0
+	for i, m := range c.set {
+		if o := c.set[oldest]; m.v < o.v || m.v == o.v && m.id < o.id {
+			oldest = i
+		}
+	}
+	c.set = slices.Delete(c.set, oldest, oldest+1)
+}
+
+// stepGap averages the time between events; a gap longer than pause is a break.
+func (sl *slot) stepGap(c *cell, ms int64) {
+	if c.on && c.t != 0 {
+		span := ms - c.t
+		if sl.halfLife > 0 {
+			left := fade(span, sl.halfLife)
+			c.f *= left
+			c.g *= left
+		}
+		if sl.pause == 0 || span <= sl.pause {
+			c.f += float64(span)
+			c.g++
+		}
+	}
+	c.t = ms
+}
+
+// stepFollow counts events that come soon after a streak of others.
+func (sl *slot) stepFollow(c *cell, st *State, r *row) {
+	at := r.pos.ms
+	if _, ok := st.input(r, sl.value); ok && c.act != 0 && at-c.act <= sl.within {
+		if sl.halfLife > 0 {
+			c.f *= fade(at-c.t, sl.halfLife)
+		}
+		c.f++
+		c.t = at
+	}
+	if v, ok := st.input(r, sl.of); ok {
+		if v == 0 {
+			c.i = 0
+		} else if c.i++; c.i >= sl.streak {
+			c.i = sl.streak // longer is no different: bounded
+			c.act = at
+		}
+	}
+	c.on = true
+}
+
+// read returns an ordered slot's value as of ms; ok is false when it is empty.
+func (sl *slot) read(c *cell, ms int64) (x float64, ok bool) {
+	if !c.on || sl.gap > 0 && ms-c.act > sl.gap {
+		return 0, false
+	}
+	switch sl.agg {
+	case Count, Streak:
+		return float64(c.i), true
+	case Sum:
+		if sl.float {
+			return c.f, true
+		}
+		return float64(c.i), true
+	case Mean:
+		return c.f / float64(c.j), c.j > 0
+	case Ratio, Gap:
+		x = c.f / c.g
+		if sl.agg == Gap {
+			x /= 1000
+		}
+		return x, c.g != 0
+	case Max, Min:
+		return sl.extreme(c, ms)
+	case Last:
+		return c.f, c.t != 0 && (sl.size == 0 || ms-c.t < sl.size)
+	case Since:
+		return float64(ms-c.t) / 1000, c.t != 0
+	case Distinct:
+		n := sl.countDistinct(c, ms)
+		return float64(n), n > 0
+	case Length:
+		return float64(c.act-c.t) / 1000, true
+	case Follow:
+		if sl.halfLife > 0 {
+			return c.f * fade(ms-c.t, sl.halfLife), true
+		}
+		return c.f, true
+	}
+	return 0, false
+}
+
+func (sl *slot) extreme(c *cell, ms int64) (x float64, ok bool) {
+	if sl.width == 0 {
+		return c.f, c.j > 0
+	}
+	for n, m := range c.set[sl.expired(c, ms):] {
+		v := value(m.v).float()
+		if n == 0 || sl.agg == Max && v > x || sl.agg == Min && v < x {
+			x = v
+		}
+		ok = true
+	}
+	return x, ok
+}
+
+func (sl *slot) countDistinct(c *cell, ms int64) (n int) {
+	if sl.size == 0 {
+		return len(c.set)
+	}
+	for _, m := range c.set {
+		if m.v > ms-sl.size {
+			n++
+		}
+	}
+	return n
+}

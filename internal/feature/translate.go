@@ -1,0 +1,178 @@
+package feature
+
+import (
+	"math"
+
+	"github.com/google/cel-go/common/ast"
+	"github.com/google/cel-go/common/operators"
+	"github.com/google/cel-go/common/types"
+)
+
+// translator turns a checked CEL expression into Go closures: no boxing, no
+// allocation, about 2 ns a node, where CEL's interpreter needs 100. It knows
+// arithmetic, comparison, logic, ?: and `in` over numbers, strings and bools;
+// what it does not know is left to the interpreter. A test holds the two
+// against each other.
+type translator struct {
+	vars  map[string]variable
+	ast   *ast.AST
+	needs map[int]bool // features named
+}
+
+// all notes every feature the expression names.
+func (tr *translator) all(e ast.Expr) {
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() == ast.IdentKind {
+			if v, ok := tr.vars[e.AsIdent()]; ok && v.feature >= 0 {
+				tr.needs[v.feature] = true
+			}
+		}
+	}))
+}
+
+func (tr *translator) translate(e ast.Expr) (code, bool) {
+	switch e.Kind() {
+	case ast.LiteralKind:
+		return literal(e)
+	case ast.IdentKind:
+		v, ok := tr.vars[e.AsIdent()]
+		if ok && v.feature >= 0 {
+			tr.needs[v.feature] = true
+		}
+		return v.code, ok
+	case ast.CallKind:
+		return tr.call(e.AsCall())
+	default:
+		return code{}, false
+	}
+}
+
+func literal(e ast.Expr) (code, bool) {
+	switch v := e.AsLiteral().(type) {
+	case types.Int:
+		return code{kind: kindInt, i: func(*scope) int64 { return int64(v) }}, true
+	case types.Double:
+		return code{kind: kindFloat, f: func(*scope) float64 { return float64(v) }}, true
+	case types.Bool:
+		return code{kind: kindBool, b: func(*scope) bool { return bool(v) }}, true
+	case types.String:
+		return code{kind: kindString, s: func(*scope) string { return string(v) }}, true
+	}
+	return code{}, false
+}
+
+func (tr *translator) call(c ast.CallExpr) (code, bool) {
+	if c.IsMemberFunction() {
+		return code{}, false
+	}
+	if c.FunctionName() == operators.In {
+		return tr.in(c)
+	}
+	args := make([]code, len(c.Args()))
+	for i, a := range c.Args() {
+		var ok bool
+		if args[i], ok = tr.translate(a); !ok {
+			return code{}, false
+		}
+	}
+	switch len(args) {
+	case 1:
+		return unary(c.FunctionName(), args[0])
+	case 2:
+		return dyadic(c.FunctionName(), args[0], args[1])
+	case 3:
+		if c.FunctionName() == operators.Conditional {
+			return choose(args[0], args[1], args[2])
+		}
+	}
+	return code{}, false
+}
+
+func unary(op string, a code) (code, bool) {
+	switch {
+	case op == operators.LogicalNot && a.kind == kindBool:
+		return code{kind: kindBool, b: func(sc *scope) bool { return !a.b(sc) }}, true
+	case op == operators.Negate && a.kind == kindFloat:
+		return code{kind: kindFloat, f: func(sc *scope) float64 { return -a.f(sc) }}, true
+	case op == operators.Negate && a.kind == kindInt:
+		return code{kind: kindInt, i: func(sc *scope) int64 {
+			v := a.i(sc)
+			sc.failed = sc.failed || v == math.MinInt64
+			return -v
+		}}, true
+	case op == "double" && a.kind == kindInt:
+		return code{kind: kindFloat, f: func(sc *scope) float64 { return float64(a.i(sc)) }}, true
+	case (op == "double" && a.kind == kindFloat) || (op == "int" && a.kind == kindInt):
+		return a, true
+	case op == "int" && a.kind == kindFloat:
+		return code{kind: kindInt, i: func(sc *scope) int64 {
+			v := a.f(sc)
+			if !(v > math.MinInt64 && v < math.MaxInt64) {
+				sc.failed = true
+				return 0
+			}
+			return int64(v)
+		}}, true
+	}
+	return code{}, false
+}
+
+func choose(when, then, els code) (code, bool) {
+	if when.kind != kindBool || then.kind != els.kind {
+		return code{}, false
+	}
+	c := code{kind: then.kind}
+	switch then.kind {
+	case kindInt:
+		c.i = func(sc *scope) int64 { return pick(sc, when, then.i, els.i) }
+	case kindFloat:
+		c.f = func(sc *scope) float64 { return pick(sc, when, then.f, els.f) }
+	case kindBool:
+		c.b = func(sc *scope) bool { return pick(sc, when, then.b, els.b) }
+	case kindString:
+		c.s = func(sc *scope) string { return pick(sc, when, then.s, els.s) }
+	default:
+		return code{}, false
+	}
+	return c, true
+}
+
+func pick[T any](sc *scope, when code, then, els func(*scope) T) (zero T) {
+	switch yes := when.b(sc); {
+	case sc.failed:
+		return zero
+	case yes:
+		return then(sc)
+	default:
+		return els(sc)
+	}
+}
+
+// in is membership in a list of literals of one kind.
+func (tr *translator) in(c ast.CallExpr) (code, bool) {
+	if len(c.Args()) != 2 || c.Args()[1].Kind() != ast.ListKind {
+		return code{}, false
+	}
+	a, ok := tr.translate(c.Args()[0])
+	if !ok || (a.kind != kindString && a.kind != kindInt) {
+		return code{}, false
+	}
+	strs, ints := map[string]bool{}, map[int64]bool{}
+	for _, e := range c.Args()[1].AsList().Elements() {
+		if e.Kind() != ast.LiteralKind {
+			return code{}, false
+		}
+		switch v := e.AsLiteral().(type) {
+		case types.String:
+			strs[string(v)] = true
+		case types.Int:
+			ints[int64(v)] = true
+		default:
+			return code{}, false
+		}
+	}
+	if a.kind == kindString {
+		return code{kind: kindBool, b: func(sc *scope) bool { return strs[a.s(sc)] }}, true
+	}
+	return code{kind: kindBool, b: func(sc *scope) bool { return ints[a.i(sc)] }}, true
+}

@@ -1,0 +1,102 @@
+package feature
+
+import (
+	"math"
+	"strconv"
+	"time"
+)
+
+// Vector appends the features of st as of asOf to dst, in the order of
+// [Set.Names]. Every value is finite. asOf is normally [State.AsOf].
+func (s *Set) Vector(dst []float64, st *State, asOf time.Time) []float64 {
+	sc := s.scopes.Get().(*scope)
+	defer s.release(sc)
+	sc.set, sc.st = s, st
+	sc.look(asOf.UnixMilli())
+	for _, i := range s.vector {
+		dst = append(dst, sc.feature(i))
+	}
+	return dst
+}
+
+// look sets the moment features are read at.
+func (sc *scope) look(ms int64) {
+	sc.asOf = ms
+	sc.stamp++
+}
+
+// feature returns the value of feature i at the moment looked at, computed once.
+func (sc *scope) feature(i int) float64 {
+	if sc.have[i] == sc.stamp {
+		return sc.vals[i]
+	}
+	f := sc.set.features[i]
+	x, ok := sc.read(f)
+	if !ok || math.IsNaN(x) || math.IsInf(x, 0) {
+		x = f.empty
+	}
+	x += 0 // -0 is 0: JSON readers differ on it
+	sc.vals[i], sc.have[i] = x, sc.stamp
+	return x
+}
+
+func (sc *scope) read(f *feature) (x float64, ok bool) {
+	st, slots := sc.st, sc.set.slots
+	switch f.eval {
+	case readSum:
+		return slots[f.num].sum(&st.cells[f.num], sc.asOf), true
+	case readShare:
+		den := slots[f.den].sum(&st.cells[f.den], sc.asOf)
+		if math.Abs(den) < faded {
+			return 0, false
+		}
+		return slots[f.num].sum(&st.cells[f.num], sc.asOf) / den, true
+	case readOrdered:
+		st.refresh()
+		x, ok = slots[f.num].read(&st.head[f.num], sc.asOf)
+		if f.decl.Agg == Since && ok {
+			x = min(x, f.empty) // so long ago is as good as never
+		}
+		return x, ok
+	default:
+		was := sc.failed
+		sc.failed = false
+		x = f.expr.float(sc)
+		ok = !sc.failed
+		sc.failed = was
+		return x, ok
+	}
+}
+
+// float runs a numeric or bool program as a float64.
+func (p *program) float(sc *scope) float64 {
+	switch p.code.kind {
+	case kindFloat:
+		return p.code.f(sc)
+	case kindInt:
+		return float64(p.code.i(sc))
+	default:
+		if p.code.b(sc) {
+			return 1
+		}
+		return 0
+	}
+}
+
+// AppendJSON appends the vector as a JSON object in order of declaration.
+// Every number reads back to the same bits.
+func (s *Set) AppendJSON(dst []byte, vector []float64) []byte {
+	dst = append(dst, '{')
+	for i, x := range vector {
+		dst = append(dst, s.quoted[i]...)
+		switch n := int64(x); {
+		case float64(n) == x && n > -1<<53 && n < 1<<53:
+			dst = strconv.AppendInt(dst, n, 10)
+		case math.Abs(x) < 1e-6 || math.Abs(x) >= 1e21:
+			dst = strconv.AppendFloat(dst, x, 'e', -1, 64)
+		default:
+			dst = strconv.AppendFloat(dst, x, 'f', -1, 64)
+		}
+	}
+	return append(dst, '}')
+}
