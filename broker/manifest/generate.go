@@ -75,7 +75,7 @@ func eventTypes() ([]byte, error) {
 				Attributes: []eventingv1beta3.EventAttributeDefinition{
 					{Name: "specversion", Required: true, Value: "1.0"}, {Name: "type", Required: true, Value: i.Type},
 					{Name: "source", Required: true, Value: source}, {Name: "id", Required: true}, {Name: "subject", Required: true, Value: "{player}"},
-					{Name: "time", Required: true}, {Name: "dataschema", Value: event.SchemaPath(i.Type)}, {Name: event.ExtPartitionKey, Value: "{player}"},
+					{Name: "time", Required: true}, {Name: "dataschema", Value: event.SchemaURI(i.Type)}, {Name: event.ExtPartitionKey, Value: "{player}"},
 				},
 			},
 		}
