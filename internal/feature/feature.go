@@ -161,3 +161,16 @@ type condition struct {
 	slot     int
 	reminder int // -1: none
 }
+
+// Conditions lists the names of the score_when conditions, in order of
+// declaration. (Under [Set.ScoreAlways] the only name asked for is "always".)
+func (s *Set) Conditions() []string {
+	if s.always {
+		return []string{"always"}
+	}
+	names := make([]string, len(s.conds))
+	for i, c := range s.conds {
+		names[i] = c.decl.Name
+	}
+	return names
+}

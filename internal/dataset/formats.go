@@ -1,0 +1,138 @@
+package dataset
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
+	"pitboss/internal/event"
+)
+
+const (
+	bustabitHeader = "id,game_id,player,bet,cashed_out,bonus,profit,busted_at,played_at"
+	csgoHeader     = "unix_seconds,player,case,item"
+)
+
+// Sources of the events made from the two files.
+const (
+	SourceBustabit = "/dataset/bustabit"
+	SourceCSGO     = "/dataset/csgo"
+)
+
+// table reads a CSV file with a header; turn makes an event of each row.
+func table(in io.Reader, columns int, turn func(line int, row []string) (*event.Record, error)) func() (*event.Record, error) {
+	r := csv.NewReader(in)
+	r.FieldsPerRecord, r.ReuseRecord = columns, true
+	line := 0
+	return func() (*event.Record, error) {
+		for {
+			row, err := r.Read()
+			if err != nil {
+				return nil, err
+			}
+			if line++; line == 1 {
+				continue
+			}
+			rec, err := turn(line-1, row)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", line, err)
+			}
+			return rec, nil
+		}
+	}
+}
+
+var roundInfo, _ = event.Lookup(event.TypeRoundSettled)
+
+func round(id, source, player string, at time.Time, data event.RoundSettled) *event.Record {
+	return &event.Record{ID: id, Source: source, Type: event.TypeRoundSettled, Subject: player, Time: at, Info: roundInfo, Data: &data}
+}
+
+// bustabit: one bet of a crash game a row. The minor unit is a hundredth of a
+// bit, so that every profit is whole.
+func bustabit(in io.Reader) func() (*event.Record, error) {
+	return table(in, 9, func(_ int, row []string) (*event.Record, error) {
+		at, err := time.Parse(time.RFC3339, row[8])
+		if err != nil {
+			return nil, err
+		}
+		bet, err := strconv.ParseInt(row[3], 10, 64)
+		if err != nil || bet < 0 || bet > math.MaxInt64/200 {
+			return nil, fmt.Errorf("bet %q is not a number of bits", row[3])
+		}
+		d := event.RoundSettled{Game: "bustabit", Product: "casino", Stake: bet * 100, Currency: "EUR"}
+		if row[6] != "NA" {
+			profit, err := strconv.ParseFloat(row[6], 64)
+			if err != nil || math.IsNaN(profit) || math.Abs(profit) > 1e15 {
+				return nil, fmt.Errorf("profit %q is neither a number nor NA", row[6])
+			}
+			d.Win = d.Stake + int64(math.Round(profit*100))
+		}
+		return round(row[0], SourceBustabit, row[2], at, d), nil
+	})
+}
+
+// Prices of what the loot-box file opens, and what is won, in US cents. The
+// file has no prices: these are the publisher's key price and round figures.
+const (
+	priceCase    = 249
+	priceCapsule = 100
+	wonKnife     = 20000
+	wonOther     = 20
+)
+
+// csgo: one loot box opened a row; the case is the game.
+func csgo(in io.Reader) func() (*event.Record, error) {
+	return table(in, 4, func(n int, row []string) (*event.Record, error) {
+		sec, err := strconv.ParseInt(row[0], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("unix_seconds %q is not a number", row[0])
+		}
+		d := event.RoundSettled{Game: row[2], Product: "casino", Stake: priceCase, Win: wonOther, Currency: "USD"}
+		if strings.HasSuffix(row[2], "胶囊") {
+			d.Stake = priceCapsule
+		}
+		if strings.Contains(row[3], "★") {
+			d.Win = wonKnife
+		}
+		return round(strconv.Itoa(n), SourceCSGO, row[1], time.Unix(sec, 0).UTC(), d), nil
+	})
+}
+
+// lines reads CloudEvents in structured JSON, one a line. An event that
+// breaks the contract is an error that names the line.
+func lines(in *bufio.Reader) func() (*event.Record, error) {
+	line := 0
+	return func() (*event.Record, error) {
+		for {
+			line++
+			raw, err := in.ReadBytes('\n')
+			if len(raw) == 0 && err != nil {
+				return nil, err
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
+				return nil, err
+			}
+			if len(strings.TrimSpace(string(raw))) == 0 {
+				continue
+			}
+			var e ce.Event
+			if err := e.UnmarshalJSON(raw); err != nil {
+				return nil, fmt.Errorf("line %d: not a CloudEvent: %w", line, err)
+			}
+			rec, err := event.Parse(&e, e.Time())
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", line, err)
+			}
+			return rec, nil
+		}
+	}
+}
