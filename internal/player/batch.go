@@ -162,7 +162,7 @@ func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (
 	if args, err = appendReminders(args, p.name, batch); err != nil {
 		return false, err
 	}
-	reply, err := st.link.eval(ctx, commitScript, args)
+	reply, err := commitScript.eval(ctx, st.redis, args)
 	if err != nil {
 		return false, err
 	}
@@ -203,11 +203,12 @@ func (st *Store[S]) confirm(ctx context.Context, p *entry[S], batch []*call[S]) 
 	var version string
 	if st.cfg.WaitReplicas > 0 {
 		var reply any
-		reply, err = st.link.eval(ctx, touchScript, touchScript.args(StateKey(p.name)))
+		reply, err = touchScript.eval(ctx, st.redis, touchScript.args(StateKey(p.name)))
 		version, _ = reply.(string)
 	} else {
-		cmd := redis.NewStringCmd(ctx, "getrange", StateKey(p.name), 0, len(p.version)-1)
-		err = st.link.process(ctx, cmd)
+		key := StateKey(p.name)
+		cmd := redis.NewStringCmd(ctx, "getrange", key, 0, len(p.version)-1)
+		err = st.redis.send(ctx, key, cmd, false)
 		version = cmd.Val()
 	}
 	if err != nil {

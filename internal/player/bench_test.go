@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"pitboss/internal/redistest"
 )
 
@@ -23,10 +25,32 @@ func (blobCodec) Append(dst []byte, s *blob) ([]byte, error) {
 	return append(dst, s.b[:]...), nil
 }
 
+// through sends each command by itself, or through an AutoPipeliner.
+type through struct {
+	processor interface {
+		Process(ctx context.Context, cmd redis.Cmder) error
+	}
+}
+
+func (t through) send(ctx context.Context, _ string, cmd redis.Cmder, _ bool) error {
+	return t.processor.Process(ctx, cmd)
+}
+
 // BenchmarkUpdate compares the ways commands reach Redis: 64 callers, 10,000
 // players of 1 KB.
 func BenchmarkUpdate(b *testing.B) {
-	modes := map[string]Pipelining{"plain": PipelineOff, "auto": PipelineAuto, "lanes": PipelineLanes}
+	modes := map[string]func(redis.UniversalClient) sender{
+		"plain": func(rdb redis.UniversalClient) sender { return through{rdb} },
+		"auto": func(rdb redis.UniversalClient) sender {
+			ap, err := rdb.(*redis.Client).AutoPipelineWithOptions(&redis.AutoPipelineOptions{
+				MaxBatchSize: 200, MaxConcurrentBatches: 4, Unordered: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			return through{ap}
+		},
+		"lanes": func(rdb redis.UniversalClient) sender { return &link{rdb: rdb} },
+	}
 	for _, callers := range []int{1, 8, 64} {
 		for name, mode := range modes {
 			b.Run(fmt.Sprintf("%s/%d", name, callers), func(b *testing.B) { benchUpdate(b, mode, callers) })
@@ -34,11 +58,12 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-func benchUpdate(b *testing.B, mode Pipelining, callers int) {
+func benchUpdate(b *testing.B, via func(redis.UniversalClient) sender, callers int) {
 	const players = 10_000
 	srv := redistest.New(b)
 	rdb := connect(b, srv.URL())
-	st := NewStore(rdb, blobCodec{}, Config{Pipeline: mode, RememberIDs: 32})
+	st := NewStore(rdb, blobCodec{}, Config{RememberIDs: 32})
+	st.redis = via(rdb)
 	names := make([]string, players)
 	for i := range names {
 		names[i] = fmt.Sprint("player-", i)

@@ -5,8 +5,10 @@ import (
 	"crypto/sha1"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -49,34 +51,31 @@ func (s *script) args(keys ...string) []any {
 	return a
 }
 
-// processor is what sends one command and waits for its reply: a client or
-// an AutoPipeliner.
-type processor interface {
-	Process(ctx context.Context, cmd redis.Cmder) error
+// sender is how a command gets to the server that owns key.
+type sender interface {
+	send(ctx context.Context, key string, cmd redis.Cmder, write bool) error
 }
 
-// link sends commands to Redis.
+// link sends commands to Redis: one server, a primary that sentinels name, or
+// a cluster.
 type link struct {
 	rdb      redis.UniversalClient
-	send     processor
-	replicas int // WAIT for so many; 0: don't
+	replicas int // WAIT for so many after writes; 0: don't
 	timeout  time.Duration
+	lanes    sync.Map // *redis.Client → *lane
 }
 
-// eval runs a script whose arguments args began with [script.args]. A server
-// that does not know the script yet (a restart, a failover, a new node of the
-// cluster) is sent its source.
-func (l *link) eval(ctx context.Context, s *script, args []any) (any, error) {
-	process := l.process
-	if l.replicas > 0 {
-		process = l.processAndWait
-	}
+// eval runs a script on keys, the first of which decides the server. args
+// began with [script.args]. A server that does not know the script yet (a
+// restart, a failover, a new node of the cluster) is sent its source.
+func (s *script) eval(ctx context.Context, l sender, args []any) (any, error) {
+	key := args[3].(string)
 	cmd := redis.NewCmd(ctx, args...)
-	err := process(ctx, cmd)
+	err := l.send(ctx, key, cmd, true)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		args[0], args[1] = "eval", s.src
 		cmd = redis.NewCmd(ctx, args...)
-		err = process(ctx, cmd)
+		err = l.send(ctx, key, cmd, true)
 	}
 	if err != nil {
 		return nil, err
@@ -84,71 +83,65 @@ func (l *link) eval(ctx context.Context, s *script, args []any) (any, error) {
 	return cmd.Val(), nil
 }
 
-func (l *link) process(ctx context.Context, cmd redis.Cmder) error {
-	return l.send.Process(ctx, cmd)
+// send takes cmd to the server that owns key and returns when its reply is
+// there and, for a write, the replicas have it.
+func (l *link) send(ctx context.Context, key string, cmd redis.Cmder, write bool) error {
+	switch c := l.rdb.(type) {
+	case *redis.Client:
+		return l.lane(c).do(ctx, cmd, write)
+	case *redis.ClusterClient:
+		return l.sendCluster(ctx, c, key, cmd, write)
+	}
+	if l.replicas > 0 {
+		return fmt.Errorf("player: WAIT is not supported on %T", l.rdb)
+	}
+	return l.rdb.Process(ctx, cmd)
 }
 
-// processAndWait sends cmd and WAIT down one connection, for WAIT covers the
-// writes of its own connection only. In a cluster that means to choose the
-// node here, and so to follow redirections here.
-func (l *link) processAndWait(ctx context.Context, cmd redis.Cmder) error {
-	node, err := l.node(ctx, cmd)
-	asking := false
-	for hop := 0; err == nil; hop++ {
-		err = l.pipelineWait(ctx, node, cmd, asking)
+// hops bounds how often a command follows the cluster's redirections.
+const hops = 4
+
+// sendCluster chooses the node itself, so that a node that is down holds up
+// nobody but its own players, and follows MOVED and ASK itself, so that WAIT
+// goes the same way.
+func (l *link) sendCluster(ctx context.Context, cc *redis.ClusterClient, key string, cmd redis.Cmder, write bool) error {
+	node, err := cc.MasterForKey(ctx, key)
+	if err != nil {
+		return err
+	}
+	err = l.lane(node).do(ctx, cmd, write)
+	if err != nil && !isReply(err) {
+		cc.ReloadState(ctx) // the node may be gone, and its replica be the primary now
+		return err
+	}
+	for hop := 0; hop < hops; hop++ {
 		addr, ask, redirected := redirection(err)
-		if !redirected || hop == 3 {
+		if !redirected {
+			break
+		}
+		if !ask {
+			cc.ReloadState(ctx) // in the background, once for all callers
+		}
+		if node, err = nodeAt(ctx, cc, addr); err != nil {
 			return err
 		}
-		if cc, ok := l.rdb.(*redis.ClusterClient); ok && !ask {
-			cc.ReloadState(ctx)
-		}
-		node, err = l.nodeAt(ctx, addr)
-		asking = ask
+		cmd.SetErr(nil)
+		err = l.lane(node).once(ctx, cmd, write, ask)
 	}
 	return err
 }
 
-func (l *link) pipelineWait(ctx context.Context, node *redis.Client, cmd redis.Cmder, asking bool) error {
-	cmd.SetErr(nil)
-	pipe := node.Pipeline()
-	if asking {
-		pipe.Do(ctx, "asking")
+func (l *link) lane(node *redis.Client) *lane {
+	if found, ok := l.lanes.Load(node); ok {
+		return found.(*lane)
 	}
-	_ = pipe.Process(ctx, cmd)
-	wait := redis.NewIntCmd(ctx, "wait", l.replicas, l.timeout.Milliseconds())
-	_ = pipe.Process(ctx, wait)
-	_, _ = pipe.Exec(ctx)
-	if err := cmd.Err(); err != nil {
-		return err
-	}
-	n, err := wait.Result()
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrNotReplicated, err)
-	case n < int64(l.replicas):
-		return fmt.Errorf("%w: %d of %d", ErrNotReplicated, n, l.replicas)
-	}
-	return nil
-}
-
-// node is the client of the server that owns the command's first key.
-func (l *link) node(ctx context.Context, cmd redis.Cmder) (*redis.Client, error) {
-	switch c := l.rdb.(type) {
-	case *redis.ClusterClient:
-		return c.MasterForKey(ctx, cmd.Args()[3].(string))
-	case *redis.Client:
-		return c, nil
-	}
-	return nil, fmt.Errorf("player: WAIT is not supported on %T", l.rdb)
+	made := &lane{node: node, replicas: l.replicas, timeout: l.timeout, free: lanesPerNode}
+	kept, _ := l.lanes.LoadOrStore(node, made)
+	return kept.(*lane)
 }
 
 // nodeAt is the cluster's client of the primary at addr.
-func (l *link) nodeAt(ctx context.Context, addr string) (*redis.Client, error) {
-	cc, ok := l.rdb.(*redis.ClusterClient)
-	if !ok {
-		return nil, fmt.Errorf("player: redirected to %s, but REDIS_URL does not say redis+cluster", addr)
-	}
+func nodeAt(ctx context.Context, cc *redis.ClusterClient, addr string) (*redis.Client, error) {
 	found := make(chan *redis.Client, 1)
 	_ = cc.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
 		if c.Options().Addr == addr {
@@ -165,6 +158,12 @@ func (l *link) nodeAt(ctx context.Context, addr string) (*redis.Client, error) {
 	default:
 		return nil, fmt.Errorf("player: cluster node %s is not known yet", addr)
 	}
+}
+
+// isReply tells an error that Redis replied from one of the connection.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
 }
 
 // redirection takes "MOVED 1234 host:port" and "ASK 1234 host:port" apart.

@@ -80,8 +80,6 @@ type Config struct {
 	// (Redis WAIT); default 0. WaitTimeout bounds the wait (default 1 s).
 	WaitReplicas int
 	WaitTimeout  time.Duration
-	// Pipeline is how commands reach Redis; see [Pipelining].
-	Pipeline Pipelining
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }

@@ -60,11 +60,14 @@ func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli
 
 // Reminders takes due reminders from all shards. Any number of takers may
 // share them: what one takes is the others' again only when its lease ends.
-type Reminders struct{ link link }
+type Reminders struct {
+	rdb   redis.UniversalClient
+	redis sender
+}
 
 // NewReminders returns the reminders kept in rdb.
 func NewReminders(rdb redis.UniversalClient) *Reminders {
-	return &Reminders{link: link{rdb: rdb, send: rdb}}
+	return &Reminders{rdb: rdb, redis: &link{rdb: rdb}}
 }
 
 // probe is how many shards are asked in one pipeline.
@@ -101,7 +104,7 @@ type dueShard struct{ shard, n int }
 // count asks probe shards, from on, how many reminders are due.
 func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueShard, error) {
 	until := strconv.FormatInt(now.UnixMilli(), 10)
-	pipe := r.link.rdb.Pipeline()
+	pipe := r.rdb.Pipeline()
 	cmds := make([]*redis.IntCmd, probe)
 	for i := range cmds {
 		cmds[i] = pipe.ZCount(ctx, ReminderKey((from+i)%Shards), "-inf", until)
@@ -120,7 +123,7 @@ func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueSh
 
 func (r *Reminders) takeShard(ctx context.Context, shard int, now time.Time, lease time.Duration, max int) ([]Reminder, error) {
 	args := append(takeScript.args(ReminderKey(shard)), now.UnixMilli(), now.Add(lease).UnixMilli(), max)
-	reply, err := r.link.eval(ctx, takeScript, args)
+	reply, err := takeScript.eval(ctx, r.redis, args)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +142,7 @@ func (r *Reminders) Done(ctx context.Context, done []Reminder) error {
 	if len(done) == 0 {
 		return nil
 	}
-	pipe := r.link.rdb.Pipeline()
+	pipe := r.rdb.Pipeline()
 	for _, d := range done {
 		pipe.ZRem(ctx, ReminderKey(Shard(d.Player)), d.member())
 	}

@@ -14,7 +14,7 @@ import (
 type Store[S any] struct {
 	cfg   Config
 	codec Codec[S]
-	link  link
+	redis sender
 	cache cache[S]
 	stats stats
 }
@@ -24,7 +24,7 @@ type Store[S any] struct {
 func NewStore[S any](rdb redis.UniversalClient, codec Codec[S], cfg Config) *Store[S] {
 	cfg = cfg.withDefaults()
 	st := &Store[S]{cfg: cfg, codec: codec}
-	st.link = link{rdb: rdb, send: sender(rdb, cfg.Pipeline), replicas: cfg.WaitReplicas, timeout: cfg.WaitTimeout}
+	st.redis = &link{rdb: rdb, replicas: cfg.WaitReplicas, timeout: cfg.WaitTimeout}
 	st.cache.init(cfg.CachePlayers)
 	return st
 }
@@ -54,7 +54,10 @@ func (st *Store[S]) Update(ctx context.Context, player string, op Op[S]) (Result
 	if lead {
 		st.lead(context.WithoutCancel(ctx), p, c)
 	}
-	return c.res, c.err
+	if c.err != nil {
+		return Result{}, c.err
+	}
+	return c.res, nil
 }
 
 // Read returns the player's state as it is in Redis now; for no such player
@@ -74,15 +77,16 @@ func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error
 // Erase removes the player's state, duplicate memory and reminders.
 func (st *Store[S]) Erase(ctx context.Context, player string) error {
 	args := append(eraseScript.args(StateKey(player), ReminderKey(Shard(player))), player)
-	if _, err := st.link.eval(ctx, eraseScript, args); err != nil {
+	if _, err := eraseScript.eval(ctx, st.redis, args); err != nil {
 		return fmt.Errorf("player: erase: %w", err)
 	}
 	return nil
 }
 
 func (st *Store[S]) get(ctx context.Context, player string) (value, error) {
-	cmd := redis.NewStringCmd(ctx, "get", StateKey(player))
-	if err := st.link.process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+	key := StateKey(player)
+	cmd := redis.NewStringCmd(ctx, "get", key)
+	if err := st.redis.send(ctx, key, cmd, false); err != nil && !errors.Is(err, redis.Nil) {
 		return value{}, fmt.Errorf("player: read: %w", err)
 	}
 	b, _ := cmd.Bytes() // a missing player is redis.Nil and no bytes

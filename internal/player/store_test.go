@@ -33,6 +33,7 @@ func connect(t testing.TB, url string) redis.UniversalClient {
 	if err != nil {
 		t.Fatal(err)
 	}
+	opt.MaxRetries = 1 // as setup.Redis has it
 	c := redis.NewClient(opt)
 	t.Cleanup(func() { c.Close() })
 	return c

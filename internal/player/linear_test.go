@@ -1,0 +1,202 @@
+package player
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"pitboss/internal/redistest"
+)
+
+// What a client asks for and is told. The model's state is the set of events
+// applied, as bits.
+type (
+	ask struct {
+		player int
+		read   bool
+		event  int // 0 to 63
+	}
+	told struct {
+		failed bool   // outcome unknown
+		set    uint64 // events applied, as the fold or the read saw them
+	}
+)
+
+// exactlyOnce is the specification: an event that is not in the set is added
+// to it, and everybody sees the one current set. An operation that failed may
+// have happened or not.
+var exactlyOnce = porcupine.NondeterministicModel{
+	Partition: func(history []porcupine.Operation) (parts [][]porcupine.Operation) {
+		byPlayer := map[int][]porcupine.Operation{}
+		for _, op := range history {
+			p := op.Input.(ask).player
+			byPlayer[p] = append(byPlayer[p], op)
+		}
+		for _, ops := range byPlayer {
+			parts = append(parts, ops)
+		}
+		return parts
+	},
+	Init: func() []any { return []any{uint64(0)} },
+	Step: func(state, input, output any) []any {
+		set, in, out := state.(uint64), input.(ask), output.(told)
+		bit := uint64(1) << in.event
+		switch {
+		case in.read && (out.failed || out.set == set):
+			return []any{set}
+		case in.read:
+			return nil
+		case out.failed:
+			return []any{set, set | bit}
+		case out.set == set|bit && set&bit == 0:
+			return []any{set | bit}
+		}
+		return nil
+	},
+	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v → %+v", input, output) },
+}
+
+func (l *ledger) bits() (set uint64) {
+	for k := range l.applied {
+		set |= 1 << k
+	}
+	return set
+}
+
+// history records what concurrent clients ask several Stores and are told.
+type history struct {
+	mu    sync.Mutex
+	ops   []porcupine.Operation
+	start time.Time
+	wrong []string
+}
+
+func (h *history) ask(st *Store[ledger], client int, in ask) {
+	ctx, name := context.Background(), fmt.Sprint("player-", in.player)
+	call := time.Since(h.start).Nanoseconds()
+	var out told
+	dup := false
+	if in.read {
+		l, _, err := st.Read(ctx, name)
+		if out.failed = err != nil; !out.failed {
+			out.set = l.bits()
+		}
+	} else {
+		res, err := st.Update(ctx, name, Op[ledger]{Key: uint64(in.event), Fold: func(l *ledger, dup bool, _ uint8) (Effects, error) {
+			if !dup {
+				l.applied[uint64(in.event)]++
+			}
+			out.set = l.bits()
+			return Effects{}, nil
+		}})
+		out.failed, dup = err != nil, res.Duplicate
+	}
+	back := time.Since(h.start).Nanoseconds()
+	if out.failed {
+		out, back = told{failed: true}, 1<<62 // it may take effect at any later time
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if dup {
+		// A read of a set that must hold the event; and, when the reply to a
+		// commit got lost between Redis and the Store, which found its own
+		// event on the second try, also the event's application.
+		if out.set&(1<<in.event) == 0 {
+			h.wrong = append(h.wrong, fmt.Sprintf("%+v is called a duplicate in %b", in, out.set))
+		}
+		h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: told{failed: true}, Return: back})
+		in.read = true
+	}
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: back})
+}
+
+func TestConcurrentUpdatesAreLinearizable(t *testing.T) {
+	t.Parallel()
+	t.Run("lost commands and replies", func(t *testing.T) {
+		t.Parallel()
+		rdb := connect(t, redistest.Start(t))
+		checkLinear(t, func() *Store[ledger] {
+			st := newStore(rdb, Config{CachePlayers: 64})
+			st.redis = faulty{st.redis, 0.02, 0.02}
+			return st
+		}, func(*testing.T, func() bool) {})
+	})
+	t.Run("Redis killed and started again", func(t *testing.T) {
+		t.Parallel()
+		srv := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
+		rdb := connect(t, srv.URL())
+		checkLinear(t, func() *Store[ledger] { return newStore(rdb, Config{CachePlayers: 64}) },
+			func(t *testing.T, running func() bool) {
+				for running() {
+					time.Sleep(20 * time.Millisecond)
+					srv.Kill()
+					time.Sleep(20 * time.Millisecond)
+					if err := srv.Restart(); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+	})
+}
+
+// checkLinear lets clients work on a few players through 3 Stores while chaos
+// does its worst, then asks porcupine whether the history can be explained.
+func checkLinear(t *testing.T, newStore func() *Store[ledger], chaos func(t *testing.T, running func() bool)) {
+	const clients, players = 8, 4
+	rounds := 60
+	if heavy() {
+		rounds = 160
+	}
+	h := &history{start: time.Now()}
+	stores := []*Store[ledger]{newStore(), newStore(), newStore()}
+	var work, trouble sync.WaitGroup
+	stop := make(chan struct{})
+	trouble.Add(1)
+	go func() {
+		defer trouble.Done()
+		chaos(t, func() bool {
+			select {
+			case <-stop:
+				return false
+			default:
+				return true
+			}
+		})
+	}()
+	for c := range clients {
+		work.Add(1)
+		go func() {
+			defer work.Done()
+			for range rounds {
+				h.ask(stores[rand.N(len(stores))], c, ask{player: rand.N(players), read: rand.N(4) == 0, event: rand.N(64)})
+				time.Sleep(rand.N(2 * time.Millisecond))
+			}
+		}()
+	}
+	work.Wait()
+	close(stop)
+	trouble.Wait()
+	failed := 0
+	for _, op := range h.ops {
+		if op.Return == 1<<62 {
+			failed++
+		}
+	}
+	t.Logf("%d operations, %d failed", len(h.ops), failed)
+	if failed == 0 {
+		t.Error("no operation failed: nothing was put to the test")
+	}
+	for _, w := range h.wrong {
+		t.Error(w)
+	}
+	model := exactlyOnce.ToModel()
+	if got := porcupine.CheckOperationsTimeout(model, h.ops, 30*time.Second); got != porcupine.Ok {
+		t.Fatalf("history is not linearizable: %v", got)
+	}
+}
