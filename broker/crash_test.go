@@ -1,0 +1,135 @@
+package broker_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pitboss/broker"
+)
+
+// brokerProcess, set in the environment, makes the test binary a Broker that
+// serves the folder it names until it is killed.
+const brokerProcess = "PITBOSS_TEST_BROKER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(brokerProcess); dir != "" {
+		b, err := broker.Open(broker.Config{DataDir: filepath.Join(dir, "log"), BrokerFile: filepath.Join(dir, "broker.yaml"), TriggerDirs: []string{filepath.Join(dir, "triggers")}})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(b.URL())
+		_ = b.Serve()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// startProcess starts a Broker on dir as a process and returns its URL.
+func startProcess(t *testing.T, dir string) (*exec.Cmd, string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), brokerProcess+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the Broker process did not start: %v", err)
+	}
+	return cmd, strings.TrimSpace(line)
+}
+
+// An acknowledged event is delivered although the Broker is killed, again and
+// again, in the middle of taking and delivering events.
+func TestKilledBrokerLosesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var mu sync.Mutex
+	delivered := map[string]int{}
+	s := sink(t, func(id string) {
+		time.Sleep(2 * time.Millisecond) // so that some are under way when the kill comes
+		mu.Lock()
+		delivered[id]++
+		mu.Unlock()
+	})
+	write(t, filepath.Join(dir, "broker.yaml"), fastBroker)
+	write(t, filepath.Join(dir, "triggers", "t.yaml"), fmt.Sprintf("apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: t}\nspec: {broker: pitboss, subscriber: {uri: \"%s\"}}\n", s.URL))
+
+	acknowledged := map[string]bool{}
+	next := 0
+	for range 4 {
+		cmd, url := startProcess(t, dir)
+		kill := time.AfterFunc(400*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		next = sendUntilDown(url, next, func(id string) {
+			mu.Lock()
+			acknowledged[id] = true
+			mu.Unlock()
+		})
+		kill.Stop()
+		_ = cmd.Wait()
+	}
+	startProcess(t, dir)
+	missing := func() (n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for id := range acknowledged {
+			if delivered[id] == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	for end := time.Now().Add(20 * time.Second); missing() > 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := missing(); n > 0 || len(acknowledged) < 100 {
+		t.Errorf("%d of %d acknowledged events were not delivered", n, len(acknowledged))
+	}
+}
+
+// sendUntilDown POSTs events from eight senders until the Broker is gone.
+func sendUntilDown(url string, next int, acknowledged func(id string)) int {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	c := client()
+	for range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for {
+				mu.Lock()
+				next++
+				id := strconv.Itoa(next)
+				mu.Unlock()
+				req, _ := http.NewRequest(http.MethodPost, url, strings.NewReader("{}"))
+				req.Header = http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Type": {"t"}, "Ce-Source": {"/p"}, "Content-Type": {"application/json"}}
+				resp, err := c.Do(req)
+				if err != nil {
+					return
+				}
+				resp.Body.Close()
+				if resp.StatusCode == http.StatusAccepted {
+					acknowledged(id)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	return next
+}
