@@ -25,15 +25,7 @@ const maxInputs = 64
 func Parse(file string, src []byte) (*Set, error) {
 	f, err := read(src)
 	if err != nil {
-		p := &Problem{File: file, Detail: err.Error()}
-		var ye yaml.Error
-		if errors.As(err, &ye) {
-			p.Detail = ye.GetMessage()
-			if t := ye.GetToken(); t != nil && t.Position != nil {
-				p.Line = t.Position.Line
-			}
-		}
-		return nil, p
+		return nil, yamlProblem(file, err)
 	}
 	b := &builder{file: file, src: src, decl: f, slotAt: map[string]int{}, inputAt: map[string]int{}, programAt: map[string]int{}, set: &Set{
 		file: file, bySlot: map[uint32]int{}, byInput: map[uint32]int{}, plans: map[string]*plan{},
@@ -44,6 +36,19 @@ func Parse(file string, src []byte) (*Set, error) {
 		}
 	}
 	return b.set, nil
+}
+
+// yamlProblem keeps the line the YAML parser names.
+func yamlProblem(file string, err error) error {
+	p := &Problem{File: file, Detail: err.Error()}
+	var ye yaml.Error
+	if errors.As(err, &ye) {
+		p.Detail = ye.GetMessage()
+		if t := ye.GetToken(); t != nil && t.Position != nil {
+			p.Line = t.Position.Line
+		}
+	}
+	return p
 }
 
 // builder compiles a file step by step.

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/dataset"
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/trainingset"
+)
+
+// trainingSetCmd writes point-in-time features and labels of recorded files.
+func trainingSetCmd() *cobra.Command {
+	var out, models, points string
+	cmd := &cobra.Command{
+		Use:   "training-set FILE... --out x.parquet",
+		Short: "fold recorded events as serving does and write features with labels",
+		Long: `Folds recorded events (bustabit.csv.gz, csgo-openings-2023.csv.gz, or CloudEvents as JSON, one a line)
+exactly as serving does, and writes a row for each decision point: the features right after the event
+and the labels of labels.yaml. The ending of --out chooses Parquet (.parquet) or CSV (.csv).
+Several files are read one after the other, as one recording each: a player of one is not a player of the next.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			return writeTrainingSet(cmd.Context(), files, out, models, trainingset.Points(points), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&out, "out", "training.parquet", "file to write: .parquet or .csv")
+	f.StringVar(&models, "models", env("MODELS_DIR", "models"), "folder of features.yaml and labels.yaml")
+	f.StringVar(&points, "points", string(trainingset.Rounds), "decision points: rounds (every settled round), score_when (those serving scores) or all")
+	return cmd
+}
+
+// exportTrainingSet is `pitboss replay FILE --training-set OUT`.
+func exportTrainingSet(cmd *cobra.Command, files []string, out string) error {
+	return writeTrainingSet(cmd.Context(), files, out, env("MODELS_DIR", "models"), trainingset.Rounds, cmd.ErrOrStderr())
+}
+
+// closer is a sink that ends its file.
+type closer interface {
+	trainingset.Sink
+	Close() error
+}
+
+func writeTrainingSet(ctx context.Context, files []string, out, models string, points trainingset.Points, log io.Writer) (err error) {
+	set, err := feature.Load(filepath.Join(models, "features.yaml"))
+	if err != nil {
+		return err
+	}
+	labels, err := feature.LoadLabels(filepath.Join(models, "labels.yaml"))
+	if err != nil {
+		return err
+	}
+	file, err := os.Create(out + ".partial")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	buf := bufio.NewWriterSize(file, 1<<20)
+	sink, err := newSink(buf, out, set, labels)
+	if err != nil {
+		return err
+	}
+	for _, name := range files {
+		if err := foldFile(ctx, name, trainingset.Options{Set: set, Labels: labels, Points: points}, sink, log); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(sink.Close(), buf.Flush(), file.Close()); err != nil {
+		return fmt.Errorf("training set: %w", err)
+	}
+	return os.Rename(file.Name(), out) // readers never see half a file
+}
+
+func newSink(w io.Writer, out string, set *feature.Set, labels []*feature.Label) (closer, error) {
+	switch filepath.Ext(out) {
+	case ".parquet":
+		return trainingset.NewParquet(w, set, labels)
+	case ".csv":
+		return trainingset.NewCSV(w, set, labels)
+	}
+	return nil, fmt.Errorf("training set: --out %s must end in .parquet or .csv", out)
+}
+
+func foldFile(ctx context.Context, name string, opt trainingset.Options, sink trainingset.Sink, log io.Writer) error {
+	r, err := dataset.Open(name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	started := time.Now()
+	t, err := trainingset.Run(ctx, opt, func() (*event.Record, error) { return r.Next() }, sink)
+	if err != nil {
+		return err
+	}
+	s := time.Since(started).Seconds()
+	fmt.Fprintf(log, "%s: %d events of %d players, %d late, %d rows; %.2f s, %.0f events/s\n",
+		strings.TrimPrefix(name, "./"), t.Events, t.Players, t.Late, t.Rows, s, float64(t.Events)/s)
+	return nil
+}

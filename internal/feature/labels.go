@@ -1,0 +1,167 @@
+package feature
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"pitboss/internal/event"
+)
+
+// LabelFile is the content of labels.yaml: what a model learns to foresee.
+type LabelFile struct {
+	Version int                `yaml:"version"`
+	Labels  []LabelDeclaration `yaml:"labels"`
+}
+
+// LabelDeclaration is one label as it stands in the file. It looks at the
+// player's events after the decision point, up to Within later.
+type LabelDeclaration struct {
+	Name   string   `yaml:"name"`
+	Doc    string   `yaml:"doc"`
+	On     []string `yaml:"on"`
+	Where  string   `yaml:"where"`
+	Value  string   `yaml:"value"`
+	Agg    Agg      `yaml:"agg"` // none, any, count, sum or first
+	Within Duration `yaml:"within"`
+}
+
+// The aggregations of labels: none is 1 where no such event comes, any is 1
+// where one comes; first is the first one's value. Count and Sum also apply.
+const (
+	LabelNone  Agg = "none"
+	LabelAny   Agg = "any"
+	LabelFirst Agg = "first"
+)
+
+// Label is a compiled label.
+type Label struct {
+	LabelDeclaration
+	// Text: the value is a string (first of a string expression).
+	Text bool
+
+	draws map[string]labelDraw
+}
+
+type labelDraw struct{ where, value *program }
+
+// Drawn is what one event says for a label.
+type Drawn struct {
+	Number float64
+	Text   string
+}
+
+// LoadLabels reads and compiles the file at path.
+func LoadLabels(path string) ([]*Label, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("feature: %w", err)
+	}
+	return ParseLabels(path, b)
+}
+
+// ParseLabels compiles labels; file is their name in error messages. Every
+// error is a [*Problem].
+func ParseLabels(file string, src []byte) (out []*Label, err error) {
+	defer func() {
+		if r := recover(); r != nil { // see read
+			err = &Problem{File: file, Detail: fmt.Sprintf("not readable as YAML: %v", r)}
+		}
+	}()
+	var f LabelFile
+	if err := yaml.UnmarshalWithOptions(src, &f, yaml.Strict()); err != nil {
+		return nil, yamlProblem(file, err)
+	}
+	b := &builder{file: file, src: src}
+	if f.Version != fileVersion {
+		return nil, b.fault("$.version", "", "version must be %d, is %d", fileVersion, f.Version)
+	}
+	seen := map[string]bool{}
+	for i, d := range f.Labels {
+		l, err := b.label(d, fmt.Sprintf("$.labels[%d]", i), seen)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, l)
+	}
+	if out == nil {
+		return nil, b.fault("$.labels", "", "declare at least one label")
+	}
+	return out, nil
+}
+
+func (b *builder) label(d LabelDeclaration, path string, seen map[string]bool) (*Label, error) {
+	within := "label " + d.Name
+	if err := b.checkName(path, "label", d.Name, seen); err != nil {
+		return nil, err
+	}
+	takes := d.Agg == Sum || d.Agg == LabelFirst
+	switch {
+	case d.Agg != LabelNone && d.Agg != LabelAny && d.Agg != Count && !takes:
+		return nil, b.fault(path+".agg", within, "agg %q is unknown; labels have none, any, count, sum and first", d.Agg)
+	case takes != (d.Value != ""):
+		return nil, b.fault(path+".value", within, "sum and first need a value, the others take none")
+	case d.Within.ms() < 1000:
+		return nil, b.fault(path+".within", within, "within must be at least 1s: how far ahead the label looks")
+	}
+	infos, err := b.types(path+".on", within, d.On)
+	if err != nil {
+		return nil, err
+	}
+	l := &Label{LabelDeclaration: d, draws: map[string]labelDraw{}}
+	want := []kind{kindInt, kindFloat, kindBool}
+	if d.Agg == LabelFirst {
+		want = append(want, kindString)
+	}
+	for i, info := range infos {
+		var draw labelDraw
+		vars := append(dataVariables(info), eventVariables()...)
+		if d.Where != "" {
+			if draw.where, err = compile(d.Where, vars, kindBool); err != nil {
+				return nil, b.fault(path+".where", within+": where", "%v", err)
+			}
+		}
+		if d.Value != "" {
+			if draw.value, err = compile(d.Value, vars, want...); err != nil {
+				return nil, b.fault(path+".value", within+": value", "%v", err)
+			}
+			text := draw.value.code.kind == kindString
+			if i > 0 && text != l.Text {
+				return nil, b.fault(path+".value", within+": value", "is a string for some event types and a number for others")
+			}
+			l.Text = text
+		}
+		l.draws[info.Type] = draw
+	}
+	return l, nil
+}
+
+// Draw says whether the label counts the event, and with which value.
+func (l *Label) Draw(r *event.Record) (v Drawn, ok bool) {
+	draw, ok := l.draws[r.Type]
+	if !ok {
+		return v, false
+	}
+	sc := &scope{data: r.Data, typ: r.Type, src: r.Source, id: r.ID, time: r.Time}
+	if draw.where != nil {
+		if yes, ok := draw.where.number(sc); !ok || yes == 0 {
+			return v, false
+		}
+	}
+	v.Number = 1
+	if draw.value == nil {
+		return v, true
+	}
+	if l.Text {
+		v.Text = draw.value.code.s(sc)
+		return v, !sc.failed
+	}
+	n, ok := draw.value.number(sc)
+	v.Number = n.number(draw.value.code.kind == kindFloat)
+	return v, ok
+}
+
+// Ahead is how far after a decision point the label looks.
+func (l *Label) Ahead() time.Duration { return time.Duration(l.Within) }
