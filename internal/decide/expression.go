@@ -1,0 +1,111 @@
+package decide
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+)
+
+// expression is a compiled CEL expression.
+type expression struct {
+	text string
+	prg  cel.Program
+	// perAction: its value may differ between candidates.
+	perAction bool
+	names     []string // the variables it reads
+}
+
+// compile checks text against the vocabulary and the wanted type (nil: any of
+// string, number or bool).
+func (l *language) compile(text string, want *cel.Type) (*expression, error) {
+	checked, iss := l.env.Compile(text)
+	if iss.Err() != nil {
+		return nil, fmt.Errorf("%s", firstLines(iss.Err().Error()))
+	}
+	if got := checked.OutputType(); want != nil && !got.IsExactType(want) {
+		return nil, fmt.Errorf("gives %s, want %s", got, want)
+	}
+	e := &expression{text: text}
+	for _, r := range checked.NativeRep().ReferenceMap() {
+		if id, ok := l.ids[r.Name]; ok {
+			e.names = append(e.names, r.Name)
+			e.perAction = e.perAction || l.vars[id].perAction
+		}
+	}
+	prg, err := l.env.Program(checked, cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		return nil, err
+	}
+	e.prg = prg
+	return e, nil
+}
+
+// firstLines keeps what cel-go says without its drawing of the source.
+func firstLines(s string) string {
+	var out []string
+	for _, line := range strings.Split(s, "\n") {
+		if msg, ok := strings.CutPrefix(line, "ERROR: <input>:"); ok {
+			out = append(out, "column "+strings.TrimPrefix(msg, "1:"))
+		}
+	}
+	if out == nil {
+		return s
+	}
+	return strings.Join(out, "; ")
+}
+
+// reads reports whether the expression names the variable.
+func (e *expression) reads(name string) bool {
+	for _, n := range e.names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// truth is the outcome of a condition: a condition over something that is not
+// known is in doubt.
+type truth uint8
+
+const (
+	no truth = iota
+	yes
+	doubt
+)
+
+func (e *expression) truth(s *scope) truth {
+	v, _, err := e.prg.Eval(s)
+	if err != nil {
+		return doubt
+	}
+	switch v {
+	case ref.Val(types.True):
+		return yes
+	case ref.Val(types.False):
+		return no
+	}
+	return doubt
+}
+
+// number is a double's value; ok is false where it can't be evaluated.
+func (e *expression) number(s *scope) (float64, bool) {
+	v, _, err := e.prg.Eval(s)
+	if err != nil {
+		return 0, false
+	}
+	d, ok := v.(types.Double)
+	return float64(d), ok
+}
+
+// plain is the value as JSON has it: string, float64, int64, bool; or nil.
+func (e *expression) plain(s *scope) any {
+	v, _, err := e.prg.Eval(s)
+	if err != nil {
+		return nil
+	}
+	return v.Value()
+}
