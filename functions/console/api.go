@@ -1,0 +1,260 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"pitboss/internal/event"
+)
+
+type personKey struct{}
+
+// api lays out what the page asks for. Whatever changes something is a POST
+// with a JSON body, and names the role it needs.
+func (f *Function) api() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /api/me", f.me)
+	m.HandleFunc("POST /api/login", f.login)
+	m.HandleFunc("POST /api/logout", func(w http.ResponseWriter, _ *http.Request) {
+		f.access.logout(w)
+		answer(w, map[string]bool{"ok": true})
+	})
+	look := func(pattern string, h http.HandlerFunc) { m.Handle(pattern, f.needs(Viewer, h)) }
+	look("GET /api/stream", f.hub.ServeHTTP)
+	look("GET /api/live", f.live)
+	look("GET /api/players", f.searchPlayers)
+	look("GET /api/players/{id}", f.onePlayer)
+	look("GET /api/decisions", f.listDecisions)
+	look("GET /api/decisions/{id}", f.oneDecision)
+	look("GET /api/reviews", f.listReviews)
+	look("GET /api/models", f.listModels)
+	look("GET /api/experiments", f.listExperiments)
+	look("GET /api/deadletters", f.listLetters)
+	look("GET /api/rules", f.listRules)
+	look("GET /api/changes", f.listChanges)
+	m.Handle("POST /api/deadletters/replay", f.needs(Operator, f.replayLetters))
+	m.Handle("POST /api/deadletters/{id}/replay", f.needs(Operator, f.replayLetters))
+	m.Handle("POST /api/deadletters/{id}/discard", f.needs(Operator, f.discardLetter))
+	m.Handle("POST /api/models/{name}/promote", f.needs(Operator, f.promote))
+	m.Handle("POST /api/models/{name}/rollback", f.needs(Operator, f.promote))
+	m.Handle("POST /api/reviews/{id}", f.needs(Compliance, f.review))
+	m.Handle("POST /api/players/{id}/erase", f.needs(Compliance, f.erase))
+	m.Handle("POST /api/players/{id}/export", f.needs(Compliance, f.export))
+	m.Handle("POST /api/switches", f.needs(Compliance, f.turnSwitch))
+	return m
+}
+
+// needs lets a person with the role through.
+func (f *Function) needs(role Role, next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := f.access.who(r)
+		if err != nil {
+			refuse(w, http.StatusUnauthorized, err.Error())
+			return
+		}
+		if !p.may(role) {
+			refuse(w, http.StatusForbidden, "this needs the role "+string(role)+"; "+p.Name+" has "+join(p.Roles))
+			return
+		}
+		if r.Method == http.MethodPost && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+			refuse(w, http.StatusUnsupportedMediaType, "a change is sent as application/json") // a form of another site cannot
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		next(w, r.WithContext(context.WithValue(r.Context(), personKey{}, p)))
+	})
+}
+
+func personOf(r *http.Request) *person { p, _ := r.Context().Value(personKey{}).(*person); return p }
+
+func join(roles []Role) string {
+	var names []string
+	for _, r := range roles {
+		names = append(names, string(r))
+	}
+	return strings.Join(names, ", ")
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.MarshalWrite(w, v, json.Deterministic(true))
+}
+
+// refuse answers with a problem document (RFC 9457).
+func refuse(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.MarshalWrite(w, map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+}
+
+func failed(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errNotFound):
+		refuse(w, http.StatusNotFound, "there is none of this id any more")
+	case errors.Is(err, errConflict), errors.Is(err, errNoSink), errors.Is(err, errNoStore):
+		refuse(w, http.StatusConflict, err.Error())
+	default:
+		refuse(w, http.StatusBadGateway, err.Error())
+	}
+}
+
+// body reads a small JSON body into v.
+func body(w http.ResponseWriter, r *http.Request, v any) bool {
+	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, 64<<10), v, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(false))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "body: "+err.Error())
+	}
+	return err == nil
+}
+
+func (f *Function) me(w http.ResponseWriter, r *http.Request) {
+	p, err := f.access.who(r)
+	if err != nil {
+		answer(w, map[string]any{"person": nil, "why": err.Error(), "login": !f.access.open()})
+		return
+	}
+	answer(w, map[string]any{"person": p, "login": !f.access.open(), "broker": f.broker.known(), "sink": f.sink != nil})
+}
+
+func (f *Function) login(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if !body(w, r, &in) {
+		return
+	}
+	p, err := f.access.login(w, r, in.Token)
+	if err != nil {
+		f.log.Warn("sign-in refused")
+		refuse(w, http.StatusUnauthorized, err.Error())
+		return
+	}
+	answer(w, map[string]any{"person": p})
+}
+
+// live is what a page that just opened needs before the stream begins.
+func (f *Function) live(w http.ResponseWriter, r *http.Request) {
+	fr, _ := f.frame(0)
+	answer(w, map[string]any{"frame": fr, "series": f.flow.series(f.now())})
+}
+
+func (f *Function) searchPlayers(w http.ResponseWriter, r *http.Request) {
+	n, bytes := f.players.kept()
+	answer(w, map[string]any{"players": f.players.search(r.FormValue("q"), 30), "kept": n, "bytes": bytes})
+}
+
+// playerView is one player as the page shows it.
+type playerView struct {
+	Player    string      `json:"player"`
+	Seen      int64       `json:"seen"`
+	Events    []moment    `json:"events"` // newest first
+	Scorings  []*scoring  `json:"scorings"`
+	Decisions []*decision `json:"decisions"`
+	Facts     event.Facts `json:"facts"`
+	State     *stateView  `json:"state"` // as Redis has it now
+	StateNote string      `json:"state_note,omitzero"`
+}
+
+func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	events, scored, count, known := f.players.snapshot(id)
+	v := playerView{Player: id, Seen: count, Events: []moment{}, Scorings: []*scoring{}, Decisions: []*decision{}}
+	for i := len(events) - 1; i >= 0; i-- {
+		v.Events = append(v.Events, momentOf(events[i], f.decisions))
+	}
+	for _, s := range scored {
+		if sc := scoringOf(s); sc != nil {
+			v.Scorings = append(v.Scorings, sc)
+			v.Facts = sc.Facts
+		}
+	}
+	v.Decisions = f.decisions.find(query{Player: id, Max: 100}).Decisions
+	if err := f.readState(r.Context(), id, &v); err != nil {
+		v.StateNote = err.Error()
+	}
+	if !known && v.State == nil && len(v.Decisions) == 0 {
+		refuse(w, http.StatusNotFound, "no event of this player came in lately, and there is no state of theirs")
+		return
+	}
+	answer(w, v)
+}
+
+// readState reads the player's state from Redis, without changing anything.
+func (f *Function) readState(ctx context.Context, id string, v *playerView) error {
+	if f.store.state == nil {
+		return errNoStore
+	}
+	st, version, err := f.store.state.Read(ctx, id)
+	if err != nil {
+		return err
+	}
+	if version.String() == strings.Repeat("0", 16) {
+		return nil // no such player
+	}
+	applied, late := st.Counts()
+	now := f.now()
+	if st.AsOf().After(now) {
+		now = st.AsOf()
+	}
+	vector := f.store.set.Vector(nil, st, now)
+	v.State = &stateView{Version: version.String(), AsOf: st.AsOf(), Applied: applied, Late: late, Features: map[string]float64{}}
+	for i, n := range f.store.set.Names() {
+		v.State.Features[n] = vector[i]
+	}
+	v.Facts = f.store.set.Facts(st)
+	return nil
+}
+
+func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
+	q := query{Verdict: r.FormValue("verdict"), Action: r.FormValue("action"), Kind: r.FormValue("kind"), Jurisdiction: r.FormValue("jurisdiction"),
+		Rule: r.FormValue("rule"), Player: r.FormValue("player"), Text: r.FormValue("q"), Review: r.FormValue("review") != ""}
+	q.Before, _ = strconv.ParseInt(r.FormValue("before"), 10, 64)
+	q.Max, _ = strconv.Atoi(r.FormValue("max"))
+	answer(w, f.decisions.find(q))
+}
+
+// oneDecision is the whole why: what was known, what the models said and which
+// features moved them, each rule.
+func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
+	d, ok := f.decisions.get(r.PathValue("id"))
+	if !ok {
+		failed(w, errNotFound)
+		return
+	}
+	out := map[string]any{"decision": d, "inputs": f.inputsOf(d), "journal": f.journaled(r.Context(), d)}
+	if said, err := f.reviews(r.Context()); err == nil {
+		out["review"] = said[d.Decision]
+	}
+	answer(w, out)
+}
+
+// inputsOf finds the player.scored that a decision was taken on.
+func (f *Function) inputsOf(d *decision) *scoring {
+	_, scored, _, _ := f.players.snapshot(d.Player)
+	for i := len(scored) - 1; i >= 0; i-- {
+		if sc := scoringOf(scored[i]); sc != nil && sc.Trigger.ID == d.Trigger.ID && sc.Trigger.Source == d.Trigger.Source {
+			return sc
+		}
+	}
+	return nil
+}
+
+func (f *Function) listLetters(w http.ResponseWriter, r *http.Request) {
+	list, err := f.letters.list(r.Context(), 500)
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	answer(w, map[string]any{"letters": list, "total": f.letters.count()})
+}
+
+func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) {
+	list, whole := f.audit.changes(r.Context(), 200)
+	answer(w, map[string]any{"changes": list, "whole": whole})
+}

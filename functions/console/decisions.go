@@ -1,0 +1,244 @@
+package console
+
+import (
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/event"
+)
+
+// decision is a recommendation (or none) as the page shows it.
+type decision struct {
+	event.Recommendation
+	ID           string    `json:"id"` // of the event
+	Seq          int64     `json:"seq"`
+	Player       string    `json:"player"`
+	Jurisdiction string    `json:"jurisdiction"`
+	Verdict      string    `json:"verdict"` // issued | suppressed | revoked
+	Words        string    `json:"words"`
+	Trace        string    `json:"trace,omitzero"`
+	TotalMs      float64   `json:"total_ms,omitzero"` // from the POST of the trigger to the decision's acceptance
+	Received     time.Time `json:"received,omitzero"`
+
+	at       time.Time
+	reviewed bool // a person said what becomes of it
+}
+
+// blockedBy names the rule (or reason) that kept the best action back.
+func (d *decision) blockedBy() (id, text string) {
+	for _, b := range d.Blocked {
+		if b.Action == d.Action {
+			return b.Rule, b.Text
+		}
+	}
+	if len(d.Blocked) > 0 {
+		return d.Blocked[0].Rule, d.Blocked[0].Text
+	}
+	if len(d.Reasons) > 0 {
+		return d.Reasons[0].Code, d.Reasons[0].Text
+	}
+	return "no-reason", ""
+}
+
+// decisions keeps the newest decisions in a ring; older ones are in the journal.
+type decisions struct {
+	mu   sync.Mutex
+	ring []*decision
+	next int64
+	byID map[string]*decision // by the event's id and by the decision's
+}
+
+func newDecisions(size int) *decisions {
+	return &decisions{ring: make([]*decision, max(1, size)), byID: map[string]*decision{}}
+}
+
+// add remembers the decision in s, or returns nil if it cannot be read.
+func (ds *decisions) add(s *seen) *decision {
+	d := &decision{ID: s.ID, Player: s.Player, Jurisdiction: s.Jurisdiction, Trace: s.Trace, Received: s.Received, at: s.At}
+	if err := json.Unmarshal(s.Data, &d.Recommendation); err != nil {
+		return nil
+	}
+	switch s.Type {
+	case event.TypeRecommendation:
+		d.Verdict = "issued"
+	case event.TypeSuppressed:
+		d.Verdict = "suppressed"
+	default:
+		d.Verdict = "revoked"
+	}
+	if !s.Received.IsZero() {
+		done := s.Arrived
+		if done.IsZero() {
+			done = s.At
+		}
+		d.TotalMs = float64(done.Sub(s.Received).Microseconds()) / 1000
+	}
+	d.Words = words(d)
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.next++
+	d.Seq = ds.next
+	slot := &ds.ring[d.Seq%int64(len(ds.ring))]
+	if old := *slot; old != nil {
+		ds.unindex(old)
+	}
+	*slot = d
+	ds.byID[d.ID] = d
+	if d.Verdict != "revoked" { // a revocation repeats the id of what it revokes
+		ds.byID[d.Decision] = d
+	}
+	return d
+}
+
+func (ds *decisions) unindex(d *decision) {
+	for _, id := range []string{d.ID, d.Decision} {
+		if ds.byID[id] == d {
+			delete(ds.byID, id)
+		}
+	}
+}
+
+// get finds a decision by its id or its event's.
+func (ds *decisions) get(id string) (*decision, bool) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	d, ok := ds.byID[id]
+	return d, ok
+}
+
+// forget drops a player's decisions: the player was erased.
+func (ds *decisions) forget(player string) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	for i, d := range ds.ring {
+		if d != nil && d.Player == player {
+			ds.unindex(d)
+			ds.ring[i] = nil
+		}
+	}
+}
+
+// since returns the issued and the suppressed decisions newer than seq, newest
+// first, at most max of each, and the newest seq.
+func (ds *decisions) since(seq int64, max int) (issued, suppressed []*decision, last int64) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	for n := ds.next; n > seq && n > ds.next-int64(len(ds.ring)); n-- {
+		d := ds.ring[n%int64(len(ds.ring))]
+		switch {
+		case d == nil:
+		case d.Verdict == "issued" && len(issued) < max:
+			issued = append(issued, d)
+		case d.Verdict == "suppressed" && len(suppressed) < max:
+			suppressed = append(suppressed, d)
+		}
+		if len(issued) >= max && len(suppressed) >= max {
+			break
+		}
+	}
+	return issued, suppressed, ds.next
+}
+
+// query picks decisions; an empty field picks all.
+type query struct {
+	Verdict, Action, Kind, Jurisdiction, Rule, Player, Text string
+	Review                                                  bool
+	Before                                                  int64 // seq; 0: from the newest
+	Max                                                     int
+}
+
+func (q *query) match(d *decision) bool {
+	is := func(want, got string) bool { return want == "" || want == got }
+	if !is(q.Verdict, d.Verdict) || !is(q.Action, d.Action) || !is(q.Kind, d.Kind) || !is(q.Jurisdiction, d.Jurisdiction) ||
+		!is(q.Player, d.Player) || q.Review && !d.Review {
+		return false
+	}
+	if q.Text != "" && !strings.Contains(strings.ToLower(d.Words+" "+d.Player+" "+d.Decision), strings.ToLower(q.Text)) {
+		return false
+	}
+	if q.Rule == "" {
+		return true
+	}
+	for _, b := range d.Blocked {
+		if b.Rule == q.Rule {
+			return true
+		}
+	}
+	id, _ := d.blockedBy()
+	return id == q.Rule
+}
+
+// decisionPage is what a query found.
+type decisionPage struct {
+	Decisions []*decision `json:"decisions"`
+	Matched   int         `json:"matched"`
+	Kept      int         `json:"kept"` // in memory
+	Next      int64       `json:"next,omitzero"`
+	// What can be filtered by, with counts among those kept.
+	Facets map[string][]counted `json:"facets"`
+}
+
+// find answers q from memory, newest first.
+func (ds *decisions) find(q query) decisionPage {
+	if q.Max <= 0 || q.Max > 500 {
+		q.Max = 50
+	}
+	all := ds.newest()
+	p := decisionPage{Decisions: []*decision{}, Kept: len(all), Facets: facets(all)}
+	for _, d := range all {
+		if q.Before > 0 && d.Seq >= q.Before || !q.match(d) {
+			continue
+		}
+		p.Matched++
+		if len(p.Decisions) < q.Max {
+			p.Decisions = append(p.Decisions, d)
+			p.Next = d.Seq
+		}
+	}
+	if p.Matched <= len(p.Decisions) {
+		p.Next = 0
+	}
+	return p
+}
+
+func (ds *decisions) newest() []*decision {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	out := make([]*decision, 0, len(ds.byID))
+	for _, d := range ds.ring {
+		if d != nil {
+			out = append(out, d)
+		}
+	}
+	sort.Slice(out, func(a, b int) bool { return out[a].Seq > out[b].Seq })
+	return out
+}
+
+func facets(all []*decision) map[string][]counted {
+	by := map[string]map[string]int64{"verdict": {}, "action": {}, "kind": {}, "jurisdiction": {}, "rule": {}, "arm": {}}
+	text := map[string]string{}
+	for _, d := range all {
+		for name, value := range map[string]string{"verdict": d.Verdict, "action": d.Action, "kind": d.Kind, "jurisdiction": d.Jurisdiction, "arm": d.Arm} {
+			if value != "" {
+				by[name][value]++
+			}
+		}
+		if d.Verdict == "suppressed" {
+			id, why := d.blockedBy()
+			by["rule"][id]++
+			text[id] = why
+		}
+	}
+	out := map[string][]counted{}
+	for name, counts := range by {
+		out[name] = topOf(counts, 40)
+	}
+	for i := range out["rule"] {
+		out["rule"][i].Text = text[out["rule"][i].Name]
+	}
+	return out
+}

@@ -1,0 +1,367 @@
+package console
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/cespare/xxhash/v2"
+
+	"pitboss/internal/event"
+)
+
+// stage is a place on an event's way.
+type stage int
+
+const (
+	stagePlatform stage = iota // a platform's or consuming team's event, accepted by the Broker
+	stageProfile               // player.updated
+	stageScore                 // player.scored
+	stageIssued                // recommendation.issued
+	stageSuppressed
+	stageOutcome // delivered, accepted, dismissed, expired
+	stageTimer   // reminder.due
+	stageOther
+	stages
+)
+
+var stageNames = [stages]string{"platform", "profile", "score", "issued", "suppressed", "outcome", "timer", "other"}
+
+// history is how many seconds of counts the page can draw.
+const history = 180
+
+// flow counts everything exactly and keeps latencies of the last minute. One
+// lock: an event holds it for well under a microsecond.
+type flow struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	total   int64
+	again   int64 // redelivered, not counted in total
+	types   map[string]int64
+	byStage [stages]int64
+	second  [history]secondCount
+	recent  [2]map[uint64]struct{} // ids seen, two generations
+	ways    [2]map[uint64]*way     // latencies by origin, two generations
+	hops    map[string]*window
+	rules   map[string]*ruleCount
+	actions map[string]int64
+	law     map[string]int64 // issued by jurisdiction
+}
+
+type secondCount struct {
+	unix int64
+	n    [stages]int32
+}
+
+// way is when an origin event's descendants were accepted by the Broker.
+type way struct{ received, updated, scored, decided time.Time }
+
+type ruleCount struct {
+	n    int64
+	text string
+}
+
+// generation is how many ids (or ways) one generation remembers.
+const generation = 1 << 16
+
+func newFlow(now func() time.Time) *flow {
+	f := &flow{now: now, types: map[string]int64{}, hops: map[string]*window{}, rules: map[string]*ruleCount{},
+		actions: map[string]int64{}, law: map[string]int64{}}
+	for i := range f.recent {
+		f.recent[i] = map[uint64]struct{}{}
+		f.ways[i] = map[uint64]*way{}
+	}
+	for _, hop := range []string{"profile", "score", "decide", "consumers", "total", "event"} {
+		f.hops[hop] = newWindow()
+	}
+	return f
+}
+
+// stageOf says where on the way an event of this type is.
+func stageOf(typ string) stage {
+	switch typ {
+	case event.TypePlayerUpdated:
+		return stageProfile
+	case event.TypePlayerScored:
+		return stageScore
+	case event.TypeRecommendation:
+		return stageIssued
+	case event.TypeSuppressed:
+		return stageSuppressed
+	case event.TypeReminderDue:
+		return stageTimer
+	case event.TypeDelivered, event.TypeAccepted, event.TypeDismissed, event.TypeExpired:
+		return stageOutcome
+	}
+	if info, ok := event.Lookup(typ); ok && info.Direction == event.In {
+		return stagePlatform
+	}
+	return stageOther
+}
+
+// count adds the event, unless it was counted before, and reports which.
+func (f *flow) count(s *seen) bool {
+	key, st := event.Key(s.Source, s.ID), stageOf(s.Type)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.remembered(key) {
+		f.again++
+		return false
+	}
+	f.total++
+	f.byStage[st]++
+	if _, known := f.types[s.Type]; known || len(f.types) < 64 {
+		f.types[s.Type]++ // unknown types are bounded: anybody can invent them
+	}
+	unix := s.At.Unix()
+	slot := &f.second[unix%history]
+	if slot.unix != unix {
+		*slot = secondCount{unix: unix}
+	}
+	slot.n[st]++
+	f.time(s, st)
+	return true
+}
+
+func (f *flow) remembered(key uint64) bool {
+	if _, ok := f.recent[0][key]; ok {
+		return true
+	}
+	if _, ok := f.recent[1][key]; ok {
+		return true
+	}
+	if len(f.recent[0]) >= generation {
+		f.recent[1], f.recent[0] = f.recent[0], make(map[uint64]struct{}, generation)
+	}
+	f.recent[0][key] = struct{}{}
+	return false
+}
+
+// time records how long each hop took. A hop ends when the Broker accepts its
+// reply: the console's own lag is not part of it.
+func (f *flow) time(s *seen, st stage) {
+	switch st {
+	case stageProfile, stageScore, stageIssued, stageSuppressed:
+	default:
+		return
+	}
+	if s.Received.IsZero() || s.Player == "" {
+		return
+	}
+	done := s.Arrived
+	if done.IsZero() {
+		done = s.At
+	}
+	w := f.wayOf(s)
+	switch st {
+	case stageProfile:
+		w.updated = done
+	case stageScore:
+		w.scored = done
+	default:
+		w.decided = done
+		f.hops["consumers"].record(s.At, s.At.Sub(done))
+		f.hops["total"].record(s.At, done.Sub(s.Received))
+	}
+	// Siblings may come in any order: a hop is known once both its ends are.
+	if st != stageScore && st != stageProfile {
+		f.hop("decide", s.At, w.scored, w.decided)
+		return
+	}
+	if st == stageProfile {
+		f.hop("profile", s.At, w.received, w.updated)
+	}
+	f.hop("score", s.At, w.updated, w.scored)
+	if st == stageScore {
+		f.hop("decide", s.At, w.scored, w.decided)
+	}
+}
+
+func (f *flow) hop(name string, at, from, to time.Time) {
+	if !from.IsZero() && !to.IsZero() {
+		f.hops[name].record(at, to.Sub(from))
+	}
+}
+
+// wayOf finds the way of the origin event: player and time of receipt name it.
+func (f *flow) wayOf(s *seen) *way {
+	key := xxhash.Sum64String(s.Player) ^ uint64(s.Received.UnixNano())
+	for _, g := range f.ways {
+		if w, ok := g[key]; ok {
+			return w
+		}
+	}
+	if len(f.ways[0]) >= generation/4 {
+		f.ways[1], f.ways[0] = f.ways[0], make(map[uint64]*way, generation/4)
+	}
+	w := &way{received: s.Received}
+	f.ways[0][key] = w
+	return w
+}
+
+// maxRules bounds what is counted by name.
+const maxRules = 512
+
+// decided counts a decision by action, jurisdiction and the rules that blocked.
+func (f *flow) decided(d *decision) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !d.Trigger.Time.IsZero() {
+		if lag := d.at.Sub(d.Trigger.Time); lag > 0 && lag < time.Hour { // a replayed file's events are years old
+			f.hops["event"].record(d.at, lag)
+		}
+	}
+	if d.Verdict == "issued" {
+		if len(f.actions) < maxRules || f.actions[d.Action] > 0 {
+			f.actions[d.Action]++
+		}
+		if len(f.law) < maxRules || f.law[d.Jurisdiction] > 0 {
+			f.law[d.Jurisdiction]++
+		}
+		return
+	}
+	id, text := d.blockedBy()
+	r, ok := f.rules[id]
+	if !ok {
+		if len(f.rules) >= maxRules {
+			return
+		}
+		r = &ruleCount{}
+		f.rules[id] = r
+	}
+	r.n++
+	r.text = text
+}
+
+// flowView is the flow as the page draws it.
+type flowView struct {
+	At      time.Time           `json:"at"`
+	Total   int64               `json:"total"`
+	Again   int64               `json:"redelivered"`
+	Stages  map[string]stageNow `json:"stages"`
+	Hops    map[string]hopNow   `json:"hops"`
+	Rules   []counted           `json:"rules"`
+	Actions []counted           `json:"actions"`
+	Law     []counted           `json:"jurisdictions"`
+	Types   []counted           `json:"types"`
+}
+
+type stageNow struct {
+	Total int64   `json:"total"`
+	Rate  float64 `json:"rate"` // per second, mean of the last five whole seconds
+}
+
+type hopNow struct {
+	N   int64   `json:"n"` // in the last minute
+	P50 float64 `json:"p50_ms"`
+	P99 float64 `json:"p99_ms"`
+}
+
+type counted struct {
+	Name string `json:"name"`
+	N    int64  `json:"n"`
+	Text string `json:"text,omitzero"`
+}
+
+// view is what the live page shows now.
+func (f *flow) view(now time.Time) flowView {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := flowView{At: now, Total: f.total, Again: f.again, Stages: map[string]stageNow{}, Hops: map[string]hopNow{}}
+	for st := range stages {
+		v.Stages[stageNames[st]] = stageNow{f.byStage[st], f.rate(st, now)}
+	}
+	for name, w := range f.hops {
+		v.Hops[name] = w.now(now)
+	}
+	for id, r := range f.rules {
+		v.Rules = append(v.Rules, counted{id, r.n, r.text})
+	}
+	v.Rules = top(v.Rules, 12)
+	v.Actions, v.Law, v.Types = topOf(f.actions, 10), topOf(f.law, 12), topOf(f.types, 40)
+	return v
+}
+
+const rateOver = 5 // seconds
+
+func (f *flow) rate(st stage, now time.Time) float64 {
+	var n int64
+	for back := int64(1); back <= rateOver; back++ {
+		unix := now.Unix() - back
+		if slot := &f.second[unix%history]; slot.unix == unix {
+			n += int64(slot.n[st])
+		}
+	}
+	return float64(n) / rateOver
+}
+
+// series is the count of each of the last seconds, oldest first, by stage.
+func (f *flow) series(now time.Time) map[string][]int32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[string][]int32{}
+	for st := range stages {
+		line := make([]int32, 0, history-1)
+		for back := int64(history - 1); back >= 1; back-- {
+			unix := now.Unix() - back
+			if slot := &f.second[unix%history]; slot.unix == unix {
+				line = append(line, slot.n[st])
+			} else {
+				line = append(line, 0)
+			}
+		}
+		out[stageNames[st]] = line
+	}
+	return out
+}
+
+func topOf(m map[string]int64, n int) []counted {
+	out := make([]counted, 0, len(m))
+	for name, c := range m {
+		out = append(out, counted{Name: name, N: c})
+	}
+	return top(out, n)
+}
+
+func top(list []counted, n int) []counted {
+	sort.Slice(list, func(a, b int) bool {
+		return list[a].N > list[b].N || list[a].N == list[b].N && list[a].Name < list[b].Name
+	})
+	return list[:min(n, len(list))]
+}
+
+// window keeps latencies of the last minute in six histograms of ten seconds.
+type window struct {
+	part [6]*hdrhistogram.Histogram
+	turn [6]int64
+}
+
+func newWindow() *window {
+	w := &window{}
+	for i := range w.part { // microseconds, up to ten minutes, two digits
+		w.part[i] = hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 2)
+	}
+	return w
+}
+
+func (w *window) record(at time.Time, d time.Duration) {
+	turn := at.Unix() / 10
+	i := turn % int64(len(w.part))
+	if w.turn[i] != turn {
+		w.part[i].Reset()
+		w.turn[i] = turn
+	}
+	_ = w.part[i].RecordValue(max(1, d.Microseconds())) // out of range: over ten minutes
+}
+
+func (w *window) now(at time.Time) hopNow {
+	sum := hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 2)
+	for i, h := range w.part {
+		if at.Unix()/10-w.turn[i] < int64(len(w.part)) {
+			sum.Merge(h)
+		}
+	}
+	return hopNow{sum.TotalCount(), float64(sum.ValueAtQuantile(50)) / 1000, float64(sum.ValueAtQuantile(99)) / 1000}
+}

@@ -1,0 +1,154 @@
+// Package console is the live page: what comes in, what is recommended to whom
+// and why, what a rule blocked, and the few changes a person may make.
+//
+// Every CloudEvent in (POST / or /events) → counted exactly, the recent ones of
+// each player kept in bounded memory → nothing out. Dead letters in (POST
+// /deadletters) → kept. GET / is the page, /api/… its data, /api/stream the
+// live picture a few times a second. State touched: none of a player's; its own
+// changes are journaled with who made them. What a person decides (an erasure,
+// a review, a kill switch) is POSTed to the Broker through K_SINK.
+//
+// Errors: 400 for what is not a CloudEvent (dead-lettered), 500 while starting.
+// The page needs a role off loopback: see access.go.
+package console
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pitboss/internal/setup"
+	"pitboss/internal/sink"
+)
+
+const name = "console"
+
+// config is read once, at Start.
+type config struct {
+	RedisURL    string        `env:"REDIS_URL"`
+	ModelsDir   string        `env:"MODELS_DIR,default=models"`
+	ServingFile string        `env:"SERVING_FILE"` // default MODELS_DIR/serving.yaml
+	Sink        string        `env:"K_SINK"`       // the Broker; without it nothing can be changed through events
+	Admin       string        `env:"BROKER_ADMIN_URL"`
+	Memory      int64         `env:"CONSOLE_MEMORY_BYTES,default=67108864"` // for players' timelines
+	Decisions   int           `env:"CONSOLE_DECISIONS,default=5000"`        // kept in memory, the newest
+	FrameEvery  time.Duration `env:"CONSOLE_FRAME_EVERY,default=250ms"`     // how often an open page is told
+	Access      accessConfig
+}
+
+// Function is console. The zero value answers 500 until Start has run.
+type Function struct {
+	cfg   config
+	log   *zap.Logger
+	now   func() time.Time
+	ready atomic.Bool
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+
+	flow      *flow
+	players   *players
+	decisions *decisions
+	letters   *letters
+	access    *access
+	hub       *hub
+	broker    *brokerClient
+	sink      *sink.Client
+	store     *store
+	audit     *audit
+	said      sync.Map // what people said of decisions, by decision
+	routes    http.Handler
+
+	experiments *experiments
+}
+
+// New returns console, not yet started.
+func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+
+// Start reads the configuration and begins to watch the Broker's counters.
+func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
+	f.log = setup.Logger(name)
+	if err := setup.Load(cfg, &f.cfg); err != nil {
+		return err
+	}
+	var err error
+	if f.access, err = newAccess(ctx, f.cfg.Access, f.now); err != nil {
+		return err
+	}
+	living, stop := context.WithCancel(context.WithoutCancel(ctx))
+	f.stop = stop
+	f.flow = newFlow(f.now)
+	f.players = newPlayers(f.cfg.Memory)
+	f.decisions = newDecisions(f.cfg.Decisions)
+	f.broker = newBrokerClient(f.cfg.Admin)
+	f.store = openStore(living, f.cfg, f.log)
+	f.experiments = newExperiments()
+	f.letters = newLetters(f.broker, f.store)
+	f.audit = newAudit(f.store, f.log, f.now)
+	if f.cfg.Sink != "" {
+		f.sink = sink.New(f.cfg.Sink, 5*time.Second, 4)
+	}
+	f.hub = newHub(f.cfg.FrameEvery, f.frame)
+	f.routes = f.mux()
+	f.work.Go(func() { f.hub.run(living) })
+	f.work.Go(func() { f.broker.watch(living, time.Second) })
+	f.ready.Store(true)
+	return nil
+}
+
+// Stop ends the open streams and the watching.
+func (f *Function) Stop(context.Context) error {
+	if f.stop == nil {
+		return nil
+	}
+	f.stop()
+	f.work.Wait()
+	if f.sink != nil {
+		f.sink.Close()
+	}
+	return f.store.close()
+}
+
+// Ready is true once Start has run: the page shows what is wrong elsewhere,
+// so it must not wait for it.
+func (f *Function) Ready(context.Context) (bool, error) { return f.ready.Load(), nil }
+
+// Handle serves one request.
+func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
+	if !f.ready.Load() {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "console: starting", http.StatusServiceUnavailable)
+		return
+	}
+	f.routes.ServeHTTP(w, r)
+}
+
+// mux lays out the addresses. The Broker POSTs inside the cluster (a
+// NetworkPolicy lets nobody else in); everything a browser does is checked.
+func (f *Function) mux() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("POST /{$}", f.receive)
+	m.HandleFunc("POST /events", f.receive)
+	m.HandleFunc("POST /deadletters", f.receiveDeadLetter)
+	m.Handle("/api/", f.api())
+	m.Handle("GET /", page())
+	return secure(http.NewCrossOriginProtection().Handler(m))
+}
+
+// secure sets the headers every answer carries. Scripts and styles come from
+// this origin's files only, nothing is inlined, nobody may frame the page.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
+			"connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		next.ServeHTTP(w, r)
+	})
+}

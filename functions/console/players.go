@@ -1,0 +1,224 @@
+package console
+
+import (
+	"container/list"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"pitboss/internal/event"
+)
+
+// Bounds on what is remembered of one player; the budget in bytes bounds all.
+const (
+	keptEvents = 60      // platform events and outcomes
+	keptScored = 24      // player.scored (or .updated): features and scores over time
+	keptBody   = 4 << 10 // bytes of a platform event's data
+)
+
+// players keeps the recent events of the players seen last, within a budget of
+// bytes: whoever was quiet longest is forgotten first. (The state itself is in
+// Redis and the decisions in the journal; this is the timeline between.)
+type players struct {
+	mu     sync.Mutex
+	budget int64
+	used   int64
+	byID   map[string]*list.Element // of *timeline
+	order  *list.List               // most recent first
+}
+
+type timeline struct {
+	player string
+	events []*seen
+	scored []*seen
+	bytes  int64
+	count  int64
+	first  time.Time
+}
+
+func newPlayers(budget int64) *players {
+	return &players{budget: max(budget, 1<<20), byID: map[string]*list.Element{}, order: list.New()}
+}
+
+// overhead is the size of a kept event without its data, roughly.
+const overhead = 320
+
+func (ps *players) add(s *seen) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	el, ok := ps.byID[s.Player]
+	if !ok {
+		el = ps.order.PushFront(&timeline{player: s.Player, first: s.At})
+		ps.byID[s.Player] = el
+		ps.used += overhead
+	} else {
+		ps.order.MoveToFront(el)
+	}
+	t := el.Value.(*timeline)
+	before := t.bytes
+	t.add(s)
+	ps.used += t.bytes - before
+	for ps.used > ps.budget && ps.order.Len() > 1 {
+		ps.drop(ps.order.Back())
+	}
+}
+
+func (ps *players) drop(el *list.Element) {
+	t := el.Value.(*timeline)
+	ps.used -= t.bytes + overhead
+	delete(ps.byID, t.player)
+	ps.order.Remove(el)
+}
+
+// forget drops a player: erased.
+func (ps *players) forget(player string) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if el, ok := ps.byID[player]; ok {
+		ps.drop(el)
+	}
+}
+
+func (t *timeline) add(s *seen) {
+	t.count++
+	line, keep := &t.events, keptEvents
+	switch {
+	case s.Type == event.TypePlayerScored, s.Type == event.TypePlayerUpdated:
+		line, keep = &t.scored, keptScored
+		t.supersede(s)
+	case len(s.Data) > keptBody && stageOf(s.Type) != stageIssued && stageOf(s.Type) != stageSuppressed:
+		s.Data = nil
+	}
+	if len(*line) >= keep {
+		t.bytes -= size((*line)[0])
+		*line = append((*line)[:0], (*line)[1:]...)
+	}
+	*line = append(*line, s)
+	t.bytes += size(s)
+}
+
+// supersede lets go of the data of a player.updated once its player.scored is
+// there (or the reverse order): the second holds all of the first.
+func (t *timeline) supersede(s *seen) {
+	for _, old := range t.scored {
+		if old.Type == s.Type || !old.Received.Equal(s.Received) || old.Data == nil {
+			continue
+		}
+		if old.Type == event.TypePlayerUpdated {
+			t.bytes -= int64(len(old.Data))
+			old.Data = nil
+		} else {
+			s.Data = nil
+		}
+	}
+}
+
+func size(s *seen) int64 { return overhead + int64(len(s.Data)) }
+
+// found is a player in the search's answer.
+type found struct {
+	Player string    `json:"player"`
+	Events int64     `json:"events"`
+	Last   time.Time `json:"last"`
+}
+
+// search lists the players whose id contains text, most recent first.
+func (ps *players) search(text string, max int) []found {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	out := []found{}
+	for el := ps.order.Front(); el != nil && len(out) < max; el = el.Next() {
+		t := el.Value.(*timeline)
+		if strings.Contains(strings.ToLower(t.player), strings.ToLower(text)) {
+			out = append(out, found{t.player, t.count, t.last()})
+		}
+	}
+	return out
+}
+
+func (t *timeline) last() (at time.Time) {
+	for _, line := range [][]*seen{t.events, t.scored} {
+		if n := len(line); n > 0 && line[n-1].At.After(at) {
+			at = line[n-1].At
+		}
+	}
+	return at
+}
+
+// snapshot copies what is kept of a player.
+func (ps *players) snapshot(player string) (events, scored []*seen, count int64, ok bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	el, ok := ps.byID[player]
+	if !ok {
+		return nil, nil, 0, false
+	}
+	t := el.Value.(*timeline)
+	copied := func(line []*seen) []*seen {
+		out := make([]*seen, len(line))
+		for i, s := range line {
+			c := *s
+			out[i] = &c
+		}
+		return out
+	}
+	return copied(t.events), copied(t.scored), t.count, true
+}
+
+// kept is how many players and bytes are remembered.
+func (ps *players) kept() (n int, bytes int64) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return len(ps.byID), ps.used
+}
+
+// moment is one event of a player's timeline as the page shows it.
+type moment struct {
+	Type     string         `json:"type"`
+	Source   string         `json:"source"`
+	ID       string         `json:"id"`
+	Time     time.Time      `json:"time"`
+	At       time.Time      `json:"at"`
+	Trace    string         `json:"trace,omitzero"`
+	Data     jsontext.Value `json:"data,omitzero"`
+	Decision *decision      `json:"decision,omitzero"`
+}
+
+// scoring is a player.scored (or a player.updated not scored yet).
+type scoring struct {
+	ID       string             `json:"id"`
+	AsOf     time.Time          `json:"as_of"`
+	Version  string             `json:"version"`
+	Due      []string           `json:"due"`
+	Trigger  event.Trigger      `json:"trigger"`
+	Scores   map[string]float64 `json:"scores,omitempty"`
+	Models   []event.ModelRun   `json:"models,omitempty"`
+	Ranking  []event.Ranked     `json:"ranking,omitempty"`
+	Features map[string]float64 `json:"features"`
+	Facts    event.Facts        `json:"facts"`
+}
+
+func scoringOf(s *seen) *scoring {
+	var data event.PlayerScored
+	if s.Data == nil || json.Unmarshal(s.Data, &data) != nil {
+		return nil
+	}
+	out := &scoring{ID: s.ID, AsOf: data.AsOf, Version: data.Version, Due: data.Due, Trigger: data.Trigger, Scores: data.Scores,
+		Models: data.Models, Ranking: data.Ranking, Facts: data.Facts}
+	_ = json.Unmarshal(data.Features, &out.Features) // a player.updated without features shows none
+	return out
+}
+
+// momentOf shows an event; data that is not JSON is left out.
+func momentOf(s *seen, ds *decisions) moment {
+	m := moment{Type: s.Type, Source: s.Source, ID: s.ID, Time: s.Time, At: s.At, Trace: s.Trace}
+	if d, ok := ds.get(s.ID); ok {
+		m.Decision = d
+	} else if v := jsontext.Value(s.Data); v.IsValid() {
+		m.Data = v
+	}
+	return m
+}

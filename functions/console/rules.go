@@ -1,0 +1,199 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/goccy/go-yaml"
+)
+
+// pack is a rule pack as a person reads it; what decide compiles of the same
+// file (expressions, tests) is left out, so unknown members are no error.
+type pack struct {
+	Pack    string   `yaml:"pack" json:"pack"`
+	Title   string   `yaml:"title" json:"title"`
+	Shared  bool     `yaml:"shared" json:"shared"`
+	Include []string `yaml:"include" json:"include"`
+	Rules   []rule   `yaml:"rules" json:"rules"`
+}
+
+type rule struct {
+	ID      string `yaml:"id" json:"id"`
+	Version int    `yaml:"version" json:"version"`
+	Text    string `yaml:"text" json:"text"`
+	Source  struct {
+		Document string `yaml:"document" json:"document"`
+		Article  string `yaml:"article" json:"article"`
+		Date     string `yaml:"date" json:"date"`
+	} `yaml:"source" json:"source"`
+	Effective struct {
+		From  string `yaml:"from" json:"from"`
+		Until string `yaml:"until" json:"until"`
+	} `yaml:"effective" json:"effective"`
+	Effect    string   `yaml:"effect" json:"effect"`
+	Severity  string   `yaml:"severity" json:"severity"`
+	Reviewed  bool     `yaml:"reviewed" json:"reviewed"`
+	AppliesTo []string `yaml:"applies_to" json:"applies_to"`
+	When      string   `yaml:"when" json:"when"`
+	Blocked   int64    `yaml:"-" json:"blocked"` // suppressions since the console started
+}
+
+func readPacks(dir string) (packs []pack, problems []string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "rules", "*.yaml"))
+	sort.Strings(files)
+	packs = []pack{}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			problems = append(problems, err.Error())
+			continue
+		}
+		var p pack
+		if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&p); err != nil {
+			problems = append(problems, filepath.Base(file)+": "+err.Error())
+			continue
+		}
+		if p.Pack != "" {
+			packs = append(packs, p)
+		}
+	}
+	return packs, problems
+}
+
+// actionView is one entry of actions.yaml, for the kill switches and filters.
+type actionView struct {
+	ID      string   `yaml:"id" json:"id"`
+	Doc     string   `yaml:"doc" json:"doc"`
+	Kind    string   `yaml:"kind" json:"kind"`
+	Message string   `yaml:"message" json:"message"`
+	Channel []string `yaml:"channels" json:"channels"`
+}
+
+func readActions(dir string) []actionView {
+	var file struct {
+		Actions []actionView `yaml:"actions"`
+	}
+	if raw, err := os.ReadFile(filepath.Join(dir, "actions.yaml")); err == nil {
+		_ = yaml.NewDecoder(bytes.NewReader(raw)).Decode(&file) // decide refuses a broken file; here it only lists nothing
+	}
+	if file.Actions == nil {
+		return []actionView{}
+	}
+	return file.Actions
+}
+
+// listRules shows every pack in words and the kill switches.
+func (f *Function) listRules(w http.ResponseWriter, r *http.Request) {
+	packs, problems := readPacks(f.cfg.ModelsDir)
+	blocked := f.flow.blocked()
+	for i := range packs {
+		for j := range packs[i].Rules {
+			packs[i].Rules[j].Blocked = blocked[packs[i].Rules[j].ID]
+		}
+	}
+	on, err := f.switches(r.Context())
+	out := map[string]any{"packs": packs, "problems": problems, "actions": readActions(f.cfg.ModelsDir), "switches": on,
+		"disclaimer": "Not legal advice. A lawyer must review a pack before it decides about real players; rules marked unreviewed were never read against their source."}
+	if err != nil {
+		out["switch_error"] = err.Error()
+	}
+	answer(w, out)
+}
+
+func (f *flow) blocked() map[string]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[string]int64, len(f.rules))
+	for id, r := range f.rules {
+		out[id] = r.n
+	}
+	return out
+}
+
+// killSwitch is one that is on.
+type killSwitch struct {
+	What string    `json:"what"` // jurisdiction | action | model | rule
+	Name string    `json:"name"`
+	Who  string    `json:"who"`
+	Note string    `json:"note"`
+	At   time.Time `json:"at"`
+}
+
+// turnSwitch turns a kill switch on or off.
+func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		What string `json:"what"`
+		Name string `json:"name"`
+		On   bool   `json:"on"`
+		Note string `json:"note"`
+	}
+	if !body(w, r, &in) {
+		return
+	}
+	known := map[string]bool{"jurisdiction": true, "action": true, "model": true, "rule": true}
+	if !known[in.What] || in.Name == "" || len(in.Name) > 128 || in.Note == "" {
+		refuse(w, http.StatusBadRequest, "what is jurisdiction, action, model or rule; name it, and the note says why")
+		return
+	}
+	state := "off"
+	if in.On {
+		state = "on"
+	}
+	if !f.journal(w, r, "kill-switch."+state, in.What+"/"+in.Name, in.Note) {
+		return
+	}
+	if err := f.turn(r.Context(), killSwitch{in.What, in.Name, personOf(r).Name, in.Note, f.now().UTC()}, in.On); err != nil {
+		failed(w, err)
+		return
+	}
+	on, err := f.switches(r.Context())
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	answer(w, map[string]any{"switches": on})
+}
+
+// keySwitches is the hash of kill switches that are on: "action/reload_game" → who, why.
+const keySwitches = "{console}:switches"
+
+func (f *Function) switches(ctx context.Context) ([]killSwitch, error) {
+	out := []killSwitch{}
+	if f.store.rdb == nil {
+		return out, nil
+	}
+	all, err := f.store.all(ctx, keySwitches)
+	for key, raw := range all {
+		var s killSwitch
+		if json.Unmarshal(raw, &s) != nil {
+			s.What, s.Name, _ = strings.Cut(key, "/")
+		}
+		out = append(out, s)
+	}
+	sort.Slice(out, func(a, b int) bool { return out[a].What+out[a].Name < out[b].What+out[b].Name })
+	return out, err
+}
+
+func (f *Function) turn(ctx context.Context, s killSwitch, on bool) error {
+	key := s.What + "/" + s.Name
+	if !on {
+		_, err := f.store.command(ctx, "HDEL", keySwitches, key)
+		return err
+	}
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	_, err = f.store.command(ctx, "HSET", keySwitches, key, raw)
+	return err
+}
+
+// journaled is the journal's record of a decision.
+func (f *Function) journaled(context.Context, *decision) any { return nil }

@@ -1,0 +1,130 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pitboss/internal/feature"
+	"pitboss/internal/player"
+	"pitboss/internal/setup"
+)
+
+// Keys in Redis that are the console's own. Each is one key, so they may lie
+// on any node of a Cluster.
+const (
+	keyAudit   = "{console}:audit"   // stream: who changed what
+	keyLetters = "{console}:letters" // hash: dead letters that came by POST
+	keyLetter  = "{console}:letter"  // number of the last one
+	keyReviews = "{console}:reviews" // hash: what was said about a decision
+)
+
+// store is what the console asks Redis for: a player's state as it is now,
+// read only, and its own few keys. Without Redis the page still shows what
+// came in by event.
+type store struct {
+	rdb   setup.Client
+	set   *feature.Set
+	state *player.Store[feature.State]
+}
+
+var errNoStore = errors.New("console: REDIS_URL is not set")
+
+func openStore(ctx context.Context, cfg config, log *zap.Logger) *store {
+	s := &store{}
+	var err error
+	if s.set, err = feature.Load(filepath.Join(cfg.ModelsDir, "features.yaml")); err != nil {
+		log.Warn("players are shown as events tell", zap.Error(err))
+	}
+	if cfg.RedisURL == "" {
+		return s
+	}
+	if s.rdb, err = setup.Redis(ctx, cfg.RedisURL); err != nil {
+		log.Warn("redis is not there yet", zap.Error(err))
+	}
+	if s.set != nil && s.rdb != nil {
+		s.state = player.NewStore(s.rdb, s.set, player.Config{CachePlayers: 1})
+	}
+	return s
+}
+
+func (s *store) close() error {
+	if s.rdb == nil {
+		return nil
+	}
+	return s.rdb.Close()
+}
+
+func (s *store) command(ctx context.Context, args ...any) (any, error) {
+	if s.rdb == nil {
+		return nil, errNoStore
+	}
+	v, err := s.rdb.Do(ctx, args...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("console: redis: %w", err)
+	}
+	return v, nil
+}
+
+// append adds an entry to a stream, which keeps about the last max.
+func (s *store) append(ctx context.Context, key string, max int, body []byte) error {
+	_, err := s.command(ctx, "XADD", key, "MAXLEN", "~", strconv.Itoa(max), "*", "v", body)
+	return err
+}
+
+// newest returns up to n entries of a stream, newest first.
+func (s *store) newest(ctx context.Context, key string, n int) ([][]byte, error) {
+	v, err := s.command(ctx, "XREVRANGE", key, "+", "-", "COUNT", strconv.Itoa(n))
+	if err != nil {
+		return nil, err
+	}
+	var out [][]byte
+	list, _ := v.([]any)
+	for _, entry := range list {
+		pair, _ := entry.([]any)
+		if len(pair) != 2 {
+			continue
+		}
+		fields, _ := pair[1].([]any)
+		if len(fields) == 2 {
+			if body, ok := fields[1].(string); ok {
+				out = append(out, []byte(body))
+			}
+		}
+	}
+	return out, nil
+}
+
+// all returns a hash's members. RESP3 answers with a map, RESP2 with a list.
+func (s *store) all(ctx context.Context, key string) (map[string][]byte, error) {
+	v, err := s.command(ctx, "HGETALL", key)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
+	switch v := v.(type) {
+	case map[any]any:
+		for k, val := range v {
+			out[fmt.Sprint(k)] = []byte(fmt.Sprint(val))
+		}
+	case []any:
+		for i := 0; i+1 < len(v); i += 2 {
+			out[fmt.Sprint(v[i])] = []byte(fmt.Sprint(v[i+1]))
+		}
+	}
+	return out, nil
+}
+
+// stateView is a player's state as Redis has it now.
+type stateView struct {
+	Version  string             `json:"version"`
+	AsOf     time.Time          `json:"as_of"`
+	Applied  uint64             `json:"applied"`
+	Late     uint64             `json:"late"`
+	Features map[string]float64 `json:"features"`
+}

@@ -1,0 +1,166 @@
+package console
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// frame is what an open page is told a few times a second, however many
+// events come in: counts are exact, the tickers are the newest few.
+type frame struct {
+	Flow       flowView     `json:"flow"`
+	Issued     []*decision  `json:"issued"`
+	Suppressed []*decision  `json:"suppressed"`
+	Skipped    int64        `json:"skipped"` // decided since the last frame and not in it
+	Broker     brokerStatus `json:"broker"`
+	Letters    int64        `json:"dead_letters"`
+	Players    int          `json:"players"`
+	Bytes      int64        `json:"bytes"`
+	Review     int          `json:"review"`
+}
+
+// inFrame is how many decisions of each verdict one frame carries.
+const inFrame = 8
+
+func (f *Function) frame(since int64) (any, int64) {
+	now := f.now()
+	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.letters.count()}
+	var last int64
+	fr.Issued, fr.Suppressed, last = f.decisions.since(since, inFrame)
+	fr.Skipped = max(0, last-since-int64(len(fr.Issued)+len(fr.Suppressed)))
+	fr.Players, fr.Bytes = f.players.kept()
+	fr.Review = f.waiting()
+	return fr, last
+}
+
+// hub makes a frame once and hands it to every open page.
+type hub struct {
+	every time.Duration
+	frame func(since int64) (any, int64)
+
+	mu    sync.Mutex
+	pages map[chan []byte]struct{}
+	done  chan struct{}
+}
+
+func newHub(every time.Duration, frame func(int64) (any, int64)) *hub {
+	return &hub{every: max(every, 50*time.Millisecond), frame: frame, pages: map[chan []byte]struct{}{}, done: make(chan struct{})}
+}
+
+func (h *hub) run(ctx context.Context) {
+	defer close(h.done)
+	tick := time.NewTicker(h.every)
+	defer tick.Stop()
+	var since int64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if h.open() == 0 {
+			continue // nobody looks; the next page begins with the newest
+		}
+		var v any
+		v, since = h.frame(since)
+		body, err := json.Marshal(v)
+		if err != nil {
+			continue
+		}
+		h.mu.Lock()
+		for c := range h.pages {
+			select {
+			case c <- body:
+			default: // a slow page misses a frame, nobody waits for it
+			}
+		}
+		h.mu.Unlock()
+	}
+}
+
+func (h *hub) open() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pages)
+}
+
+func (h *hub) join() (c chan []byte, leave func()) {
+	c = make(chan []byte, 2)
+	h.mu.Lock()
+	h.pages[c] = struct{}{}
+	h.mu.Unlock()
+	return c, func() {
+		h.mu.Lock()
+		delete(h.pages, c)
+		h.mu.Unlock()
+	}
+}
+
+// streamFor bounds a stream on a connection that cannot be taken over: func-go
+// cuts an answer after 30 s. The page comes back by itself.
+const streamFor = 20 * time.Second
+
+// ServeHTTP streams frames as server-sent events. The connection is taken over
+// from the server where it can be: the server's write time-out would cut it,
+// and an open page would hold up a drain for as long as the server waits.
+func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, leave := h.join()
+	defer leave()
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		defer conn.Close()
+		h.takeOver(w, conn, rw, c)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), streamFor)
+	defer cancel()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	out := http.NewResponseController(w)
+	h.pump(ctx.Done(), c, func(body []byte) error {
+		if _, err := fmt.Fprintf(w, "data: %s\n\n", body); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+}
+
+func (h *hub) takeOver(w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter, c chan []byte) {
+	_ = conn.SetDeadline(time.Time{})
+	fmt.Fprint(rw, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n")
+	_ = w.Header().Write(rw) // the security headers
+	fmt.Fprint(rw, "\r\nretry: 1000\n\n")
+	gone := make(chan struct{})
+	go func() { // a page that closes sends nothing, so the read ends
+		defer close(gone)
+		_, _ = rw.ReadByte()
+	}()
+	h.pump(gone, c, func(body []byte) error {
+		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		fmt.Fprintf(rw, "data: %s\n\n", body)
+		return rw.Flush()
+	})
+}
+
+// pump writes frames until the page is gone or the console stops.
+func (h *hub) pump(gone <-chan struct{}, c chan []byte, write func([]byte) error) {
+	for {
+		select {
+		case <-gone:
+			return
+		case <-h.done:
+			return
+		case body := <-c:
+			if write(body) != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package console
+
+import (
+	"bytes"
+	"embed"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+// bundle is the built page; scripts/console-ui.sh builds it from ui/src and
+// proves in CI that what is committed equals a fresh build.
+//
+//go:embed all:ui/dist
+var bundle embed.FS
+
+// page serves the bundle. The names of built files carry their hash, so they
+// may be kept for good; index.html is asked for every time. Any other path is
+// one of the page's own views.
+func page() http.Handler {
+	root, _ := fs.Sub(bundle, "ui/dist")
+	index, err := fs.ReadFile(root, "index.html")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		file := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+		if body, err := fs.ReadFile(root, file); err == nil && file != "index.html" {
+			if strings.HasPrefix(file, "assets/") {
+				w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+			}
+			w.Header().Set("Content-Type", mime.TypeByExtension(path.Ext(file)))
+			http.ServeContent(w, r, file, time.Time{}, bytes.NewReader(body))
+			return
+		}
+		if strings.HasPrefix(file, "assets/") {
+			http.NotFound(w, r) // never index.html in place of a script
+			return
+		}
+		if err != nil {
+			http.Error(w, "console: the page was not built: run scripts/console-ui.sh", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(index)
+	})
+}

@@ -1,0 +1,99 @@
+package console
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// words says a decision in one sentence, as an operator would tell a colleague:
+// "Player 7f3c… in GB: the game failed to load twice; offered the lobby's
+// fastest table; leave risk 0.81."
+func words(d *decision) string {
+	var b strings.Builder
+	b.WriteString("Player " + clip(d.Player, 14))
+	if d.Jurisdiction != "" {
+		b.WriteString(" in " + d.Jurisdiction)
+	}
+	b.WriteString(": ")
+	var parts []string
+	for i, r := range d.Reasons {
+		if i == 2 {
+			break
+		}
+		parts = append(parts, lower(strings.TrimRight(r.Text, ". ")))
+	}
+	parts = append(parts, what(d))
+	parts = append(parts, risks(d.Scores)...)
+	b.WriteString(strings.Join(parts, "; "))
+	b.WriteByte('.')
+	return b.String()
+}
+
+// what says what was done or not done.
+func what(d *decision) string {
+	action := strings.ReplaceAll(d.Action, "_", " ")
+	switch d.Verdict {
+	case "issued":
+		if d.Message != "" {
+			return fmt.Sprintf("%s by %s: “%s”", action, channel(d.Channel), strings.TrimRight(fill(d.Message, d.Params), ". "))
+		}
+		return action + " by " + channel(d.Channel)
+	case "revoked":
+		return action + " taken back before it was delivered"
+	}
+	if d.Action == "" || d.Action == "none" {
+		return "nothing sent"
+	}
+	rule, text := d.blockedBy()
+	if text != "" {
+		return fmt.Sprintf("%s not sent: %s", action, lower(strings.TrimRight(text, ". ")))
+	}
+	return fmt.Sprintf("%s not sent (%s)", action, rule)
+}
+
+// fill puts the parameters into the message's {places}.
+func fill(message string, params map[string]any) string {
+	for name, v := range params {
+		message = strings.ReplaceAll(message, "{"+name+"}", fmt.Sprint(v))
+	}
+	return message
+}
+
+func channel(c string) string {
+	if c == "" {
+		return "any channel"
+	}
+	return strings.ReplaceAll(c, "_", "-")
+}
+
+// risks are the scores, leave first.
+func risks(scores map[string]float64) []string {
+	names := make([]string, 0, len(scores))
+	for n := range scores {
+		names = append(names, n)
+	}
+	sort.Slice(names, func(a, b int) bool {
+		return (names[a] == "leave") != (names[b] == "leave") && names[a] == "leave" || names[a] > names[b] && names[b] != "leave"
+	})
+	var out []string
+	for _, n := range names {
+		out = append(out, fmt.Sprintf("%s risk %.2f", n, scores[n]))
+	}
+	return out
+}
+
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+// lower begins a sentence in the middle of another, but leaves acronyms alone.
+func lower(s string) string {
+	if len(s) > 1 && s[0] >= 'A' && s[0] <= 'Z' && (s[1] < 'A' || s[1] > 'Z') {
+		return strings.ToLower(s[:1]) + s[1:]
+	}
+	return s
+}
