@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
+	"pitboss/internal/event"
+	"pitboss/internal/sink"
+)
+
+// load POSTs rounds of many players at a steady rate and remembers how many of
+// each player's were acknowledged.
+type load struct {
+	client  *sink.Client
+	run     string // in every id, so that two runs share no event
+	players int
+
+	acknowledged []atomic.Int64 // by player
+	accounts     int64          // events beside the rounds
+	failed       atomic.Int64   // POSTs that had to be repeated
+	mu           sync.Mutex
+}
+
+func newLoad(url, run string, players int) *load {
+	return &load{client: sink.New(url, 30*time.Second, 256), run: run, players: players, acknowledged: make([]atomic.Int64, players)}
+}
+
+func (l *load) player(n int) string { return fmt.Sprintf("drill-%s-%d", l.run, n) }
+
+// event builds an event of a player, at now.
+func (l *load) event(player int, id, typ string, data any) (*ce.Event, error) {
+	body, err := json.Marshal(data)
+	if err != nil {
+		return nil, err
+	}
+	e := ce.New()
+	e.SetID(id)
+	e.SetSource("/drill")
+	e.SetType(typ)
+	e.SetSubject(l.player(player))
+	e.SetTime(time.Now())
+	e.SetExtension(event.ExtPartitionKey, l.player(player))
+	e.SetDataContentType(ce.ApplicationJSON)
+	e.DataEncoded = body
+	return &e, nil
+}
+
+// register opens an account for every player.
+func (l *load) register(ctx context.Context) error {
+	return l.each(ctx, 32, func(n int) error {
+		e, err := l.event(n, fmt.Sprintf("%s-account-%d", l.run, n), event.TypeAccountRegistered,
+			map[string]any{"jurisdiction": []string{"GB", "SE", "NL"}[n%3], "birth_date": "1980-05-01", "brand": "drill", "currency": "GBP"})
+		if err != nil {
+			return err
+		}
+		return l.post(ctx, n, e)
+	})
+}
+
+// each calls do for every player, workers at a time.
+func (l *load) each(ctx context.Context, workers int, do func(n int) error) error {
+	var next atomic.Int64
+	errs := make(chan error, workers)
+	for range workers {
+		go func() {
+			for n := int(next.Add(1)) - 1; n < l.players; n = int(next.Add(1)) - 1 {
+				if err := do(n); err != nil || ctx.Err() != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	var first error
+	for range workers {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// post sends until it is acknowledged: what a platform does.
+func (l *load) post(ctx context.Context, player int, e *ce.Event) error {
+	if err := l.client.Post(ctx, e); err != nil {
+		l.failed.Add(1)
+		if err := l.client.PostRetry(ctx, e); err != nil {
+			return err
+		}
+	}
+	l.acknowledged[player].Add(1)
+	return nil
+}
+
+// failedPayment asks for a decision (score_when in features.yaml, at most once a
+// minute for a player).
+var failedPayment = map[string]any{"operation": "deposit", "amount": 2000, "currency": "GBP", "error": "card declined"}
+
+// play sends rounds at rate until ctx ends; each player loses and wins in
+// turn, and now and then a payment bounces, which asks for a decision.
+func (l *load) play(ctx context.Context, rate int) (sent int, err error) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, 512)
+	failed := make(chan error, 1)
+	for {
+		select {
+		case <-ctx.Done():
+			wg.Wait()
+			return sent, nil
+		case err := <-failed:
+			return sent, err
+		case <-tick.C:
+		}
+		for due := int(time.Since(began).Seconds() * float64(rate)); sent < due; sent++ {
+			limit <- struct{}{}
+			wg.Add(1)
+			go func(n int) {
+				defer func() { <-limit; wg.Done() }()
+				if err := l.playOne(context.WithoutCancel(ctx), n); err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
+				}
+			}(sent)
+		}
+	}
+}
+
+func (l *load) playOne(ctx context.Context, n int) error {
+	player := n % l.players
+	typ, data := event.TypeRoundSettled, map[string]any{"game": "roulette", "product": "casino", "stake": 100, "win": (n / l.players % 2) * 150, "currency": "GBP"}
+	if n%7 == 0 {
+		typ, data = event.TypePaymentFailed, failedPayment
+	}
+	e, err := l.event(player, fmt.Sprintf("%s-%d", l.run, n), typ, data)
+	if err != nil {
+		return err
+	}
+	return l.post(ctx, player, e)
+}

@@ -1,0 +1,90 @@
+// Command drill does to Pitboss what operations do to it, and counts.
+//
+//	drill rollout    replace every function again and again under load
+//	drill coldstart  start functions from nothing and time the first answer
+//
+// It runs the functions as they are deployed, one process each (bin/function,
+// FUNCTION_TARGET), behind the one-machine Broker with the cluster's own
+// manifests and a real redis-server. Each prints one table, and with -json FILE
+// writes it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// options are common to the drills.
+type options struct {
+	root     string // the repository: manifests, models
+	function string // the functions' binary
+	json     string // file to write the table to
+	rate     int    // events/s
+	times    int    // rollouts of each function, or starts
+	players  int
+}
+
+func main() {
+	drills := map[string]func(context.Context, options) (table, error){"rollout": rollout, "coldstart": coldstart}
+	if len(os.Args) < 2 || drills[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: drill rollout|coldstart [-h]")
+		os.Exit(2)
+	}
+	var o options
+	f := flag.NewFlagSet("drill "+os.Args[1], flag.ExitOnError)
+	f.StringVar(&o.root, "root", ".", "the repository")
+	f.StringVar(&o.function, "function", "bin/function", "the functions' binary")
+	f.StringVar(&o.json, "json", "", "file to write the table to")
+	f.IntVar(&o.rate, "rate", 1000, "events/s")
+	f.IntVar(&o.times, "times", map[string]int{"rollout": 20, "coldstart": 50}[os.Args[1]], "rollouts of each function, or starts")
+	f.IntVar(&o.players, "players", 2000, "players")
+	_ = f.Parse(os.Args[2:])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	t, err := drills[os.Args[1]](ctx, o)
+	if err == nil {
+		err = t.write(o.json)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "drill:", err)
+		os.Exit(1)
+	}
+	if !t.passed {
+		os.Exit(1)
+	}
+}
+
+// table is a drill's result: named numbers in order.
+type table struct {
+	names  []string
+	values []float64
+	passed bool
+}
+
+func (t *table) add(name string, v float64) {
+	t.names, t.values = append(t.names, name), append(t.values, v)
+}
+
+// write prints the table and, if file is set, writes it as a JSON object.
+func (t table) write(file string) error {
+	for i, n := range t.names {
+		fmt.Printf("%-18s %10.6g\n", n, t.values[i])
+	}
+	if file == "" {
+		return nil
+	}
+	m := map[string]float64{}
+	for i, n := range t.names {
+		m[n] = t.values[i]
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Starts profile, score and decide 50 times each and times exec to first answer.
+#
+#   [JSON=FILE] [TIMES=50] scripts/coldstart.sh      (needs make build)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/deps.sh redis
+ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
+export ONNXRUNTIME_LIB ORT_DISABLE_TELEMETRY=1
+exec go run ./broker/drill coldstart ${JSON:+-json "$JSON"} -times "${TIMES:-50}"
