@@ -5,8 +5,12 @@ package functions
 
 import (
 	"fmt"
+	"net/http"
+	"os"
 	"sort"
 	"strings"
+
+	"github.com/rs/zerolog"
 
 	"pitboss/functions/console"
 	"pitboss/functions/decide"
@@ -18,27 +22,44 @@ import (
 	"pitboss/functions/timer"
 )
 
-// registry maps FUNCTION_TARGET to the function's constructor. The concrete
-// type is returned as it is: func-go finds Start, Stop, Ready and Handle on it
-// by type assertion.
-var registry = map[string]func() any{
-	"console":  func() any { return console.New() },
-	"decide":   func() any { return decide.New() },
-	"feedback": func() any { return feedback.New() },
-	"ingest":   func() any { return ingest.New() },
-	"privacy":  func() any { return privacy.New() },
-	"profile":  func() any { return profile.New() },
-	"score":    func() any { return score.New() },
-	"timer":    func() any { return timer.New() },
+// registry maps FUNCTION_TARGET to the function's constructor: event functions
+// through over, the two that speak HTTP themselves as they are.
+var registry = map[string]func() HTTPFunction{
+	"console":  func() HTTPFunction { return console.New() },
+	"decide":   func() HTTPFunction { return over(decide.New()) },
+	"feedback": func() HTTPFunction { return over(feedback.New()) },
+	"ingest":   func() HTTPFunction { return ingest.New() },
+	"privacy":  func() HTTPFunction { return over(privacy.New()) },
+	"profile":  func() HTTPFunction { return over(profile.New()) },
+	"score":    func() HTTPFunction { return over(score.New()) },
+	"timer":    func() HTTPFunction { return over(timer.New()) },
 }
 
+// HTTPFunction is what func-go's http middleware serves. All of it is on the
+// concrete type: func-go finds Start, Stop and Ready by type assertion.
+type HTTPFunction interface {
+	Lifecycle
+	Handle(http.ResponseWriter, *http.Request)
+}
+
+func over(f Function) HTTPFunction { return overHTTP{Lifecycle: f, handle: f.Handle} }
+
 // New returns the function called name, not yet started.
-func New(name string) (any, error) {
+func New(name string) (HTTPFunction, error) {
 	make, ok := registry[name]
 	if !ok {
 		return nil, fmt.Errorf("functions: FUNCTION_TARGET is %q: want one of %s", name, strings.Join(Names(), ", "))
 	}
+	quietFuncGo()
 	return make(), nil
+}
+
+// quietFuncGo keeps func-go's own log, which tells every readiness probe, to
+// what needs a look, unless LOG_LEVEL asks for debug.
+func quietFuncGo() {
+	if os.Getenv("LOG_LEVEL") != "debug" {
+		zerolog.SetGlobalLevel(zerolog.WarnLevel)
+	}
 }
 
 // Names lists every function, sorted.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"knative.dev/func-go/cloudevents"
 	funchttp "knative.dev/func-go/http"
 
 	"pitboss/functions"
@@ -19,22 +18,11 @@ import (
 // but in this process and on a port of its own.
 type host struct {
 	name   string
-	f      any
+	f      functions.HTTPFunction
 	server *http.Server
 	ln     net.Listener
 	log    *zap.Logger
 }
-
-// The lifecycle that func-go finds on a function.
-type (
-	starter interface {
-		Start(context.Context, map[string]string) error
-	}
-	stopper  interface{ Stop(context.Context) error }
-	reporter interface {
-		Ready(context.Context) (bool, error)
-	}
-)
 
 // listen reserves the function's port, so that its address is known before
 // anything starts.
@@ -43,12 +31,7 @@ func listen(name, addr string, log *zap.Logger) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &host{name: name, f: f, log: log}
-	if web, ok := f.(funchttp.Handler); ok {
-		h.server = &funchttp.New(web).Server
-	} else {
-		h.server = &cloudevents.New(f).Server
-	}
+	h := &host{name: name, f: f, log: log, server: &funchttp.New(f).Server}
 	if h.ln, err = net.Listen("tcp", addr); err != nil {
 		return nil, fmt.Errorf("run: %s: %w", name, err)
 	}
@@ -65,12 +48,8 @@ func (h *host) start(ctx context.Context, cfg map[string]string, fatal chan<- er
 			fatal <- fmt.Errorf("run: %s: %w", h.name, err)
 		}
 	}()
-	s, ok := h.f.(starter)
-	if !ok {
-		return
-	}
 	go func() {
-		if err := s.Start(ctx, cfg); err != nil {
+		if err := h.f.Start(ctx, cfg); err != nil {
 			fatal <- fmt.Errorf("run: %s: %w", h.name, err)
 		}
 	}()
@@ -78,12 +57,8 @@ func (h *host) start(ctx context.Context, cfg map[string]string, fatal chan<- er
 
 // ready waits until the function says it is, or ctx ends.
 func (h *host) ready(ctx context.Context) error {
-	r, ok := h.f.(reporter)
-	if !ok {
-		return nil
-	}
 	for {
-		yes, err := r.Ready(ctx)
+		yes, err := h.f.Ready(ctx)
 		if yes && err == nil {
 			return nil
 		}
@@ -100,9 +75,7 @@ func (h *host) stop(ctx context.Context) {
 	if err := h.server.Shutdown(ctx); err != nil {
 		h.log.Warn("requests were cut off", zap.String("function", h.name), zap.Error(err))
 	}
-	if s, ok := h.f.(stopper); ok {
-		if err := s.Stop(ctx); err != nil {
-			h.log.Warn("stop failed", zap.String("function", h.name), zap.Error(err))
-		}
+	if err := h.f.Stop(ctx); err != nil {
+		h.log.Warn("stop failed", zap.String("function", h.name), zap.Error(err))
 	}
 }

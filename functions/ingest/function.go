@@ -77,6 +77,14 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error)
 // Ready is true once Start is done.
 func (f *Function) Ready(context.Context) (bool, error) { return f.ready.Load(), nil }
 
+// Stop drops the idle connections; func-go has drained the requests in flight.
+func (f *Function) Stop(context.Context) error {
+	if f.broker != nil {
+		f.broker.Close()
+	}
+	return nil
+}
+
 // Handle answers one HTTP request.
 func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 	switch {

@@ -2,32 +2,34 @@ package profile
 
 import "slices"
 
-// A player's duplicate memory has 8 bits for each event: which score_when
-// conditions asked for a decision. Bit i stands for the i-th condition in
-// features.yaml, the last bit for all further ones. After a deploy that
-// reorders conditions a redelivered event may name another one: its id, and
-// that a decision is due, never change.
-const lastBit = 7
+// A player's duplicate memory has one byte for each event: 0, or 1 + the index
+// of the score_when condition that asked for a decision. When several did, it
+// is the first in features.yaml; beyond 254 conditions, none in particular.
+// After a deploy that reorders conditions a redelivered event may name another
+// one: its id, and that a decision is due, never change.
+const noneInParticular = 255
 
-// dueBits packs the names of conditions; none are no bits.
-func dueBits(conditions, due []string) (bits uint8) {
+// dueByte packs the names of the conditions that asked for a decision.
+func dueByte(conditions, due []string) uint8 {
+	first := len(conditions)
 	for _, name := range due {
-		i := slices.Index(conditions, name)
-		if i < 0 || i > lastBit {
-			i = lastBit
+		if i := slices.Index(conditions, name); i >= 0 {
+			first = min(first, i)
 		}
-		bits |= 1 << i
 	}
-	return bits
+	switch {
+	case len(due) == 0:
+		return 0
+	case first < len(conditions) && first < noneInParticular-1:
+		return uint8(first + 1)
+	}
+	return noneInParticular
 }
 
-// dueNames unpacks bits.
-func dueNames(conditions []string, bits uint8) []string {
-	var names []string
-	for i, name := range conditions {
-		if bits&(1<<min(i, lastBit)) != 0 {
-			names = append(names, name)
-		}
+// dueNames unpacks what dueByte packed.
+func dueNames(conditions []string, b uint8) []string {
+	if b == 0 || int(b) > len(conditions) || b == noneInParticular {
+		return []string{}
 	}
-	return names
+	return conditions[b-1 : b : b]
 }

@@ -30,7 +30,7 @@ func (u *update) fold(s *feature.State, dup bool, due uint8) (player.Effects, er
 	if len(out.Due) > 0 {
 		u.reply(s, out.Vector, out.Due)
 	}
-	return player.Effects{Due: dueBits(u.conditions, out.Due), Reminders: out.Reminders}, nil
+	return player.Effects{Due: dueByte(u.conditions, out.Due), Reminders: out.Reminders}, nil
 }
 
 func (u *update) reply(s *feature.State, vector []float64, due []string) {

@@ -1,0 +1,120 @@
+package functions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/cloudevents/sdk-go/v2/types"
+)
+
+// Function takes one event and answers with one event, nothing, or an error;
+// it never publishes.
+type Function interface {
+	Lifecycle
+	// Handle is called concurrently. Its error decides what the Broker does:
+	// see event.Result.
+	Handle(context.Context, ce.Event) (*ce.Event, error)
+}
+
+// Lifecycle is what func-go calls besides Handle.
+type Lifecycle interface {
+	Start(context.Context, map[string]string) error
+	Stop(context.Context) error
+	Ready(context.Context) (bool, error)
+}
+
+// maxBody is the largest request an event function reads, in bytes: the
+// Broker's own limit.
+const maxBody = 1 << 20
+
+// overHTTP serves a Function through func-go's http middleware.
+//
+// Not through its cloudevents middleware: that hands requests to sdk-go's
+// EventReceiver, whose receiving goroutines share one channel, so a goroutine
+// may answer another request, and when its own request ends first it leaves
+// without taking one. Then a request waits until a later one comes by: with 64
+// at once about one in some thousands hung until the Broker's time-out (sdk-go v2.16.2).
+// One request, one goroutine, its own context: no such thing, and cheaper.
+type overHTTP struct {
+	Lifecycle
+	handle func(context.Context, ce.Event) (*ce.Event, error)
+}
+
+// Handle answers one POSTed event: 200 with the reply event or nothing, 4xx
+// never to be retried, 5xx to be retried; the body then says why.
+func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "POST one CloudEvent", http.StatusMethodNotAllowed)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	e, err := cehttp.NewEventFromHTTPRequest(r)
+	if err == nil {
+		err = e.Validate()
+	}
+	if err != nil {
+		http.Error(w, "not a CloudEvent: "+err.Error(), unreadable(err))
+		return
+	}
+	reply, err := f.handle(r.Context(), *e)
+	if err != nil {
+		status := http.StatusInternalServerError
+		var result *cehttp.Result
+		if errors.As(err, &result) {
+			status = result.StatusCode
+			err = fmt.Errorf(result.Format, result.Args...)
+		}
+		http.Error(w, err.Error(), status)
+		return
+	}
+	if reply != nil {
+		writeEvent(w, reply)
+	}
+}
+
+func unreadable(err error) int {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, binding.ErrUnknownEncoding):
+		return http.StatusUnsupportedMediaType
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
+		return http.StatusInternalServerError // the sender went away: it will come again
+	}
+	return http.StatusBadRequest
+}
+
+// writeEvent answers with e in binary mode.
+func writeEvent(w http.ResponseWriter, e *ce.Event) {
+	h := w.Header()
+	h["Ce-Specversion"] = []string{e.SpecVersion()}
+	h["Ce-Id"] = []string{e.ID()}
+	h["Ce-Source"] = []string{e.Source()}
+	h["Ce-Type"] = []string{e.Type()}
+	if s := e.Subject(); s != "" {
+		h["Ce-Subject"] = []string{s}
+	}
+	if s := e.DataSchema(); s != "" {
+		h["Ce-Dataschema"] = []string{s}
+	}
+	if t := e.Time(); !t.IsZero() {
+		h["Ce-Time"] = []string{types.FormatTime(t)}
+	}
+	for name, v := range e.Extensions() {
+		if s, err := types.Format(v); err == nil {
+			h.Set("Ce-"+name, s)
+		}
+	}
+	if ct := e.DataContentType(); ct != "" {
+		h["Content-Type"] = []string{ct}
+	}
+	_, _ = w.Write(e.Data()) // a sender that went away will send the event again
+}
