@@ -9,23 +9,20 @@
 #          kubectl: broker/services, the same Services with a read-only root
 # FUNCTIONS  which functions (METHOD=func); default: all
 #
-# Images are those of scripts/image.sh. Secrets pitboss-redis (key url) and, for
+# The image is that of scripts/image.sh. Secrets pitboss-redis (key url) and, for
 # ingest, pitboss-ingest-hmac (key keys) must exist: docs/deploy.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() { echo "deploy.sh: $*" >&2; exit 1; }
 namespace=${NAMESPACE:-pitboss} broker=${BROKER:-kafka} method=${METHOD:-func}
 [[ -d broker/$broker && -f broker/$broker/kustomization.yaml ]] || die "BROKER=$broker: kafka, rabbitmq or in-memory"
-[[ -s .func/image && -s .func/image-http ]] || die "no image yet: run make image"
+[[ -s .func/image ]] || die "no image yet: run make image"
 go run ./broker/lint
 for secret in pitboss-redis pitboss-ingest-hmac; do
   kubectl -n "$namespace" get secret "$secret" >/dev/null || die "the Secret $secret is not in $namespace: see docs/deploy.md"
 done
 
 kubectl apply --server-side -n "$namespace" -k "broker/$broker"
-image_of() { # the HTTP functions have an image of their own with func's builder
-  grep -q '^invoke: http$' "functions/$1/func.yaml" && cat .func/image-http || cat .func/image
-}
 case $method in
   func)
     func=$(command -v func || command -v kn-func) || die "the func CLI (v0.50 or later) is not here; or METHOD=kubectl"
@@ -35,7 +32,7 @@ case $method in
       scratch=$(mktemp -d) # func rewrites the func.yaml it is given
       cp "$file" "$scratch/func.yaml"
       # A digest needs both flags: else func builds, or pushes, again.
-      "$func" deploy --path "$scratch" --image "$(image_of "$name")" --build=false --push=false -n "$namespace"
+      "$func" deploy --path "$scratch" --image "$(cat .func/image)" --build=false --push=false -n "$namespace"
       rm -rf "$scratch"
     done
     ;;
@@ -44,7 +41,6 @@ case $method in
     trap 'rm -rf "$scratch"' EXIT
     cp broker/services/*.yaml "$scratch"
     printf 'images:\n  - name: pitboss\n    newName: %s\n    digest: %s\n' "$(cut -d@ -f1 .func/image)" "$(cut -d@ -f2 .func/image)" >> "$scratch/kustomization.yaml"
-    cmp -s .func/image .func/image-http || die "METHOD=kubectl wants the one image of 'make image BUILDER=docker'"
     kubectl apply --server-side -n "$namespace" -k "$scratch"
     ;;
   *) die "METHOD=$method: func or kubectl" ;;

@@ -1,16 +1,12 @@
 #!/usr/bin/env bash
-# Builds and pushes the images and writes their digests to .func/.
+# Builds and pushes the image, which holds every function, and writes its digest
+# to .func/image, as registry/name@sha256:…
 #
 #   REGISTRY=registry.example/team scripts/image.sh [func|docker]
 #
 # func (default): knative's own host builder, no Docker. It needs func v0.50 or
-#   later: v0.49 images end on SIGKILL and cannot drain. func's scaffolding is
-#   made for one kind of invocation, so the root is built twice: pitboss for
-#   CloudEvents functions, pitboss-http for ingest and console.
-# docker: the Dockerfile, with docker or podman; one image serves both kinds.
-#
-# Leaves .func/image (CloudEvents) and .func/image-http, each one line
-# registry/name@sha256:…
+#   later: v0.49 images end on SIGKILL and cannot drain.
+# docker: the Dockerfile, with docker or podman.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -25,33 +21,24 @@ case $how in
     tag=$REGISTRY/pitboss:$(git describe --always --dirty)
     "$tool" build -t "$tag" .
     "$tool" push "$tag"
-    digest=$("$tool" inspect --format '{{index .RepoDigests 0}}' "$tag")
-    echo "$digest" | tee .func/image > .func/image-http
+    "$tool" inspect --format '{{index .RepoDigests 0}}' "$tag" > .func/image
     ;;
   func)
     func=$(command -v func || command -v kn-func) || die "the func CLI (v0.50 or later) is not here"
     version=$("$func" version | grep -oE '[0-9]+\.[0-9]+' | head -1)
     [[ ${version#0.} -ge 50 ]] || die "func $version: v0.50 or later is needed (v0.49 images end on SIGKILL)"
     lib=$(scripts/onnxruntime.sh)
-    for invoke in cloudevent http; do
-      # func rewrites func.yaml and leaves files behind: it gets a copy. The
-      # library goes in as lib/, which becomes /func/lib/ in the image.
-      scratch=$(mktemp -d)
-      git archive HEAD | tar -x -C "$scratch"
-      mkdir -p "$scratch/lib"
-      cp "$lib" "$scratch/lib/libonnxruntime.so.1"
-      name=pitboss
-      if [[ $invoke == http ]]; then
-        name=pitboss-http
-        sed -i 's/^invoke: cloudevent$/invoke: http/; s/^name: pitboss$/name: pitboss-http/' "$scratch/func.yaml"
-      fi
-      (cd "$scratch" && GOFLAGS=-mod=mod FUNC_GO="$root/scripts/go-cgo" "$func" build --path . --builder host --registry "$REGISTRY" \
-        --base-image gcr.io/distroless/cc-debian12:nonroot --push)
-      cp "$scratch/.func/built-image" ".func/image${name#pitboss}"
-      rm -rf "$scratch"
-    done
+    # func rewrites func.yaml and leaves files behind: it gets a copy. The
+    # library goes in as lib/, which becomes /func/lib/ in the image.
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    git archive HEAD | tar -x -C "$scratch"
+    mkdir -p "$scratch/lib"
+    cp "$lib" "$scratch/lib/libonnxruntime.so.1"
+    (cd "$scratch" && GOFLAGS=-mod=mod FUNC_GO="$root/scripts/go-cgo" "$func" build --path . --builder host --registry "$REGISTRY" \
+      --base-image gcr.io/distroless/cc-debian12:nonroot --push)
+    cp "$scratch/.func/built-image" .func/image
     ;;
   *) die "unknown builder $how: func or docker" ;;
 esac
-echo "CloudEvents functions: $(cat .func/image)"
-echo "HTTP functions:        $(cat .func/image-http)"
+cat .func/image

@@ -18,7 +18,7 @@ type Func struct {
 	Name        string     `json:"name"`
 	Runtime     string     `json:"runtime"`
 	Created     string     `json:"created"` // RFC 3339; func takes the directory for uninitialised without it
-	Invoke      string     `json:"invoke"`  // http | cloudevent
+	Invoke      string     `json:"invoke"`
 	Build       FuncBuild  `json:"build"`
 	Run         FuncRun    `json:"run,omitempty"`
 	Deploy      FuncDeploy `json:"deploy,omitempty"`
@@ -172,8 +172,8 @@ func (f *Func) check(known []string) Problems {
 	if f.Created == "" {
 		refuse("created", "is missing", "func takes the function for uninitialised without a creation time")
 	}
-	if f.Invoke != "http" && f.Invoke != "cloudevent" {
-		refuse("invoke", fmt.Sprintf("is %q", f.Invoke), "http or cloudevent")
+	if f.Invoke != "http" {
+		refuse("invoke", fmt.Sprintf("is %q", f.Invoke), "invoke: http (functions/handler.go says why)")
 	}
 	if len(f.Deploy.Subscriptions) > 0 {
 		refuse("deploy.subscriptions", "func's own Triggers have no retry and no dead-letter sink, and deliver beside ours", "routing is in triggers/ only")

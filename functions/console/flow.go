@@ -246,6 +246,13 @@ type flowView struct {
 	Actions []counted           `json:"actions"`
 	Law     []counted           `json:"jurisdictions"`
 	Types   []counted           `json:"types"`
+	// Second is the last whole second, for the page's charts.
+	Second secondView `json:"second"`
+}
+
+type secondView struct {
+	Unix int64            `json:"unix"`
+	N    map[string]int32 `json:"n"`
 }
 
 type stageNow struct {
@@ -275,6 +282,12 @@ func (f *flow) view(now time.Time) flowView {
 	}
 	for name, w := range f.hops {
 		v.Hops[name] = w.now(now)
+	}
+	v.Second = secondView{Unix: now.Unix() - 1, N: map[string]int32{}}
+	if slot := &f.second[v.Second.Unix%history]; slot.unix == v.Second.Unix {
+		for st := range stages {
+			v.Second.N[stageNames[st]] = slot.n[st]
+		}
 	}
 	for id, r := range f.rules {
 		v.Rules = append(v.Rules, counted{id, r.n, r.text})
