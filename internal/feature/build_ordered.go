@@ -28,7 +28,11 @@ func (b *builder) input(s stream, want []kind) (int, error) {
 	}
 	b.set.inputs = append(b.set.inputs, in)
 	b.set.byInput[in.hash], b.inputAt[text] = n, n
+	in.bool = !in.unit
 	for _, src := range sources {
+		if src.value >= 0 && src.plan.programs[src.value].code.kind != kindBool {
+			in.bool = false
+		}
 		src.plan.inputs = append(src.plan.inputs, inputStep{n, src.where, src.value})
 	}
 	return n, nil
@@ -263,7 +267,7 @@ func (b *builder) conditions() error {
 		if c.slot, _, err = b.slot(slot{text: "due|" + d.Name, agg: aggRegister, value: -1, of: -1, active: -1}); err != nil {
 			return b.fault(path, within, "%v", err)
 		}
-		b.set.conds = append(b.set.conds, c)
+		b.set.conds, b.set.asks = append(b.set.conds, c), append(b.set.asks, d.Name)
 		for _, info := range infos {
 			when, err := b.program(info, d.When, vars, kindBool)
 			if err != nil {

@@ -125,8 +125,9 @@ func closeSection(dst []byte, mark int) []byte {
 
 // decoder reads primitives; the first failure stays and all else reads zero.
 type decoder struct {
-	b   []byte
-	err error
+	b     []byte
+	err   error
+	spare []member
 }
 
 func (d *decoder) fail() {

@@ -128,6 +128,7 @@ func (st *State) readSlots(d *decoder) {
 	base := d.varint()
 	next := 0 // slots come in the order of the set that wrote them, mostly ours
 	var foreign []byte
+	var in decoder
 	for len(d.b) > 0 && d.err == nil {
 		start := d.b
 		hash := d.fixed32()
@@ -144,7 +145,7 @@ func (st *State) readSlots(d *decoder) {
 			}
 			next = n
 		}
-		in := &decoder{b: body}
+		in.b, in.err = body, nil
 		in.cell(&st.cells[next], base, st.set.slots[next].setKind())
 		if in.err != nil || len(in.b) > 0 {
 			d.fail()
@@ -188,7 +189,7 @@ func (d *decoder) cell(c *cell, base int64, kind byte) {
 		d.fail()
 	}
 	n := d.count(2)
-	c.set = make([]member, n, n+1)
+	c.set = d.members(n)
 	last := int64(0)
 	for i := range c.set {
 		m := &c.set[i]
@@ -207,4 +208,15 @@ func (d *decoder) cell(c *cell, base int64, kind byte) {
 			m.v = base - d.varint()
 		}
 	}
+}
+
+// members returns room for n members, out of one allocation for many sets;
+// each has room for one more, since the next event may well bring it.
+func (d *decoder) members(n int) []member {
+	if len(d.spare) < n+1 {
+		d.spare = make([]member, max(24, n+1))
+	}
+	set := d.spare[: n : n+1]
+	d.spare = d.spare[n+1:]
+	return set
 }

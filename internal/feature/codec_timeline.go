@@ -15,14 +15,28 @@ const (
 	columnValues = 1 << iota // values follow; else each is 1
 	columnFloats             // they are float64
 	columnAll                // every row has the input; else a bitmap follows
+	columnBools              // they are 0 or 1: a second bitmap
 )
 
-// column is one that this release does not know.
+// column is one that this release does not know, or one being read.
 type column struct {
 	hash uint32
 	kind byte
-	pos  []position // sorted
-	vals []value
+	raw  []byte     // presence bitmap and values, as written
+	pos  []position // the rows it was written for; only of unknown columns
+}
+
+func (in *input) columnKind() (kind byte) {
+	if !in.unit {
+		kind |= columnValues
+	}
+	if in.float {
+		kind |= columnFloats
+	}
+	if in.bool {
+		kind |= columnBools
+	}
+	return kind
 }
 
 func (st *State) appendTimeline(dst []byte) []byte {
@@ -56,73 +70,156 @@ func (st *State) appendTimeline(dst []byte) []byte {
 
 func (st *State) appendColumn(dst []byte, n int, all bool) []byte {
 	in := st.set.inputs[n]
-	var kind byte
-	if !in.unit {
-		kind |= columnValues
-	}
-	if in.float {
-		kind |= columnFloats
-	}
-	has := func(i int) (value, bool) { return st.input(&st.rows[i], n) }
-	return appendColumn(dst, in.hash, kind, all, len(st.rows), has)
-}
-
-func (st *State) appendUnknown(dst []byte, c *column) []byte {
-	n := 0
-	has := func(i int) (value, bool) {
-		k, ok := slices.BinarySearchFunc(c.pos, st.rows[i].pos, position.compare)
-		if !ok {
-			return 0, false
-		}
-		return c.vals[k], true
-	}
+	w := beginColumn(dst, in.hash, in.columnKind(), all, len(st.rows))
+	bit, below := uint64(1)<<n, st.set.valued&(1<<n-1)
 	for i := range st.rows {
-		if _, ok := has(i); ok {
-			n++
+		r := &st.rows[i]
+		if r.mask&bit == 0 {
+			continue
 		}
+		v := value(1)
+		if !in.unit {
+			v = st.values[r.at+bits.OnesCount64(r.mask&below)]
+		}
+		w.put(i, v)
 	}
-	if n == 0 {
-		return dst
-	}
-	return appendColumn(dst, c.hash, c.kind, n == len(st.rows), len(st.rows), has)
+	return w.end()
 }
 
-func appendColumn(dst []byte, hash uint32, kind byte, all bool, rows int, has func(int) (value, bool)) []byte {
+// columnWriter writes one column: how long it is, its kind, which rows have
+// it, the values. Integers are written as the difference from the one before.
+type columnWriter struct {
+	dst    []byte
+	at     int // of the length byte
+	has    int // of the presence bitmap; -1: every row has it
+	bools  int // of the bitmap of values; -1: none
+	kind   byte
+	before value
+}
+
+func beginColumn(dst []byte, hash uint32, kind byte, all bool, rows int) columnWriter {
+	w := columnWriter{has: -1, bools: -1, kind: kind}
 	dst = binary.LittleEndian.AppendUint32(dst, hash)
+	w.at = len(dst)
 	if all {
 		kind |= columnAll
 	}
-	at := len(dst)
 	dst = append(dst, 0, kind)
 	if !all {
-		from := len(dst)
-		for i := 0; i < (rows+7)/8; i++ {
-			dst = append(dst, 0)
-		}
-		for i := range rows {
-			if _, ok := has(i); ok {
-				dst[from+i/8] |= 1 << (i % 8)
-			}
-		}
+		w.has = len(dst)
+		dst = appendZeros(dst, (rows+7)/8)
 	}
-	if kind&columnValues != 0 {
-		for i := range rows {
-			v, ok := has(i)
-			switch {
-			case !ok:
-			case kind&columnFloats != 0:
-				dst = appendFloat(dst, v.float())
-			default:
-				dst = binary.AppendVarint(dst, int64(v))
-			}
-		}
+	if kind&columnBools != 0 {
+		w.bools = len(dst)
+		dst = appendZeros(dst, (rows+7)/8)
 	}
-	n := len(dst) - at - 1
+	w.dst = dst
+	return w
+}
+
+func appendZeros(dst []byte, n int) []byte {
+	dst = slices.Grow(dst, n)
+	clear(dst[len(dst) : len(dst)+n])
+	return dst[:len(dst)+n]
+}
+
+// put writes the value of row i; rows come in order.
+func (w *columnWriter) put(i int, v value) {
+	if w.has >= 0 {
+		w.dst[w.has+i/8] |= 1 << (i % 8)
+	}
+	switch {
+	case w.kind&columnValues == 0:
+	case w.bools >= 0:
+		if v != 0 {
+			w.dst[w.bools+i/8] |= 1 << (i % 8)
+		}
+	case w.kind&columnFloats != 0:
+		w.dst = appendFloat(w.dst, v.float())
+	default:
+		w.dst = binary.AppendVarint(w.dst, int64(v-w.before))
+		w.before = v
+	}
+}
+
+func (w *columnWriter) end() []byte {
+	n := len(w.dst) - w.at - 1
 	if n < 0x80 {
-		dst[at] = byte(n)
+		w.dst[w.at] = byte(n)
+		return w.dst
+	}
+	return slices.Replace(w.dst, w.at, w.at+1, binary.AppendUvarint(nil, uint64(n))...)
+}
+
+// appendUnknown writes a newer release's column again, for the rows that are left.
+func (st *State) appendUnknown(dst []byte, c *column) []byte {
+	r := beginRead(c.kind, c.raw, len(c.pos))
+	left := map[position]value{}
+	for i := range c.pos {
+		if v, ok := r.next(i); ok {
+			if _, found := st.lookup(c.pos[i]); found {
+				left[c.pos[i]] = v
+			}
+		}
+	}
+	if len(left) == 0 {
 		return dst
 	}
-	return slices.Replace(dst, at, at+1, binary.AppendUvarint(nil, uint64(n))...)
+	w := beginColumn(dst, c.hash, c.kind&^columnAll, len(left) == len(st.rows), len(st.rows))
+	for i := range st.rows {
+		if v, ok := left[st.rows[i].pos]; ok {
+			w.put(i, v)
+		}
+	}
+	return w.end()
+}
+
+// columnReader reads a column row by row.
+type columnReader struct {
+	kind   byte
+	has    []byte // presence bitmap; nil: every row has it
+	bools  []byte
+	d      decoder
+	before value
+}
+
+func beginRead(kind byte, raw []byte, rows int) columnReader {
+	r := columnReader{kind: kind, d: decoder{b: raw}}
+	if kind&columnAll == 0 {
+		r.has = r.bitmap(rows)
+	}
+	if kind&columnBools != 0 {
+		r.bools = r.bitmap(rows)
+	}
+	return r
+}
+
+func (r *columnReader) bitmap(rows int) []byte {
+	n := (rows + 7) / 8
+	if n > len(r.d.b) {
+		r.d.fail()
+		return make([]byte, n)
+	}
+	m := r.d.b[:n]
+	r.d.b = r.d.b[n:]
+	return m
+}
+
+func (r *columnReader) next(i int) (v value, ok bool) {
+	if r.has != nil && r.has[i/8]&(1<<(i%8)) == 0 {
+		return 0, false
+	}
+	switch {
+	case r.kind&columnValues == 0:
+		return 1, true
+	case r.bools != nil:
+		return value(r.bools[i/8] >> (i % 8) & 1), true
+	case r.kind&columnFloats != 0:
+		return floatValue(r.d.float()), true
+	default:
+		r.before += value(r.d.varint())
+		return r.before, true
+	}
 }
 
 func (st *State) readTimeline(d *decoder) {
@@ -138,82 +235,57 @@ func (st *State) readTimeline(d *decoder) {
 			return
 		}
 	}
-	var known [64]column
+	var known [maxInputs]columnReader
+	var present uint64
 	for len(d.b) > 0 && d.err == nil {
 		hash := d.fixed32()
-		in := &decoder{b: d.bytes()}
-		c := column{hash: hash}
-		c.read(in, st.rows)
-		if in.err != nil || len(in.b) > 0 || d.err != nil {
+		body := d.bytes()
+		if len(body) == 0 {
 			d.fail()
 			return
 		}
-		if k, ok := st.set.byInput[hash]; ok && c.fits(st.set.inputs[k]) {
-			known[k] = c
+		kind, raw := body[0], body[1:]
+		if k, ok := st.set.byInput[hash]; ok && kind&^columnAll == st.set.inputs[k].columnKind() {
+			known[k] = beginRead(kind, raw, n)
+			present |= 1 << k
 		} else {
-			st.unknown.columns = append(st.unknown.columns, c)
+			st.keepColumn(column{hash: hash, kind: kind, raw: slices.Clone(raw)})
 		}
 	}
-	if d.err == nil {
-		st.fill(&known)
+	if d.err == nil && !st.fill(&known, present) {
+		d.fail()
 	}
 }
 
-func (c *column) fits(in *input) bool {
-	return (c.kind&columnValues == 0) == in.unit && (c.kind&columnFloats != 0) == in.float
+func (st *State) keepColumn(c column) {
+	for _, r := range st.rows {
+		c.pos = append(c.pos, r.pos)
+	}
+	st.unknown.columns = append(st.unknown.columns, c)
 }
 
-func (c *column) read(d *decoder, rows []row) {
-	c.kind = d.byte()
-	all := c.kind&columnAll != 0
-	c.kind &^= columnAll
-	var bitmap []byte
-	if !all {
-		n := (len(rows) + 7) / 8
-		if n > len(d.b) {
-			d.fail()
-			return
-		}
-		bitmap, d.b = d.b[:n], d.b[n:]
-	}
-	for i := range rows {
-		if !all && bitmap[i/8]&(1<<(i%8)) == 0 {
-			continue
-		}
-		v := value(1)
-		switch {
-		case c.kind&columnValues == 0:
-		case c.kind&columnFloats != 0:
-			v = floatValue(d.float())
-		default:
-			v = value(d.varint())
-		}
-		c.pos = append(c.pos, rows[i].pos)
-		c.vals = append(c.vals, v)
-	}
-}
-
-// fill turns the columns read into the rows' masks and packed values.
-func (st *State) fill(known *[64]column) {
-	var next [64]int
-	total := 0
-	for k := range st.set.inputs {
-		total += len(known[k].vals)
-	}
-	st.values = make([]value, 0, total+16)
+// fill reads the known columns into the rows' masks and packed values.
+func (st *State) fill(known *[maxInputs]columnReader, present uint64) bool {
+	st.values = make([]value, 0, (len(st.rows)+2)*bits.OnesCount64(present&st.set.valued))
 	for i := range st.rows {
 		r := &st.rows[i]
 		r.at = len(st.values)
-		for k, in := range st.set.inputs {
-			c := &known[k]
-			if next[k] == len(c.pos) || c.pos[next[k]] != r.pos {
+		for left := present; left != 0; left &= left - 1 {
+			k := bits.TrailingZeros64(left)
+			v, ok := known[k].next(i)
+			if !ok {
 				continue
 			}
 			r.mask |= 1 << k
-			if !in.unit {
-				st.values = append(st.values, c.vals[next[k]])
+			if st.set.valued&(1<<k) != 0 {
+				st.values = append(st.values, v)
 			}
-			next[k]++
 		}
 	}
+	for left := present; left != 0; left &= left - 1 {
+		if in := &known[bits.TrailingZeros64(left)].d; in.err != nil || len(in.b) > 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -28,11 +28,13 @@ type Set struct {
 	slots    []*slot    // what the state stores, in a fixed order
 	bySlot   map[uint32]int
 	ordered  []int    // slots that are folded over the timeline
+	headAt   []int    // by slot: where an ordered slot stands in ordered
 	inputs   []*input // what the timeline stores of an event
 	byInput  map[uint32]int
 	plans    map[string]*plan
 	remind   []*reminder
 	conds    []*condition
+	asks     []string // names of the conditions
 	quoted   [][]byte // `"name":`, comma in front of all but the first
 
 	valued   uint64 // inputs whose values rows store
@@ -56,7 +58,7 @@ func Load(path string) (*Set, error) {
 
 // ScoreAlways makes every applied event a decision point, whatever score_when
 // says. Call it before the set is used.
-func (s *Set) ScoreAlways() { s.always = true }
+func (s *Set) ScoreAlways() { s.always, s.asks = true, []string{"always"} }
 
 // Names lists the features of the vector, in order of declaration.
 func (s *Set) Names() []string { return s.names }
@@ -121,6 +123,7 @@ type input struct {
 	text  string
 	unit  bool // the value is always 1: only presence is stored
 	float bool
+	bool  bool // the values are 0 or 1
 }
 
 // plan says what an event of one type does.
@@ -164,13 +167,4 @@ type condition struct {
 
 // Conditions lists the names of the score_when conditions, in order of
 // declaration. (Under [Set.ScoreAlways] the only name asked for is "always".)
-func (s *Set) Conditions() []string {
-	if s.always {
-		return []string{"always"}
-	}
-	names := make([]string, len(s.conds))
-	for i, c := range s.conds {
-		names[i] = c.decl.Name
-	}
-	return names
-}
+func (s *Set) Conditions() []string { return s.asks }

@@ -226,8 +226,10 @@ func (b *builder) finish() error {
 			s.valued |= 1 << n
 		}
 	}
+	s.headAt = make([]int, len(s.slots))
 	for n, sl := range s.slots {
 		if sl.ordered {
+			s.headAt[n] = len(s.ordered)
 			s.ordered = append(s.ordered, n)
 		}
 	}

@@ -49,7 +49,7 @@ func (st *State) Counts() (applied, late uint64) { return st.applied, st.late }
 
 func (s *Set) newState() *State {
 	n := len(s.slots)
-	cells := make([]cell, 2*n)
+	cells := make([]cell, n+len(s.ordered))
 	return &State{set: s, cells: cells[:n:n], head: cells[n:]}
 }
 
@@ -73,16 +73,20 @@ func (st *State) insert(r row) {
 		n, _ = slices.BinarySearchFunc(st.rows, r.pos, func(a row, p position) int { return a.pos.compare(p) })
 		st.fresh = false
 	} else if st.fresh {
-		st.fold(st.head, &r)
+		for i, n := range st.set.ordered {
+			if sl := st.set.slots[n]; sl.mask&r.mask != 0 {
+				sl.step(&st.head[i], st, &r)
+			}
+		}
 	}
 	st.rows = slices.Insert(st.rows, n, r)
 }
 
-// fold steps the ordered slots over one row.
-func (st *State) fold(cells []cell, r *row) {
+// foldBase steps the ordered slots' bases over one row.
+func (st *State) foldBase(r *row) {
 	for _, n := range st.set.ordered {
 		if sl := st.set.slots[n]; sl.mask&r.mask != 0 {
-			sl.step(&cells[n], st, r)
+			sl.step(&st.cells[n], st, r)
 		}
 	}
 }
@@ -92,13 +96,16 @@ func (st *State) refresh() {
 	if st.fresh {
 		return
 	}
-	for _, n := range st.set.ordered {
-		set := append(st.head[n].set[:0], st.cells[n].set...)
-		st.head[n] = st.cells[n]
-		st.head[n].set = set
-	}
-	for i := range st.rows {
-		st.fold(st.head, &st.rows[i])
+	for i, n := range st.set.ordered {
+		sl, c := st.set.slots[n], &st.head[i]
+		set := append(c.set[:0], st.cells[n].set...)
+		*c = st.cells[n]
+		c.set = set
+		for j := range st.rows {
+			if r := &st.rows[j]; sl.mask&r.mask != 0 {
+				sl.step(c, st, r)
+			}
+		}
 	}
 	st.fresh = true
 }
@@ -121,11 +128,11 @@ func (st *State) settle() {
 	edge := st.latest - st.set.lateness - st.set.rollback
 	n := 0
 	for n < len(st.rows) && st.rows[n].pos.ms < edge {
-		st.fold(st.cells, &st.rows[n])
+		st.foldBase(&st.rows[n])
 		n++
 	}
 	for ; len(st.rows)-n > st.set.cap; n++ {
-		st.fold(st.cells, &st.rows[n])
+		st.foldBase(&st.rows[n])
 		st.floor = st.rows[n].pos
 	}
 	for _, r := range st.rows[:n] {

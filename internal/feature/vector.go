@@ -53,7 +53,7 @@ func (sc *scope) read(f *feature) (x float64, ok bool) {
 		return slots[f.num].sum(&st.cells[f.num], sc.asOf) / den, true
 	case readOrdered:
 		st.refresh()
-		x, ok = slots[f.num].read(&st.head[f.num], sc.asOf)
+		x, ok = slots[f.num].read(&st.head[sc.set.headAt[f.num]], sc.asOf)
 		if f.decl.Agg == Since && ok {
 			x = min(x, f.empty) // so long ago is as good as never
 		}
