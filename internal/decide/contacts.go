@@ -15,8 +15,12 @@ import (
 // only together with it.
 type Contacts struct {
 	Bonuses uint64 // recommended ever
-	Sent    []Sent // in order of time, at most ContactsKept, none older than ContactsFor
-	Made    []Made // decisions of late, in order of time
+	// Hold stops marketing, and service that asks to play, until this time: an
+	// exclusion or a withdrawn consent was heard of, and the player's state may
+	// not have it yet. Zero: nothing is held.
+	Hold time.Time
+	Sent []Sent // in order of time, at most ContactsKept, none older than ContactsFor
+	Made []Made // decisions of late, in order of time
 }
 
 // Sent is one issued recommendation.
@@ -74,7 +78,7 @@ func (c *Contacts) Find(decision string) (seq uint64, ok bool) {
 
 // Clone returns a copy that shares nothing with c.
 func (c *Contacts) Clone() *Contacts {
-	return &Contacts{c.Bonuses, slices.Clone(c.Sent), slices.Clone(c.Made)}
+	return &Contacts{c.Bonuses, c.Hold, slices.Clone(c.Sent), slices.Clone(c.Made)}
 }
 
 // After is the history once the decision is recorded as entry seq.
@@ -126,10 +130,51 @@ func containsByte(s string, b byte) bool {
 	return false
 }
 
+// HoldFor is how long an exclusion holds by itself, before the state has it.
+const HoldFor = 10 * time.Minute
+
+// Revoke is the history after an exclusion or a withdrawn consent, and the
+// open recommendations that must no longer be delivered: all marketing and, if
+// service is set, service too.
+func (c *Contacts) Revoke(id string, seq uint64, now time.Time, service bool) (*Contacts, []string) {
+	out := c.Clone()
+	kinds := "m"
+	if service {
+		kinds = "ms"
+	}
+	var revoked []string
+	for _, n := range out.Open(now, kinds) {
+		out.Sent[n].Status = StatusRevoked
+		revoked = append(revoked, out.Sent[n].Decision)
+	}
+	out.Hold = now.Add(HoldFor)
+	out.Made = append(out.Made, Made{DecisionKey(id), seq, now})
+	out.trim(now)
+	return out, revoked
+}
+
+// Settle is the history after an outcome of a recommendation; ok is false
+// where the history does not know it.
+func (c *Contacts) Settle(decision string, status byte) (after *Contacts, ok bool) {
+	for i := range c.Sent {
+		if c.Sent[i].Decision == decision {
+			after = c.Clone()
+			after.Sent[i].Status = status
+			return after, true
+		}
+	}
+	return nil, false
+}
+
 // Append writes c after dst: 1 byte layout, then varints.
 func (c *Contacts) Append(dst []byte) []byte {
 	dst = append(dst, 1)
 	dst = binary.AppendUvarint(dst, c.Bonuses)
+	hold := int64(0)
+	if !c.Hold.IsZero() {
+		hold = c.Hold.UnixMilli()
+	}
+	dst = binary.AppendVarint(dst, hold)
 	dst = binary.AppendUvarint(dst, uint64(len(c.Sent)))
 	for _, s := range c.Sent {
 		dst = append(dst, byte(len(s.Decision)))
@@ -165,6 +210,9 @@ func ParseContacts(b []byte) (*Contacts, error) {
 		return nil, errContacts
 	}
 	c.Bonuses = r.uvarint()
+	if hold := r.varint(); hold != 0 {
+		c.Hold = time.UnixMilli(hold).UTC()
+	}
 	for n := r.count(); n > 0; n-- {
 		s := Sent{Decision: string(r.take(int(r.byte())))}
 		s.Kind, s.Status, s.Bonus = r.byte(), r.byte(), r.byte()&1 != 0

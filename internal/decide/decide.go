@@ -108,6 +108,7 @@ const (
 	BlockQuiet   = "quiet-hours"
 	BlockKill    = "kill-switch"
 	BlockStale   = "too-late"
+	BlockHold    = "on-hold"
 	BlockClosed  = "missing-input"
 )
 

@@ -229,6 +229,9 @@ func (s *sitting) policyBlocks(a *action) (out []event.Blocked) {
 		if s.kill[Switch("jurisdiction", s.in.Facts.Jurisdiction)] {
 			block(BlockKill, "The kill switch of %s is on.", s.in.Facts.Jurisdiction)
 		}
+		if s.in.Now.Before(s.in.Contacts.Hold) && (a.kind == bitMarketing || a.play || a.deposit) {
+			block(BlockHold, "An exclusion or a withdrawn consent has just come in.")
+		}
 		if late := s.in.Now.Sub(s.in.AsOf); s.p.file.MaxAge > 0 && late > time.Duration(s.p.file.MaxAge) {
 			block(BlockStale, "What it answers happened %s ago.", late.Round(time.Second))
 		}

@@ -299,6 +299,9 @@ type Recommendation struct {
 	DecidedAt  time.Time          `json:"decided_at"`
 	Expires    time.Time          `json:"expires,omitzero"`
 	Trigger    Trigger            `json:"trigger"`
+	// Revoked lists the decisions whose recommendations must no longer be
+	// delivered, in .revoked.
+	Revoked []string `json:"revoked,omitempty"`
 	// Review is set where a person must look at the case.
 	Review bool `json:"review,omitzero"`
 }

@@ -83,7 +83,8 @@ func SourceOf(fn string) string { return "/pitboss/" + fn }
 // carries on subject, partition key, trace context and time of receipt. data
 // is marshalled to JSON; at is the reply's event time.
 func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, error) {
-	body, err := json.Marshal(data)
+	// Deterministic: the reply to a redelivered event is the same, byte for byte.
+	body, err := json.Marshal(data, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("event: marshal %s: %w", typ, err)
 	}

@@ -1,0 +1,177 @@
+package decide
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+	"pitboss/internal/player"
+)
+
+// turn is one player.scored being decided on.
+type turn struct {
+	f      *Function
+	in     decide.Input
+	record *decide.Record // what was decided
+	made   uint64         // the journal's entry, where this decision was made before
+	gone   bool           // there is no such player (any more)
+}
+
+func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, data *event.PlayerScored) (*ce.Event, error) {
+	switches, ok := f.board.Current(ctx)
+	if !ok {
+		return nil, errSwitches
+	}
+	version, err := journal.ParseVersion(data.Version)
+	if err != nil {
+		return nil, event.Permanent(err)
+	}
+	t := turn{f: f, in: decide.Input{
+		Decision: journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, event.TypeRecommendation)),
+		Player:   r.Subject, Trigger: data.Trigger, Now: f.clock(data.AsOf), AsOf: data.AsOf.UTC(),
+		StateVersion: data.Version, Facts: data.Facts, FeatureSet: data.FeatureSet,
+		Scores: data.Scores, Models: data.Models, Ranking: data.Ranking, Killed: switches,
+	}}
+	if t.in.Features, err = vector(nil, data.Features, f.policy.FeatureNames()); err != nil {
+		return nil, event.Permanent(err)
+	}
+	if _, err = f.journal.Record(ctx, r.Subject, version, t.draft); err != nil {
+		return nil, err
+	}
+	if t.gone {
+		return nil, nil
+	}
+	if t.made != 0 {
+		if err := t.recall(ctx); err != nil {
+			return nil, err
+		}
+		if t.record == nil {
+			return nil, nil
+		}
+	}
+	return f.answer(e, t.record)
+}
+
+// clock is now, in the milliseconds that the journal keeps.
+func (f *Function) clock(asOf time.Time) time.Time {
+	if f.cfg.Clock == "event" {
+		return asOf.UTC().Truncate(time.Millisecond)
+	}
+	return f.now().UTC().Truncate(time.Millisecond)
+}
+
+// draft decides on what the journal says is current.
+func (t *turn) draft(v journal.View) (*journal.Draft, error) {
+	contacts, err := decide.ParseContacts(v.Contacts)
+	if err != nil {
+		return nil, err
+	}
+	if seq, ok := contacts.Find(t.in.Decision); ok {
+		t.made = seq
+		return nil, nil
+	}
+	if v.Fresh {
+		if err := t.refresh(v.Version, v.State); err != nil || t.gone {
+			return nil, err
+		}
+	}
+	t.in.Contacts = contacts
+	d := t.f.policy.Decide(&t.in)
+	t.record = &decide.Record{Input: t.in, Decision: *d}
+	open, personal, err := t.record.Split()
+	if err != nil {
+		return nil, err
+	}
+	after := contacts.After(&t.in, d, t.f.policy.IsBonus(d.Action), v.Seq)
+	draft := &journal.Draft{Kind: journal.KindDecision, Time: t.in.Now, Open: open, Personal: personal,
+		Contacts: after.Append(nil), Decision: t.in.Decision}
+	if len(d.Review) > 0 {
+		draft.Deadline = t.in.Now.Add(t.f.cfg.Review)
+	}
+	return draft, nil
+}
+
+// refresh takes over the player's current state: the one the event carries has
+// changed since. The scores stay those of the event.
+func (t *turn) refresh(version player.Version, state []byte) error {
+	if version == (player.Version{}) {
+		t.gone = true
+		return nil
+	}
+	st, err := t.f.set.Decode(state)
+	if err != nil {
+		return fmt.Errorf("decide: state: %w", err)
+	}
+	t.in.StateVersion = version.String()
+	t.in.Facts = t.f.set.Facts(st)
+	t.in.AsOf = later(t.in.AsOf, st.AsOf())
+	t.in.Features = t.f.set.Vector(nil, st, t.in.AsOf)
+	t.in.FeatureSet = t.f.set.Hash()
+	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// recall reads what was decided before. Where the entry has been written out
+// to a segment, or its key was destroyed, there is nothing left to say.
+func (t *turn) recall(ctx context.Context) error {
+	shard, err := journal.ShardOf(t.in.Decision)
+	if err != nil {
+		return err
+	}
+	entry, err := t.f.journal.Read(ctx, shard, t.made)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if entry.Personal == nil {
+		return nil
+	}
+	t.record, err = decide.Join(entry.Open, entry.Personal)
+	return err
+}
+
+// answer builds the reply of a decision.
+func (f *Function) answer(in *ce.Event, r *decide.Record) (*ce.Event, error) {
+	typ := event.TypeSuppressed
+	if r.Decision.Issued {
+		typ = event.TypeRecommendation
+	}
+	data := r.Recommendation()
+	out, err := event.Reply(in, name, typ, data.DecidedAt, data)
+	if err != nil {
+		return nil, err
+	}
+	out.SetID(data.Decision) // what outcomes refer to
+	attributes(out, data, &r.Input.Facts)
+	return out, nil
+}
+
+// attributes are what consuming teams' Triggers filter on.
+func attributes(out *ce.Event, data *event.Recommendation, facts *event.Facts) {
+	for _, a := range [...][2]string{
+		{event.ExtAction, data.Action}, {event.ExtKind, data.Kind}, {event.ExtChannel, data.Channel},
+		{event.ExtSeverity, data.Severity}, {event.ExtArm, data.Arm},
+		{event.ExtJurisdiction, facts.Jurisdiction}, {event.ExtBrand, facts.Brand},
+	} {
+		if a[1] != "" {
+			out.SetExtension(a[0], a[1])
+		}
+	}
+	if !data.Expires.IsZero() {
+		out.SetExtension(event.ExtExpiry, data.Expires.Format(time.RFC3339Nano))
+	}
+}

@@ -1,0 +1,182 @@
+// Package decide picks the next best action that law and policy allow.
+//
+// player.scored in → recommendation.issued or .suppressed out.
+// protection.excluded or a withdrawn consent.changed in →
+// recommendation.revoked out, if anything issued is not yet delivered.
+// State touched: the player's contact history and the shard's journal, in one
+// script, which also checks that the player's state is the one decided on.
+// Errors: retryable while it starts, Redis can't be reached, or the kill
+// switches can't be read; permanent for an event against the contract.
+//
+// A redelivered event is answered from the journal with the same event.
+package decide
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"go.uber.org/zap"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/journal"
+	"pitboss/internal/setup"
+)
+
+const name = "decide"
+
+type config struct {
+	RedisURL  string `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
+	ModelsDir string `env:"MODELS_DIR,default=models"`
+	Players   int    `env:"DECIDE_CACHE_PLAYERS,default=65536"` // contact histories kept in memory
+	// Clock says what "now" is: wall, or event, for a recorded day that is replayed.
+	Clock  string        `env:"DECIDE_CLOCK,default=wall"`
+	Review time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // deadline of a person's review
+}
+
+// Function is decide. Until Start has run, it answers with a retryable error.
+type Function struct {
+	cfg     config
+	rdb     setup.Client
+	set     *feature.Set
+	policy  *decide.Policy
+	journal *journal.Journal
+	board   *journal.SwitchBoard
+	log     *zap.Logger
+	failed  atomic.Pointer[error]
+	ready   atomic.Bool
+	stop    context.CancelFunc
+	follow  sync.WaitGroup
+	now     func() time.Time
+}
+
+// New returns decide, not yet started.
+func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+
+// Start loads features, actions and rules, connects to Redis, and begins to
+// follow the kill switches.
+func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
+	err := f.start(ctx, cfg)
+	if err != nil {
+		f.failed.Store(&err)
+		f.log.Error("start", zap.Error(err))
+	}
+	return err
+}
+
+func (f *Function) start(ctx context.Context, cfg map[string]string) (err error) {
+	f.log = setup.Logger(name)
+	if err := setup.Load(cfg, &f.cfg); err != nil {
+		return err
+	}
+	if f.cfg.Clock != "wall" && f.cfg.Clock != "event" {
+		return fmt.Errorf("decide: DECIDE_CLOCK is %q: want wall or event", f.cfg.Clock)
+	}
+	if f.set, err = feature.Load(filepath.Join(f.cfg.ModelsDir, "features.yaml")); err != nil {
+		return err
+	}
+	if f.policy, err = decide.Load(f.cfg.ModelsDir, f.set.Names()); err != nil {
+		return err
+	}
+	if f.rdb, err = setup.Redis(ctx, f.cfg.RedisURL); f.rdb == nil {
+		return err
+	}
+	if err != nil {
+		f.log.Warn("redis is not there yet", zap.Error(err))
+	}
+	f.journal = journal.New(f.rdb, f.cfg.Players)
+	f.board = f.journal.Board(ctx)
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	f.stop = stop
+	f.follow.Go(func() { f.keepDocuments(following); f.board.Follow(following) })
+	f.ready.Store(true)
+	return nil
+}
+
+// keepDocuments stores what decisions are made by, so that they can be
+// reproduced when the files have changed; until it could.
+func (f *Function) keepDocuments(ctx context.Context) {
+	text, err := f.policy.Document()
+	for err == nil {
+		if err = f.journal.KeepDocument(ctx, f.policy.Hash(), text); err == nil {
+			return
+		}
+		f.log.Warn("policy not kept yet", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+			err = nil
+		}
+		f.board.Current(ctx)
+	}
+}
+
+// Stop ends the watch and closes the connection.
+func (f *Function) Stop(context.Context) error {
+	if f.stop == nil {
+		return nil
+	}
+	f.stop()
+	f.follow.Wait()
+	return f.rdb.Close()
+}
+
+// Ready is true while Redis answers.
+func (f *Function) Ready(ctx context.Context) (bool, error) {
+	if err := f.failed.Load(); err != nil {
+		return false, *err
+	}
+	if !f.ready.Load() {
+		return false, nil
+	}
+	if err := f.rdb.Ping(ctx).Err(); err != nil {
+		return false, fmt.Errorf("decide: redis: %w", err)
+	}
+	return true, nil
+}
+
+var (
+	errStarting = errors.New("decide: starting")
+	errSwitches = errors.New("decide: the kill switches can't be read")
+)
+
+// Handle decides about one player.scored, or revokes.
+func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
+	reply, err := f.handle(ctx, &e)
+	if err != nil {
+		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
+			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))
+	}
+	return reply, event.Result(err)
+}
+
+func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
+	if !f.ready.Load() {
+		return nil, errStarting
+	}
+	r, err := event.Parse(e, f.now())
+	if err != nil {
+		return nil, err
+	}
+	switch data := r.Data.(type) {
+	case *event.PlayerScored:
+		return f.decide(ctx, e, r, data)
+	case *event.Excluded:
+		return f.revoke(ctx, e, r, event.Reason{Code: "excluded", Text: "The player was excluded by " + data.Scheme + "."}, true)
+	case *event.ConsentChanged:
+		if data.Granted {
+			return nil, nil
+		}
+		return f.revoke(ctx, e, r, event.Reason{Code: "consent-withdrawn",
+			Text: "The player opted out of " + data.Product + " on " + data.Channel + "."}, false)
+	}
+	return nil, event.Permanent(fmt.Errorf("decide: takes %s, got %s", event.TypePlayerScored, e.Type()))
+}

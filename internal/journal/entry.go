@@ -1,0 +1,184 @@
+package journal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// Hash links the journal's entries: SHA-256 of the previous entry's hash and
+// the entry's bytes.
+type Hash [sha256.Size]byte
+
+// Entry is one record of the journal. Its bytes are
+//
+//	1 byte   layout, 1
+//	uvarint  sequence number in the shard, from 1
+//	varint   time, ms since 1970
+//	8 bytes  kind, padded with spaces
+//	16 bytes name of the sealing key; zeroes: nothing is sealed
+//	uvarint  n, then n bytes: the open part, S2-compressed
+//	uvarint  n, then n bytes: the sealed part: 12 bytes nonce, then the personal
+//	         part, S2-compressed, under AES-256-GCM
+//
+// The parts are JSON. The hash covers these bytes and not what they say, so
+// destroying a sealing key leaves the chain whole.
+type Entry struct {
+	Shard    int
+	Seq      uint64
+	Time     time.Time
+	Kind     string // KindDecision, …
+	KeyName  string // "": nothing sealed
+	Open     []byte // JSON
+	Personal []byte // JSON; nil where the sealing key is gone
+	Hash     Hash
+}
+
+// The kinds of entries.
+const (
+	KindDecision = "decision"
+	KindSwitch   = "switch"
+	KindReview   = "review"
+	KindOutcome  = "outcome"
+	KindRevoke   = "revoke"
+	KindErase    = "erase"
+	KindExport   = "export"
+)
+
+// ErrFormat means that an entry can't be read.
+var ErrFormat = errors.New("journal: entry is not readable")
+
+const (
+	entryLayout = 1
+	kindSize    = 8
+	keyNameSize = 16
+)
+
+// append writes the entry's bytes after dst. gcm is nil where nothing is sealed.
+func (e *Entry) append(dst []byte, gcm cipher.AEAD) []byte {
+	dst = append(dst, entryLayout)
+	dst = binary.AppendUvarint(dst, e.Seq)
+	dst = binary.AppendVarint(dst, e.Time.UnixMilli())
+	dst = append(dst, (e.Kind + "        ")[:kindSize]...)
+	var name [keyNameSize]byte
+	copy(name[:], e.KeyName)
+	dst = append(dst, name[:]...)
+	open := openDict.Encode(nil, e.Open)
+	dst = binary.AppendUvarint(dst, uint64(len(open)))
+	dst = append(dst, open...)
+	if gcm == nil {
+		return binary.AppendUvarint(dst, 0)
+	}
+	plain := personalDict.Encode(nil, e.Personal)
+	dst = binary.AppendUvarint(dst, uint64(gcm.NonceSize()+len(plain)+gcm.Overhead()))
+	nonce := make([]byte, gcm.NonceSize())
+	_, _ = rand.Read(nonce) // never fails (Go 1.24)
+	dst = append(dst, nonce...)
+	return gcm.Seal(dst, nonce, plain, name[:])
+}
+
+// parseEntry reads an entry's bytes; key finds the sealing key by name, and
+// answers nil where it was destroyed.
+func parseEntry(shard int, b []byte, key func(name string) ([]byte, error)) (*Entry, error) {
+	e := &Entry{Shard: shard}
+	if len(b) < 1 || b[0] != entryLayout {
+		return nil, fmt.Errorf("%w: layout", ErrFormat)
+	}
+	b = b[1:]
+	seq, n := binary.Uvarint(b)
+	if n <= 0 {
+		return nil, ErrFormat
+	}
+	ms, m := binary.Varint(b[n:])
+	if m <= 0 || len(b) < n+m+kindSize+keyNameSize {
+		return nil, ErrFormat
+	}
+	e.Seq, e.Time = seq, time.UnixMilli(ms).UTC()
+	b = b[n+m:]
+	e.Kind = trim(b[:kindSize], ' ')
+	name := b[kindSize : kindSize+keyNameSize]
+	e.KeyName = trim(name, 0)
+	open, b, ok := part(b[kindSize+keyNameSize:])
+	sealed, rest, ok2 := part(b)
+	if !ok || !ok2 || len(rest) != 0 {
+		return nil, ErrFormat
+	}
+	var err error
+	if e.Open, err = openDict.Decode(nil, open); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	if len(sealed) == 0 || key == nil {
+		return e, nil
+	}
+	k, err := key(e.KeyName)
+	if err != nil || k == nil {
+		return e, err
+	}
+	gcm, err := newGCM(k)
+	if err != nil || len(sealed) < gcm.NonceSize() {
+		return nil, ErrFormat
+	}
+	plain, err := gcm.Open(nil, sealed[:gcm.NonceSize()], sealed[gcm.NonceSize():], name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: sealed part: %w", ErrFormat, err)
+	}
+	if e.Personal, err = personalDict.Decode(nil, plain); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return e, nil
+}
+
+func part(b []byte) (p, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, nil, false
+	}
+	return b[size : size+int(n)], b[size+int(n):], true
+}
+
+func trim(b []byte, pad byte) string {
+	for len(b) > 0 && b[len(b)-1] == pad {
+		b = b[:len(b)-1]
+	}
+	return string(b)
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("journal: sealing key: %w", err)
+	}
+	return cipher.NewGCM(block)
+}
+
+// link is the hash of an entry that follows prev.
+func link(prev Hash, entry []byte) (h Hash) {
+	d := sha256.New()
+	d.Write(prev[:])
+	d.Write(entry)
+	d.Sum(h[:0])
+	return h
+}
+
+// The dictionaries that short JSON is compressed against. They are part of
+// layout 1: never change them.
+var (
+	openDict     = dictionary(openSample)
+	personalDict = dictionary(personalSample)
+)
+
+// codec compresses against a dictionary.
+type codec struct{ d *s2.Dict }
+
+func dictionary(sample string) codec { return codec{s2.MakeDict([]byte(sample), nil)} }
+
+func (c codec) Encode(dst, src []byte) []byte { return c.d.Encode(dst, src) }
+
+func (c codec) Decode(dst, src []byte) ([]byte, error) { return c.d.Decode(dst, src) }

@@ -1,0 +1,280 @@
+// Package journal keeps every decision: a hash chain per shard, in Redis
+// Streams and, once written out, in Parquet files.
+//
+// One script (lua/record.lua) checks that the player's state, contact history
+// and the chain's head are still those decided on, and writes contact history,
+// entry and head together. So of two concurrent decisions about one player one
+// is decided again, and an exclusion that comes in between wins.
+//
+// What is personal is sealed with a key per player, which erasure destroys;
+// the chain stays verifiable without it.
+package journal
+
+import (
+	"context"
+	"crypto/cipher"
+	"crypto/rand"
+	_ "embed"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/player"
+)
+
+//go:embed lua/record.lua
+var recordLua string
+
+var recordScript = player.NewScript(recordLua)
+
+// ErrConflict means that what a decision rests on kept changing. It is
+// retryable.
+var ErrConflict = errors.New("journal: what was decided on kept changing")
+
+// attempts bounds how often one call decides anew.
+const attempts = 8
+
+// Journal writes and reads the journal. It is safe for concurrent use; any
+// number of Journals may write to one Redis.
+type Journal struct {
+	rdb     redis.UniversalClient
+	run     *player.Runner
+	heads   [player.Shards + 1]head // the last one is Ops'
+	players *lru.Cache[string, *known]
+}
+
+// head is what this process last saw of a shard's chain. Decisions of a shard
+// take turns here, since only one of them could be the next in the chain.
+type head struct {
+	mu   sync.Mutex
+	seq  uint64
+	hash Hash
+}
+
+// known is what this process last saw of a player. It is never changed.
+type known struct {
+	version  string // of the contact history; "": there is none
+	contacts []byte
+	keyName  string
+	gcm      cipher.AEAD
+	newKey   string // to be written with the first entry; else ""
+}
+
+// New returns a Journal on rdb that remembers up to players contact histories.
+func New(rdb redis.UniversalClient, players int) *Journal {
+	cache, err := lru.New[string, *known](max(players, 1))
+	if err != nil { // only for a size below 1
+		panic(err)
+	}
+	return &Journal{rdb: rdb, run: player.NewRunner(rdb), players: cache}
+}
+
+// View is what a decision is to rest on.
+type View struct {
+	Seq      uint64 // the entry's sequence number, if it is recorded
+	Contacts []byte // as last written; nil: none
+	// Fresh: the state is no longer the one the caller named. State and Version
+	// hold the current one; a zero Version means that there is no such player.
+	Fresh   bool
+	State   []byte
+	Version player.Version
+}
+
+// Draft is what to record.
+type Draft struct {
+	Kind     string
+	Time     time.Time
+	Open     []byte // JSON
+	Personal []byte // JSON
+	Contacts []byte // the contact history from now on; nil: as it is
+	Decision string
+	Deadline time.Time // of a person's review; zero: none
+}
+
+// Anew, given as a version, records whatever the player's state is.
+var Anew = player.Version{0: '*'}
+
+// Record makes an entry about a player. decide is called with what the
+// decision rests on, again after each conflict; a nil Draft records nothing.
+// version is the state's version that the caller knows.
+func (j *Journal) Record(ctx context.Context, id string, version player.Version, decide func(View) (*Draft, error)) (seq uint64, err error) {
+	shard := player.Shard(id)
+	h := &j.heads[shard]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	who := j.known(id)
+	view := View{Version: version}
+	for range attempts {
+		view.Seq, view.Contacts = h.seq+1, who.contacts
+		d, err := decide(view)
+		if d == nil || err != nil {
+			return 0, err
+		}
+		after, reply, err := j.commit(ctx, shard, h, id, who, view.Version, d)
+		if err != nil {
+			j.players.Remove(id)
+			h.seq, h.hash = 0, Hash{} // unknown: the next try reads it
+			return 0, err
+		}
+		if reply == nil {
+			j.players.Add(id, after)
+			return h.seq, nil
+		}
+		if who, err = j.learn(h, who, reply, &view); err != nil {
+			return 0, err
+		}
+	}
+	return 0, ErrConflict
+}
+
+func (j *Journal) known(id string) *known {
+	if k, ok := j.players.Get(id); ok {
+		return k
+	}
+	return newKnown() // a new player, for all we know: the script tells
+}
+
+func newKnown() *known {
+	var key [32]byte
+	var name [keyNameSize / 2]byte
+	_, _ = rand.Read(key[:])
+	_, _ = rand.Read(name[:])
+	gcm, err := newGCM(key[:])
+	if err != nil { // the key has the right size
+		panic(err)
+	}
+	return &known{keyName: hex.EncodeToString(name[:]), gcm: gcm, newKey: string(key[:])}
+}
+
+// commit sends one try. reply is nil when it was recorded.
+func (j *Journal) commit(ctx context.Context, shard int, h *head, id string, who *known, version player.Version, d *Draft) (*known, []any, error) {
+	e := Entry{Shard: shard, Seq: h.seq + 1, Time: d.Time, Kind: d.Kind, Open: d.Open, Personal: d.Personal}
+	gcm := who.gcm
+	if d.Personal == nil {
+		gcm = nil
+	} else {
+		e.KeyName = who.keyName
+	}
+	raw := e.append(make([]byte, 0, 1024), gcm)
+	hash := link(h.hash, raw)
+	after := &known{version: who.version, contacts: who.contacts, keyName: who.keyName, gcm: who.gcm, newKey: who.newKey}
+	contacts, newKey := "", ""
+	if d.Contacts != nil || (d.Personal != nil && who.newKey != "") {
+		after.version = newVersion()
+		if d.Contacts != nil {
+			after.contacts = d.Contacts
+		}
+		contacts = after.version + who.keyName + string(after.contacts)
+		newKey, after.newKey = who.newKey, ""
+	}
+	deadline := ""
+	if !d.Deadline.IsZero() {
+		deadline = strconv.FormatInt(d.Deadline.Unix(), 10)
+	}
+	state := versionText(version)
+	v, err := j.run.Run(ctx, recordScript,
+		[]string{player.StateKey(id), ContactsKey(id), HeadKey(shard), StreamKey(shard), SealPrefix(shard), ReviewKey(shard)},
+		state, who.version, headBytes(h.seq, h.hash), contacts, streamID(e.Seq), raw, hash[:], headBytes(e.Seq, hash),
+		newKey, who.keyName, deadline, d.Decision)
+	if err != nil {
+		return nil, nil, fmt.Errorf("journal: record: %w", err)
+	}
+	reply, _ := v.([]any)
+	if len(reply) == 1 {
+		h.seq, h.hash = e.Seq, hash
+		return after, nil, nil
+	}
+	if len(reply) != 6 {
+		return nil, nil, fmt.Errorf("journal: record: unexpected reply %v", v)
+	}
+	return nil, reply, nil
+}
+
+// learn takes over what the script said is current.
+func (j *Journal) learn(h *head, who *known, reply []any, view *View) (*known, error) {
+	changed, _ := reply[1].(int64)
+	if changed&1 != 0 {
+		v, state, err := player.ParseValue([]byte(text(reply[2])))
+		if err != nil {
+			return nil, err
+		}
+		view.Fresh, view.State, view.Version = true, state, v
+	}
+	if changed&2 != 0 {
+		var err error
+		if who, err = parseKnown(text(reply[3]), text(reply[5])); err != nil {
+			return nil, err
+		}
+	}
+	if changed&4 != 0 {
+		b := text(reply[4])
+		h.seq, h.hash = 0, Hash{}
+		if len(b) == 8+len(Hash{}) {
+			h.seq = binary.BigEndian.Uint64([]byte(b))
+			copy(h.hash[:], b[8:])
+		}
+	}
+	return who, nil
+}
+
+func text(v any) string { s, _ := v.(string); return s }
+
+// parseKnown reads a contact history's value and its sealing key. A history
+// without its key (it should not happen) gets a new one.
+func parseKnown(value, key string) (*known, error) {
+	k := newKnown()
+	if len(value) < 8+keyNameSize {
+		return k, nil
+	}
+	k.version, k.contacts = value[:8], []byte(value[8+keyNameSize:])
+	if len(key) != 32 {
+		return k, nil
+	}
+	gcm, err := newGCM([]byte(key))
+	if err != nil {
+		return nil, err
+	}
+	k.keyName, k.gcm, k.newKey = value[8:8+keyNameSize], gcm, ""
+	return k, nil
+}
+
+func newVersion() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	return string(b[:])
+}
+
+func versionText(v player.Version) string {
+	switch v {
+	case player.Version{}:
+		return ""
+	case Anew:
+		return "*"
+	}
+	return string(v[:])
+}
+
+func headBytes(seq uint64, h Hash) string {
+	if seq == 0 {
+		return ""
+	}
+	return string(append(binary.BigEndian.AppendUint64(nil, seq), h[:]...))
+}
+
+func streamID(seq uint64) string { return strconv.FormatUint(seq, 10) + "-0" }
+
+// ParseVersion reads a state's version as player.updated carries it: 16 hex digits.
+func ParseVersion(s string) (v player.Version, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(v) {
+		return v, fmt.Errorf("journal: state version %q: want 16 hex digits", s)
+	}
+	return player.Version(b), nil
+}

@@ -1,0 +1,29 @@
+-- Records a decision, if nothing it rests on has changed.
+-- KEYS: 1 player's state, 2 contact history, 3 head of the chain, 4 stream,
+--       5 prefix of sealing keys, 6 review queue
+-- ARGV: 1 state's version ('': no such player; '*': not asked), 2 contacts' version ('': none; '*': not asked),
+--       3 head ('': none), 4 contacts to write ('': leave), 5 stream id, 6 entry, 7 entry's hash, 8 head to write,
+--       9 new sealing key ('': there is one), 10 its name, 11 review deadline ('': none), 12 decision
+-- Returns: {1} when recorded; else {0, changed: 1 state + 2 contacts + 4 head, state, contacts, head, sealing key}
+local changed = 0
+local state = redis.call('GETRANGE', KEYS[1], 0, 7)
+if ARGV[1] ~= '*' and state ~= ARGV[1] then changed = changed + 1 end
+local contacts = redis.call('GETRANGE', KEYS[2], 0, 23)
+if ARGV[2] ~= '*' and string.sub(contacts, 1, 8) ~= ARGV[2] then changed = changed + 2 end
+local head = redis.call('GET', KEYS[3]) or ''
+if head ~= ARGV[3] then changed = changed + 4 end
+if changed > 0 then
+  local s, c, k = '', '', ''
+  if changed % 2 == 1 then s = redis.call('GET', KEYS[1]) or '' end
+  if changed % 4 > 1 then
+    c = redis.call('GET', KEYS[2]) or ''
+    if c ~= '' then k = redis.call('GET', KEYS[5] .. string.sub(contacts, 9, 24)) or '' end
+  end
+  return {0, changed, s, c, head, k}
+end
+if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4]) end
+if ARGV[9] ~= '' then redis.call('SET', KEYS[5] .. ARGV[10], ARGV[9]) end
+redis.call('XADD', KEYS[4], ARGV[5], 'e', ARGV[6], 'h', ARGV[7])
+redis.call('SET', KEYS[3], ARGV[8])
+if ARGV[11] ~= '' then redis.call('ZADD', KEYS[6], ARGV[11], ARGV[12]) end
+return {1}

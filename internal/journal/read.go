@@ -1,0 +1,223 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/player"
+)
+
+// ErrNotFound means that the journal in Redis does not have the entry. It may
+// have been written out to a segment.
+var ErrNotFound = errors.New("journal: no such entry")
+
+// Read returns one entry of a shard, with the personal part unless its key was
+// destroyed.
+func (j *Journal) Read(ctx context.Context, shard int, seq uint64) (*Entry, error) {
+	msgs, err := j.rdb.XRange(ctx, StreamKey(shard), streamID(seq), streamID(seq)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("journal: read: %w", err)
+	}
+	if len(msgs) == 0 {
+		return nil, fmt.Errorf("%w: shard %d, entry %d", ErrNotFound, shard, seq)
+	}
+	return j.parse(ctx, shard, &msgs[0])
+}
+
+func (j *Journal) parse(ctx context.Context, shard int, m *redis.XMessage) (*Entry, error) {
+	raw, hash, err := fields(m)
+	if err != nil {
+		return nil, err
+	}
+	e, err := parseEntry(shard, raw, func(name string) ([]byte, error) { return j.sealingKey(ctx, shard, name) })
+	if err != nil {
+		return nil, fmt.Errorf("shard %d, entry %s: %w", shard, m.ID, err)
+	}
+	copy(e.Hash[:], hash)
+	return e, nil
+}
+
+func fields(m *redis.XMessage) (raw, hash []byte, err error) {
+	e, ok := m.Values["e"].(string)
+	h, ok2 := m.Values["h"].(string)
+	if !ok || !ok2 || len(h) != len(Hash{}) {
+		return nil, nil, fmt.Errorf("%w: stream entry %s", ErrFormat, m.ID)
+	}
+	return []byte(e), []byte(h), nil
+}
+
+func (j *Journal) sealingKey(ctx context.Context, shard int, name string) ([]byte, error) {
+	b, err := j.rdb.Get(ctx, SealPrefix(shard)+name).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: sealing key: %w", err)
+	}
+	return b, nil
+}
+
+// page is how many entries one read takes.
+const page = 500
+
+// Each calls visit for a shard's entries from sequence number from on, in
+// order, until it returns an error, which Each returns. With open, personal
+// parts stay sealed: that is faster.
+func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, visit func(*Entry) error) error {
+	keys := map[string][]byte{}
+	key := func(name string) ([]byte, error) {
+		if k, ok := keys[name]; ok {
+			return k, nil
+		}
+		k, err := j.sealingKey(ctx, shard, name)
+		keys[name] = k
+		return k, err
+	}
+	if open {
+		key = nil
+	}
+	return j.raw(ctx, shard, from, func(_ string, raw, hash []byte) error {
+		e, err := parseEntry(shard, raw, key)
+		if err != nil {
+			return err
+		}
+		copy(e.Hash[:], hash)
+		return visit(e)
+	})
+}
+
+// raw calls visit with the stream's entries as they are.
+func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id string, raw, hash []byte) error) error {
+	start := streamID(from)
+	for {
+		msgs, err := j.rdb.XRangeN(ctx, StreamKey(shard), start, "+", page).Result()
+		if err != nil {
+			return fmt.Errorf("journal: read: %w", err)
+		}
+		for i := range msgs {
+			raw, hash, err := fields(&msgs[i])
+			if err != nil {
+				return err
+			}
+			if err := visit(msgs[i].ID, raw, hash); err != nil {
+				return err
+			}
+		}
+		if len(msgs) < page {
+			return nil
+		}
+		start = "(" + msgs[len(msgs)-1].ID
+	}
+}
+
+// Head is the head of a shard's chain; zero where it has no entry.
+func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, err error) {
+	b, err := j.rdb.Get(ctx, HeadKey(shard)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return 0, hash, nil
+	}
+	if err != nil {
+		return 0, hash, fmt.Errorf("journal: head: %w", err)
+	}
+	if len(b) != 8+len(hash) {
+		return 0, hash, fmt.Errorf("%w: head of shard %d", ErrFormat, shard)
+	}
+	copy(hash[:], b[8:])
+	seq, err = strconv.ParseUint(fmt.Sprintf("%x", b[:8]), 16, 64)
+	return seq, hash, err
+}
+
+// Shards lists those that have entries, Ops (-1) among them.
+func (j *Journal) Shards(ctx context.Context) ([]int, error) {
+	const batch = 512
+	var out []int
+	for from := Ops; from < player.Shards; from += batch {
+		to := min(from+batch, player.Shards)
+		cmds := make([]*redis.IntCmd, 0, batch)
+		_, err := j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for s := from; s < to; s++ {
+				cmds = append(cmds, p.Exists(ctx, HeadKey(s)))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("journal: shards: %w", err)
+		}
+		for i, c := range cmds {
+			if c.Val() == 1 {
+				out = append(out, from+i)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Contacts returns a player's contact history as decide wrote it; nil: none.
+func (j *Journal) Contacts(ctx context.Context, id string) ([]byte, error) {
+	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("journal: contacts: %w", err)
+	}
+	if len(b) < 8+keyNameSize {
+		return nil, nil
+	}
+	return b[8+keyNameSize:], nil
+}
+
+// KeepDocument stores a text under its hash, once: what a decision was made by
+// must be there when it is reproduced.
+func (j *Journal) KeepDocument(ctx context.Context, hash string, text []byte) error {
+	if err := j.rdb.SetNX(ctx, DocumentKey(hash), text, 0).Err(); err != nil {
+		return fmt.Errorf("journal: document: %w", err)
+	}
+	return nil
+}
+
+// Document returns a text by its hash.
+func (j *Journal) Document(ctx context.Context, hash string) ([]byte, error) {
+	b, err := j.rdb.Get(ctx, DocumentKey(hash)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("%w: document %s", ErrNotFound, hash)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: document: %w", err)
+	}
+	return b, nil
+}
+
+// quoted is how a decision's id stands in the open part of its entry.
+func quoted(decision string) string { return `"decision":"` + decision + `"` }
+
+// Find looks a decision up, and returns its entry and those that are about it
+// (outcomes, reviews, a revocation), in order.
+func (j *Journal) Find(ctx context.Context, decision string) (*Entry, []*Entry, error) {
+	shard, err := ShardOf(decision)
+	if err != nil {
+		return nil, nil, err
+	}
+	var found *Entry
+	var about []*Entry
+	err = j.Each(ctx, shard, 0, true, func(e *Entry) error {
+		switch {
+		case !strings.Contains(string(e.Open), decision):
+		case e.Kind == KindDecision && strings.Contains(string(e.Open), quoted(decision)):
+			found = e
+		case e.Kind != KindDecision:
+			about = append(about, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if found == nil {
+		return nil, nil, fmt.Errorf("%w: decision %s", ErrNotFound, decision)
+	}
+	found, err = j.Read(ctx, shard, found.Seq)
+	return found, about, err
+}

@@ -1,0 +1,157 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/player"
+)
+
+// SwitchesKey is the hash of kill switches that are on, by name.
+const SwitchesKey = "{ops}:switches"
+
+// SwitchChange is a kill switch being turned, as the journal has it.
+type SwitchChange struct {
+	Switch string    `json:"switch"` // what/name, e.g. action/free_spins
+	On     bool      `json:"on"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// Turn turns a kill switch and journals who did and why. Every decide acts on
+// it within [SwitchPoll].
+func (j *Journal) Turn(ctx context.Context, c SwitchChange) error {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("journal: switch: %w", err)
+	}
+	// The switch first: stopping must not wait for the record of it.
+	if c.On {
+		err = j.rdb.HSet(ctx, SwitchesKey, c.Switch, raw).Err()
+	} else {
+		err = j.rdb.HDel(ctx, SwitchesKey, c.Switch).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("journal: switch: %w", err)
+	}
+	return j.RecordOps(ctx, &Draft{Kind: KindSwitch, Time: c.At, Open: raw})
+}
+
+// Switches lists the kill switches that are on.
+func (j *Journal) Switches(ctx context.Context) ([]SwitchChange, error) {
+	all, err := j.rdb.HGetAll(ctx, SwitchesKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("journal: switches: %w", err)
+	}
+	out := make([]SwitchChange, 0, len(all))
+	for name, raw := range all {
+		var c SwitchChange
+		if err := json.Unmarshal([]byte(raw), &c); err != nil {
+			c.On = true // unreadable, but somebody wanted it on
+		}
+		c.Switch = name
+		out = append(out, c)
+	}
+	sort.Slice(out, func(a, b int) bool { return out[a].Switch < out[b].Switch })
+	return out, nil
+}
+
+// SwitchPoll is how often the switches are read.
+const SwitchPoll = 250 * time.Millisecond
+
+// SwitchBoard follows the kill switches.
+type SwitchBoard struct {
+	journal *Journal
+	on      atomic.Pointer[[]string]
+	read    atomic.Int64 // when, ns since 1970
+}
+
+// Board returns a SwitchBoard that has read the switches once, if it could.
+func (j *Journal) Board(ctx context.Context) *SwitchBoard {
+	b := &SwitchBoard{journal: j}
+	b.refresh(ctx)
+	return b
+}
+
+// Follow reads the switches until ctx ends.
+func (b *SwitchBoard) Follow(ctx context.Context) {
+	tick := time.NewTicker(SwitchPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			b.refresh(ctx)
+		}
+	}
+}
+
+func (b *SwitchBoard) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, SwitchPoll*2)
+	defer cancel()
+	at := time.Now()
+	names, err := b.journal.rdb.HKeys(ctx, SwitchesKey).Result()
+	if err != nil {
+		return
+	}
+	sort.Strings(names)
+	b.on.Store(&names)
+	b.read.Store(at.UnixNano())
+}
+
+// On lists the switches that are on, sorted. ok is false where they were not
+// read within the last second: then nobody knows what is to be stopped.
+func (b *SwitchBoard) On() (names []string, ok bool) {
+	if time.Now().UnixNano()-b.read.Load() > int64(time.Second) {
+		return nil, false
+	}
+	return *b.on.Load(), true
+}
+
+// Current is On, after reading once more where the last reading is too old (a
+// process that was frozen).
+func (b *SwitchBoard) Current(ctx context.Context) ([]string, bool) {
+	if names, ok := b.On(); ok {
+		return names, true
+	}
+	b.refresh(ctx)
+	return b.On()
+}
+
+// RecordOps makes an entry that is about no player.
+func (j *Journal) RecordOps(ctx context.Context, d *Draft) error {
+	h := &j.heads[player.Shards]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range attempts {
+		e := Entry{Shard: Ops, Seq: h.seq + 1, Time: d.Time, Kind: d.Kind, Open: d.Open}
+		raw := e.append(nil, nil)
+		hash := link(h.hash, raw)
+		v, err := j.run.Run(ctx, recordScript,
+			[]string{"{ops}:p", "{ops}:c", HeadKey(Ops), StreamKey(Ops), SealPrefix(Ops), ReviewKey(Ops)},
+			"*", "*", headBytes(h.seq, h.hash), "", streamID(e.Seq), raw, hash[:], headBytes(e.Seq, hash), "", "", "", "")
+		if err != nil {
+			h.seq, h.hash = 0, Hash{}
+			return fmt.Errorf("journal: record: %w", err)
+		}
+		reply, _ := v.([]any)
+		if len(reply) == 1 {
+			h.seq, h.hash = e.Seq, hash
+			return nil
+		}
+		if len(reply) != 6 {
+			return fmt.Errorf("journal: record: unexpected reply %v", v)
+		}
+		if _, err := j.learn(h, newKnown(), reply, &View{}); err != nil {
+			return err
+		}
+	}
+	return ErrConflict
+}

@@ -1,0 +1,34 @@
+package player
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What the decision journal needs, which keeps its keys in the player's slot.
+
+// Script is another package's Lua script.
+type Script struct{ s *script }
+
+// NewScript prepares a script from its source.
+func NewScript(src string) *Script { return &Script{newScript(src)} }
+
+// Runner runs scripts through the same gathering of concurrent commands into
+// pipelines as a [Store]. It is safe for concurrent use.
+type Runner struct{ l *link }
+
+// NewRunner returns a Runner on rdb.
+func NewRunner(rdb redis.UniversalClient) *Runner { return &Runner{&link{rdb: rdb}} }
+
+// Run evaluates the script; all keys are in one slot.
+func (r *Runner) Run(ctx context.Context, s *Script, keys []string, args ...any) (any, error) {
+	return s.s.eval(ctx, r.l, append(s.s.args(keys...), args...))
+}
+
+// ParseValue takes the value of a player's key ([StateKey]) apart into version
+// and state; no bytes mean no such player.
+func ParseValue(b []byte) (Version, []byte, error) {
+	v, err := parseValue(b)
+	return v.version, v.state, err
+}
