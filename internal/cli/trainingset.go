@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -99,6 +100,7 @@ func foldFile(ctx context.Context, name string, opt trainingset.Options, sink tr
 		return err
 	}
 	defer r.Close()
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // one big batch: memory is there to be used
 	started := time.Now()
 	t, err := trainingset.Run(ctx, opt, func() (*event.Record, error) { return r.Next() }, sink)
 	if err != nil {

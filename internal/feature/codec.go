@@ -49,12 +49,28 @@ type slotGroup struct {
 // Decode reads a state; no bytes make a new one. b may be reused afterwards.
 func (s *Set) Decode(b []byte) (*State, error) {
 	st := s.newState()
+	return st, st.decode(b)
+}
+
+// Reuse is Decode into a state that is no longer needed, or nil: it saves the
+// memory of its slots.
+func (s *Set) Reuse(st *State, b []byte) (*State, error) {
+	if st == nil || st.set != s {
+		return s.Decode(b)
+	}
+	clear(st.cells)
+	clear(st.head)
+	*st = State{set: s, cells: st.cells, head: st.head, facts: st.facts[:0], rows: st.rows[:0], values: st.values[:0]}
+	return st, st.decode(b)
+}
+
+func (st *State) decode(b []byte) error {
 	if len(b) == 0 {
-		return st, nil
+		return nil
 	}
 	d := &decoder{b: b}
 	if v := d.byte(); v != codecVersion {
-		return nil, fmt.Errorf("%w: version %d, this release reads %d", ErrState, v, codecVersion)
+		return fmt.Errorf("%w: version %d, this release reads %d", ErrState, v, codecVersion)
 	}
 	for len(d.b) > 0 && d.err == nil {
 		tag, body := d.uvarint(), d.bytes()
@@ -80,10 +96,7 @@ func (s *Set) Decode(b []byte) (*State, error) {
 			d.err = in.err
 		}
 	}
-	if d.err != nil {
-		return nil, d.err
-	}
-	return st, nil
+	return d.err
 }
 
 // Append writes the state behind dst. It forgets, in st too, what can no

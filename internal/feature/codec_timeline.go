@@ -225,7 +225,8 @@ func (r *columnReader) next(i int) (v value, ok bool) {
 func (st *State) readTimeline(d *decoder) {
 	base := d.varint()
 	n := d.count(5)
-	st.rows = make([]row, n, n+2)
+	st.rows = slices.Grow(st.rows[:0], n+2)[:n]
+	clear(st.rows)
 	last := base
 	for i := range st.rows {
 		last += d.varint()
@@ -266,7 +267,7 @@ func (st *State) keepColumn(c column) {
 
 // fill reads the known columns into the rows' masks and packed values.
 func (st *State) fill(known *[maxInputs]columnReader, present uint64) bool {
-	st.values = make([]value, 0, (len(st.rows)+2)*bits.OnesCount64(present&st.set.valued))
+	st.values = slices.Grow(st.values[:0], (len(st.rows)+2)*bits.OnesCount64(present&st.set.valued))
 	for i := range st.rows {
 		r := &st.rows[i]
 		r.at = len(st.values)

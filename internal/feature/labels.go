@@ -3,6 +3,7 @@ package feature
 import (
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -46,6 +47,8 @@ type Label struct {
 }
 
 type labelDraw struct{ where, value *program }
+
+var labelScopes = sync.Pool{New: func() any { return new(scope) }}
 
 // Drawn is what one event says for a label.
 type Drawn struct {
@@ -144,13 +147,18 @@ func (l *Label) Draw(r *event.Record) (v Drawn, ok bool) {
 	if !ok {
 		return v, false
 	}
-	sc := &scope{data: r.Data, typ: r.Type, src: r.Source, id: r.ID, time: r.Time}
+	v.Number = 1
+	if draw.where == nil && draw.value == nil {
+		return v, true
+	}
+	sc := labelScopes.Get().(*scope)
+	defer labelScopes.Put(sc)
+	*sc = scope{data: r.Data, typ: r.Type, src: r.Source, id: r.ID, time: r.Time}
 	if draw.where != nil {
 		if yes, ok := draw.where.number(sc); !ok || yes == 0 {
 			return v, false
 		}
 	}
-	v.Number = 1
 	if draw.value == nil {
 		return v, true
 	}

@@ -1,13 +1,9 @@
 package trainingset
 
 import (
-	"encoding/csv"
 	"fmt"
 	"io"
-	"math"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/snappy"
@@ -34,10 +30,11 @@ type Parquet struct {
 	cols []*parquet.ColumnWriter
 	vals [][]parquet.Value
 	rows int
-	at   map[string]int
-	feat []int
-	lab  []int
-	text []bool
+
+	player, time, id, typ, due int // columns
+	feat, lab                  []int
+	text                       []bool
+	bytes                      []byte // behind the batch's text values
 }
 
 // NewParquet begins a file with a column for each feature and label.
@@ -58,7 +55,7 @@ func NewParquet(out io.Writer, set *feature.Set, labels []*feature.Label) (*Parq
 			return nil, err
 		}
 	}
-	p := &Parquet{at: map[string]int{}}
+	p := &Parquet{}
 	for _, l := range labels {
 		node := parquet.Leaf(parquet.DoubleType)
 		if l.Text {
@@ -73,14 +70,16 @@ func NewParquet(out io.Writer, set *feature.Set, labels []*feature.Label) (*Parq
 	p.w = parquet.NewGenericWriter[any](out, schema, parquet.Compression(&snappy.Codec{}),
 		parquet.KeyValueMetadata("pitboss.feature_set", set.Hash()))
 	p.cols = p.w.ColumnWriters()
+	at := map[string]int{}
 	for i, path := range schema.Columns() {
-		p.at[path[0]] = i
+		at[path[0]] = i
 	}
+	p.player, p.time, p.id, p.typ, p.due = at[ColumnPlayer], at[ColumnTime], at[ColumnID], at[ColumnType], at[ColumnDue]
 	for _, name := range set.Names() {
-		p.feat = append(p.feat, p.at[name])
+		p.feat = append(p.feat, at[name])
 	}
 	for _, l := range labels {
-		p.lab = append(p.lab, p.at[l.Name])
+		p.lab = append(p.lab, at[l.Name])
 	}
 	p.vals = make([][]parquet.Value, len(p.cols))
 	for i := range p.vals {
@@ -89,29 +88,36 @@ func NewParquet(out io.Writer, set *feature.Set, labels []*feature.Label) (*Parq
 	return p, nil
 }
 
-func (p *Parquet) put(column int, v parquet.Value, defined int) {
-	p.vals[column] = append(p.vals[column], v.Level(0, defined, column))
+// put adds a value to a required column.
+func (p *Parquet) put(column int, v parquet.Value) {
+	p.vals[column] = append(p.vals[column], v)
+}
+
+// string makes a text value; its bytes live until the batch is written.
+func (p *Parquet) string(s string) parquet.Value {
+	n := len(p.bytes)
+	p.bytes = append(p.bytes, s...)
+	return parquet.ByteArrayValue(p.bytes[n:])
 }
 
 // Write adds one row.
 func (p *Parquet) Write(r *Row) error {
-	text := func(column, s string) { p.put(p.at[column], parquet.ByteArrayValue([]byte(s)), 0) }
-	text(ColumnPlayer, r.Player)
-	text(ColumnID, r.ID)
-	text(ColumnType, shortType(r.Type))
-	text(ColumnDue, strings.Join(r.Due, ","))
-	p.put(p.at[ColumnTime], parquet.Int64Value(r.Time.UnixMilli()), 0)
+	p.put(p.player, p.string(r.Player))
+	p.put(p.id, p.string(r.ID))
+	p.put(p.typ, p.string(shortType(r.Type)))
+	p.put(p.due, p.string(strings.Join(r.Due, ",")))
+	p.put(p.time, parquet.Int64Value(r.Time.UnixMilli()))
 	for i, x := range r.Vector {
-		p.put(p.feat[i], parquet.DoubleValue(x), 0)
+		p.put(p.feat[i], parquet.DoubleValue(x))
 	}
 	for i, l := range r.Labels {
 		switch {
 		case !l.Known || p.text[i] && l.Text == "":
-			p.put(p.lab[i], parquet.Value{}, 0)
+			p.put(p.lab[i], parquet.NullValue().Level(0, 0, p.lab[i]))
 		case p.text[i]:
-			p.put(p.lab[i], parquet.ByteArrayValue([]byte(l.Text)), 1)
+			p.put(p.lab[i], p.string(l.Text).Level(0, 1, p.lab[i]))
 		default:
-			p.put(p.lab[i], parquet.DoubleValue(l.Number), 1)
+			p.put(p.lab[i], parquet.DoubleValue(l.Number).Level(0, 1, p.lab[i]))
 		}
 	}
 	if p.rows++; p.rows%batch == 0 {
@@ -127,6 +133,7 @@ func (p *Parquet) flush() error {
 		}
 		p.vals[i] = vals[:0]
 	}
+	p.bytes = p.bytes[:0]
 	if p.rows%(32*batch) == 0 {
 		return p.w.Flush() // a row group
 	}
@@ -139,59 +146,4 @@ func (p *Parquet) Close() error {
 		return err
 	}
 	return p.w.Close()
-}
-
-// CSV writes rows as comma-separated values with a header; a label that is
-// not known is empty. Numbers read back to the same bits.
-type CSV struct {
-	w    *csv.Writer
-	row  []string
-	text []bool
-}
-
-// NewCSV begins a file.
-func NewCSV(out io.Writer, set *feature.Set, labels []*feature.Label) (*CSV, error) {
-	c := &CSV{w: csv.NewWriter(out)}
-	head := append([]string{ColumnPlayer, ColumnTime, ColumnID, ColumnType, ColumnDue}, set.Names()...)
-	for _, l := range labels {
-		head = append(head, l.Name)
-		c.text = append(c.text, l.Text)
-	}
-	return c, c.w.Write(head)
-}
-
-// Write adds one row.
-func (c *CSV) Write(r *Row) error {
-	c.row = append(c.row[:0], r.Player, r.Time.UTC().Format(time.RFC3339Nano), r.ID, shortType(r.Type), strings.Join(r.Due, ","))
-	for _, x := range r.Vector {
-		c.row = append(c.row, number(x))
-	}
-	for i, l := range r.Labels {
-		switch {
-		case !l.Known:
-			c.row = append(c.row, "")
-		case c.text[i]:
-			c.row = append(c.row, l.Text)
-		default:
-			c.row = append(c.row, number(l.Number))
-		}
-	}
-	return c.w.Write(c.row)
-}
-
-// Close writes what is left.
-func (c *CSV) Close() error {
-	c.w.Flush()
-	return c.w.Error()
-}
-
-func number(x float64) string {
-	if n := int64(x); float64(n) == x && math.Abs(x) < 1<<53 {
-		return strconv.FormatInt(n, 10)
-	}
-	return strconv.FormatFloat(x, 'g', -1, 64)
-}
-
-func shortType(typ string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(typ, "pitboss."), ".v1")
 }

@@ -16,6 +16,8 @@ type players struct {
 	stored  map[string][]byte
 	waiting map[string][]*pending // of stored players, see player.waiting
 	decoded *simplelru.LRU[string, *player]
+	limit   int
+	spare   *feature.State // of the player stored last
 	seen    int64
 	err     error
 }
@@ -27,7 +29,7 @@ type player struct {
 }
 
 func newPlayers(set *feature.Set, decoded int) (*players, error) {
-	ps := &players{set: set, stored: map[string][]byte{}, waiting: map[string][]*pending{}}
+	ps := &players{set: set, limit: decoded, stored: map[string][]byte{}, waiting: map[string][]*pending{}}
 	var err error
 	ps.decoded, err = simplelru.NewLRU(decoded, ps.store)
 	return ps, err
@@ -40,23 +42,31 @@ func (ps *players) store(id string, p *player) {
 		ps.err = err
 	}
 	ps.stored[id] = b
+	ps.spare = p.state
 	if len(p.waiting) > 0 {
 		ps.waiting[id] = p.waiting
 	}
 }
 
-// written forgets a row that was written while its player was stored.
+// written forgets a row whose labels no event will be shown any more.
 func (ps *players) written(id string, row *pending) {
-	rows, ok := ps.waiting[id]
-	if !ok {
+	if p, ok := ps.decoded.Peek(id); ok {
+		p.waiting = without(p.waiting, row)
 		return
 	}
-	rows = slices.DeleteFunc(rows, func(r *pending) bool { return r == row })
-	if len(rows) == 0 {
-		delete(ps.waiting, id)
-	} else {
+	if rows := without(ps.waiting[id], row); len(rows) > 0 {
 		ps.waiting[id] = rows
+	} else {
+		delete(ps.waiting, id)
 	}
+}
+
+// without takes row out of rows; it mostly is the first.
+func without(rows []*pending, row *pending) []*pending {
+	if n := slices.Index(rows, row); n >= 0 {
+		return slices.Delete(rows, n, n+1)
+	}
+	return rows
 }
 
 func (ps *players) get(id string) (*player, error) {
@@ -67,7 +77,11 @@ func (ps *players) get(id string) (*player, error) {
 	if !known {
 		ps.seen++
 	}
-	st, err := ps.set.Decode(b)
+	if ps.decoded.Len() == ps.limit {
+		ps.decoded.RemoveOldest() // its state's memory is used again
+	}
+	st, err := ps.set.Reuse(ps.spare, b)
+	ps.spare = nil
 	if err != nil {
 		return nil, err
 	}

@@ -280,11 +280,10 @@ func (b *builder) write(p *pending) error {
 	if err := b.sink.Write(&p.row); err != nil {
 		return err
 	}
-	if p.open == 0 {
-		b.spare = append(b.spare, p) // no player waits on it any more
-	} else {
+	if p.open > 0 {
 		b.players.written(p.player, p)
 	}
+	b.spare = append(b.spare, p)
 	return nil
 }
 
