@@ -1,0 +1,43 @@
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+
+// Failure is an answer that is not 2xx: its text is the problem's detail.
+export class Failure extends Error {
+  constructor(readonly status: number, detail: string) { super(detail); }
+}
+
+export async function call<T>(path: string, change?: unknown): Promise<T> {
+  const res = await fetch(path, change === undefined ? { headers: { Accept: "application/json" } } : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(change),
+  });
+  const text = await res.text();
+  let body: unknown;
+  try { body = JSON.parse(text); } catch { body = { detail: text }; }
+  if (!res.ok) throw new Failure(res.status, (body as { detail?: string }).detail ?? res.statusText);
+  return body as T;
+}
+
+export interface Loaded<T> { data?: T; error?: string; reload: () => void }
+
+// useLoaded asks for path now and every so many milliseconds while the page is
+// looked at; what was shown stays until the new answer is there.
+export function useLoaded<T>(path: string | null, every = 0): Loaded<T> {
+  const [data, setData] = useState<T>();
+  const [error, setError] = useState<string>();
+  const current = useRef(path);
+  const load = useCallback(() => {
+    if (!path) return;
+    current.current = path;
+    call<T>(path).then(
+      (v) => { if (current.current === path) { setData(v); setError(undefined); } },
+      (e: Error) => { if (current.current === path) setError(e.message); },
+    );
+  }, [path]);
+  useEffect(() => {
+    setError(undefined);
+    load();
+    if (!every) return;
+    const timer = setInterval(() => { if (!document.hidden) load(); }, every);
+    return () => clearInterval(timer);
+  }, [load, every]);
+  return { data, error, reload: load };
+}

@@ -1,0 +1,41 @@
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { useEffect, useRef } from "preact/hooks";
+
+// Chart draws lines over time with uPlot and keeps to the width it is given.
+// The colours are the theme's, read when it is drawn.
+
+export interface Line { label: string; color: string; values: number[]; fill?: boolean }
+
+const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+export function Chart(p: { at: number[]; lines: Line[]; height: number; label: string; theme: string }) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const shape = p.lines.map((l) => l.label).join() + p.theme;
+  useEffect(() => {
+    const el = box.current!;
+    const axis = { stroke: token("--ink-3"), grid: { stroke: token("--line"), width: 1 }, ticks: { show: false }, font: "11px " + token("--sans") };
+    const u = new uPlot({
+      width: el.clientWidth, height: p.height, legend: { show: false }, cursor: { show: false, drag: { x: false, y: false } },
+      padding: [8, 8, 0, 0], scales: { y: { range: (_u, _lo, hi) => [0, Math.max(1, hi * 1.1)] } },
+      series: [{}, ...p.lines.map((l) => ({
+        label: l.label, stroke: token(l.color), width: 2, points: { show: false },
+        ...(l.fill ? { fill: token(l.color) + "22" } : {}),
+      }))],
+      axes: [{ ...axis, space: 90 }, { ...axis, size: 46, space: 34 }],
+    }, [p.at, ...p.lines.map((l) => l.values)], el);
+    plot.current = u;
+    const watch = new ResizeObserver(() => u.setSize({ width: el.clientWidth, height: p.height }));
+    watch.observe(el);
+    return () => { watch.disconnect(); u.destroy(); plot.current = null; };
+  }, [shape, p.height]);
+  const last = p.at[p.at.length - 1];
+  useEffect(() => { plot.current?.setData([p.at, ...p.lines.map((l) => l.values)]); }, [last, p.at.length]);
+  return (
+    <figure class="chart">
+      <figcaption>{p.lines.map((l) => <span key={l.label} class="legend"><i class={"dot " + l.color.slice(2)} />{l.label}</span>)}</figcaption>
+      <div ref={box} role="img" aria-label={p.label} />
+    </figure>
+  );
+}

@@ -1,0 +1,80 @@
+// Numbers, times and names as people read them.
+
+const whole = new Intl.NumberFormat("en");
+export const num = (n: number) => whole.format(Math.round(n));
+
+export function compact(n: number): string {
+  if (n < 10_000) return num(n);
+  if (n < 1_000_000) return (n / 1000).toFixed(n < 100_000 ? 1 : 0) + "k";
+  return (n / 1_000_000).toFixed(n < 10_000_000 ? 2 : 1) + "M";
+}
+
+export const rate = (n: number) => (n >= 100 ? num(n) : n >= 10 ? n.toFixed(0) : n > 0 ? n.toFixed(1) : "0");
+
+export function ms(n: number | undefined): string {
+  if (n === undefined || !isFinite(n)) return "–";
+  if (n >= 60_000) return (n / 60_000).toFixed(1) + " min";
+  if (n >= 1000) return (n / 1000).toFixed(n < 10_000 ? 2 : 1) + " s";
+  if (n >= 10) return n.toFixed(0) + " ms";
+  return n.toFixed(n >= 1 ? 1 : 2) + " ms";
+}
+
+export const us = (n: number) => (n >= 1000 ? ms(n / 1000) : n.toFixed(n < 10 ? 1 : 0) + " µs");
+
+export const percent = (p: number, digits = 1) => (100 * p).toFixed(digits) + " %";
+
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", year: "numeric" });
+export const time = (iso: string) => (iso && !iso.startsWith("0001") ? clock.format(new Date(iso)) : "–");
+export const date = (iso: string) => (iso && !iso.startsWith("0001") ? day.format(new Date(iso)) : "–");
+
+export function moment(iso: string): string {
+  if (!iso || iso.startsWith("0001")) return "–";
+  const t = new Date(iso);
+  return t.toDateString() === new Date().toDateString() ? clock.format(t) : day.format(t) + " " + clock.format(t);
+}
+
+export function value(n: number): string {
+  if (!isFinite(n)) return String(n);
+  if (Number.isInteger(n)) return num(n);
+  const a = Math.abs(n);
+  return a >= 1000 ? num(n) : a >= 10 ? n.toFixed(1) : a >= 0.01 ? n.toFixed(2) : n.toPrecision(2);
+}
+
+export const plain = (id: string) => id.replaceAll("_", " ").replaceAll("-", " ");
+export const shortType = (t: string) => t.replace(/^pitboss\./, "").replace(/\.v1$/, "");
+
+export const bytes = (n: number) => (n >= 1 << 20 ? (n / (1 << 20)).toFixed(1) + " MiB" : n >= 1024 ? (n / 1024).toFixed(0) + " KiB" : n + " B");
+
+// sentence says an event of a platform in words.
+export function sentence(type: string, d: Record<string, unknown> = {}): string {
+  const money = (minor: unknown) => (typeof minor === "number" ? (minor / 100).toFixed(2) + " " + (d.currency ?? "") : "").trim();
+  switch (shortType(type)) {
+    case "account.registered": return `Opened an account in ${d.jurisdiction} with ${d.brand}`;
+    case "account.updated": return "Account facts changed";
+    case "consent.changed": return `${d.granted ? "Opted in to" : "Opted out of"} ${d.product} by ${d.channel}`;
+    case "protection.excluded": return `Excluded by ${d.scheme}`;
+    case "protection.reinstated": return `Returned after ${d.scheme}`;
+    case "protection.limit.set": return `Set a ${d.limit} limit of ${d.limit === "time" ? d.amount + " s" : money(d.amount)} per ${d.period}`;
+    case "protection.limit.reached": return `Reached the ${d.limit} limit per ${d.period}`;
+    case "protection.indicator.raised": return `Marker of harm: ${d.group}, ${d.strength}`;
+    case "session.started": return `Session started${d.device ? " on " + d.device : ""}`;
+    case "session.ended": return "Session ended";
+    case "game.launched": return `${d.game} loaded${d.load_ms ? " in " + ms(d.load_ms as number) : ""}`;
+    case "game.failed": return `${d.game} failed to load: ${d.error}`;
+    case "round.settled": return `${d.game}: staked ${money(d.stake)}, ${(d.win as number) > 0 ? "won " + money(d.win) : "lost"}`;
+    case "round.rolledback": return `Round rolled back: ${d.game}`;
+    case "payment.deposited": return `Deposited ${money(d.amount)}`;
+    case "payment.withdrawn": return `Withdrew ${money(d.amount)}`;
+    case "payment.failed": return `${d.operation} of ${money(d.amount)} failed: ${d.error}`;
+    case "bonus.granted": return `Bonus ${d.bonus}: ${money(d.amount)}`;
+    case "bonus.completed": return `Bonus ${d.bonus} completed`;
+    case "support.contacted": return `Contacted support about ${d.topic}`;
+    case "reminder.due": return `Reminder due: ${plain(String(d.reminder ?? ""))}`;
+    case "recommendation.delivered": return "Recommendation delivered";
+    case "recommendation.accepted": return "Recommendation accepted";
+    case "recommendation.dismissed": return "Recommendation dismissed";
+    case "recommendation.expired": return "Recommendation expired";
+    default: return plain(shortType(type).replaceAll(".", " "));
+  }
+}

@@ -1,0 +1,43 @@
+import { useState } from "preact/hooks";
+import { useLoaded } from "../api";
+import { moment, num, shortType } from "../format";
+import type { ViewProps } from "../main";
+import type { Letter } from "../types";
+import { Act, Ask, Card, Empty, Head, Json, Tag, Wrong, attempt } from "../ui";
+import { call } from "../api";
+
+export function LettersPage(p: ViewProps) {
+  const { data, error, reload } = useLoaded<{ letters: Letter[]; total: number }>("/api/deadletters", 2000);
+  const [all, askAll] = useState(false);
+  const again = async (l: Letter) => { if (await attempt(`/api/deadletters/${encodeURIComponent(l.id)}/replay`, {}, "Sent again. If it fails again, it comes back here.")) setTimeout(reload, 300); };
+  const discard = async (l: Letter) => { if (await attempt(`/api/deadletters/${encodeURIComponent(l.id)}/discard`, {}, "Discarded.")) setTimeout(reload, 300); };
+  return (
+    <>
+      <Head title="Dead letters" lead="Events that a function refused for good (4xx), or that every retry failed to deliver. Nothing is lost: mend the cause, then replay.">
+        <Act who={p.who} role="operator" tone="primary" disabled={!data?.letters.length} onClick={() => askAll(true)}>Replay all</Act>
+      </Head>
+      <Wrong text={error} />
+      {data && <Card title={data.total > data.letters.length ? `Newest ${num(data.letters.length)} of ${num(data.total)}` : `${num(data.letters.length)} kept`}>
+        {data.letters.length === 0 && <Empty>None. Every event was delivered.</Empty>}
+        <ul class="letters">{data.letters.map((l) => (
+          <li key={l.id}>
+            <div class="said-head">
+              <Tag tone={l.code >= 400 && l.code < 500 ? "bad" : "warn"} title={l.code >= 400 && l.code < 500 ? "The event itself is wrong: never retried" : "The subscriber failed: retried, then given up"}>{l.code || "no answer"}</Tag>
+              <b>{shortType(String(l.event.type ?? "?"))}</b><span class="hint">for {l.trigger}{l.attempts ? `, ${l.attempts} ${l.attempts === 1 ? "attempt" : "attempts"}` : ""}</span>
+              <span class="spacer" /><time class="hint" dateTime={l.at}>{moment(l.at)}</time>
+            </div>
+            <p class="reason">{l.reason || "No reason was given."}</p>
+            <details><summary>The event <span class="mono">{String(l.event.source ?? "")} {String(l.event.id ?? "")}</span></summary><Json value={l.event} /></details>
+            <div class="buttons">
+              <Act who={p.who} role="operator" onClick={() => again(l)}>Replay</Act>
+              <Act who={p.who} role="operator" tone="ghost" onClick={() => discard(l)}>Discard</Act>
+            </div>
+          </li>
+        ))}</ul>
+      </Card>}
+      {all && <Ask title="Replay every dead letter" button="Replay all" tone="primary" onClose={() => askAll(false)} fields={[]}
+        text={<p>{num(data?.total ?? 0)} events are delivered again. What was handled already is recognised and changes nothing.</p>}
+        change={async () => { const r = await call<{ replayed: number }>("/api/deadletters/replay", {}); setTimeout(reload, 300); return `${num(r.replayed)} sent again.`; }} />}
+    </>
+  );
+}

@@ -1,0 +1,171 @@
+import { useState } from "preact/hooks";
+import { Chart } from "../chart";
+import { compact, ms, num, plain, rate, shortType, time } from "../format";
+import { icons } from "../icons";
+import type { ViewProps } from "../main";
+import { useLive } from "../stream";
+import type { Decision, Frame, HopNow, TriggerStatus } from "../types";
+import { Bars, Card, Empty, Kind, PlayerLink } from "../ui";
+
+// Live answers in ten seconds: are players being served, and if not, why.
+
+export function LivePage(p: ViewProps) {
+  const live = useLive();
+  const f = live.frame;
+  if (!f) return <Empty>Connecting …</Empty>;
+  return (
+    <>
+      <Health f={f} />
+      <Card title="The way of an event" class="flow-card" aside={<span class="hint">rates over 5 s, latencies over 1 min</span>}><Flow f={f} /></Card>
+      <div class="grid two-one">
+        <Card title="Last two minutes">
+          <Chart at={live.at} height={190} theme={p.theme} label="Events and decisions a second over the last two minutes" lines={[
+            { label: "events/s", color: "--accent", values: live.series.platform, fill: true },
+            { label: "scored/s", color: "--service", values: live.series.score },
+            { label: "issued/s", color: "--protection", values: live.series.issued },
+            { label: "suppressed/s", color: "--bad", values: live.series.suppressed },
+          ]} />
+        </Card>
+        <Card title="Latency from POST" aside={<span class="hint">{num(f.flow.hops.total?.n ?? 0)} decisions</span>}><Latency f={f} /></Card>
+      </div>
+      <div class="grid two-one">
+        <Ticker list={live.issued} skipped={live.skipped} />
+        <div class="stack">
+          <Card title="Suppressed, by rule" aside={<a href="/decisions?verdict=suppressed">all</a>}>
+            {f.flow.rules.length ? <Bars label="Suppressions by rule" items={f.flow.rules.slice(0, 8).map((r) => ({ ...r, href: "/decisions?verdict=suppressed&rule=" + encodeURIComponent(r.name), tone: "bad" }))} /> : <Empty>Nothing was suppressed yet.</Empty>}
+          </Card>
+          <Card title="Issued, by action" aside={<a href="/decisions?verdict=issued">all</a>}>
+            {f.flow.actions.length ? <Bars label="Recommendations by action" items={f.flow.actions.slice(0, 6).map((a) => ({ name: plain(a.name), n: a.n, href: "/decisions?verdict=issued&action=" + encodeURIComponent(a.name) }))} /> : <Empty>Nothing was recommended yet.</Empty>}
+          </Card>
+          <Card title="Events, by type"><Bars label="Events by type" items={f.flow.types.slice(0, 8).map((t) => ({ name: shortType(t.name), n: t.n, tone: "service" }))} /></Card>
+        </div>
+      </div>
+    </>
+  );
+}
+
+// Health is the one sentence an operator came for.
+function Health(p: { f: Frame }) {
+  const { flow, broker } = p.f;
+  const into = flow.stages.platform?.rate ?? 0, issued = flow.stages.issued?.rate ?? 0, scored = flow.stages.score?.rate ?? 0;
+  const decided = issued + (flow.stages.suppressed?.rate ?? 0);
+  const p99 = flow.hops.total?.p99_ms ?? 0;
+  const lag = Math.max(0, ...(broker.triggers ?? []).filter((t) => !t.name.includes("console")).map((t) => t.lag));
+  const troubles: string[] = [];
+  if (broker.error) troubles.push("the Broker's counters cannot be read");
+  if (p.f.dead_letters > 0) troubles.push(`${num(p.f.dead_letters)} dead letters wait`);
+  if (lag > 5000) troubles.push(`${compact(lag)} events wait for delivery`);
+  if (p99 > 1000) troubles.push(`the slowest 1 % wait ${ms(p99)}`);
+  if (into > 5 && scored > 1 && decided === 0) troubles.push("players are scored, but nothing is decided");
+  const quiet = into === 0 && decided === 0;
+  const tone = troubles.length ? "warn" : quiet ? "idle" : "good";
+  return (
+    <section class={"health " + tone} aria-label="State of the service">
+      <div class="health-word">
+        <h1>{troubles.length ? "Players are served, with trouble" : quiet ? "Waiting for events" : "Players are being served"}</h1>
+        <p>{troubles.length ? capital(troubles.join("; ")) + "." : quiet ? "POST an event, and it shows here within a second." : `${rate(into)} events/s come in, ${rate(issued)} recommendations/s go out, half of them within ${ms(flow.hops.total?.p50_ms)} of the POST.`}</p>
+      </div>
+      <dl class="kpis">
+        <Kpi name="Events in" n={num(flow.stages.platform?.total ?? 0)} />
+        <Kpi name="Issued" n={num(flow.stages.issued?.total ?? 0)} href="/decisions?verdict=issued" />
+        <Kpi name="Suppressed" n={num(flow.stages.suppressed?.total ?? 0)} href="/decisions?verdict=suppressed" />
+        <Kpi name="Retries" n={broker.known ? num(broker.retried) : "–"} />
+        <Kpi name="Dead letters" n={num(p.f.dead_letters)} href="/deadletters" tone={p.f.dead_letters ? "bad" : ""} />
+      </dl>
+    </section>
+  );
+}
+
+const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
+
+const Kpi = (p: { name: string; n: string; href?: string; tone?: string }) => (
+  <div class={"kpi " + (p.tone ?? "")}><dt>{p.name}</dt><dd>{p.href ? <a href={p.href}>{p.n}</a> : p.n}</dd></div>
+);
+
+function Flow(p: { f: Frame }) {
+  const { stages, hops } = p.f.flow;
+  const trigger = (name: string) => p.f.broker.triggers?.find((t) => t.name === "pitboss-" + name);
+  const into = (stages.platform?.rate ?? 0) + (stages.timer?.rate ?? 0) + (stages.outcome?.rate ?? 0);
+  const decided = (stages.issued?.rate ?? 0) + (stages.suppressed?.rate ?? 0);
+  return (
+    <ol class="flow">
+      <Node name="Platforms" role="POST events" big={num(stages.platform?.total ?? 0)} small="accepted" />
+      <Edge rate={into} />
+      <Node name="profile" role="folds into the player's state" hop={hops.profile} trigger={trigger("profile")} />
+      <Edge rate={stages.profile?.rate ?? 0} />
+      <Node name="score" role="rates with ONNX models" hop={hops.score} trigger={trigger("score")} />
+      <Edge rate={stages.score?.rate ?? 0} />
+      <Node name="decide" role="law, policy, next best action" hop={hops.decide} trigger={trigger("decide")} />
+      <Edge rate={decided} />
+      <Node name="Consumers" role="take it with a Trigger" big={num(stages.issued?.total ?? 0)} small={`issued, ${num(stages.suppressed?.total ?? 0)} suppressed`} hop={hops.consumers} />
+    </ol>
+  );
+}
+
+function Node(p: { name: string; role: string; hop?: HopNow; trigger?: TriggerStatus; big?: string; small?: string }) {
+  const t = p.trigger;
+  return (
+    <li class="node">
+      <b class="node-name">{p.name}</b>
+      <span class="node-role">{p.role}</span>
+      {p.big && <span class="node-big">{p.big} <small>{p.small}</small></span>}
+      {p.hop && p.hop.n > 0 && <span class="node-lat"><span><small>p50</small> {ms(p.hop.p50_ms)}</span><span><small>p99</small> {ms(p.hop.p99_ms)}</span></span>}
+      {p.hop && p.hop.n === 0 && !p.big && <span class="node-lat quiet">no decision yet</span>}
+      {t && <span class="node-sub">{t.lag ? `${compact(t.lag)} waiting` : "no backlog"}{t.retried ? `, ${compact(t.retried)} retries` : ""}{t.dead_lettered ? <a href="/deadletters">, {compact(t.dead_lettered)} dead</a> : ""}</span>}
+    </li>
+  );
+}
+
+function Edge(p: { rate: number }) {
+  const speed = p.rate <= 0 ? "still" : p.rate < 5 ? "slow" : p.rate < 200 ? "steady" : "fast";
+  return (
+    <li class={"edge " + speed} aria-label={`${rate(p.rate)} events a second`}>
+      <span class="edge-rate">{rate(p.rate)}<small>/s</small></span>
+      <svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><line x1="0" y1="4" x2="100" y2="4" class="edge-base" /><line x1="0" y1="4" x2="100" y2="4" class="edge-move" /></svg>
+    </li>
+  );
+}
+
+function Latency(p: { f: Frame }) {
+  const rows: [string, string, HopNow | undefined][] = [
+    ["POST → decision", "accepted by the Broker to decided", p.f.flow.hops.total],
+    ["Event time → decision", "when it happened to decided", p.f.flow.hops.event],
+    ["Decision → consumer", "the Broker's delivery", p.f.flow.hops.consumers],
+  ];
+  return (
+    <table class="plain">
+      <thead><tr><th scope="col">From, to</th><th scope="col" class="r">p50</th><th scope="col" class="r">p99</th></tr></thead>
+      <tbody>{rows.map(([name, what, h]) => (
+        <tr key={name}><th scope="row">{name}<small>{what}</small></th><td class="r big">{h?.n ? ms(h.p50_ms) : "–"}</td><td class="r big">{h?.n ? ms(h.p99_ms) : "–"}</td></tr>
+      ))}</tbody>
+    </table>
+  );
+}
+
+function Ticker(p: { list: Decision[]; skipped: number }) {
+  const [held, setHeld] = useState<Decision[]>();
+  const list = held ?? p.list;
+  return (
+    <Card title="Recommendations" class="ticker" aside={<>
+      {p.skipped > 0 && <span class="hint">{compact(p.skipped)} more than fit here; all are counted</span>}
+      <button type="button" class="button ghost" onClick={() => setHeld(held ? undefined : p.list)} aria-pressed={!!held}>{held ? icons.play : icons.pause}{held ? "Go on" : "Hold"}</button>
+    </>}>
+      {list.length === 0 && <Empty>None yet. A declined deposit makes one: POST payment.failed twice.</Empty>}
+      <ul>{list.slice(0, 14).map((d) => <Said key={d.seq} d={d} />)}</ul>
+    </Card>
+  );
+}
+
+function Said(p: { d: Decision }) {
+  const { d } = p;
+  return (
+    <li class={"said edge-" + d.kind}>
+      <div class="said-head">
+        <Kind kind={d.kind} /><b>{plain(d.action)}</b><span class="hint">{d.jurisdiction}{d.arm ? " · " + d.arm : ""}</span>
+        <span class="spacer" /><span class="hint">{d.total_ms ? ms(d.total_ms) : ""}</span><time class="hint" dateTime={d.decided_at}>{time(d.decided_at)}</time>
+      </div>
+      <p>{d.words}</p>
+      <div class="said-foot"><PlayerLink id={d.player} /><a href={"/decisions/" + encodeURIComponent(d.decision)}>why?</a></div>
+    </li>
+  );
+}

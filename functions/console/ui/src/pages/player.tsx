@@ -1,0 +1,122 @@
+import { useState } from "preact/hooks";
+import { call, useLoaded } from "../api";
+import { bytes, moment, num, plain, sentence, shortType, value } from "../format";
+import { go } from "../router";
+import type { ViewProps } from "../main";
+import type { Facts, Player, Scoring } from "../types";
+import { Act, Ask, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Spark, Tag, Verdict, Wrong } from "../ui";
+
+interface Found { players: { player: string; events: number; last: string }[]; kept: number; bytes: number }
+
+export function PlayersPage(p: ViewProps) {
+  const q = p.url.searchParams.get("q") ?? "";
+  const { data, error } = useLoaded<Found>("/api/players?q=" + encodeURIComponent(q), 2000);
+  const open = (e: Event) => { e.preventDefault(); if (q) go("/players/" + encodeURIComponent(q)); };
+  return (
+    <>
+      <Head title="Players" lead="Anyone whose events came in lately; Enter opens exactly the id typed, from Redis if need be." />
+      <form class="search" role="search" onSubmit={open}>
+        <input type="search" aria-label="Player id" placeholder="Player id, or a part of it" value={q} autofocus
+          onInput={(e) => go("/players" + (e.currentTarget.value ? "?q=" + encodeURIComponent(e.currentTarget.value) : ""), true)} />
+      </form>
+      <Wrong text={error} />
+      {data && <Card title={q ? "Found" : "Seen last"} aside={<span class="hint">{num(data.kept)} players in {bytes(data.bytes)} of memory</span>}>
+        {data.players.length === 0 ? <Empty>{q ? <>Nobody by that name came in lately. <a href={"/players/" + encodeURIComponent(q)}>Look in Redis</a></> : "No event came in yet."}</Empty> :
+          <div class="scroll"><table><thead><tr><th scope="col">Player</th><th scope="col" class="r">Events seen</th><th scope="col" class="r">Last</th></tr></thead>
+            <tbody>{data.players.map((f) => <tr key={f.player}><td><PlayerLink id={f.player} /></td><td class="r">{num(f.events)}</td><td class="r">{moment(f.last)}</td></tr>)}</tbody></table></div>}
+      </Card>}
+    </>
+  );
+}
+
+const shown = ["rounds_10m", "net_1h", "net_24h", "stake_mean_1h", "loss_streak", "session_minutes", "load_fails_10m", "payment_fails_1h", "deposits_24h", "deposit_sum_24h", "chase", "gap_mean_s"];
+
+export function PlayerPage(p: ViewProps & { id: string }) {
+  const { data, error, reload } = useLoaded<Player>("/api/players/" + encodeURIComponent(p.id), 2000);
+  const [asking, ask] = useState<"erase" | "export">();
+  const scores = data?.scorings.filter((s) => s.scores) ?? [];
+  const last = scores[scores.length - 1];
+  return (
+    <>
+      <Head title={p.id} lead={data ? <FactsLine facts={data.facts} /> : "Looking …"}>
+        <Act who={p.who} role="compliance" onClick={() => ask("export")}>Export</Act>
+        <Act who={p.who} role="compliance" tone="danger" onClick={() => ask("erase")}>Erase</Act>
+      </Head>
+      <Wrong text={error} />
+      {data && <>
+        <div class="grid two-one">
+          <Card title="Timeline" aside={<span class="hint">{num(data.seen)} events seen, the newest shown</span>}>
+            {data.events.length === 0 && <Empty>No event of this player came in since the console started.</Empty>}
+            <ol class="timeline">{data.events.map((m) => (
+              <li key={m.source + m.id} class={m.decision ? "decided " + m.decision.verdict : shortType(m.type).includes("fail") || shortType(m.type).startsWith("protection") ? "alert" : ""}>
+                <time dateTime={m.time}>{moment(m.time)}</time>
+                {m.decision ? (
+                  <div><div class="said-head"><Verdict verdict={m.decision.verdict} /><Kind kind={m.decision.kind} /><a href={"/decisions/" + encodeURIComponent(m.decision.decision)}>{plain(m.decision.action)}</a></div><p>{m.decision.words}</p></div>
+                ) : (
+                  <details><summary>{sentence(m.type, m.data)}<small>{shortType(m.type)}</small></summary><Json value={m} /></details>
+                )}
+              </li>
+            ))}</ol>
+          </Card>
+          <div class="stack">
+            {last?.scores && <Card title="Risk now" aside={<time class="hint">{moment(last.as_of)}</time>}>
+              {Object.entries(last.scores).map(([n, v]) => <div key={n} class="risk"><Meter label={n} value={v} /><Spark label={n} values={scores.map((s) => s.scores?.[n] ?? NaN)} /></div>)}
+            </Card>}
+            <Card title="State" aside={data.state ? <span class="mono hint">{data.state.version}</span> : undefined}>
+              {data.state ? <dl class="facts"><dt>As of</dt><dd>{moment(data.state.as_of)}</dd><dt>Events applied</dt><dd>{num(data.state.applied)}</dd><dt>Too late</dt><dd>{num(data.state.late)}</dd></dl> : <Empty>{data.state_note || "No state in Redis."}</Empty>}
+              <FactsList facts={data.facts} />
+            </Card>
+          </div>
+        </div>
+        <Features data={data} />
+        <Card title="Decisions" aside={<a href={"/decisions?player=" + encodeURIComponent(p.id)}>all</a>}>
+          {data.decisions.length === 0 ? <Empty>None in memory.</Empty> : <ul class="plain-list">{data.decisions.slice(0, 12).map((d) => (
+            <li key={d.seq}><Verdict verdict={d.verdict} /> <a href={"/decisions/" + encodeURIComponent(d.decision)}>{plain(d.action)}</a> <span class="hint">{d.words}</span></li>
+          ))}</ul>}
+        </Card>
+      </>}
+      {asking === "erase" && <Ask title="Erase this player" button="Erase for good" tone="danger" onClose={() => ask(undefined)}
+        text={<p>privacy.erase goes to the Broker: state, reminders, caps and the personal part of the journal are removed. What the law holds is kept. This cannot be undone.</p>}
+        fields={[{ name: "confirm", label: `Type the player's id to confirm`, placeholder: p.id }, { name: "request", label: "Reference of the request", placeholder: "DSR-2026-0142" }]}
+        change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/erase`, v); setTimeout(reload, 800); return "Erasure was sent. It acts as soon as privacy took it."; }} />}
+      {asking === "export" && <Ask title="Export this player's data" button="Ask for the export" onClose={() => ask(undefined)}
+        text={<p>privacy.export goes to the Broker; privacy answers with everything that is kept of the player. What this page has in memory can be downloaded right away: <a href={"/api/players/" + encodeURIComponent(p.id)} download={p.id + ".json"}>{p.id}.json</a></p>}
+        fields={[{ name: "request", label: "Reference of the request", placeholder: "DSR-2026-0142" }]}
+        change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/export`, v); return "The export was asked for."; }} />}
+    </>
+  );
+}
+
+function FactsLine(p: { facts: Facts }) {
+  const f = p.facts;
+  return <>{[f.jurisdiction, f.brand, f.tier, f.currency].filter(Boolean).join(" · ") || "No facts known"}{f.exclusions?.length ? <> <Tag tone="bad">excluded</Tag></> : null}</>;
+}
+
+function FactsList(p: { facts: Facts }) {
+  const f = p.facts;
+  const yes = Object.entries(f.consents ?? {}).filter(([, v]) => v).map(([k]) => k);
+  return (
+    <dl class="facts">
+      <dt>Jurisdiction</dt><dd>{f.jurisdiction ?? "unknown: the strictest rules hold"}</dd>
+      <dt>Born</dt><dd>{f.birth_date ?? "unknown: no marketing"}</dd>
+      <dt>Consents</dt><dd>{yes.length ? yes.join(", ") : "none"}</dd>
+      <dt>Exclusions</dt><dd>{f.exclusions?.length ? f.exclusions.map((e) => e.scheme + (e.until && !e.until.startsWith("0001") ? " until " + moment(e.until) : "")).join(", ") : "none"}</dd>
+      <dt>Limits</dt><dd>{Object.entries(f.limits ?? {}).map(([k, l]) => k + " " + value(l.amount / 100) + (l.reached && !l.reached.startsWith("0001") ? " (reached)" : "")).join(", ") || "none"}</dd>
+      <dt>Markers of harm</dt><dd>{Object.entries(f.indicators ?? {}).map(([k, s]) => k + " " + s).join(", ") || "none"}</dd>
+    </dl>
+  );
+}
+
+function Features(p: { data: Player }) {
+  const [all, setAll] = useState(false);
+  const now = p.data.state?.features ?? p.data.scorings[p.data.scorings.length - 1]?.features ?? {};
+  const names = Object.keys(now).sort();
+  const pick = all ? names : shown.filter((n) => n in now);
+  if (!names.length) return null;
+  const series = (n: string) => p.data.scorings.map((s: Scoring) => s.features?.[n] ?? NaN);
+  return (
+    <Card title="Features over time" aside={<><span class="hint">at each decision point; the number is now</span><button type="button" class="button ghost" onClick={() => setAll(!all)}>{all ? "fewer" : `all ${names.length}`}</button></>}>
+      <ul class="features">{pick.map((n) => <li key={n}><span class="feature-name">{n}</span><Spark label={n} values={series(n)} /><b>{value(now[n]!)}</b></li>)}</ul>
+    </Card>
+  );
+}

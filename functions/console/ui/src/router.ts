@@ -1,0 +1,42 @@
+import { useEffect, useState } from "preact/hooks";
+
+// The address is the page's state: every view, filter and decision has a link.
+
+const listeners = new Set<() => void>();
+
+export function go(to: string, replace = false) {
+  if (to === location.pathname + location.search) return;
+  history[replace ? "replaceState" : "pushState"](null, "", to);
+  for (const l of listeners) l();
+}
+
+addEventListener("popstate", () => { for (const l of listeners) l(); });
+
+// Links of this origin turn the page without loading it anew.
+addEventListener("click", (e) => {
+  const a = (e.target as Element | null)?.closest?.("a[href]") as HTMLAnchorElement | null;
+  if (!a || a.origin !== location.origin || a.hasAttribute("download") || a.hash && a.pathname === location.pathname ||
+      e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
+  e.preventDefault();
+  go(a.pathname + a.search);
+  scrollTo(0, 0);
+  document.getElementById("main")?.focus({ preventScroll: true });
+});
+
+export function useAddress(): URL {
+  const [href, set] = useState(location.href);
+  useEffect(() => {
+    const l = () => set(location.href);
+    listeners.add(l);
+    return () => { listeners.delete(l); };
+  }, []);
+  return new URL(href);
+}
+
+// withParam is the present address with one filter changed; empty removes it.
+export function withParam(url: URL, name: string, value: string): string {
+  const next = new URL(url);
+  if (value) next.searchParams.set(name, value); else next.searchParams.delete(name);
+  next.searchParams.delete("before");
+  return next.pathname + next.search;
+}

@@ -1,0 +1,81 @@
+// What the console's API answers; the Go types of the same names are the source.
+
+export interface Reason { code: string; text: string }
+export interface Blocked { action: string; rule: string; text: string }
+export interface TriggerRef { type: string; source: string; id: string; time: string }
+
+export interface Decision {
+  id: string; seq: number; player: string; jurisdiction: string; verdict: "issued" | "suppressed" | "revoked"; words: string;
+  trace?: string; total_ms?: number; received?: string;
+  decision: string; action: string; kind: string; channel?: string; severity?: string; message?: string; params?: Record<string, unknown>;
+  reasons: Reason[]; blocked?: Blocked[]; scores?: Record<string, number>; arm?: string; propensity?: number;
+  dedup_key: string; decided_at: string; expires?: string; trigger: TriggerRef; review?: boolean;
+}
+
+export interface StageNow { total: number; rate: number }
+export interface HopNow { n: number; p50_ms: number; p99_ms: number }
+export interface Counted { name: string; n: number; text?: string }
+
+export interface Flow {
+  at: string; total: number; redelivered: number; stages: Record<string, StageNow>; hops: Record<string, HopNow>;
+  rules: Counted[]; actions: Counted[]; jurisdictions: Counted[]; types: Counted[]; second: { unix: number; n: Record<string, number> };
+}
+
+export interface TriggerStatus { name: string; delivered: number; retried: number; dead_lettered: number; in_flight: number; lag: number }
+export interface BrokerStatus {
+  known: boolean; error?: string; accepted: number; refused: number; waiting: number; dead_letters: number; retried: number; triggers: TriggerStatus[];
+}
+
+export interface Frame {
+  flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number;
+  players: number; bytes: number; review: number;
+}
+
+export interface Person { name: string; roles: string[] }
+export interface Me { person: Person | null; why?: string; login: boolean; broker?: boolean; sink?: boolean }
+
+export interface Contribution { feature: string; value: number; effect: number }
+export interface ModelRun { name: string; version: string; sha256: string; output: string; score: number; shadow?: boolean; contributions?: Contribution[] }
+export interface Scoring {
+  id: string; as_of: string; version: string; due: string[]; trigger: TriggerRef; scores?: Record<string, number>; models?: ModelRun[];
+  ranking?: { item: string; score: number }[]; features: Record<string, number>; facts: Facts;
+}
+export interface Facts {
+  jurisdiction?: string; birth_date?: string; brand?: string; currency?: string; tier?: string; time_zone?: string;
+  consents?: Record<string, boolean>; exclusions?: { scheme: string; since: string; until?: string }[];
+  limits?: Record<string, { amount: number; currency?: string; reached?: string }>; indicators?: Record<string, string>;
+  bonus_ever?: boolean; last_game?: string;
+}
+export interface Moment { type: string; source: string; id: string; time: string; at: string; trace?: string; data?: Record<string, unknown>; decision?: Decision }
+export interface Player {
+  player: string; seen: number; events: Moment[]; scorings: Scoring[]; decisions: Decision[]; facts: Facts;
+  state: { version: string; as_of: string; applied: number; late: number; features: Record<string, number> } | null; state_note?: string;
+}
+
+export interface Bucket { le: number; n: number }
+export interface ModelView {
+  name: string; version: string; role: "live" | "shadow" | ""; previous?: boolean; kind: string; output: string; sha256: string; features: string[];
+  trained: { On?: string[]; Rows?: number; With?: string; Seed?: number }; metrics: Record<string, unknown> | null;
+  thresholds: Record<string, number> | null; problem?: string;
+  serving: null | {
+    calls: number; errors: number; p50_us: number; p99_us: number; scores: Bucket[]; drift: { feature: string; psi: number }[];
+    compare?: { n: number; mean: number; agree: number; other: number };
+  };
+}
+
+export interface Arm {
+  name: string; decisions: number; issued: number; settled: number; stayed: number; rate: number; low: number; high: number;
+  uplift?: number; uplift_low: number; uplift_high: number; delivered: number; accepted: number; dismissed: number; expired: number;
+}
+
+export interface Letter {
+  id: string; at: string; trigger: string; subscriber: string; code: number; reason: string; attempts: number; event: Record<string, unknown>;
+}
+
+export interface Rule {
+  id: string; version: number; text: string; source: { document: string; article: string; date: string }; effective: { from: string; until: string };
+  effect: string; severity: string; reviewed: boolean; applies_to: string[]; when: string; blocked: number;
+}
+export interface Pack { pack: string; title: string; shared: boolean; include: string[]; rules: Rule[] }
+export interface Switch { what: string; name: string; who: string; note: string; at: string }
+export interface Change { at: string; who: string; what: string; subject: string; note?: string; hash: string }

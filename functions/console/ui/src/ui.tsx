@@ -1,0 +1,166 @@
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Failure, call } from "./api";
+import type { Person } from "./types";
+
+// The parts every view is made of.
+
+export function Card(p: { title?: ComponentChildren; aside?: ComponentChildren; children: ComponentChildren; class?: string; id?: string }) {
+  return (
+    <section class={"card " + (p.class ?? "")} id={p.id}>
+      {(p.title || p.aside) && <header class="card-head"><h2>{p.title}</h2>{p.aside && <div class="card-aside">{p.aside}</div>}</header>}
+      {p.children}
+    </section>
+  );
+}
+
+export const Head = (p: { title: string; lead: ComponentChildren; children?: ComponentChildren }) => (
+  <header class="page-head">
+    <div><h1>{p.title}</h1><p class="lead">{p.lead}</p></div>
+    {p.children && <div class="page-tools">{p.children}</div>}
+  </header>
+);
+
+const kinds: Record<string, string> = { service: "service", protection: "protection", marketing: "marketing" };
+export const Kind = (p: { kind: string }) => p.kind ? <span class={"badge kind-" + (kinds[p.kind] ?? "none")}>{p.kind}</span> : null;
+export const Verdict = (p: { verdict: string }) => <span class={"badge verdict-" + p.verdict}>{p.verdict}</span>;
+export const Tag = (p: { children: ComponentChildren; tone?: string; title?: string }) => <span class={"badge " + (p.tone ? "tone-" + p.tone : "")} title={p.title}>{p.children}</span>;
+
+export const Empty = (p: { children: ComponentChildren }) => <p class="empty">{p.children}</p>;
+
+export function Wrong(p: { text?: string }) {
+  return p.text ? <p class="wrong" role="alert">{p.text}</p> : null;
+}
+
+export function Bars(p: { items: { name: string; n: number; text?: string; href?: string; tone?: string }[]; label: string }) {
+  const most = Math.max(1, ...p.items.map((i) => i.n));
+  return (
+    <ul class="bars" aria-label={p.label}>
+      {p.items.map((i) => (
+        <li key={i.name}>
+          <div class="bar-row">
+            {i.href ? <a class="bar-name" href={i.href}>{i.name}</a> : <span class="bar-name">{i.name}</span>}
+            <span class="bar-n">{i.n.toLocaleString("en")}</span>
+          </div>
+          {i.text && <div class="bar-text">{i.text}</div>}
+          <svg class={"bar " + (i.tone ? "fill-" + i.tone : "")} viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+            <rect class="bar-back" width="100" height="4" rx="1" /><rect class="bar-fill" width={(100 * i.n) / most} height="4" rx="1" />
+          </svg>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+export function Meter(p: { value: number; label: string; tone?: string }) {
+  const v = Math.max(0, Math.min(1, p.value));
+  return (
+    <div class="meter" role="img" aria-label={`${p.label} ${p.value.toFixed(2)}`}>
+      <span>{p.label}</span>
+      <svg class={"bar fill-" + (p.tone ?? (v > 0.66 ? "bad" : v > 0.33 ? "warn" : "good"))} viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+        <rect class="bar-back" width="100" height="6" rx="2" /><rect class="bar-fill" width={100 * v} height="6" rx="2" />
+      </svg>
+      <b>{p.value.toFixed(2)}</b>
+    </div>
+  );
+}
+
+// Spark is a small line without axes: feature values over time.
+export function Spark(p: { values: number[]; label: string }) {
+  const v = p.values.filter(isFinite);
+  if (v.length < 2) return <svg class="spark" viewBox="0 0 100 28" aria-hidden="true"><line class="spark-line" x1="0" y1="14" x2="100" y2="14" /></svg>;
+  const lo = Math.min(...v), hi = Math.max(...v), span = hi - lo || 1;
+  const pts = v.map((y, i) => `${((100 * i) / (v.length - 1)).toFixed(1)},${(hi === lo ? 14 : 25 - (22 * (y - lo)) / span).toFixed(1)}`);
+  return (
+    <svg class="spark" viewBox="0 0 100 28" preserveAspectRatio="none" role="img" aria-label={`${p.label}: from ${v[0]} to ${v[v.length - 1]}`}>
+      <polygon class="spark-area" points={`0,28 ${pts.join(" ")} 100,28`} /><polyline class="spark-line" points={pts.join(" ")} />
+    </svg>
+  );
+}
+
+// Changes need a role; without it the button says which.
+export function Act(p: { who: Person; role: string; onClick: () => void; children: ComponentChildren; tone?: string; disabled?: boolean; title?: string }) {
+  const may = p.who.roles.includes(p.role);
+  return (
+    <button type="button" class={"button " + (p.tone ?? "")} disabled={!may || p.disabled} onClick={p.onClick}
+      title={may ? p.title : `Needs the role ${p.role}`}>{p.children}</button>
+  );
+}
+
+export interface Field { name: string; label: string; hint?: string; value?: string; placeholder?: string }
+
+// Ask is a dialog that makes a change once its fields are filled in: a change is
+// never one stray click.
+export function Ask(p: {
+  title: string; text: ComponentChildren; fields: Field[]; button: string; tone?: string; onClose: () => void;
+  change: (values: Record<string, string>) => Promise<string>;
+}) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const [error, setError] = useState<string>();
+  const [busy, setBusy] = useState(false);
+  useEffect(() => { ref.current?.showModal(); }, []);
+  const submit = async (e: Event) => {
+    e.preventDefault();
+    setBusy(true);
+    setError(undefined);
+    const values = Object.fromEntries([...new FormData(e.target as HTMLFormElement)].map(([k, v]) => [k, String(v).trim()]));
+    try {
+      toast(await p.change(values));
+      p.onClose();
+    } catch (err) {
+      setError((err as Error).message);
+      setBusy(false);
+    }
+  };
+  return (
+    <dialog ref={ref} onClose={p.onClose} aria-labelledby="ask-title">
+      <form onSubmit={submit}>
+        <h2 id="ask-title">{p.title}</h2>
+        <div class="ask-text">{p.text}</div>
+        {p.fields.map((f) => (
+          <label key={f.name}>{f.label}
+            <input name={f.name} required autocomplete="off" defaultValue={f.value} placeholder={f.placeholder} />
+            {f.hint && <small>{f.hint}</small>}
+          </label>
+        ))}
+        <Wrong text={error} />
+        <div class="ask-buttons">
+          <button type="button" class="button" onClick={() => ref.current?.close()}>Cancel</button>
+          <button type="submit" class={"button " + (p.tone ?? "primary")} disabled={busy}>{p.button}</button>
+        </div>
+      </form>
+    </dialog>
+  );
+}
+
+let showToast: (text: string) => void = () => {};
+export const toast = (text: string) => { if (text) showToast(text); };
+
+export function Toasts() {
+  const [text, set] = useState("");
+  useEffect(() => { showToast = set; }, []);
+  useEffect(() => {
+    if (!text) return;
+    const timer = setTimeout(() => set(""), 6000);
+    return () => clearTimeout(timer);
+  }, [text]);
+  return <div class="toasts" role="status" aria-live="polite">{text && <div class="toast">{text}</div>}</div>;
+}
+
+// attempt makes a change that needs no questions and says what came of it.
+export async function attempt(path: string, change: unknown, said: string): Promise<boolean> {
+  try {
+    await call(path, change);
+    toast(said);
+    return true;
+  } catch (e) {
+    toast(e instanceof Failure ? e.message : String(e));
+    return false;
+  }
+}
+
+export const PlayerLink = (p: { id: string }) => <a class="mono player-link" href={"/players/" + encodeURIComponent(p.id)} title={p.id}>{p.id.length > 18 ? p.id.slice(0, 17) + "…" : p.id}</a>;
+
+export function Json(p: { value: unknown }) {
+  return <pre class="json" tabIndex={0}>{JSON.stringify(p.value, null, 2)}</pre>;
+}

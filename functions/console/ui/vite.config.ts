@@ -1,0 +1,15 @@
+import { defineConfig } from "vite";
+
+// One script and one style sheet, no inlining: the page's Content-Security-Policy
+// allows files of this origin only.
+export default defineConfig({
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  build: {
+    outDir: "dist",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    cssCodeSplit: false,
+    sourcemap: false,
+  },
+  server: { proxy: { "/api": "http://127.0.0.1:8082" } },
+});
