@@ -64,6 +64,7 @@ func (d *delivery) run() {
 	failed, err := d.send(&e, headers, ttl)
 	d.release()
 	if err == nil && failed != nil {
+		_ = kbroker.SetTTL(e.Context, ttl) // a dead letter has it, as in a cluster
 		err = d.t.deadLetter(d.ctx, e, headers, *failed, d.tries)
 	}
 	if err != nil {

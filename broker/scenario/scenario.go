@@ -30,6 +30,8 @@ type Scenario struct {
 	// channel is known to differ, and why that is no fault of either; "" = it
 	// must be equal.
 	Known string
+	// Alone says why the scenario runs on the one-machine Broker only; "" = on both.
+	Alone string
 }
 
 // Trigger is one Trigger and how its subscriber answers.
