@@ -115,12 +115,13 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 			return h.url(), true
 		},
 		Fsync: cfg.Fsync, Logger: log.Named("broker"),
-		Extra: map[string]http.Handler{"/healthz": s, "/stats": s, "/stats/reset": s, "/metrics": s},
+		Extra: map[string]http.Handler{"/stats": s, "/stats/reset": s, "/metrics": s},
 	})
 	if err != nil {
 		return err
 	}
 	s.broker = b
+	b.SetHealth(s.health)
 	fatal := make(chan error, 2*len(hosts)+1)
 	go func() { fatal <- b.Serve() }()
 	for name, h := range hosts {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ func brokerCmd() *cobra.Command {
 	var (
 		cfg      broker.Config
 		services map[string]string
+		profile  string
 	)
 	cmd := &cobra.Command{
 		Use:   "broker",
@@ -25,6 +28,17 @@ func brokerCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Logger = setup.Logger("broker")
+			if profile != "" {
+				out, err := os.Create(profile)
+				if err != nil {
+					return fmt.Errorf("broker: %w", err)
+				}
+				defer out.Close()
+				if err := pprof.StartCPUProfile(out); err != nil {
+					return fmt.Errorf("broker: %w", err)
+				}
+				defer pprof.StopCPUProfile()
+			}
 			cfg.Resolve = func(name string) (string, bool) {
 				url, ok := services[name]
 				return url, ok
@@ -55,6 +69,7 @@ func brokerCmd() *cobra.Command {
 	f.StringSliceVar(&cfg.TriggerDirs, "triggers", []string{"triggers"}, "folders of Triggers")
 	f.BoolVar(&cfg.Fsync, "fsync", false, "fsync every event before it is acknowledged")
 	f.IntVar(&cfg.Parallel, "parallel", 0, "first attempts at once per Trigger (0: the default)")
+	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile to this file")
 	f.StringToStringVar(&services, "service", nil, "name=url of a Knative Service, e.g. "+strings.Join([]string{"pitboss-profile", "http://127.0.0.1:9001"}, "="))
 	return cmd
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -13,7 +15,7 @@ import (
 	"pitboss/internal/cli"
 )
 
-// stats answers /healthz, /stats, /stats/reset and /metrics on the Broker's address.
+// stats answers /stats, /stats/reset and /metrics on the Broker's address.
 type stats struct {
 	tally  *tally
 	broker *broker.Broker
@@ -23,14 +25,16 @@ type stats struct {
 	base cli.Stats // counters as they were at the last reset
 }
 
+// health is nil once every function is ready.
+func (s *stats) health(context.Context) error {
+	if !s.ready.Load() {
+		return errors.New("the functions are starting")
+	}
+	return nil
+}
+
 func (s *stats) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
-	case "/healthz":
-		if !s.ready.Load() || !s.broker.Ready() {
-			http.Error(w, "starting", http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = w.Write([]byte("ok\n"))
 	case "/stats":
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.MarshalWrite(w, s.now())

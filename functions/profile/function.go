@@ -4,8 +4,9 @@
 // into the player's state in Redis, exactly once → player.updated out, when
 // score_when in features.yaml says that a decision is due; nothing otherwise.
 // State touched: the player's key and the shard's reminders, in one script.
-// Errors: permanent (400) for an event against the contract or of a type that
-// is not profile's; retryable (500) while Redis can't be reached or it starts.
+// Events that are other functions' business are let by. Errors: permanent (400)
+// for an event against the contract; retryable (500) while Redis can't be
+// reached or it starts.
 //
 // A redelivered event changes nothing; if a decision was due the first time,
 // it is answered with the same event (by id), rebuilt from current state.
@@ -20,7 +21,6 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"pitboss/internal/event"
@@ -37,11 +37,12 @@ type config struct {
 	CachePlayers int           `env:"PROFILE_CACHE_PLAYERS,default=16384"` // decoded states kept in memory
 	WaitReplicas int           `env:"PROFILE_WAIT_REPLICAS,default=0"`     // replicas that must have a commit before it is acknowledged
 	WaitTimeout  time.Duration `env:"PROFILE_WAIT_TIMEOUT,default=1s"`
+	ScoreWhen    string        `env:"SCORE_WHEN"` // "always": a decision for every event (benchmarks), whatever features.yaml says
 }
 
 // Function is profile. Until Start has run, it answers with a retryable error.
 type Function struct {
-	rdb   redis.UniversalClient
+	rdb   setup.Client
 	set   *feature.Set
 	store *player.Store[feature.State]
 	log   *zap.Logger
@@ -62,6 +63,13 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	set, err := feature.Load(filepath.Join(c.ModelsDir, "features.yaml"))
 	if err != nil {
 		return err
+	}
+	switch c.ScoreWhen {
+	case "":
+	case "always":
+		set.ScoreAlways()
+	default:
+		return fmt.Errorf("profile: SCORE_WHEN is %q: want always, or leave it to features.yaml", c.ScoreWhen)
 	}
 	rdb, err := setup.Redis(ctx, c.RedisURL)
 	if rdb == nil {
@@ -106,37 +114,45 @@ func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 		return nil, event.Result(errStarting)
 	}
 	r, err := event.Parse(&e, f.now())
-	if err == nil {
-		err = mine(r)
-	}
 	if err != nil {
+		results.WithLabelValues("refused").Inc()
 		return nil, event.Result(err)
+	}
+	if !mine(r) {
+		results.WithLabelValues("ignored").Inc()
+		return nil, nil
 	}
 	reply, err := f.fold(ctx, &e, r)
 	if err != nil {
+		results.WithLabelValues("failed").Inc()
 		f.log.Warn("event not folded", zap.String("type", r.Type), zap.String("player", event.HashPlayer(r.Subject)), zap.Error(err))
 		return nil, event.Result(err)
 	}
 	return reply, nil
 }
 
-// mine refuses the types that other functions answer for.
-func mine(r *event.Record) error {
-	switch {
-	case r.Type == event.TypeReminderDue:
-		return nil
-	case r.Info.Direction != event.In, r.Type == event.TypePrivacyErase, r.Type == event.TypePrivacyExport:
-		return &event.Problem{Code: event.CodeUnknownType, Pointer: "/type",
-			Detail: fmt.Sprintf("%s is not folded into a player's state: a Trigger sends it to the wrong function", r.Type)}
+// mine says whether profile folds the event. Its Trigger has no filter on every
+// class of Broker, so that an unknown type is refused by somebody: what is in the
+// catalogue but another function's business is let by.
+func mine(r *event.Record) bool {
+	switch r.Type {
+	case event.TypeReminderDue:
+		return true
+	case event.TypePrivacyErase, event.TypePrivacyExport:
+		return false
 	}
-	return nil
+	return r.Info.Direction == event.In
 }
 
 func (f *Function) fold(ctx context.Context, in *ce.Event, r *event.Record) (*ce.Event, error) {
 	u := update{set: f.set, conditions: f.set.Conditions(), record: r}
 	res, err := f.store.Update(ctx, r.Subject, player.Op[feature.State]{Key: r.Key(), Fold: u.fold})
-	if err != nil || res.Due == 0 {
+	if err != nil {
 		return nil, err
+	}
+	results.WithLabelValues(u.result(res)).Inc()
+	if res.Due == 0 {
+		return nil, nil
 	}
 	u.data.Version = res.Version.String()
 	return event.Reply(in, "profile", event.TypePlayerUpdated, u.data.AsOf, &u.data)

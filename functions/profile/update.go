@@ -12,6 +12,7 @@ type update struct {
 	set        *feature.Set
 	conditions []string // of score_when, in order
 	record     *event.Record
+	late       bool
 	data       event.PlayerUpdated // but for Version, which the commit gives
 }
 
@@ -27,10 +28,22 @@ func (u *update) fold(s *feature.State, dup bool, due uint8) (player.Effects, er
 	if err != nil {
 		return player.Effects{}, err
 	}
+	u.late = out.Late
 	if len(out.Due) > 0 {
 		u.reply(s, out.Vector, out.Due)
 	}
 	return player.Effects{Due: dueByte(u.conditions, out.Due), Reminders: out.Reminders}, nil
+}
+
+// result names what became of the event, for the metrics.
+func (u *update) result(res player.Result) string {
+	switch {
+	case res.Duplicate:
+		return "duplicate"
+	case u.late:
+		return "late"
+	}
+	return "applied"
 }
 
 func (u *update) reply(s *feature.State, vector []float64, due []string) {

@@ -1,0 +1,13 @@
+package profile
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// results counts events by what became of them: applied, duplicate, late,
+// ignored (another function's), refused (400), failed (500, retried).
+var results = promauto.NewCounterVec(prometheus.CounterOpts{
+	Name: "pitboss_profile_events_total",
+	Help: "Events by what became of them.",
+}, []string{"result"})
