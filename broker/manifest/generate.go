@@ -80,7 +80,7 @@ func eventTypes() ([]byte, error) {
 			},
 		}
 		if i.Direction == event.Out {
-			for _, ext := range []string{event.ExtAction, event.ExtKind, event.ExtJurisdiction, event.ExtBrand, event.ExtChannel, event.ExtSeverity, event.ExtArm, event.ExtExpiry} {
+			for _, ext := range []string{event.ExtAction, event.ExtKind, event.ExtJurisdiction, event.ExtBrand, event.ExtChannel, event.ExtSeverity, event.ExtArm, event.ExtExpiry, event.ExtReview} {
 				et.Spec.Attributes = append(et.Spec.Attributes, eventingv1beta3.EventAttributeDefinition{Name: ext})
 			}
 		}

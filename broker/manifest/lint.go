@@ -97,7 +97,7 @@ func lintDelivery(file string, d *eventingduckv1.DeliverySpec) Problems {
 var attributeNames = []string{
 	"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema",
 	event.ExtPartitionKey, event.ExtTraceparent, event.ExtTracestate, event.ExtReceived, "knativearrivaltime",
-	event.ExtAction, event.ExtKind, event.ExtJurisdiction, event.ExtBrand, event.ExtChannel, event.ExtSeverity, event.ExtArm, event.ExtExpiry,
+	event.ExtAction, event.ExtKind, event.ExtJurisdiction, event.ExtBrand, event.ExtChannel, event.ExtSeverity, event.ExtArm, event.ExtExpiry, event.ExtReview,
 }
 
 // anywayAnnotation on a Trigger says why its spec.filters may be ignored: the

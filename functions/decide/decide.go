@@ -171,6 +171,9 @@ func attributes(out *ce.Event, data *event.Recommendation, facts *event.Facts) {
 			out.SetExtension(a[0], a[1])
 		}
 	}
+	if data.Review {
+		out.SetExtension(event.ExtReview, "true")
+	}
 	if !data.Expires.IsZero() {
 		out.SetExtension(event.ExtExpiry, data.Expires.Format(time.RFC3339Nano))
 	}

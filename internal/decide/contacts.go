@@ -153,17 +153,24 @@ func (c *Contacts) Revoke(id string, seq uint64, now time.Time, service bool) (*
 	return out, revoked
 }
 
-// Settle is the history after an outcome of a recommendation; ok is false
-// where the history does not know it.
-func (c *Contacts) Settle(decision string, status byte) (after *Contacts, ok bool) {
-	for i := range c.Sent {
-		if c.Sent[i].Decision == decision {
-			after = c.Clone()
-			after.Sent[i].Status = status
-			return after, true
+// Noted is the history after an outcome (status; 0: none) of a decision, told by
+// an event, which is remembered by its id.
+func (c *Contacts) Noted(id string, seq uint64, now time.Time, decision string, status byte) *Contacts {
+	out := c.Clone()
+	for i := range out.Sent {
+		if out.Sent[i].Decision == decision && status != 0 && settles(out.Sent[i].Status, status) {
+			out.Sent[i].Status = status
 		}
 	}
-	return nil, false
+	out.Made = append(out.Made, Made{DecisionKey(id), seq, now})
+	out.trim(now)
+	return out
+}
+
+// settles tells whether an outcome replaces another: outcomes come in any
+// order, and accepted says more than delivered.
+func settles(old, now byte) bool {
+	return old == StatusOpen || old == StatusRevoked || (old == StatusDelivered && now != StatusExpired)
 }
 
 // Append writes c after dst: 1 byte layout, then varints.

@@ -318,3 +318,42 @@ type Blocked struct {
 	Rule   string `json:"rule"`
 	Text   string `json:"text"`
 }
+
+// ReviewRequested is the data of review.requested.
+type ReviewRequested struct {
+	Decision string    `json:"decision" schema:"required,max=128" doc:"the decision to look at"`
+	Action   string    `json:"action,omitzero" schema:"max=128" doc:"what was recommended"`
+	Deadline time.Time `json:"deadline" schema:"required" doc:"until when"`
+}
+
+// ReviewDecided is the data of review.decided: a person's word on a decision
+// that a machine made (GDPR art. 22; LCCP SR 3.4.3 requirement 11).
+type ReviewDecided struct {
+	Decision string `json:"decision" schema:"required,min=1,max=128" doc:"the decision that was looked at"`
+	Verdict  string `json:"verdict" schema:"required,enum=approved|overturned" doc:"whether it stands"`
+	By       string `json:"by" schema:"required,min=1,max=128" doc:"who looked"`
+	Note     string `json:"note,omitzero" schema:"max=256" doc:"why, in plain words; no personal data"`
+}
+
+// PrivacyErased is the data of privacy.erased.
+type PrivacyErased struct {
+	Request string    `json:"request" schema:"required,max=128" doc:"the operator's reference for the request"`
+	Erased  time.Time `json:"erased" schema:"required" doc:"when it was done"`
+	Held    bool      `json:"held" schema:"required" doc:"an exclusion is kept, so that the player stays excluded"`
+}
+
+// PrivacyExported is the data of privacy.exported. The copy itself is personal
+// and never goes through the Broker: `pitboss privacy fetch REQUEST` prints it.
+type PrivacyExported struct {
+	Request string    `json:"request" schema:"required,max=128" doc:"the operator's reference for the request"`
+	Until   time.Time `json:"until" schema:"required" doc:"until when the copy can be fetched"`
+	Bytes   int64     `json:"bytes" schema:"required,min=0" doc:"its size"`
+}
+
+// PolicySwitched is the data of policy.switched.
+type PolicySwitched struct {
+	Switch string `json:"switch" schema:"required,max=128" doc:"jurisdiction/X, action/X, model/X or rule/X"`
+	On     bool   `json:"on" schema:"required" doc:"true: what it names is stopped"`
+	By     string `json:"by" schema:"required,max=128" doc:"who turned it"`
+	Reason string `json:"reason,omitzero" schema:"max=256" doc:"why"`
+}

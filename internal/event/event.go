@@ -43,6 +43,7 @@ const (
 	ExtSeverity     = "severity"
 	ExtArm          = "arm"
 	ExtExpiry       = "expiry"
+	ExtReview       = "review" // "true" where a person must look at the decision
 )
 
 // Record is a checked event: the attributes Pitboss uses and the decoded data.

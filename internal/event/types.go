@@ -39,6 +39,11 @@ const (
 	TypeRecommendation    = "pitboss.recommendation.issued.v1"
 	TypeSuppressed        = "pitboss.recommendation.suppressed.v1"
 	TypeRevoked           = "pitboss.recommendation.revoked.v1"
+	TypeReviewRequested   = "pitboss.review.requested.v1"
+	TypeReviewDecided     = "pitboss.review.decided.v1"
+	TypePrivacyErased     = "pitboss.privacy.erased.v1"
+	TypePrivacyExported   = "pitboss.privacy.exported.v1"
+	TypePolicySwitched    = "pitboss.policy.switched.v1"
 )
 
 // Direction says who sends a type.
@@ -106,6 +111,11 @@ func init() {
 	register(TypeRecommendation, Out, Recommendation{}, "The next best action for a player.")
 	register(TypeSuppressed, Out, Recommendation{}, "No action was sent, and why.")
 	register(TypeRevoked, Out, Recommendation{}, "An issued recommendation must no longer be delivered.")
+	register(TypeReviewRequested, Out, ReviewRequested{}, "A person must look at a decision before the deadline.")
+	register(TypeReviewDecided, In, ReviewDecided{}, "A person looked at a decision: approved or overturned.")
+	register(TypePrivacyErased, Out, PrivacyErased{}, "A player was erased; what the law makes the operator keep is named.")
+	register(TypePrivacyExported, Out, PrivacyExported{}, "A copy of a player's data is ready.")
+	register(TypePolicySwitched, Out, PolicySwitched{}, "A kill switch was turned.")
 }
 
 // Lookup returns the description of an event type, or false.

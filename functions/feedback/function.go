@@ -1,0 +1,170 @@
+// Package feedback joins what became of a recommendation to its decision.
+//
+// recommendation.delivered, .accepted, .dismissed, .expired and
+// review.decided in → nothing out.
+// recommendation.issued or .suppressed that a person must look at in →
+// review.requested out.
+// State touched: the player's contact history and the shard's journal, in one
+// script; the review queue. Errors: permanent for an outcome of another
+// player's decision; retryable while it starts or Redis can't be reached.
+//
+// A redelivered outcome is journaled once.
+package feedback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+	"pitboss/internal/player"
+	"pitboss/internal/setup"
+)
+
+const name = "feedback"
+
+type config struct {
+	RedisURL string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
+	Players  int           `env:"FEEDBACK_CACHE_PLAYERS,default=4096"` // contact histories kept in memory
+	Review   time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"`    // as decide has it
+}
+
+// Function is feedback. Until Start has run, it answers with a retryable error.
+type Function struct {
+	cfg     config
+	rdb     setup.Client
+	journal *journal.Journal
+	log     *zap.Logger
+	ready   atomic.Bool
+	now     func() time.Time
+}
+
+// New returns feedback, not yet started.
+func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+
+// Start connects to Redis.
+func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error) {
+	f.log = setup.Logger(name)
+	if err := setup.Load(cfg, &f.cfg); err != nil {
+		return err
+	}
+	if f.rdb, err = setup.Redis(ctx, f.cfg.RedisURL); f.rdb == nil {
+		return err
+	}
+	if err != nil {
+		f.log.Warn("redis is not there yet", zap.Error(err))
+	}
+	f.journal = journal.New(f.rdb, f.cfg.Players)
+	f.ready.Store(true)
+	return nil
+}
+
+// Stop closes the connection.
+func (f *Function) Stop(context.Context) error {
+	if f.rdb == nil {
+		return nil
+	}
+	return f.rdb.Close()
+}
+
+// Ready is true while Redis answers.
+func (f *Function) Ready(ctx context.Context) (bool, error) {
+	if !f.ready.Load() {
+		return false, nil
+	}
+	if err := f.rdb.Ping(ctx).Err(); err != nil {
+		return false, fmt.Errorf("feedback: redis: %w", err)
+	}
+	return true, nil
+}
+
+var errStarting = errors.New("feedback: starting")
+
+// Handle takes one outcome or review, or asks for one.
+func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
+	reply, err := f.handle(ctx, &e)
+	if err != nil {
+		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
+			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))
+	}
+	return reply, event.Result(err)
+}
+
+func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
+	if !f.ready.Load() {
+		return nil, errStarting
+	}
+	r, err := event.Parse(e, f.now())
+	if err != nil {
+		return nil, err
+	}
+	switch data := r.Data.(type) {
+	case *event.Outcome:
+		return nil, f.outcome(ctx, r, data)
+	case *event.ReviewDecided:
+		return nil, f.reviewed(ctx, r, data)
+	case *event.Recommendation:
+		if !data.Review || r.Type == event.TypeRevoked {
+			return nil, nil
+		}
+		return event.Reply(e, name, event.TypeReviewRequested, data.DecidedAt,
+			&event.ReviewRequested{Decision: data.Decision, Action: data.Action, Deadline: data.DecidedAt.Add(f.cfg.Review)})
+	}
+	return nil, event.Permanent(fmt.Errorf("feedback: takes outcomes and reviews, got %s", e.Type()))
+}
+
+// outcome journals an outcome and settles the contact history.
+func (f *Function) outcome(ctx context.Context, r *event.Record, data *event.Outcome) error {
+	status := strings.TrimSuffix(strings.TrimPrefix(r.Type, "pitboss.recommendation."), ".v1")
+	return f.about(ctx, r, data.Recommendation, journal.KindOutcome, decide.StatusOf(status),
+		&decide.Outcome{Decision: data.Recommendation, Status: status, Channel: data.Channel, Value: data.Value, At: r.Time.UTC()})
+}
+
+// reviewed journals a person's word and takes the decision off the queue. A
+// review of one and the same event is journaled once.
+func (f *Function) reviewed(ctx context.Context, r *event.Record, data *event.ReviewDecided) error {
+	err := f.about(ctx, r, data.Decision, journal.KindReview, 0,
+		&decide.Review{Decision: data.Decision, Verdict: data.Verdict, By: data.By, Note: data.Note, At: r.Time.UTC()})
+	if err == nil {
+		_, err = f.journal.Reviewed(ctx, data.Decision)
+	}
+	return err
+}
+
+// about makes an entry about a decision of the event's player, once per event.
+func (f *Function) about(ctx context.Context, r *event.Record, decision, kind string, status byte, data any) error {
+	shard, err := journal.ShardOf(decision)
+	if err == nil && shard != player.Shard(r.Subject) {
+		err = fmt.Errorf("decision %s is not one about the event's subject", decision)
+	}
+	if err != nil {
+		return &event.Problem{Code: event.CodeSchemaViolation, Pointer: "/data", Detail: err.Error()}
+	}
+	open, err := json.Marshal(data, json.Deterministic(true))
+	if err != nil {
+		return fmt.Errorf("feedback: %w", err)
+	}
+	id := r.Source + " " + r.ID
+	_, err = f.journal.Record(ctx, r.Subject, journal.Anew, func(v journal.View) (*journal.Draft, error) {
+		c, err := decide.ParseContacts(v.Contacts)
+		if err != nil {
+			return nil, err
+		}
+		if _, done := c.Find(id); done {
+			return nil, nil
+		}
+		at := f.now().UTC().Truncate(time.Millisecond)
+		after := c.Noted(id, v.Seq, at, decision, status)
+		return &journal.Draft{Kind: kind, Time: at, Open: open, Contacts: after.Append(nil), Decision: id}, nil
+	})
+	return err
+}

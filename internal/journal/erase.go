@@ -1,0 +1,96 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/player"
+)
+
+// LegalHoldKey is the key of what the law makes the operator keep of an erased
+// player: that they are excluded.
+func LegalHoldKey(id string) string { return tag(player.Shard(id)) + ":x:" + id }
+
+// ExportKey is the key of a copy of a player's data that waits to be fetched.
+func ExportKey(request string) string { return "pitboss:export:" + request }
+
+// Hold keeps a legal hold, unless there is one already, and returns the one kept.
+func (j *Journal) Hold(ctx context.Context, id string, record []byte) ([]byte, error) {
+	if record != nil {
+		if err := j.rdb.SetNX(ctx, LegalHoldKey(id), record, 0).Err(); err != nil {
+			return nil, fmt.Errorf("journal: legal hold: %w", err)
+		}
+	}
+	return j.LegalHold(ctx, id)
+}
+
+// LegalHold returns what is kept of an erased player; nil: nothing.
+func (j *Journal) LegalHold(ctx context.Context, id string) ([]byte, error) {
+	b, err := j.rdb.Get(ctx, LegalHoldKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: legal hold: %w", err)
+	}
+	return b, nil
+}
+
+// Shred destroys the player's sealing key: what is personal in the journal, in
+// Redis, in segments and in their copies, can't be read any more. The contact
+// history goes too, unless keep is set.
+func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
+	defer j.players.Remove(id)
+	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal: shred: %w", err)
+	}
+	if len(b) >= 8+keyNameSize {
+		if err := j.rdb.Del(ctx, SealPrefix(player.Shard(id))+string(b[8:8+keyNameSize])).Err(); err != nil {
+			return fmt.Errorf("journal: shred: %w", err)
+		}
+	}
+	if keep {
+		return nil
+	}
+	if err := j.rdb.Del(ctx, ContactsKey(id)).Err(); err != nil {
+		return fmt.Errorf("journal: shred: %w", err)
+	}
+	return nil
+}
+
+// PutExport keeps a copy of a player's data until it is fetched or too old.
+func (j *Journal) PutExport(ctx context.Context, request string, doc []byte, ttl time.Duration) error {
+	if err := j.rdb.Set(ctx, ExportKey(request), doc, ttl).Err(); err != nil {
+		return fmt.Errorf("journal: export: %w", err)
+	}
+	return nil
+}
+
+// Export returns a copy that PutExport kept.
+func (j *Journal) Export(ctx context.Context, request string) ([]byte, error) {
+	b, err := j.rdb.Get(ctx, ExportKey(request)).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("%w: export %s (never made, or its time is over)", ErrNotFound, request)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: export: %w", err)
+	}
+	return b, nil
+}
+
+// Release lifts a legal hold.
+func (j *Journal) Release(ctx context.Context, id string) error {
+	if err := j.rdb.Del(ctx, LegalHoldKey(id), ContactsKey(id)).Err(); err != nil {
+		return fmt.Errorf("journal: release: %w", err)
+	}
+	j.players.Remove(id)
+	return nil
+}
