@@ -1,0 +1,20 @@
+package telemetry
+
+import (
+	"errors"
+	"net/http"
+
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"pitboss/internal/event"
+)
+
+// isRefusal reports whether the Broker will see 4xx: event's own permanent
+// errors, or what event.Result made of them.
+func isRefusal(err error) bool {
+	var result *cehttp.Result
+	if errors.As(err, &result) {
+		return result.StatusCode/100 == 4 && result.StatusCode != http.StatusConflict && result.StatusCode != http.StatusTooManyRequests
+	}
+	return event.IsPermanent(err)
+}

@@ -1,0 +1,141 @@
+package telemetry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"pitboss/internal/event"
+	"pitboss/internal/telemetry"
+)
+
+func newEvent(typ string) *ce.Event {
+	e := ce.New()
+	e.SetID("1")
+	e.SetSource("/test")
+	e.SetType(typ)
+	e.SetSubject("alice")
+	e.SetTime(time.Now())
+	e.SetExtension(event.ExtReceived, time.Now().Add(-3*time.Millisecond).UTC().Format(time.RFC3339Nano))
+	return &e
+}
+
+func answerWith(typ string) telemetry.Func {
+	return func(_ context.Context, in *ce.Event) (*ce.Event, error) {
+		return event.Reply(in, "f", typ, in.Time(), map[string]string{})
+	}
+}
+
+// One trace from the POST to the recommendation, each hop the child of the one before.
+func TestOneTraceThroughEveryHop(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)), 1)
+	ctx := context.Background()
+
+	e := newEvent(event.TypePaymentFailed)
+	_, end := telemetry.Root(ctx, "ingest", e)
+	end(nil)
+	hops := []struct{ fn, typ string }{{"profile", event.TypePlayerUpdated}, {"score", event.TypePlayerScored}, {"decide", event.TypeRecommendation}}
+	for _, hop := range hops {
+		reply, err := telemetry.Handle(ctx, hop.fn, e, answerWith(hop.typ))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e = reply
+	}
+	ended := spans.Ended()
+	if len(ended) != 4 {
+		t.Fatalf("spans: %d, want 4", len(ended))
+	}
+	for i, s := range ended {
+		if s.SpanContext().TraceID() != ended[0].SpanContext().TraceID() {
+			t.Errorf("span %d %q is in another trace", i, s.Name())
+		}
+		if i > 0 && s.Parent().SpanID() != ended[i-1].SpanContext().SpanID() {
+			t.Errorf("span %d %q is no child of %q", i, s.Name(), ended[i-1].Name())
+		}
+		for _, a := range s.Attributes() {
+			if strings.Contains(a.Value.Emit(), "alice") {
+				t.Errorf("span %q names the player in %s", s.Name(), a.Key)
+			}
+		}
+	}
+	if got := e.Extensions()[event.ExtTraceparent]; !strings.Contains(fmt.Sprint(got), ended[3].SpanContext().SpanID().String()) {
+		t.Errorf("the recommendation carries %v, want decide's span", got)
+	}
+}
+
+func TestUnsampledTraceIsCarriedOn(t *testing.T) {
+	const given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	e := newEvent(event.TypePaymentFailed)
+	e.SetExtension(event.ExtTraceparent, given)
+	reply, err := telemetry.Handle(context.Background(), "profile", e, answerWith(event.TypePlayerUpdated))
+	if err != nil || reply.Extensions()[event.ExtTraceparent] != given {
+		t.Errorf("got %v, %v; want %s", reply.Extensions(), err, given)
+	}
+}
+
+func TestMetricsByResult(t *testing.T) {
+	outcomes := map[string]telemetry.Func{
+		"replied": answerWith(event.TypeSuppressed),
+		"done":    func(context.Context, *ce.Event) (*ce.Event, error) { return nil, nil },
+		"refused": func(context.Context, *ce.Event) (*ce.Event, error) {
+			return nil, event.Result(event.Permanent(errors.New("no")))
+		},
+		"failed": func(context.Context, *ce.Event) (*ce.Event, error) { return nil, event.Result(errors.New("later")) },
+	}
+	for _, next := range outcomes {
+		_, _ = telemetry.Handle(context.Background(), "metered", newEvent(event.TypePlayerScored), next)
+	}
+	unknown := newEvent("somebody.invented.this")
+	_, _ = telemetry.Handle(context.Background(), "metered", unknown, outcomes["done"])
+
+	rec := httptest.NewRecorder()
+	telemetry.MetricsHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	body, _ := io.ReadAll(rec.Body)
+	for result := range outcomes {
+		want := `pitboss_function_events_total{function="metered",result="` + result + `",type="pitboss.player.scored.v1"} 1`
+		if !strings.Contains(string(body), want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+	for _, want := range []string{
+		`pitboss_function_events_total{function="metered",result="done",type="unknown"} 1`,
+		`pitboss_since_received_seconds_count{function="metered"} 1`,
+		`pitboss_decisions_total{jurisdiction="",kind="",verdict="suppressed"} 1`,
+	} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+// The helper's own cost; the issue allows 2 µs an event.
+func BenchmarkHandle(b *testing.B) {
+	e := newEvent(event.TypeRoundSettled)
+	e.SetExtension(event.ExtTraceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
+	reply := newEvent(event.TypeRecommendation)
+	for _, c := range []struct {
+		name string
+		next telemetry.Func
+	}{
+		{"without a reply", func(context.Context, *ce.Event) (*ce.Event, error) { return nil, nil }},
+		{"with a reply", func(context.Context, *ce.Event) (*ce.Event, error) { return reply, nil }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = telemetry.Handle(context.Background(), "bench", e, c.next)
+			}
+		})
+	}
+}
