@@ -97,3 +97,12 @@ func (s *Set) Dump(st *State) string {
 	}
 	return b.String()
 }
+
+// Declarations returns the features as declared, helpers included.
+func (s *Set) Declarations() []Declaration {
+	out := make([]Declaration, len(s.features))
+	for i, f := range s.features {
+		out[i] = f.decl
+	}
+	return out
+}

@@ -220,7 +220,7 @@ func compile(text string, vars []variable, want ...kind) (*program, error) {
 	p := &program{text: text}
 	out := kindOf(ast.OutputType())
 	if !allowed(out, want) {
-		return nil, fmt.Errorf("%s is a %s, but %s is needed", text, ast.OutputType(), listKinds(want))
+		return nil, fmt.Errorf("%s is of type %s, but %s is needed", text, ast.OutputType(), listKinds(want))
 	}
 	tr := translator{vars: map[string]variable{}, ast: ast.NativeRep(), needs: map[int]bool{}}
 	for _, v := range vars {
@@ -254,7 +254,7 @@ func listKinds(want []kind) string {
 	for _, k := range want {
 		s = append(s, k.String())
 	}
-	return "a " + strings.Join(s, " or ")
+	return strings.Join(s, " or ")
 }
 
 func kindOf(t *types.Type) kind {

@@ -1,0 +1,196 @@
+package feature_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+)
+
+// bet is a round in short.
+type bet struct {
+	at         time.Duration
+	stake, win int64
+	game       string
+}
+
+// Each aggregation against values worked out by hand.
+func TestAggregations(t *testing.T) {
+	t.Parallel()
+	bets := []bet{{0, 100, 0, "a"}, {time.Minute, 200, 500, "b"}, {3 * time.Minute, 100, 100, "a"}, {40 * time.Minute, 50, 0, "c"}, {41 * time.Minute, 70, 0, "c"}}
+	s41 := 41 * 60.0
+	half := func(minutes float64) float64 { return math.Exp2(-minutes / 60) }
+	for _, tc := range []struct {
+		decl string
+		want float64
+	}{
+		{`agg: count`, 5},
+		{`agg: count, where: "data.win == 0"`, 3},
+		{`agg: sum, value: data.stake - data.win`, -80},
+		{`agg: sum, value: "data.win > data.stake"`, 1},
+		{`agg: sum, value: double(data.stake) / 8.0`, 65},
+		{`agg: mean, value: data.stake`, 104},
+		{`agg: ratio, value: data.win, of: data.stake`, 600.0 / 520},
+		{`agg: max, value: data.stake`, 200},
+		{`agg: min, value: data.stake`, 50},
+		{`agg: last, value: data.stake`, 70},
+		{`agg: last, value: data.stake, where: "data.win > 0"`, 100},
+		{`agg: since`, 0},
+		{`agg: since, where: "data.win > data.stake"`, 40 * 60},
+		{`agg: since, where: "data.stake > 1000"`, 2592000},
+		{`agg: since, where: "data.stake > 1000", empty: 7`, 7},
+		{`agg: streak, value: data.win < data.stake`, 2},
+		{`agg: streak, value: data.win >= data.stake`, 0},
+		{`agg: distinct, value: data.game`, 3},
+		{`agg: distinct, value: data.game, limit: 2`, 2},
+		{`agg: gap`, s41 / 4},
+		{`agg: gap, pause: 30m`, (60 + 120 + 60) / 3.0},
+		{`agg: count, horizon: {decay: {half_life: 1h}}`, half(41) + half(40) + half(38) + half(1) + 1},
+		{`agg: mean, value: data.stake, horizon: {decay: {half_life: 1h}}`,
+			(100*half(41) + 200*half(40) + 100*half(38) + 50*half(1) + 70) / (half(41) + half(40) + half(38) + half(1) + 1)},
+		{`agg: sum, value: data.stake, horizon: {window: {size: 30m, buckets: 30}}`, 120},
+		{`agg: sum, value: data.stake, horizon: {window: {size: 39m, buckets: 39}}`, 220},
+		{`agg: max, value: data.stake, horizon: {window: {size: 30m, buckets: 30}}`, 70},
+		{`agg: last, value: data.stake, where: "data.win > 0", horizon: {window: {size: 38m}}`, 0},
+		{`agg: last, value: data.stake, where: "data.win > 0", horizon: {window: {size: 39m}}`, 100},
+		{`agg: distinct, value: data.game, horizon: {window: {size: 39m}}`, 2},
+		{`agg: count, horizon: {session: {gap: 30m}}`, 2},
+		{`agg: count, horizon: {session: {gap: 37m}}`, 5},
+		{`agg: sum, value: data.stake, horizon: {session: {gap: 30m}}`, 120},
+		{`agg: mean, value: data.stake, horizon: {session: {gap: 30m}}`, 60},
+		{`agg: max, value: data.stake, horizon: {session: {gap: 30m}}`, 70},
+		{`agg: duration, horizon: {session: {gap: 30m}}`, 60},
+		{`agg: duration, horizon: {session: {gap: 1h}}`, s41},
+		{`agg: distinct, value: data.game, horizon: {session: {gap: 30m}}`, 1},
+		{`agg: mean, value: event.hour < 6`, 0.2}, // 05:59:30, then six and later
+		{`agg: distinct, value: event.day`, 1},
+		{`agg: count, where: "data.game in ['a', 'b']"`, 3},
+		{`agg: count, where: "data.game.startsWith('a')"`, 2}, // left to CEL's interpreter
+		{`agg: count, where: "data.stake / data.win > 0"`, 1}, // division by zero does not count
+	} {
+		t.Run(tc.decl, func(t *testing.T) {
+			t.Parallel()
+			s := parse(t, "version: 1\nfeatures: [{name: x, on: [round.settled], "+tc.decl+"}]\n")
+			st, _ := s.Decode(nil)
+			at := time.Date(2026, 3, 1, 5, 59, 30, 0, time.UTC)
+			for i, b := range bets {
+				if _, err := s.Fold(st, record(event.TypeRoundSettled, fmt.Sprint(i), at.Add(b.at),
+					&event.RoundSettled{Game: b.game, Product: "casino", Stake: b.stake, Win: b.win, Currency: "EUR"})); err != nil {
+					t.Fatal(err)
+				}
+				st = reload(t, s, st)
+			}
+			if got := s.Vector(nil, st, st.AsOf())[0]; math.Abs(got-tc.want) > 1e-9 {
+				t.Errorf("is %v, want %v\n%s", got, tc.want, s.Dump(st))
+			}
+		})
+	}
+}
+
+func TestFollowCountsWhatComesSoonAfterAStreak(t *testing.T) {
+	t.Parallel()
+	s := parse(t, `
+version: 1
+features:
+  - {name: chase, on: [payment.deposited], agg: follow, after: {on: [round.settled], streak: data.win < data.stake, times: 2, within: 5m}}
+  - {name: any, on: [support.contacted], agg: follow, after: {on: [payment.failed], within: 5m}}
+`)
+	st, _ := s.Decode(nil)
+	n := 0
+	fold := func(at time.Duration, typ string, data any) {
+		n++
+		if _, err := s.Fold(st, record(typ, fmt.Sprint(n), start.Add(at), data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost, won := &event.RoundSettled{Game: "a", Stake: 5}, &event.RoundSettled{Game: "a", Stake: 5, Win: 9}
+	deposit := &event.Payment{Amount: 1}
+	fold(0, event.TypePaymentDeposited, deposit) // after nothing
+	fold(1*time.Minute, event.TypeRoundSettled, lost)
+	fold(2*time.Minute, event.TypePaymentDeposited, deposit) // after one loss only
+	fold(3*time.Minute, event.TypeRoundSettled, lost)
+	fold(4*time.Minute, event.TypePaymentDeposited, deposit) // counts
+	fold(5*time.Minute, event.TypeRoundSettled, won)
+	fold(6*time.Minute, event.TypePaymentDeposited, deposit)                                  // counts: soon after all the same
+	fold(9*time.Minute, event.TypePaymentDeposited, deposit)                                  // 6 min after the streak
+	fold(10*time.Minute, event.TypePaymentFailed, &event.PaymentFailed{Operation: "deposit"}) // any
+	fold(11*time.Minute, event.TypeSupportContacted, &event.SupportContacted{Topic: "payment"})
+	if v := s.Vector(nil, st, st.AsOf()); v[0] != 2 || v[1] != 1 {
+		t.Errorf("chase %v, want 2; any %v, want 1", v[0], v[1])
+	}
+}
+
+func TestFacts(t *testing.T) {
+	t.Parallel()
+	s := load(t)
+	st, _ := s.Decode(nil)
+	n := 0
+	fold := func(at time.Duration, typ string, data any) feature.Outcome {
+		n++
+		out, err := s.Fold(st, record(typ, fmt.Sprint(n), start.Add(at), data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st = reload(t, s, st)
+		return out
+	}
+	until := start.AddDate(0, 6, 0)
+	fold(0, event.TypeAccountRegistered, &event.AccountRegistered{Jurisdiction: "SE", Brand: "b", Currency: "SEK", BirthDate: "1990-01-02"})
+	fold(time.Hour, event.TypeAccountUpdated, &event.Account{Tier: "gold"})
+	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email", Granted: true})
+	fold(time.Hour, event.TypeExcluded, &event.Excluded{Scheme: "Spelpaus", Until: until})
+	fold(time.Hour, event.TypeExcluded, &event.Excluded{Scheme: "operator"})
+	fold(2*time.Hour, event.TypeReinstated, &event.Reinstated{Scheme: "operator"})
+	fold(time.Hour, event.TypeLimitSet, &event.LimitSet{Limit: "deposit", Period: "month", Amount: 50000, Currency: "SEK"})
+	fold(2*time.Hour, event.TypeLimitReached, &event.LimitReached{Limit: "deposit", Period: "month"})
+	fold(time.Hour, event.TypeIndicatorRaised, &event.IndicatorRaised{Group: "time", Strength: "strong"})
+	fold(time.Hour, event.TypeIndicatorRaised, &event.IndicatorRaised{Group: "spend", Strength: "low"})
+	fold(2*time.Hour, event.TypeIndicatorRaised, &event.IndicatorRaised{Group: "spend", Strength: "none"})
+	fold(2*time.Hour, event.TypeBonusGranted, &event.BonusGranted{Bonus: "welcome"})
+	fold(3*time.Hour, event.TypeGameLaunched, &event.GameLaunched{Game: "neon"})
+	// Facts are never late: an opt-out of an hour and a half ago counts, an older account does not.
+	if out := fold(90*time.Minute, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email"}); !out.Late || !out.Changed {
+		t.Errorf("the late opt-out: %+v", out)
+	}
+	if out := fold(-time.Hour, event.TypeAccountUpdated, &event.Account{Brand: "old"}); !out.Late || out.Changed {
+		t.Errorf("the old account: %+v", out)
+	}
+	want := event.Facts{Jurisdiction: "SE", BirthDate: "1990-01-02", Brand: "b", Currency: "SEK", Tier: "gold",
+		Consents:   map[string]bool{"casino/email": false},
+		Exclusions: []event.Exclusion{{Scheme: "Spelpaus", Since: start.Add(time.Hour), Until: until}},
+		Limits:     map[string]event.Limit{"deposit/month": {Amount: 50000, Currency: "SEK", Reached: start.Add(2 * time.Hour)}},
+		Indicators: map[string]string{"time": "strong"}, BonusEver: true, LastGame: "neon"}
+	if got := fmt.Sprintf("%+v", s.Facts(st)); got != fmt.Sprintf("%+v", want) {
+		t.Errorf("facts\n%s\nwant\n%+v", got, want)
+	}
+}
+
+func TestLateEventsAreKeptOutAndCounted(t *testing.T) {
+	t.Parallel()
+	s := load(t)
+	st, _ := s.Decode(nil)
+	round := func(id string, at time.Duration) feature.Outcome {
+		out, err := s.Fold(st, record(event.TypeRoundSettled, id, start.Add(at), &event.RoundSettled{Game: "a", Stake: 1, Product: "casino", Currency: "EUR"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	round("1", time.Hour)
+	if out := round("2", time.Hour-s.Lateness()); out.Late {
+		t.Error("an event at the edge of the lateness window is late")
+	}
+	before := encode(t, s, st)
+	if out := round("3", time.Hour-s.Lateness()-time.Millisecond); !out.Late || out.Changed {
+		t.Errorf("an event beyond the lateness window: %+v", out)
+	}
+	if string(before) != string(encode(t, s, st)) {
+		t.Error("a late event changed the state")
+	}
+	if applied, late := st.Counts(); applied != 2 || late != 1 {
+		t.Errorf("%d applied, %d late: want 2 and 1", applied, late)
+	}
+}
