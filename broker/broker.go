@@ -1,5 +1,5 @@
 // Package broker is the one-machine Broker: a Knative Broker without a
-// cluster. It reads the cluster's own manifests (broker/broker.yaml,
+// cluster. It reads the cluster's own manifests (broker/base/broker.yaml,
 // triggers/*.yaml) and is composed of Knative's own packages: the attribute and
 // subscription filters, the TTL rules and the kncloudevents dispatcher with the
 // delivery spec's retries and backoff. Between ingress and delivery stands a
@@ -44,7 +44,7 @@ import (
 type Config struct {
 	Addr        string   // host:port to listen on; "" = 127.0.0.1:0
 	DataDir     string   // the log's folder; one process at a time
-	BrokerFile  string   // broker/broker.yaml
+	BrokerFile  string   // broker/base/broker.yaml
 	TriggerDirs []string // folders of one Trigger per *.yaml file
 
 	// Resolve maps the name of a Knative Service that a Trigger or a

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"pitboss/internal/cli"
 	"pitboss/internal/dataset"
 	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/player"
 	"pitboss/internal/redistest"
 	"pitboss/internal/replay"
 	"pitboss/internal/setup"
@@ -46,7 +49,7 @@ func startSystem(t *testing.T) *system {
 	}
 	dir := t.TempDir()
 	cfg := config{Addr: addr(), IngestAddr: addr(), ConsoleAddr: addr(), RedisURL: s.redis.URL(), ModelsDir: "../../models",
-		BrokerFile: "../broker.yaml", TriggersDir: "../../triggers", LocalDir: "triggers", DataDir: filepath.Join(dir, "broker")}
+		BrokerFile: "../base/broker.yaml", TriggersDir: "../../triggers", LocalDir: "triggers", DataDir: filepath.Join(dir, "broker")}
 	s.url, s.ingest = "http://"+cfg.Addr, "http://"+cfg.IngestAddr
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -232,7 +235,11 @@ func TestBadEventsBecomeDeadLetters(t *testing.T) {
 // The real file, where it is at hand: a slice of it, and each player's count
 // of rounds equal to the file's.
 func TestBustabitSlice(t *testing.T) {
-	file := filepath.Join(cli.DataDir("../../.."), "bustabit.csv.gz")
+	folder := os.Getenv("PITBOSS_DATA")
+	if folder == "" {
+		folder = "../../../shared/data"
+	}
+	file := filepath.Join(folder, "bustabit.csv.gz")
 	if _, err := os.Stat(file); err != nil {
 		t.Skipf("%s is not here: the data is not part of the project", file)
 	}
@@ -257,13 +264,19 @@ func TestBustabitSlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	counts, err := cli.FeatureOf(context.Background(), rdb, "../../models", "rounds_total", want)
+	set, err := feature.Load("../../models/features.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for player, n := range want {
-		if counts[player] != n {
-			t.Errorf("%s played %v rounds, the state says %v", player, n, counts[player])
+	store := player.NewStore(rdb, set, player.Config{})
+	for id, n := range want {
+		state, _, err := store.Read(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vector := set.Vector(nil, state, state.AsOf())
+		if got := vector[slices.Index(set.Names(), "rounds_total")]; got != n {
+			t.Errorf("%s played %v rounds, the state says %v", id, n, got)
 		}
 	}
 }

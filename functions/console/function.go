@@ -87,7 +87,7 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	f.store = openStore(living, f.cfg, f.log)
 	f.experiments = newExperiments()
 	f.letters = newLetters(f.broker, f.store)
-	f.audit = newAudit(f.store, f.log, f.now)
+	f.audit = newAudit(f.store.journal, f.log, f.now)
 	if f.cfg.Sink != "" {
 		f.sink = sink.New(f.cfg.Sink, 5*time.Second, 4)
 	}
@@ -134,7 +134,7 @@ func (f *Function) mux() http.Handler {
 	m.HandleFunc("POST /events", f.receive)
 	m.HandleFunc("POST /deadletters", f.receiveDeadLetter)
 	m.Handle("/api/", f.api())
-	m.Handle("GET /", page())
+	m.Handle("/", page())
 	return secure(http.NewCrossOriginProtection().Handler(m))
 }
 

@@ -41,6 +41,7 @@ func benchCmd() *cobra.Command {
 	f.IntVar(&cfg.Burst, "burst", 40000, "events of the run that finds the maximum")
 	f.IntVar(&cfg.Players, "players", 20000, "simulated players")
 	f.BoolVar(&cfg.Mixed, "mixed", false, "decisions as features.yaml asks for them, not one for every event")
+	f.StringVar(&cfg.Profile, "profile", "", "write the Broker's CPU profile into this folder")
 	f.StringVar(&file, "json", "", "also write the points to this file")
 	return cmd
 }

@@ -28,7 +28,10 @@ func Main(version string, extra ...*cobra.Command) int {
 	root.AddCommand(
 		schemasCmd(),
 		replayCmd(),
+		trainingSetCmd(),
+		featuresCmd(),
 		simulateCmd(),
+		benchCmd(),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true
 	if err := root.ExecuteContext(ctx); err != nil {
