@@ -32,7 +32,7 @@ type ReminderChange struct {
 // Effects is what folding one event brought about beside the changed state.
 type Effects struct {
 	// Due is remembered with the event's id; non-zero means that a decision
-	// was due. What the bits say is the caller's.
+	// was due. What else it says is the caller's.
 	Due       uint8
 	Reminders []ReminderChange
 }
