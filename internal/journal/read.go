@@ -190,11 +190,19 @@ func (j *Journal) Document(ctx context.Context, hash string) ([]byte, error) {
 	return b, nil
 }
 
-// quoted is how a decision's id stands in the open part of its entry.
-func quoted(decision string) string { return `"decision":"` + decision + `"` }
+// isDecision tells whether the entry is the decision of that id.
+func (e *Entry) isDecision(id string) bool {
+	return e.Kind == KindDecision && strings.Contains(string(e.Open), `"decision":"`+id+`"`)
+}
 
-// Find looks a decision up, and returns its entry and those that are about it
-// (outcomes, reviews, a revocation), in order.
+// isAbout tells whether the entry names the decision: an outcome, a review, a
+// revocation.
+func (e *Entry) isAbout(id string) bool {
+	return e.Kind != KindDecision && strings.Contains(string(e.Open), `"`+id+`"`)
+}
+
+// Find looks a decision up in Redis, and returns its entry and those that are
+// about it (outcomes, reviews, a revocation), in order.
 func (j *Journal) Find(ctx context.Context, decision string) (*Entry, []*Entry, error) {
 	shard, err := ShardOf(decision)
 	if err != nil {
@@ -204,10 +212,9 @@ func (j *Journal) Find(ctx context.Context, decision string) (*Entry, []*Entry, 
 	var about []*Entry
 	err = j.Each(ctx, shard, 0, true, func(e *Entry) error {
 		switch {
-		case !strings.Contains(string(e.Open), decision):
-		case e.Kind == KindDecision && strings.Contains(string(e.Open), quoted(decision)):
+		case e.isDecision(decision):
 			found = e
-		case e.Kind != KindDecision:
+		case e.isAbout(decision):
 			about = append(about, e)
 		}
 		return nil

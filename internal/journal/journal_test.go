@@ -1,0 +1,352 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/player"
+	"pitboss/internal/redistest"
+)
+
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// servers are the kinds of Redis that the journal must work on alike.
+var servers = map[string]func(testing.TB) redis.UniversalClient{
+	"embedded": func(tb testing.TB) redis.UniversalClient {
+		return redis.NewClient(&redis.Options{Addr: miniredis.RunT(tb).Addr()})
+	},
+	"server": func(tb testing.TB) redis.UniversalClient {
+		opt, err := redis.ParseURL(redistest.Start(tb))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return redis.NewClient(opt)
+	},
+}
+
+func onEach(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := start(t)
+			t.Cleanup(func() { _ = rdb.Close() })
+			test(t, rdb)
+		})
+	}
+}
+
+// put journals a plain decision about a player.
+func put(tb testing.TB, j *Journal, id, decision string) uint64 {
+	tb.Helper()
+	seq, err := j.Record(context.Background(), id, Anew, func(v View) (*Draft, error) {
+		return &Draft{Kind: KindDecision, Time: noon, Decision: decision, Contacts: append(v.Contacts, 'x'),
+			Open: []byte(`{"decision":"` + decision + `"}`), Personal: []byte(`{"player":"` + id + `"}`)}, nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return seq
+}
+
+// neighbours are n players of one shard.
+func neighbours(n int) []string {
+	var out []string
+	for i := 0; len(out) < n; i++ {
+		if id := fmt.Sprintf("player-%d", i); player.Shard(id) == 7 {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		a, b := New(rdb, 100), New(rdb, 100) // two instances
+		ids := neighbours(3)
+		for i := range 30 {
+			j := a
+			if i%2 == 1 {
+				j = b
+			}
+			if seq := put(t, j, ids[i%3], DecisionID(ids[i%3], fmt.Sprint(i))); seq != uint64(i+1) {
+				t.Fatalf("entry %d has number %d", i+1, seq)
+			}
+		}
+		if c, err := a.Contacts(t.Context(), ids[0]); err != nil || string(c) != "xxxxxxxxxx" {
+			t.Fatalf("contacts %q, %v", c, err)
+		}
+		e, err := b.Read(t.Context(), 7, 5)
+		if err != nil || !strings.Contains(string(e.Open), DecisionID(ids[1], "4")) || string(e.Personal) != `{"player":"`+ids[1]+`"}` {
+			t.Fatalf("%+v %v", e, err)
+		}
+		v, err := a.Verify(t.Context(), Segments{})
+		if err != nil || v.Entries != 30 || len(v.Findings) != 0 {
+			t.Fatalf("%+v %v", v, err)
+		}
+	})
+}
+
+// A state that changes between decision and record is handed to the next try.
+func TestRecordOnChangedState(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		j := New(rdb, 10)
+		id := neighbours(1)[0]
+		state := "\x00\x00\x00\x02abcd\x01\x00\x00state"
+		rdb.Set(t.Context(), player.StateKey(id), state, 0)
+		tries := 0
+		_, err := j.Record(t.Context(), id, player.Version{1}, func(v View) (*Draft, error) {
+			tries++
+			if tries == 1 {
+				if v.Fresh {
+					t.Error("fresh at once")
+				}
+			} else if !v.Fresh || string(v.State) != "state" || string(v.Version[:]) != state[:8] {
+				t.Errorf("%+v", v)
+			}
+			return &Draft{Kind: KindDecision, Time: noon, Open: []byte("{}")}, nil
+		})
+		if err != nil || tries != 2 {
+			t.Fatalf("%d tries, %v", tries, err)
+		}
+	})
+}
+
+func TestConcurrentRecordsLoseNothing(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ids := neighbours(2)
+		var wg sync.WaitGroup
+		const writers, each = 4, 40
+		for w := range writers {
+			j := New(rdb, 100)
+			wg.Go(func() {
+				for i := range each {
+					for {
+						_, err := j.Record(t.Context(), ids[i%2], Anew, func(v View) (*Draft, error) {
+							return &Draft{Kind: KindDecision, Time: noon, Contacts: append([]byte{byte(w)}, v.Contacts...), Open: []byte("{}"), Personal: []byte("{}")}, nil
+						})
+						if errors.Is(err, ErrConflict) {
+							continue // the Broker would send it again
+						}
+						if err != nil {
+							t.Error(err)
+						}
+						break
+					}
+				}
+			})
+		}
+		wg.Wait()
+		j := New(rdb, 1)
+		total := 0
+		for _, id := range ids {
+			c, err := j.Contacts(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += len(c)
+		}
+		v, err := j.Verify(t.Context(), Segments{})
+		if err != nil || total != writers*each || v.Entries != writers*each || len(v.Findings) > 0 {
+			t.Fatalf("%d contacts, %+v, %v", total, v, err)
+		}
+	})
+}
+
+// tampering is what a verification must find.
+var tampering = map[string]struct {
+	do   func(ctx context.Context, rdb redis.UniversalClient) error
+	want string
+}{
+	"a removed entry": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rdb.XDel(ctx, StreamKey(7), "5-0").Err()
+	}, "removed"},
+	"the last entry removed": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rdb.XDel(ctx, StreamKey(7), "9-0").Err()
+	}, "head"},
+	"the first entry removed": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rdb.XDel(ctx, StreamKey(7), "1-0").Err()
+	}, "not here"},
+	"a changed entry": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rewrite(ctx, rdb, func(entries [][2]string) {
+			entries[4][0] = strings.Replace(entries[4][0], entries[4][0][2:3], "\x7f", 1)
+		})
+	}, "changed"},
+	"a changed entry with a matching hash": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rewrite(ctx, rdb, func(entries [][2]string) {
+			raw := []byte(entries[4][0])
+			raw[len(raw)-1] ^= 1
+			h := link(Hash([]byte(entries[3][1])), raw)
+			entries[4] = [2]string{string(raw), string(h[:])}
+		})
+	}, "changed"},
+	"two entries swapped": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rewrite(ctx, rdb, func(entries [][2]string) { entries[3], entries[4] = entries[4], entries[3] })
+	}, "not what it should be"},
+	"the head set back": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rdb.Set(ctx, HeadKey(7), headBytes(3, Hash{}), 0).Err()
+	}, "head"},
+	"the head removed": {func(ctx context.Context, rdb redis.UniversalClient) error {
+		return rdb.Del(ctx, HeadKey(7)).Err()
+	}, "head"},
+}
+
+// rewrite replaces shard 7's stream.
+func rewrite(ctx context.Context, rdb redis.UniversalClient, change func([][2]string)) error {
+	msgs, err := rdb.XRange(ctx, StreamKey(7), "-", "+").Result()
+	if err != nil {
+		return err
+	}
+	var entries [][2]string
+	for _, m := range msgs {
+		entries = append(entries, [2]string{m.Values["e"].(string), m.Values["h"].(string)})
+	}
+	change(entries)
+	if err := rdb.Del(ctx, StreamKey(7)).Err(); err != nil {
+		return err
+	}
+	for i, e := range entries {
+		if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: StreamKey(7), ID: streamID(uint64(i + 1)), Values: []any{"e", e[0], "h", e[1]}}).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestVerifyFindsTampering(t *testing.T) {
+	t.Parallel()
+	for name, c := range tampering {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := servers["embedded"](t)
+			j := New(rdb, 10)
+			for i, id := range []int{0, 1, 2, 0, 1, 2, 0, 1, 2} {
+				put(t, j, neighbours(3)[id], fmt.Sprint(i))
+			}
+			s := Segments{t.TempDir()}
+			if name == "the head removed" { // without a head, only segments know the shard
+				if _, _, err := j.WriteOut(t.Context(), s, 0, noon); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				s.Dir = ""
+			}
+			if v, err := j.Verify(t.Context(), s); err != nil || len(v.Findings) > 0 {
+				t.Fatalf("before: %+v %v", v, err)
+			}
+			if err := c.do(t.Context(), rdb); err != nil {
+				t.Fatal(err)
+			}
+			v, err := j.Verify(t.Context(), s)
+			if err != nil || len(v.Findings) == 0 || !strings.Contains(fmt.Sprint(v.Findings), c.want) {
+				t.Fatalf("after: %+v %v", v, err)
+			}
+		})
+	}
+}
+
+func TestSegments(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := t.Context()
+		j, s := New(rdb, 10), Segments{t.TempDir()}
+		ids := neighbours(2)
+		for i := range 10 {
+			put(t, j, ids[i%2], DecisionID(ids[i%2], fmt.Sprint(i)))
+		}
+		name, n, err := j.WriteOut(ctx, s, time.Hour, noon.Add(2*time.Hour))
+		if err != nil || n != 10 || name == "" {
+			t.Fatalf("%s %d %v", name, n, err)
+		}
+		if _, err := j.Read(ctx, 7, 3); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("still in Redis: %v", err)
+		}
+		for i := 10; i < 15; i++ {
+			put(t, j, ids[i%2], DecisionID(ids[i%2], fmt.Sprint(i)))
+		}
+		if _, n, err = j.WriteOut(ctx, s, 0, noon); err != nil || n != 5 {
+			t.Fatalf("%d %v", n, err)
+		}
+		if name, n, err := j.WriteOut(ctx, s, 0, noon); err != nil || n != 0 || name != "" {
+			t.Fatalf("%s %d %v", name, n, err)
+		}
+		put(t, j, ids[0], DecisionID(ids[0], "15"))
+		v, err := j.Verify(ctx, s)
+		if err != nil || len(v.Findings) > 0 || v.Entries != 16 || v.Segments != 2 {
+			t.Fatalf("%+v %v", v, err)
+		}
+		e, _, err := j.FindWritten(ctx, s, DecisionID(ids[0], "2"))
+		if err != nil || e.Seq != 3 || e.Personal == nil {
+			t.Fatalf("%+v %v", e, err)
+		}
+		if err := j.Shred(ctx, ids[0], false); err != nil {
+			t.Fatal(err)
+		}
+		e, _, err = j.FindWritten(ctx, s, DecisionID(ids[0], "2"))
+		if err != nil || e.Personal != nil {
+			t.Fatalf("readable after the key was destroyed: %+v %v", e, err)
+		}
+		if v, err := j.Verify(ctx, s); err != nil || len(v.Findings) > 0 {
+			t.Fatalf("shredding broke the chain: %+v %v", v, err)
+		}
+		count := 0
+		if err := j.Everything(ctx, s, func(*Entry) error { count++; return nil }); err != nil || count != 16 {
+			t.Fatalf("%d entries, %v", count, err)
+		}
+		if err := os.Remove(filepath.Join(s.Dir, "segment-00000001.parquet")); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := j.Verify(ctx, s); err != nil || !strings.Contains(fmt.Sprint(v.Findings), "segment before it is missing") {
+			t.Fatalf("%+v %v", v, err)
+		}
+	})
+}
+
+func TestSwitches(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		j := New(rdb, 1)
+		b := j.Board(t.Context())
+		for _, on := range []bool{true, false} {
+			if err := j.Turn(t.Context(), SwitchChange{Switch: "action/x", On: on, By: "me", Reason: "test", At: noon}); err != nil {
+				t.Fatal(err)
+			}
+			b.refresh(t.Context())
+			if names, ok := b.On(); !ok || (len(names) == 1) != on {
+				t.Fatalf("%v %v", names, ok)
+			}
+		}
+		var seen []SwitchChange
+		err := New(rdb, 1).Each(t.Context(), Ops, 0, true, func(e *Entry) error {
+			var c SwitchChange
+			seen = append(seen, c)
+			return json.Unmarshal(e.Open, &seen[len(seen)-1])
+		})
+		if err != nil || len(seen) != 2 || !seen[0].On || seen[1].On {
+			t.Fatalf("%+v %v", seen, err)
+		}
+	})
+}
+
+func TestBoardIsInDoubtWithoutRedis(t *testing.T) {
+	t.Parallel()
+	m := miniredis.RunT(t)
+	j := New(redis.NewClient(&redis.Options{Addr: m.Addr(), MaxRetries: -1}), 1)
+	m.Close()
+	if names, ok := j.Board(t.Context()).Current(t.Context()); ok {
+		t.Fatalf("%v", names)
+	}
+}

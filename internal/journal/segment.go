@@ -1,0 +1,294 @@
+package journal
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+)
+
+// segmentRow is one entry in a Parquet file. entry and hash are what the chain
+// is about; the other columns repeat the entry's open part for analysts.
+type segmentRow struct {
+	Shard int32  `parquet:"shard"`
+	Seq   int64  `parquet:"seq"`
+	Time  int64  `parquet:"time,timestamp(millisecond)"`
+	Kind  string `parquet:"kind,dict"`
+	Key   string `parquet:"key"`
+	Open  string `parquet:"open,zstd"`
+	Entry []byte `parquet:"entry"`
+	Hash  []byte `parquet:"hash"`
+}
+
+// Link is a place in a shard's chain.
+type Link struct {
+	Seq  uint64 `json:"seq"`
+	Hash string `json:"hash"` // hex
+}
+
+// segmentMeta is the file's own account of itself, in its key-value metadata.
+type segmentMeta struct {
+	Number   int          `json:"number"`   // from 1
+	Previous string       `json:"previous"` // SHA-256 of the segment before, hex
+	Heads    map[int]Link `json:"heads"`    // of every shard, after this segment
+}
+
+const (
+	metaKey     = "pitboss.segment"
+	segmentGlob = "segment-*.parquet"
+)
+
+// Segments writes the journal out to Parquet files in a folder and, once they
+// are there, drops what is old from Redis.
+type Segments struct{ Dir string }
+
+// list names the segment files in order.
+func (s Segments) list() ([]string, error) {
+	names, err := filepath.Glob(filepath.Join(s.Dir, segmentGlob))
+	if err != nil {
+		return nil, fmt.Errorf("journal: segments: %w", err)
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+// last reads the newest segment's account; the zero one where there is none.
+func (s Segments) last() (segmentMeta, error) {
+	names, err := s.list()
+	if err != nil || len(names) == 0 {
+		return segmentMeta{Heads: map[int]Link{}}, err
+	}
+	name := names[len(names)-1]
+	meta, err := readMeta(name)
+	if err != nil {
+		return meta, err
+	}
+	meta.Previous, err = fileHash(name)
+	return meta, err
+}
+
+func readMeta(name string) (m segmentMeta, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return m, fmt.Errorf("journal: segment: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return m, fmt.Errorf("journal: segment: %w", err)
+	}
+	pf, err := parquet.OpenFile(f, st.Size())
+	if err != nil {
+		return m, fmt.Errorf("journal: segment %s: %w", name, err)
+	}
+	text, ok := pf.Lookup(metaKey)
+	if !ok {
+		return m, fmt.Errorf("journal: segment %s has no %s", name, metaKey)
+	}
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		return m, fmt.Errorf("journal: segment %s: %w", name, err)
+	}
+	return m, nil
+}
+
+func fileHash(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("journal: segment: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("journal: segment: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// WriteOut writes every entry that no segment has into a new one, and then
+// drops entries older than keep from Redis (keep should be longer than a
+// redelivery may take; 0 drops nothing). It returns the file, "" where there
+// was nothing to write, and how many entries it has.
+func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, now time.Time) (name string, n int, err error) {
+	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
+		return "", 0, fmt.Errorf("journal: segments: %w", err)
+	}
+	meta, err := s.last()
+	if err != nil {
+		return "", 0, err
+	}
+	meta.Number++
+	tmp, err := os.CreateTemp(s.Dir, ".segment-*")
+	if err != nil {
+		return "", 0, fmt.Errorf("journal: segments: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	n, drop, err := j.writeSegment(ctx, tmp, &meta, now.Add(-keep))
+	if err != nil {
+		return "", 0, err
+	}
+	if n > 0 {
+		if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+			return "", 0, fmt.Errorf("journal: segments: %w", err)
+		}
+		name = filepath.Join(s.Dir, fmt.Sprintf("segment-%08d.parquet", meta.Number))
+		if err := os.Link(tmp.Name(), name); err != nil { // fails where another run took the number
+			return "", 0, fmt.Errorf("journal: segments: %w", err)
+		}
+	}
+	if keep > 0 {
+		for shard, seq := range drop {
+			if err := j.rdb.XTrimMinID(ctx, StreamKey(shard), streamID(seq)).Err(); err != nil {
+				return name, n, fmt.Errorf("journal: trim: %w", err)
+			}
+		}
+	}
+	return name, n, nil
+}
+
+// writeSegment also returns, by shard, the first entry to stay in Redis.
+func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMeta, old time.Time) (n int, drop map[int]uint64, err error) {
+	pw := parquet.NewGenericWriter[segmentRow](w, parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}))
+	shards, err := j.Shards(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	drop = map[int]uint64{}
+	for _, shard := range shards {
+		err := j.raw(ctx, shard, 0, func(_ string, raw, hash []byte) error {
+			e, err := parseEntry(shard, raw, nil)
+			if err != nil {
+				return err
+			}
+			if e.Time.Before(old) {
+				drop[shard] = e.Seq + 1
+			}
+			if e.Seq <= meta.Heads[shard].Seq {
+				return nil
+			}
+			n++
+			meta.Heads[shard] = Link{e.Seq, hex.EncodeToString(hash)}
+			_, err = pw.Write([]segmentRow{{int32(shard), int64(e.Seq), e.Time.UnixMilli(), e.Kind, e.KeyName, string(e.Open), raw, hash}})
+			return err
+		})
+		if err != nil {
+			return 0, nil, fmt.Errorf("journal: segment: shard %d: %w", shard, err)
+		}
+	}
+	text, err := json.Marshal(meta)
+	if err != nil {
+		return 0, nil, fmt.Errorf("journal: segment: %w", err)
+	}
+	pw.SetKeyValueMetadata(metaKey, string(text))
+	if err := pw.Close(); err != nil {
+		return 0, nil, fmt.Errorf("journal: segment: %w", err)
+	}
+	return n, drop, nil
+}
+
+// each calls visit with the rows of a segment file, in order.
+func (s Segments) each(name string, visit func(shard int, raw, hash []byte) error) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("journal: segment: %w", err)
+	}
+	defer f.Close()
+	r := parquet.NewGenericReader[segmentRow](f)
+	defer r.Close()
+	rows := make([]segmentRow, 256)
+	for {
+		n, err := r.Read(rows)
+		for i := range rows[:n] {
+			if err := visit(int(rows[i].Shard), rows[i].Entry, rows[i].Hash); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("journal: segment %s: %w", name, err)
+		}
+	}
+}
+
+// Everything calls visit with every entry, from segments and Redis, once each,
+// a shard's in order. Personal parts stay sealed.
+func (j *Journal) Everything(ctx context.Context, s Segments, visit func(*Entry) error) error {
+	names, err := s.list()
+	if err != nil {
+		return err
+	}
+	written := map[int]uint64{}
+	for _, name := range names {
+		err := s.each(name, func(shard int, raw, hash []byte) error {
+			e, err := parseEntry(shard, raw, nil)
+			if err != nil {
+				return err
+			}
+			copy(e.Hash[:], hash)
+			written[shard] = e.Seq
+			return visit(e)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	shards, err := j.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if err := j.Each(ctx, shard, written[shard]+1, true, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FindWritten looks a decision up in the segments, as [Journal.Find] does in
+// Redis. The personal part is opened where its key is still there.
+func (j *Journal) FindWritten(ctx context.Context, s Segments, decision string) (*Entry, []*Entry, error) {
+	shard, err := ShardOf(decision)
+	if err != nil {
+		return nil, nil, err
+	}
+	var found *Entry
+	var about []*Entry
+	names, err := s.list()
+	for _, name := range names {
+		err = errors.Join(err, s.each(name, func(n int, raw, hash []byte) error {
+			if n != shard {
+				return nil
+			}
+			e, err := parseEntry(shard, raw, nil)
+			switch {
+			case err != nil:
+				return err
+			case e.isDecision(decision):
+				found, err = parseEntry(shard, raw, func(k string) ([]byte, error) { return j.sealingKey(ctx, shard, k) })
+				if err == nil {
+					copy(found.Hash[:], hash)
+				}
+				return err
+			case e.isAbout(decision):
+				about = append(about, e)
+			}
+			return nil
+		}))
+	}
+	if err == nil && found == nil {
+		err = fmt.Errorf("%w: decision %s", ErrNotFound, decision)
+	}
+	return found, about, err
+}
