@@ -227,7 +227,12 @@ func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
 		failed(w, errNotFound)
 		return
 	}
-	out := map[string]any{"decision": d, "inputs": f.inputsOf(d), "journal": f.journaled(r.Context(), d)}
+	record := f.journaled(r.Context(), d.Decision)
+	inputs := f.inputsOf(d)
+	if inputs == nil {
+		inputs = inputsFrom(record)
+	}
+	out := map[string]any{"decision": d, "inputs": inputs, "journal": record}
 	if said, err := f.reviews(r.Context()); err == nil {
 		out["review"] = said[d.Decision]
 	}
@@ -255,6 +260,10 @@ func (f *Function) listLetters(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) {
-	list, whole := f.audit.changes(r.Context(), 200)
-	answer(w, map[string]any{"changes": list, "whole": whole})
+	list, err := f.audit.changes(r.Context(), 200)
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	answer(w, map[string]any{"changes": list, "chained": f.store.journal != nil})
 }

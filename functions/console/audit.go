@@ -2,115 +2,121 @@ package console
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"go.uber.org/zap"
+
+	"pitboss/internal/journal"
 )
+
+// kindChange marks a person's change among the journal's entries about no player.
+const kindChange = "change"
 
 // change is one thing a person did on the page.
 type change struct {
 	At      time.Time `json:"at"`
 	Who     string    `json:"who"`
-	Roles   []Role    `json:"roles"`
+	Roles   []Role    `json:"roles,omitempty"`
 	What    string    `json:"what"` // review.approve, kill-switch.on, player.erase, …
 	Subject string    `json:"subject"`
 	Note    string    `json:"note,omitzero"`
-	Before  string    `json:"before"` // hash of the change before this one
-	Hash    string    `json:"hash"`
+	Hash    string    `json:"hash,omitzero"` // of the journal's entry
 }
 
-// keptChanges is how many changes Redis keeps; older ones are in the log.
-const keptChanges = 100_000
-
-// audit is the record of changes: each is chained to the one before by its
-// hash, kept in Redis and written to the log.
+// audit records changes in the journal's hash chain of operations, next to the
+// kill switches. Without Redis it remembers the newest, until the console ends.
 type audit struct {
-	store *store
-	log   *zap.Logger
-	now   func() time.Time
+	journal *journal.Journal // nil without Redis
+	log     *zap.Logger
+	now     func() time.Time
 
 	mu     sync.Mutex
-	recent []change // newest last; all there is without Redis
-	head   string
-	loaded bool
+	memory []change // newest last
 }
 
-func newAudit(s *store, log *zap.Logger, now func() time.Time) *audit {
-	return &audit{store: s, log: log.Named("audit"), now: now}
+func newAudit(j *journal.Journal, log *zap.Logger, now func() time.Time) *audit {
+	return &audit{journal: j, log: log.Named("audit"), now: now}
 }
 
 // record journals a change before it is made; a change that cannot be
 // journaled is not made.
 func (a *audit) record(ctx context.Context, p *person, what, subject, note string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.load(ctx); err != nil {
-		return err
-	}
-	c := change{At: a.now().UTC(), Who: p.Name, Roles: p.Roles, What: what, Subject: subject, Note: note, Before: a.head}
-	c.Hash = c.sum()
-	body, err := json.Marshal(c)
-	if err != nil {
-		return err
-	}
-	if a.store.rdb != nil {
-		if err := a.store.append(ctx, keyAudit, keptChanges, body); err != nil {
-			return err
+	c := change{At: a.now().UTC(), Who: p.Name, Roles: p.Roles, What: what, Subject: subject, Note: note}
+	a.log.Info("change", zap.String("who", c.Who), zap.String("what", what), zap.String("subject", subject))
+	if a.journal == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.memory = append(a.memory, c); len(a.memory) > 1000 {
+			a.memory = a.memory[1:]
 		}
-	}
-	a.head = c.Hash
-	if a.recent = append(a.recent, c); len(a.recent) > 1000 {
-		a.recent = a.recent[1:]
-	}
-	a.log.Info("change", zap.String("who", c.Who), zap.String("what", what), zap.String("subject", subject), zap.String("hash", c.Hash))
-	return nil
-}
-
-func (c change) sum() string {
-	c.Hash = ""
-	body, _ := json.Marshal(c)
-	h := sha256.Sum256(body)
-	return hex.EncodeToString(h[:])
-}
-
-func (a *audit) load(ctx context.Context) error {
-	if a.loaded || a.store.rdb == nil {
 		return nil
 	}
-	list, err := a.store.newest(ctx, keyAudit, 1000)
+	raw, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
-	a.recent = nil
-	for i := len(list) - 1; i >= 0; i-- {
-		var c change
-		if json.Unmarshal(list[i], &c) == nil {
-			a.recent = append(a.recent, c)
-			a.head = c.Hash
-		}
-	}
-	a.loaded = true
-	return nil
+	return a.journal.RecordOps(ctx, &journal.Draft{Kind: kindChange, Time: c.At, Open: raw})
 }
 
-// changes are the newest changes, newest first, and whether their chain holds.
-func (a *audit) changes(ctx context.Context, max int) (list []change, whole bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.load(ctx); err != nil {
-		a.log.Warn("changes could not be read", zap.Error(err))
-	}
-	whole, list = true, []change{}
-	for i := len(a.recent) - 1; i >= 0 && len(list) < max; i-- {
-		c := a.recent[i]
-		if c.sum() != c.Hash || i > 0 && c.Before != a.recent[i-1].Hash {
-			whole = false
+// changes are the newest changes, newest first.
+func (a *audit) changes(ctx context.Context, max int) ([]change, error) {
+	list := []change{}
+	if a.journal == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for i := len(a.memory) - 1; i >= 0 && len(list) < max; i-- {
+			list = append(list, a.memory[i])
 		}
-		list = append(list, c)
+		return list, nil
 	}
-	return list, whole
+	head, _, err := a.journal.Head(ctx, journal.Ops)
+	if err != nil {
+		return nil, err
+	}
+	from := uint64(1)
+	if head > uint64(max) {
+		from = head - uint64(max) + 1
+	}
+	err = a.journal.Each(ctx, journal.Ops, from, true, func(e *journal.Entry) error {
+		if c, ok := changeOf(e); ok {
+			list = append(list, c)
+		}
+		return nil
+	})
+	if errors.Is(err, journal.ErrNotFound) {
+		err = nil
+	}
+	for i, k := 0, len(list)-1; i < k; i, k = i+1, k-1 {
+		list[i], list[k] = list[k], list[i]
+	}
+	return list, err
+}
+
+// changeOf reads an entry about no player: a change made here, or a kill
+// switch turned by any other hand.
+func changeOf(e *journal.Entry) (change, bool) {
+	var c change
+	switch e.Kind {
+	case kindChange:
+		if json.Unmarshal(e.Open, &c) != nil {
+			return c, false
+		}
+	case journal.KindSwitch:
+		var s journal.SwitchChange
+		if json.Unmarshal(e.Open, &s) != nil {
+			return c, false
+		}
+		c = change{At: s.At, Who: s.By, What: "kill-switch.off", Subject: s.Switch, Note: s.Reason}
+		if s.On {
+			c.What = "kill-switch.on"
+		}
+	default:
+		return c, false
+	}
+	c.Hash = hex.EncodeToString(e.Hash[:])
+	return c, true
 }

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/goccy/go-yaml"
+
+	"pitboss/internal/journal"
 )
 
 // pack is a rule pack as a person reads it; what decide compiles of the same
@@ -43,6 +44,17 @@ type rule struct {
 	AppliesTo []string `yaml:"applies_to" json:"applies_to"`
 	When      string   `yaml:"when" json:"when"`
 	Blocked   int64    `yaml:"-" json:"blocked"` // suppressions since the console started
+}
+
+// source says where the rule comes from, in one line.
+func (r *rule) source() string {
+	parts := []string{}
+	for _, p := range []string{r.Source.Document, r.Source.Article, r.Source.Date} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func readPacks(dir string) (packs []pack, problems []string) {
@@ -142,14 +154,12 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "what is jurisdiction, action, model or rule; name it, and the note says why")
 		return
 	}
-	state := "off"
-	if in.On {
-		state = "on"
-	}
-	if !f.journal(w, r, "kill-switch."+state, in.What+"/"+in.Name, in.Note) {
+	if f.store.journal == nil {
+		failed(w, errNoStore)
 		return
 	}
-	if err := f.turn(r.Context(), killSwitch{in.What, in.Name, personOf(r).Name, in.Note, f.now().UTC()}, in.On); err != nil {
+	err := f.store.journal.Turn(r.Context(), journal.SwitchChange{Switch: in.What + "/" + in.Name, On: in.On, By: personOf(r).Name, Reason: in.Note, At: f.now().UTC()})
+	if err != nil {
 		failed(w, err)
 		return
 	}
@@ -161,39 +171,15 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]any{"switches": on})
 }
 
-// keySwitches is the hash of kill switches that are on: "action/reload_game" → who, why.
-const keySwitches = "{console}:switches"
-
 func (f *Function) switches(ctx context.Context) ([]killSwitch, error) {
 	out := []killSwitch{}
-	if f.store.rdb == nil {
+	if f.store.journal == nil {
 		return out, nil
 	}
-	all, err := f.store.all(ctx, keySwitches)
-	for key, raw := range all {
-		var s killSwitch
-		if json.Unmarshal(raw, &s) != nil {
-			s.What, s.Name, _ = strings.Cut(key, "/")
-		}
-		out = append(out, s)
+	on, err := f.store.journal.Switches(ctx)
+	for _, s := range on {
+		what, name, _ := strings.Cut(s.Switch, "/")
+		out = append(out, killSwitch{what, name, s.By, s.Reason, s.At})
 	}
-	sort.Slice(out, func(a, b int) bool { return out[a].What+out[a].Name < out[b].What+out[b].Name })
 	return out, err
 }
-
-func (f *Function) turn(ctx context.Context, s killSwitch, on bool) error {
-	key := s.What + "/" + s.Name
-	if !on {
-		_, err := f.store.command(ctx, "HDEL", keySwitches, key)
-		return err
-	}
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	_, err = f.store.command(ctx, "HSET", keySwitches, key, raw)
-	return err
-}
-
-// journaled is the journal's record of a decision.
-func (f *Function) journaled(context.Context, *decision) any { return nil }

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"go.uber.org/zap"
 
 	"pitboss/internal/feature"
+	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
 )
@@ -18,7 +18,6 @@ import (
 // Keys in Redis that are the console's own. Each is one key, so they may lie
 // on any node of a Cluster.
 const (
-	keyAudit   = "{console}:audit"   // stream: who changed what
 	keyLetters = "{console}:letters" // hash: dead letters that came by POST
 	keyLetter  = "{console}:letter"  // number of the last one
 	keyReviews = "{console}:reviews" // hash: what was said about a decision
@@ -31,6 +30,8 @@ type store struct {
 	rdb   setup.Client
 	set   *feature.Set
 	state *player.Store[feature.State]
+	// journal of decisions and changes; nil without Redis.
+	journal *journal.Journal
 }
 
 var errNoStore = errors.New("console: REDIS_URL is not set")
@@ -46,6 +47,9 @@ func openStore(ctx context.Context, cfg config, log *zap.Logger) *store {
 	}
 	if s.rdb, err = setup.Redis(ctx, cfg.RedisURL); err != nil {
 		log.Warn("redis is not there yet", zap.Error(err))
+	}
+	if s.rdb != nil {
+		s.journal = journal.New(s.rdb, 1)
 	}
 	if s.set != nil && s.rdb != nil {
 		s.state = player.NewStore(s.rdb, s.set, player.Config{CachePlayers: 1})
@@ -69,35 +73,6 @@ func (s *store) command(ctx context.Context, args ...any) (any, error) {
 		return nil, fmt.Errorf("console: redis: %w", err)
 	}
 	return v, nil
-}
-
-// append adds an entry to a stream, which keeps about the last max.
-func (s *store) append(ctx context.Context, key string, max int, body []byte) error {
-	_, err := s.command(ctx, "XADD", key, "MAXLEN", "~", strconv.Itoa(max), "*", "v", body)
-	return err
-}
-
-// newest returns up to n entries of a stream, newest first.
-func (s *store) newest(ctx context.Context, key string, n int) ([][]byte, error) {
-	v, err := s.command(ctx, "XREVRANGE", key, "+", "-", "COUNT", strconv.Itoa(n))
-	if err != nil {
-		return nil, err
-	}
-	var out [][]byte
-	list, _ := v.([]any)
-	for _, entry := range list {
-		pair, _ := entry.([]any)
-		if len(pair) != 2 {
-			continue
-		}
-		fields, _ := pair[1].([]any)
-		if len(fields) == 2 {
-			if body, ok := fields[1].(string); ok {
-				out = append(out, []byte(body))
-			}
-		}
-	}
-	return out, nil
 }
 
 // all returns a hash's members. RESP3 answers with a map, RESP2 with a list.

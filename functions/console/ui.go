@@ -24,6 +24,10 @@ func page() http.Handler {
 	root, _ := fs.Sub(bundle, "ui/dist")
 	index, err := fs.ReadFile(root, "index.html")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			http.Error(w, "console: the page is for GET; events are POSTed to /events", http.StatusMethodNotAllowed)
+			return
+		}
 		file := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
 		if body, err := fs.ReadFile(root, file); err == nil && file != "index.html" {
 			if strings.HasPrefix(file, "assets/") {
