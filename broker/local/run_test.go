@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -177,17 +178,58 @@ func TestReplayIsExactlyOnceThroughARedisOutage(t *testing.T) {
 		t.Errorf("accepted %+v, want 2000", totals)
 	}
 	got := s.quiet()
-	if got.Applied != 3000 || got.DeadLetters != 0 {
-		t.Errorf("applied %d of 3000 events, %d dead letters: %+v", got.Applied, got.DeadLetters, got)
+	if got.DeadLetters != 0 || got.Scored == 0 || got.Issued == 0 {
+		t.Errorf("after the outage: %+v", got)
 	}
-	if got.Scored == 0 || got.Issued == 0 {
-		t.Errorf("nothing was decided: %+v", got)
-	}
+	// Not profile's own count: an answer that died with its connection is a
+	// fault there, and the event's next delivery a duplicate. The states know.
+	before := s.states(events)
+	s.checkRounds(events, before)
 	s.send(events)
 	again := s.quiet()
-	if again.Applied != got.Applied || again.Duplicates-got.Duplicates != 3000 {
-		t.Errorf("sent again: applied %d more, duplicates %d, want 0 and 3000", again.Applied-got.Applied, again.Duplicates-got.Duplicates)
+	if again.Duplicates-got.Duplicates != 3000 {
+		t.Errorf("sent again: %d duplicates, want 3000", again.Duplicates-got.Duplicates)
 	}
+	set := s.features()
+	for id, now := range s.states(events) {
+		a, _ := set.Append(nil, before[id])
+		b, _ := set.Append(nil, now)
+		if !bytes.Equal(a, b) {
+			t.Errorf("sending again changed the state of %s", id)
+		}
+	}
+}
+
+func (s *system) features() *feature.Set {
+	s.t.Helper()
+	set, err := feature.Load("../../models/features.yaml")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return set
+}
+
+// states reads the state of every player that the events are about.
+func (s *system) states(events []*ce.Event) map[string]*feature.State {
+	s.t.Helper()
+	rdb, err := setup.Redis(context.Background(), s.redis.URL())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rdb.Close()
+	store := player.NewStore(rdb, s.features(), player.Config{})
+	out := map[string]*feature.State{}
+	for _, e := range events {
+		if _, known := out[e.Subject()]; known {
+			continue
+		}
+		state, _, err := store.Read(context.Background(), e.Subject())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out[e.Subject()] = state
+	}
+	return out
 }
 
 // Bad events POSTed straight to the Broker end as dead letters with the
@@ -255,28 +297,26 @@ func TestBustabitSlice(t *testing.T) {
 	if n := got.Applied - base.Applied; n != 2000 {
 		t.Errorf("applied %d of 2000 bets: %+v", n, got)
 	}
+	s.checkRounds(events, s.states(events))
+}
+
+// checkRounds compares each player's folded count of rounds with the events'.
+func (s *system) checkRounds(events []*ce.Event, states map[string]*feature.State) {
+	s.t.Helper()
 	want := map[string]float64{}
 	for _, e := range events {
-		want[e.Subject()]++
-	}
-	rdb, err := setup.Redis(context.Background(), s.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
-	set, err := feature.Load("../../models/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := player.NewStore(rdb, set, player.Config{})
-	for id, n := range want {
-		state, _, err := store.Read(context.Background(), id)
-		if err != nil {
-			t.Fatal(err)
+		switch e.Type() {
+		case event.TypeRoundSettled:
+			want[e.Subject()]++
+		case event.TypeRoundRolledback:
+			want[e.Subject()]--
 		}
-		vector := set.Vector(nil, state, state.AsOf())
+	}
+	set := s.features()
+	for id, n := range want {
+		vector := set.Vector(nil, states[id], states[id].AsOf())
 		if got := vector[slices.Index(set.Names(), "rounds_total")]; got != n {
-			t.Errorf("%s played %v rounds, the state says %v", id, n, got)
+			s.t.Errorf("%s played %v rounds, the state says %v", id, n, got)
 		}
 	}
 }
