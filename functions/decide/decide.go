@@ -108,7 +108,7 @@ func (t *turn) refresh(version player.Version, state []byte) error {
 	if err != nil {
 		return fmt.Errorf("decide: state: %w", err)
 	}
-	t.in.StateVersion = version.String()
+	t.in.StateVersion, t.in.Refreshed = version.String(), true
 	t.in.Facts = t.f.set.Facts(st)
 	t.in.AsOf = later(t.in.AsOf, st.AsOf())
 	t.in.Features = t.f.set.Vector(nil, st, t.in.AsOf)

@@ -32,6 +32,14 @@ func Main(version string, extra ...*cobra.Command) int {
 		featuresCmd(),
 		simulateCmd(),
 		benchCmd(),
+		rulesCmd(),
+		journalCmd(),
+		whyCmd(),
+		replayDecisionCmd(),
+		reviewCmd(),
+		killSwitchCmd(),
+		reportCmd(),
+		privacyCmd(),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true
 	if err := root.ExecuteContext(ctx); err != nil {

@@ -37,7 +37,9 @@ type Input struct {
 	Now          time.Time     `json:"now"`
 	AsOf         time.Time     `json:"as_of"` // latest event in the state
 	StateVersion string        `json:"state_version"`
-	Facts        event.Facts   `json:"facts"`
+	// Refreshed: facts and features are of a newer state than the scores.
+	Refreshed bool        `json:"refreshed,omitzero"`
+	Facts     event.Facts `json:"facts"`
 	// Features in the order of the policy's feature names.
 	Features   []float64          `json:"features"`
 	FeatureSet string             `json:"feature_set"`

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/feature"
+	"pitboss/internal/journal"
+	"pitboss/internal/setup"
+)
+
+// office is what the compliance commands look into: the journal in Redis, the
+// segments that were written out, and the policy.
+type office struct {
+	redis, segments, models string
+
+	rdb     setup.Client
+	journal *journal.Journal
+}
+
+// flags adds the flags that say where things are.
+func (o *office) flags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&o.redis, "redis", env("REDIS_URL", "redis://127.0.0.1:6379"), "where the journal is")
+	f.StringVar(&o.segments, "segments", env("PITBOSS_SEGMENTS", ""), "folder of the journal's Parquet segments")
+	f.StringVar(&o.models, "models", env("MODELS_DIR", "models"), "folder of features.yaml, actions.yaml and rules")
+}
+
+// open connects; the caller closes rdb.
+func (o *office) open(ctx context.Context) (err error) {
+	if o.rdb, err = setup.Redis(ctx, o.redis); err != nil {
+		return err
+	}
+	o.journal = journal.New(o.rdb, 1)
+	return nil
+}
+
+// inside runs f with an open office.
+func (o *office) inside(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := o.open(cmd.Context()); err != nil {
+			return err
+		}
+		defer o.rdb.Close()
+		return f(cmd, args)
+	}
+}
+
+// policy loads the files' policy.
+func (o *office) policy() (*decide.Policy, *feature.Set, error) {
+	set, err := feature.Load(filepath.Join(o.models, "features.yaml"))
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := decide.Load(o.models, set.Names())
+	return p, set, err
+}
+
+// find looks a decision up in Redis, and then in the segments.
+func (o *office) find(ctx context.Context, id string) (*decide.Record, []*journal.Entry, error) {
+	e, about, err := o.journal.Find(ctx, id)
+	if errors.Is(err, journal.ErrNotFound) && o.segments != "" {
+		var more []*journal.Entry
+		e, more, err = o.journal.FindWritten(ctx, journal.Segments{Dir: o.segments}, id)
+		about = append(more, about...)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := decide.Join(e.Open, e.Personal)
+	return r, about, err
+}
+
+// policyOf is the policy that a decision was made by: kept with the journal,
+// or that of the files, if it is the same.
+func (o *office) policyOf(ctx context.Context, hash string) (*decide.Policy, error) {
+	doc, err := o.journal.Document(ctx, hash)
+	if err == nil {
+		return decide.ParseDocument(doc)
+	}
+	if p, _, err := o.policy(); err == nil && p.Hash() == hash {
+		return p, nil
+	}
+	return nil, fmt.Errorf("policy %s is neither kept with the journal nor the one of %s: %w", hash, o.models, err)
+}

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pitboss/functions/privacy"
+)
+
+// privacyCmd keeps the players' rights by hand; as events: privacy.erase and
+// privacy.export.
+func privacyCmd() *cobra.Command {
+	o := &office{}
+	cmd := &cobra.Command{Use: "privacy", Short: "erase or copy a player"}
+	o.flags(cmd)
+	cmd.AddCommand(privacyEraseCmd(o), privacyExportCmd(o), &cobra.Command{
+		Use: "fetch REQUEST", Short: "print the copy that a privacy.export event asked for", Args: cobra.ExactArgs(1),
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			doc, err := o.journal.Export(cmd.Context(), args[0])
+			if err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), string(doc))
+			}
+			return err
+		}),
+	}, &cobra.Command{
+		Use: "release PLAYER", Short: "lift the legal hold of an erased player who actively returned", Args: cobra.ExactArgs(1),
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error { return o.journal.Release(cmd.Context(), args[0]) }),
+	})
+	return cmd
+}
+
+func privacyEraseCmd(o *office) *cobra.Command {
+	var request string
+	cmd := &cobra.Command{
+		Use: "erase PLAYER", Short: "remove a player everywhere, but for a legal hold", Args: cobra.ExactArgs(1),
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			_, set, err := o.policy()
+			if err != nil {
+				return err
+			}
+			held, err := privacy.NewRights(o.rdb, set).Erase(cmd.Context(), args[0], request, time.Now().UTC().Truncate(time.Millisecond))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "erased")
+			if held {
+				fmt.Fprintln(cmd.OutOrStdout(), "kept: that the player is excluded")
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&request, "request", "", "the operator's reference for the request")
+	_ = cmd.MarkFlagRequired("request")
+	return cmd
+}
+
+func privacyExportCmd(o *office) *cobra.Command {
+	return &cobra.Command{
+		Use: "export PLAYER", Short: "print everything about a player as JSON", Args: cobra.ExactArgs(1),
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			_, set, err := o.policy()
+			if err != nil {
+				return err
+			}
+			doc, err := privacy.NewRights(o.rdb, set).Export(cmd.Context(), args[0], "by hand", time.Now().UTC().Truncate(time.Millisecond))
+			if err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), string(doc))
+			}
+			return err
+		}),
+	}
+}

@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/event"
+	"pitboss/internal/score"
+)
+
+// replayDecisionCmd is `pitboss replay-decision DECISION`.
+func replayDecisionCmd() *cobra.Command {
+	o := &office{}
+	var library string
+	cmd := &cobra.Command{
+		Use: "replay-decision DECISION", Short: "reproduce a decision bit for bit from its stored inputs", Args: cobra.ExactArgs(1),
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			r, _, err := o.find(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			p, err := o.policyOf(cmd.Context(), r.Decision.Policy)
+			if err != nil {
+				return err
+			}
+			diff, err := p.Reproduce(r)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if diff != "" {
+				return fmt.Errorf("replay-decision: the outcome differs: %s", diff)
+			}
+			fmt.Fprintf(out, "The decision is the same, bit for bit: %s (policy %s).\n", r.Decision.Action, p.Hash())
+			return rescore(out, o.models, library, p, r)
+		}),
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVar(&library, "onnxruntime", env("ONNXRUNTIME_LIB", ""), "ONNX Runtime's shared library")
+	return cmd
+}
+
+// rescore runs the models of the stored hashes on the stored features.
+func rescore(out io.Writer, models, library string, p *decide.Policy, r *decide.Record) error {
+	if r.Input.Refreshed {
+		fmt.Fprintln(out, "The scores are of an older state than the stored features: the models are not run again.")
+		return nil
+	}
+	dirs, err := filepath.Glob(filepath.Join(models, "*", "*", "model.yaml"))
+	if err != nil {
+		return fmt.Errorf("replay-decision: %w", err)
+	}
+	byHash := map[string]string{}
+	for _, name := range dirs {
+		if m, err := score.ReadManifest(filepath.Dir(name), nil); err == nil {
+			byHash[m.SHA256] = filepath.Dir(name)
+		}
+	}
+	opened := false
+	for _, run := range r.Input.Models {
+		dir, ok := byHash[run.SHA256]
+		if !ok {
+			fmt.Fprintf(out, "Model %s %s: sha256 %s is not in %s: not run again.\n", run.Name, run.Version, run.SHA256, models)
+			continue
+		}
+		if !opened {
+			if err := score.OpenRuntime(score.Library(library)); err != nil {
+				return err
+			}
+			opened = true
+		}
+		if err := rescoreOne(out, dir, p, r, run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func rescoreOne(out io.Writer, dir string, p *decide.Policy, r *decide.Record, run event.ModelRun) error {
+	m, err := score.LoadModel(dir, score.LoadOptions{})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if m.Manifest.Kind != score.KindProbability {
+		fmt.Fprintf(out, "Model %s %s ranks games: not run again.\n", run.Name, run.Version)
+		return nil
+	}
+	at := map[string]float64{}
+	for i, name := range p.FeatureNames() {
+		at[name] = r.Input.Features[i]
+	}
+	x := make([]float32, len(m.Manifest.Features))
+	for i, name := range m.Manifest.Features {
+		v, ok := at[name]
+		if !ok {
+			return fmt.Errorf("replay-decision: the stored features lack %s", name)
+		}
+		x[i] = float32(v)
+	}
+	y := make([]float32, 1)
+	if err := m.Score(x, y); err != nil {
+		return err
+	}
+	if float64(y[0]) != run.Score {
+		return fmt.Errorf("replay-decision: model %s %s gives %v again, stored is %v", run.Name, run.Version, y[0], run.Score)
+	}
+	fmt.Fprintf(out, "Model %s %s (sha256 %s) gives %s = %v again, bit for bit.\n", run.Name, run.Version, run.SHA256, run.Output, run.Score)
+	return nil
+}

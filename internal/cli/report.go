@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/journal"
+)
+
+// reportCmd is `pitboss report`.
+func reportCmd() *cobra.Command {
+	o := &office{}
+	var temperature float64
+	cmd := &cobra.Command{
+		Use: "report", Short: "what the recommendations were worth: outcomes, uplift against the holdout, off-policy estimates", Args: cobra.NoArgs,
+		Long: `Joins decisions with their outcomes, per action and arm. Stayed is the share of players who were seen again between
+10 minutes and 24 hours after their first such decision; uplift is against players who would have got the action
+and were held out. Intervals are 95 % (Wilson; Newcombe for the difference).
+
+The off-policy line estimates the acceptance that a softmax with --temperature would have had, from the choices
+of the arms that explore (IPS, SNIPS, doubly robust).`,
+		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+			rows, err := o.rows(cmd)
+			if err != nil {
+				return err
+			}
+			return printReport(cmd, rows, temperature)
+		}),
+	}
+	o.flags(cmd)
+	cmd.Flags().Float64Var(&temperature, "temperature", 0, "of the policy to evaluate; 0: always the best value")
+	return cmd
+}
+
+// rows reads the journal. Players are told apart by the names of their sealing
+// keys, so that no personal part is opened.
+func (o *office) rows(cmd *cobra.Command) ([]decide.Row, error) {
+	var rows []decide.Row
+	at := map[string]int{}
+	outcomes := map[string][]string{}
+	err := o.journal.Everything(cmd.Context(), journal.Segments{Dir: o.segments}, func(e *journal.Entry) error {
+		switch e.Kind {
+		case journal.KindDecision:
+			r, err := decide.Join(e.Open, nil)
+			if err != nil {
+				return err
+			}
+			at[r.Input.Decision] = len(rows)
+			rows = append(rows, decide.Row{Player: e.KeyName, At: r.Input.Now, Decision: &r.Decision})
+		case journal.KindOutcome:
+			var out decide.Outcome
+			if err := json.Unmarshal(e.Open, &out); err != nil {
+				return fmt.Errorf("report: outcome: %w", err)
+			}
+			outcomes[out.Decision] = append(outcomes[out.Decision], out.Status)
+		}
+		return nil
+	})
+	for id, list := range outcomes {
+		if n, ok := at[id]; ok {
+			rows[n].Outcomes = list
+		}
+	}
+	return rows, err
+}
+
+func printReport(cmd *cobra.Command, rows []decide.Row, temperature float64) error {
+	rep := decide.MakeReport(rows)
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%d decisions, %d issued\n\n", rep.Decisions, rep.Issued)
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "ACTION\tARM\tISSUED\tDELIVERED\tACCEPTED\tDISMISSED\tPLAYERS\tSTAYED\tHELD OUT\tSTAYED\tUPLIFT")
+	for _, l := range rep.Lines {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%s\t%s\n", l.Action, l.Arm, l.Issued, l.Delivered, l.Accepted, l.Dismissed,
+			l.Players, interval(l.Stayed, l.Players), l.HoldoutPlayers, interval(l.Holdout, l.HoldoutPlayers), interval(l.Uplift, min(l.Players, l.HoldoutPlayers)))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	off := decide.OffPolicyOf(rows, temperature)
+	if off.N == 0 {
+		fmt.Fprintln(out, "\nNo randomised choice yet: no off-policy estimate.")
+		return nil
+	}
+	fmt.Fprintf(out, "\nAcceptance of softmax(%g) from %d randomised choices (worth %.0f): IPS %s, SNIPS %s, DR %s\n",
+		temperature, off.N, off.Effective, interval(off.IPS, off.N), interval(off.SNIPS, off.N), interval(off.DR, off.N))
+	return nil
+}
+
+func interval(e decide.Estimate, n int) string {
+	if n == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.3f [%.3f, %.3f]", e.Value, e.Low, e.High)
+}

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/feature"
+)
+
+// rulesCmd reads the rule packs.
+func rulesCmd() *cobra.Command {
+	o := &office{}
+	cmd := &cobra.Command{Use: "rules", Short: "check, explain and compare the rule packs (not legal advice)"}
+	cmd.PersistentFlags().StringVar(&o.models, "models", env("MODELS_DIR", "models"), "folder of features.yaml, actions.yaml and rules")
+	cmd.AddCommand(rulesCheckCmd(o), rulesExplainCmd(o), rulesDiffCmd(o))
+	return cmd
+}
+
+func rulesCheckCmd(o *office) *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "compile actions and rules and run the examples beside each rule", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, _, err := o.policy()
+			if err != nil {
+				return err
+			}
+			rep, err := p.Check()
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "%d packs, %d rules, %d examples, %d actions: all good. Policy %s.\n", rep.Packs, rep.Rules, rep.Tests, len(p.Actions()), p.Hash())
+			fmt.Fprintf(out, "%d rules are not reviewed against their source. %s\n", rep.Unreviewed, decide.Disclaimer)
+			return nil
+		},
+	}
+}
+
+func rulesExplainCmd(o *office) *cobra.Command {
+	var at string
+	var vocabulary bool
+	cmd := &cobra.Command{
+		Use: "explain [JURISDICTION | RULE]", Short: "tell the rules of a jurisdiction, or one rule, with their sources", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out := cmd.OutOrStdout()
+			if vocabulary {
+				for _, v := range decide.Vocabulary() {
+					fmt.Fprintf(out, "%-26s %s\n", v[0], v[1])
+				}
+				return nil
+			}
+			p, _, err := o.policy()
+			if err != nil {
+				return err
+			}
+			now := time.Now()
+			if at != "" {
+				if now, err = time.Parse(time.DateOnly, at); err != nil {
+					return fmt.Errorf("rules: --at: %w", err)
+				}
+			}
+			fmt.Fprintln(out, decide.Disclaimer)
+			if len(args) == 0 {
+				for _, name := range p.Packs() {
+					k, _ := p.Pack(name)
+					fmt.Fprintf(out, "%-8s %-24s %d rules of its own\n", name, k.Title, len(k.Rules))
+				}
+				return nil
+			}
+			if a, ok := p.Rule(args[0]); ok {
+				explainRule(out, a, now)
+				return nil
+			}
+			pack, rules := p.RulesOf(args[0], now)
+			fmt.Fprintf(out, "\n%s is under pack %s on %s: %d rules in force. Deny overrides.\n\n", args[0], pack, now.Format(time.DateOnly), len(rules))
+			for _, a := range rules {
+				explainRule(out, a, now)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "the rules of this day (YYYY-MM-DD) instead of today's")
+	cmd.Flags().BoolVar(&vocabulary, "vocabulary", false, "list what expressions may name")
+	return cmd
+}
+
+func explainRule(out io.Writer, a decide.Applied, now time.Time) {
+	d := a.Rule
+	fmt.Fprintf(out, "%s v%d (%s, %s, pack %s)\n  %s\n  holds for %v when %s\n", d.ID, d.Version, d.Effect, d.Severity, a.Pack, d.Words(), d.AppliesTo, d.When)
+	if d.Cap != nil {
+		fmt.Fprintf(out, "  at most %d of %s\n", d.Cap.Max, d.Cap.Count)
+	}
+	for _, t := range d.Tests {
+		fmt.Fprintf(out, "    %-6s %s\n", t.Expect, t.Name)
+	}
+}
+
+func rulesDiffCmd(o *office) *cobra.Command {
+	return &cobra.Command{
+		Use: "diff OLD [NEW]", Short: "tell what changed between two folders of models (NEW: --models)", Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			load := func(dir string) (*decide.Policy, error) {
+				set, err := feature.Load(filepath.Join(dir, "features.yaml"))
+				if err != nil {
+					return nil, err
+				}
+				return decide.Load(dir, set.Names())
+			}
+			a, err := load(args[0])
+			if err != nil {
+				return err
+			}
+			b, err := load(append(args, o.models)[1])
+			if err != nil {
+				return err
+			}
+			changes := decide.Diff(a, b)
+			for _, c := range changes {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", c.What, c.How)
+			}
+			if len(changes) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "no rule and no action differs")
+			}
+			return nil
+		},
+	}
+}
