@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"pitboss/broker"
@@ -15,8 +19,8 @@ import (
 	"pitboss/internal/setup"
 )
 
-// functionsRolled are replaced in turn; console is started, but it holds the
-// browser's streams and is not on an event's way.
+// functionsRolled are replaced in turn. The console is not on an event's way: a
+// server that takes everything stands for it.
 var functionsRolled = []string{"ingest", "profile", "score", "decide", "feedback", "privacy", "timer"}
 
 // system is Pitboss as processes behind a one-machine Broker.
@@ -24,6 +28,7 @@ type system struct {
 	plant    plant
 	redis    *redistest.Server
 	broker   *broker.Broker
+	console  *httptest.Server
 	routes   map[string]*route
 	releases map[string]*release
 	models   [2]string // of a release and of the next
@@ -90,17 +95,22 @@ func startSystem(ctx context.Context, o options, dir string) (*system, error) {
 	if err := nextModels(s.models[0], s.models[1]); err != nil {
 		return s, err
 	}
-	all := append([]string{"console"}, functionsRolled...)
-	for _, f := range all {
+	for _, f := range functionsRolled {
 		if s.routes[f], err = newRoute(); err != nil {
 			return s, err
 		}
 	}
+	console := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	s.console = console
 	s.broker, err = broker.Open(broker.Config{
 		DataDir: filepath.Join(dir, "log"), BrokerFile: filepath.Join(o.root, "broker", "base", "broker.yaml"), TriggerDirs: []string{filepath.Join(o.root, "triggers")},
 		Resolve: func(service string) (string, bool) {
-			if len(service) > len("pitboss-") && s.routes[service[len("pitboss-"):]] != nil {
-				return s.routes[service[len("pitboss-"):]].addr, true
+			name := strings.TrimPrefix(service, "pitboss-")
+			if name == "console" {
+				return console.URL, true
+			}
+			if r := s.routes[name]; r != nil {
+				return r.addr, true
 			}
 			return "", false
 		}})
@@ -109,7 +119,7 @@ func startSystem(ctx context.Context, o options, dir string) (*system, error) {
 	}
 	go s.broker.Serve() //nolint:errcheck // ends with Drain
 	s.plant = plant{o: o, dir: dir, redis: s.redis.URL(), env: []string{"K_SINK=" + s.broker.URL(), "LOG_LEVEL=warn"}}
-	for _, f := range all {
+	for _, f := range functionsRolled {
 		if _, err := s.replace(ctx, f, s.models[0]); err != nil {
 			return s, err
 		}
@@ -157,16 +167,21 @@ func (s *system) count(ctx context.Context, l *load, sent, rollouts int, dir str
 	if err != nil {
 		return table{}, err
 	}
+	letters, err := s.broker.DeadLetters.List(ctx, "", 5)
+	if err != nil {
+		return table{}, err
+	}
+	for _, d := range letters {
+		fmt.Fprintf(os.Stderr, "dead letter: %s: %s: %d after %d attempts: %.200s\n", d.Trigger, d.Event.Type(), d.Code, d.Attempts, d.Reason)
+	}
 	lost, double, late, err := s.differences(ctx, l)
 	if err != nil {
 		return table{}, err
 	}
 	var gap time.Duration
 	var failed int64
-	for name, r := range s.routes {
-		if name != "console" && r.longest() > gap {
-			gap = r.longest()
-		}
+	for _, r := range s.routes {
+		gap = max(gap, r.longest())
 		failed += r.failures.Load()
 	}
 	var t table
@@ -226,6 +241,9 @@ func (s *system) stop() {
 	}
 	for _, r := range s.routes {
 		r.server.Close()
+	}
+	if s.console != nil {
+		s.console.Close()
 	}
 	s.redis.Kill()
 }
