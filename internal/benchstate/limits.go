@@ -26,8 +26,8 @@ type acknowledge struct{}
 func (*acknowledge) Handle(context.Context, ce.Event) (*ce.Event, error) { return nil, nil }
 
 // acknowledgeMain serves acknowledge through func-go's CloudEvents middleware.
-// sdk-go's receiver, as it is, stops within seconds under load (see package
-// receiver); that contexts do not end keeps it going for the comparison.
+// sdk-go's receiver, as it is, stops within seconds under load (see
+// functions/handler.go); that contexts do not end keeps it going for the comparison.
 func acknowledgeMain() error {
 	svc := cloudevents.New(&acknowledge{})
 	next := svc.Handler

@@ -18,8 +18,7 @@ import (
 
 	funchttp "knative.dev/func-go/http"
 
-	"pitboss/functions/profile"
-	"pitboss/internal/receiver"
+	"pitboss/functions"
 )
 
 func main() {
@@ -40,7 +39,11 @@ func dispatch(args []string) error {
 		if addr := os.Getenv("PPROF_ADDR"); addr != "" {
 			go func() { fmt.Fprintln(os.Stderr, http.ListenAndServe(addr, nil)) }()
 		}
-		return funchttp.Start(receiver.New(profile.New()))
+		f, err := functions.New("profile")
+		if err != nil {
+			return err
+		}
+		return funchttp.Start(f)
 	case "acknowledge":
 		return acknowledgeMain()
 	case "load":
