@@ -26,7 +26,8 @@ type PathConfig struct {
 	Phase   time.Duration // length of each rate
 	Burst   int           // events of the run that finds the maximum
 	Players int
-	Mixed   bool // decisions as features.yaml asks for them, instead of one for every event
+	Profile string // folder for the Broker's CPU profile; "": none
+	Mixed   bool   // decisions as features.yaml asks for them, instead of one for every event
 }
 
 // Point is one line of the table.
@@ -58,7 +59,7 @@ func Path(ctx context.Context, cfg PathConfig, progress io.Writer) ([]Point, err
 	if !cfg.Mixed {
 		env = append(env, "SCORE_WHEN=always")
 	}
-	s, err := StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: c.addr(), Env: env})
+	s, err := StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: c.addr(), Env: env, Profiles: cfg.Profile})
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ type SystemConfig struct {
 	// recommendations through the Triggers in broker/local/triggers.
 	Consumer string
 	Env      []string // more environment for the functions, NAME=value
+	// Profiles is a folder for the Broker's CPU profile; "": none is taken.
+	Profiles string
 }
 
 // StartSystem starts Redis, the functions and the Broker, and waits until all are ready.
@@ -64,9 +66,13 @@ func StartSystem(ctx context.Context, cfg SystemConfig) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(s.Dir, "broker", []string{"LOG_LEVEL=warn"}, filepath.Join(cfg.Bin, "pitboss"), "broker",
+	args := []string{filepath.Join(cfg.Bin, "pitboss"), "broker",
 		"--addr", fmt.Sprintf("127.0.0.1:%d", brokerPort), "--data", filepath.Join(s.Dir, "log"),
-		"--triggers", triggers, "--service", strings.Join(services, ","))
+		"--triggers", triggers, "--service", strings.Join(services, ",")}
+	if cfg.Profiles != "" {
+		args = append(args, "--cpuprofile", filepath.Join(cfg.Profiles, "broker.prof"))
+	}
+	p, err := start(s.Dir, "broker", []string{"LOG_LEVEL=warn"}, args...)
 	if err != nil {
 		return nil, err
 	}
