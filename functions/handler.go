@@ -55,10 +55,7 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	e, err := cehttp.NewEventFromHTTPRequest(r)
-	if err == nil {
-		err = e.Validate()
-	}
+	e, err := decode(r)
 	if err != nil {
 		http.Error(w, "not a CloudEvent: "+err.Error(), unreadable(err))
 		return
