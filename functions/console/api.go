@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -140,7 +141,7 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) {
 
 // live is what a page that just opened needs before the stream begins.
 func (f *Function) live(w http.ResponseWriter, r *http.Request) {
-	fr, _ := f.frame(0)
+	fr, _ := f.frame(-1)
 	answer(w, map[string]any{"frame": fr, "series": f.flow.series(f.now())})
 }
 
@@ -168,6 +169,7 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) {
 	for i := len(events) - 1; i >= 0; i-- {
 		v.Events = append(v.Events, momentOf(events[i], f.decisions))
 	}
+	slices.SortStableFunc(v.Events, func(a, b moment) int { return b.Time.Compare(a.Time) })
 	for _, s := range scored {
 		if sc := scoringOf(s); sc != nil {
 			v.Scorings = append(v.Scorings, sc)
@@ -230,11 +232,11 @@ func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
 	record := f.journaled(r.Context(), d.Decision)
 	inputs := f.inputsOf(d)
 	if inputs == nil {
-		inputs = inputsFrom(record)
+		inputs = f.inputsFrom(record)
 	}
 	out := map[string]any{"decision": d, "inputs": inputs, "journal": record}
-	if said, err := f.reviews(r.Context()); err == nil {
-		out["review"] = said[d.Decision]
+	if v, ok := f.reviews()[d.Decision]; ok {
+		out["review"] = v
 	}
 	answer(w, out)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
@@ -130,13 +129,4 @@ func (f *Function) askPrivacy(w http.ResponseWriter, r *http.Request, typ, what,
 		return
 	}
 	answer(w, map[string]string{"event": id})
-}
-
-// verdict is what a person said about a decision.
-type verdict struct {
-	Decision string    `json:"decision"`
-	Verdict  string    `json:"verdict"` // approve | overturn
-	Note     string    `json:"note"`
-	Who      string    `json:"who"`
-	At       time.Time `json:"at"`
 }

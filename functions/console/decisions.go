@@ -24,6 +24,8 @@ type decision struct {
 	TotalMs      float64   `json:"total_ms,omitzero"` // from the POST of the trigger to the decision's acceptance
 	Received     time.Time `json:"received,omitzero"`
 
+	Deadline time.Time `json:"deadline,omitzero"` // of a person's review
+
 	at       time.Time
 	reviewed bool // a person said what becomes of it
 }
@@ -92,6 +94,18 @@ func (ds *decisions) add(s *seen) *decision {
 		ds.byID[d.Decision] = d
 	}
 	return d
+}
+
+// replace puts a changed copy in a decision's place; ds.mu is held.
+func (ds *decisions) replace(old, changed *decision) {
+	if slot := &ds.ring[old.Seq%int64(len(ds.ring))]; *slot == old {
+		*slot = changed
+	}
+	for _, id := range []string{old.ID, old.Decision} {
+		if ds.byID[id] == old {
+			ds.byID[id] = changed
+		}
+	}
 }
 
 func (ds *decisions) unindex(d *decision) {

@@ -89,7 +89,7 @@ func (x *experiments) decided(d *decision) {
 		if len(x.byRec) > maxWatched {
 			x.byRec = map[string]string{}
 		}
-		x.byRec[d.ID] = d.Action
+		x.byRec[d.ID], x.byRec[d.Decision] = d.Action, d.Action
 	}
 	if x.open < maxWatched {
 		x.watched[d.Player] = append(x.watched[d.Player], w)
@@ -97,7 +97,7 @@ func (x *experiments) decided(d *decision) {
 	}
 }
 
-// happened settles what the event tells about the player's open decisions.
+// happened notes what the event tells about the player's open decisions.
 func (x *experiments) happened(s *seen, recommendation string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -110,22 +110,10 @@ func (x *experiments) happened(s *seen, recommendation string) {
 	if len(list) == 0 {
 		return
 	}
-	left := list[:0]
-	for _, w := range list {
-		age := s.Time.Sub(w.at)
-		if s.Type == event.TypeRoundSettled && age > 0 && age <= stayWithin {
-			w.bet = true
+	for i := range list {
+		if age := s.Time.Sub(list[i].at); s.Type == event.TypeRoundSettled && age > 0 && age <= stayWithin {
+			list[i].bet = true
 		}
-		if !w.bet && age <= stayWithin {
-			left = append(left, w)
-			continue
-		}
-		x.settle(w)
-	}
-	if len(left) == 0 {
-		delete(x.watched, s.Player)
-	} else {
-		x.watched[s.Player] = left
 	}
 }
 
@@ -187,7 +175,8 @@ func (x *experiments) outcome(typ, recommendation string) {
 	}
 }
 
-// expire settles those whose time has passed: the player did nothing more.
+// expire settles those whose time has passed. Nobody's outcome counts before:
+// who bets soon would be known before who leaves, and every rate be too high.
 func (x *experiments) expire(now time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -178,7 +178,7 @@ func TestFromEventsToThePage(t *testing.T) {
 			t.Errorf("hop %s: %+v, want about 20 to 30 ms", name, h)
 		}
 	}
-	if len(f.Issued) != 1 || f.Issued[0].Words != "Player 7f3c9a2be10d4… in GB: the game failed to load twice; reload game by in-app: “Try the lobby's fastest table”; leave risk 0.81." {
+	if len(f.Issued) != 1 || f.Issued[0].Words != "Player 7f3c9a2be10d44aa in GB: the game failed to load twice; reload game by in-app: “Try the lobby's fastest table”; leave risk 0.81." {
 		t.Errorf("issued: %+v", f.Issued)
 	}
 	if len(f.Flow.Rules) != 1 || f.Flow.Rules[0].Name != "GB-DM" || f.Flow.Rules[0].N != 1 {
@@ -417,10 +417,10 @@ func TestChangesAreJournaled(t *testing.T) {
 	if got := s.change("/api/players/alice/erase", map[string]string{"confirm": "alice", "request": "R-1"}, nil); got != 200 {
 		t.Errorf("erase: %d", got)
 	}
-	if got := s.change("/api/reviews/s0001-d1", map[string]string{"verdict": "overturn", "note": "not now"}, nil); got != 200 {
+	if got := s.change("/api/reviews/s0001-d1", map[string]string{"verdict": "overturned", "note": "not now"}, nil); got != 200 {
 		t.Errorf("review: %d", got)
 	}
-	if got := s.change("/api/reviews/s0001-d1", map[string]string{"verdict": "approve", "note": "again"}, nil); got != 409 {
+	if got := s.change("/api/reviews/s0001-d1", map[string]string{"verdict": "approved", "note": "again"}, nil); got != 409 {
 		t.Errorf("second review: %d, want 409", got)
 	}
 	var out struct {
@@ -434,12 +434,12 @@ func TestChangesAreJournaled(t *testing.T) {
 			t.Errorf("change: %+v", c)
 		}
 	}
-	if want := "review.overturn player.erase kill-switch.on"; strings.Join(got, " ") != want {
+	if want := "review.overturned player.erase kill-switch.on"; strings.Join(got, " ") != want {
 		t.Errorf("changes: %v, want %s", got, want)
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if want := event.TypePrivacyErase + " alice," + event.TypeRevoked + " alice"; strings.Join(sent, ",") != want {
+	if want := event.TypePrivacyErase + " alice," + event.TypeReviewDecided + " alice," + event.TypeRevoked + " alice"; strings.Join(sent, ",") != want {
 		t.Errorf("sent %v, want %s", sent, want)
 	}
 }

@@ -75,6 +75,7 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	metrics, note := gathered()
+	f.experiments.expire(f.now())
 	models := []modelView{}
 	for name, line := range serving {
 		dirs, _ := filepath.Glob(filepath.Join(f.cfg.ModelsDir, name, "*", "model.yaml"))

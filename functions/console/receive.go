@@ -116,7 +116,9 @@ func (f *Function) note(s *seen) {
 		if json.Unmarshal(s.Data, &o) == nil {
 			f.experiments.happened(s, o.Recommendation)
 		}
-	case event.TypeRoundSettled, event.TypeSessionEnded, event.TypeSessionStarted:
+	case event.TypeReviewDecided, event.TypeReviewRequested:
+		f.heard(s)
+	case event.TypeRoundSettled:
 		f.experiments.happened(s, "")
 	}
 	if s.Type != event.TypePrivacyErase && s.Player != "" {

@@ -3,11 +3,20 @@ package console
 import (
 	"context"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/event"
+	"pitboss/internal/journal"
 )
+
+// reviewCase is a decision that a rule sent to a person.
+type reviewCase struct {
+	*decision
+	Said *verdict `json:"said,omitzero"`
+}
 
 // waiting is how many kept decisions still want a person's word.
 func (f *Function) waiting() int {
@@ -22,66 +31,118 @@ func (f *Function) waiting() int {
 	return n
 }
 
-// reviews is what was said, by decision.
-func (f *Function) reviews(ctx context.Context) (map[string]verdict, error) {
+// reviews is what was said, by decision, here or by any other hand:
+// review.decided comes in like every event.
+func (f *Function) reviews() map[string]verdict {
 	out := map[string]verdict{}
 	f.said.Range(func(_, v any) bool { s := v.(verdict); out[s.Decision] = s; return true })
-	if f.store.rdb == nil {
-		return out, nil
-	}
-	all, err := f.store.all(ctx, keyReviews)
-	if err != nil {
-		return out, err
-	}
-	for id, raw := range all {
-		var v verdict
-		if json.Unmarshal(raw, &v) == nil {
-			out[id] = v
-			f.decisions.markReviewed(id)
+	return out
+}
+
+// verdict is what a person said about a decision.
+type verdict struct {
+	Decision string    `json:"decision"`
+	Verdict  string    `json:"verdict"` // approved | overturned
+	Note     string    `json:"note"`
+	Who      string    `json:"who"`
+	At       time.Time `json:"at"`
+}
+
+// heard takes a review.decided or review.requested event.
+func (f *Function) heard(s *seen) {
+	if s.Type == event.TypeReviewRequested {
+		var asked event.ReviewRequested
+		if json.Unmarshal(s.Data, &asked) == nil {
+			f.decisions.setDeadline(asked.Decision, asked.Deadline)
 		}
+		return
 	}
-	return out, nil
+	var said event.ReviewDecided
+	if json.Unmarshal(s.Data, &said) == nil {
+		f.said.Store(said.Decision, verdict{said.Decision, said.Verdict, said.Note, said.By, s.Time})
+		f.decisions.markReviewed(said.Decision)
+	}
+}
+
+func (ds *decisions) setDeadline(id string, at time.Time) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if d, ok := ds.byID[id]; ok {
+		c := *d // a page may be reading d
+		c.Deadline = at
+		ds.replace(d, &c)
+	}
 }
 
 func (ds *decisions) markReviewed(id string) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	if d, ok := ds.byID[id]; ok {
-		d.reviewed = true
+		c := *d
+		c.reviewed = true
+		ds.replace(d, &c)
 	}
 }
 
-// reviewCase is a decision that a rule sent to a person.
-type reviewCase struct {
-	*decision
-	Said *verdict `json:"said,omitzero"`
-}
-
-// listReviews is the queue: what waits first, then what was said.
+// listReviews is the queue: what waits first, the most urgent on top, then
+// what was said. The journal's queue outlives the console; what is known of a
+// decision only from there is shown by its id.
 func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
-	said, err := f.reviews(r.Context())
-	if err != nil {
-		failed(w, err)
-		return
-	}
+	said := f.reviews()
 	open, done := []reviewCase{}, []reviewCase{}
+	listed := map[string]bool{}
 	for _, d := range f.decisions.newest() {
-		if !d.Review || d.Verdict == "revoked" {
+		if !d.Review || d.Verdict == "revoked" || listed[d.Decision] {
 			continue
 		}
+		listed[d.Decision] = true
 		if v, ok := said[d.Decision]; ok {
-			if len(done) < 100 {
-				done = append(done, reviewCase{d, &v})
-			}
-		} else if len(open) < 200 {
+			done = append(done, reviewCase{d, &v})
+		} else {
 			open = append(open, reviewCase{d, nil})
 		}
 	}
-	answer(w, map[string]any{"open": open, "done": done})
+	if f.store.journal != nil {
+		waiting, err := f.store.journal.Reviews(r.Context())
+		if err != nil {
+			failed(w, err)
+			return
+		}
+		for _, c := range waiting {
+			if _, ok := said[c.Decision]; !ok && !listed[c.Decision] {
+				open = append(open, reviewCase{f.remembered(r.Context(), c), nil})
+			}
+		}
+	}
+	slices.SortStableFunc(open, func(a, b reviewCase) int { return a.Deadline.Compare(b.Deadline) })
+	answer(w, map[string]any{"open": open[:min(200, len(open))], "done": done[:min(100, len(done))], "waiting": len(open)})
 }
 
-// review keeps what a person says about a decision. Overturning an issued
-// recommendation takes it back: recommendation.revoked goes to its consumers.
+// remembered is a decision that only the journal knows.
+func (f *Function) remembered(ctx context.Context, c journal.Waiting) *decision {
+	d := &decision{Deadline: c.Deadline, Verdict: "issued"}
+	d.Decision, d.Review = c.Decision, true
+	d.Words = "Made before the console started; its record in the journal says why."
+	if record := f.journaled(ctx, c.Decision); record != nil {
+		var open struct {
+			At           time.Time `json:"at"`
+			Jurisdiction string    `json:"jurisdiction"`
+			Result       struct {
+				Issued       bool
+				Action, Kind string
+				Reasons      []event.Reason
+			} `json:"result"`
+		}
+		if json.Unmarshal(record.Record, &open, json.MatchCaseInsensitiveNames(true)) == nil {
+			d.DecidedAt, d.Jurisdiction, d.Action, d.Kind, d.Reasons = open.At, open.Jurisdiction, open.Result.Action, open.Result.Kind, open.Result.Reasons
+		}
+	}
+	return d
+}
+
+// review says what a person decided: review.decided goes to the Broker and is
+// journaled by feedback. Overturning an issued recommendation also takes it
+// back: recommendation.revoked goes to its consumers.
 func (f *Function) review(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Verdict string `json:"verdict"`
@@ -90,17 +151,21 @@ func (f *Function) review(w http.ResponseWriter, r *http.Request) {
 	if !body(w, r, &in) {
 		return
 	}
-	d, ok := f.decisions.get(r.PathValue("id"))
-	switch {
-	case !ok:
-		failed(w, errNotFound)
-		return
-	case in.Verdict != "approve" && in.Verdict != "overturn", in.Note == "":
-		refuse(w, http.StatusBadRequest, "verdict is approve or overturn, and the note says why")
+	if in.Verdict != "approved" && in.Verdict != "overturned" || in.Note == "" || len(in.Note) > 256 {
+		refuse(w, http.StatusBadRequest, "verdict is approved or overturned, and the note says why, in at most 256 characters")
 		return
 	}
-	if said, _ := f.reviews(r.Context()); said[d.Decision].Verdict != "" {
-		refuse(w, http.StatusConflict, "already decided by "+said[d.Decision].Who)
+	d, ok := f.decisions.get(r.PathValue("id"))
+	if !ok {
+		failed(w, errNotFound)
+		return
+	}
+	if said, ok := f.reviews()[d.Decision]; ok {
+		refuse(w, http.StatusConflict, "already "+said.Verdict+" by "+said.Who)
+		return
+	}
+	if f.sink == nil {
+		failed(w, errNoSink)
 		return
 	}
 	if !f.journal(w, r, "review."+in.Verdict, d.Decision, in.Note) {
@@ -115,22 +180,18 @@ func (f *Function) review(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
-	if v.Verdict == "overturn" && d.Verdict == "issued" {
-		data := d.Recommendation
-		data.Reasons = append([]event.Reason{{Code: "overturned", Text: v.Note}}, data.Reasons...)
-		if err := f.send(ctx, event.TypeRevoked, d.Player, event.ReplyID(event.SourceOf(name), d.Decision, event.TypeRevoked), data); err != nil {
-			return err
-		}
+	id := event.ReplyID(event.SourceOf(name), d.Decision, event.TypeReviewDecided)
+	said := event.ReviewDecided{Decision: d.Decision, Verdict: v.Verdict, By: v.Who, Note: v.Note}
+	if err := f.send(ctx, event.TypeReviewDecided, d.Player, id, said); err != nil {
+		return err
 	}
 	f.said.Store(d.Decision, v)
 	f.decisions.markReviewed(d.Decision)
-	if f.store.rdb == nil {
+	if v.Verdict != "overturned" || d.Verdict != "issued" {
 		return nil
 	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = f.store.command(ctx, "HSET", keyReviews, v.Decision, raw)
-	return err
+	data := d.Recommendation
+	data.Revoked = []string{d.Decision}
+	data.Reasons = append([]event.Reason{{Code: "overturned", Text: v.Note}}, data.Reasons...)
+	return f.send(ctx, event.TypeRevoked, d.Player, event.ReplyID(event.SourceOf(name), d.Decision, event.TypeRevoked), data)
 }

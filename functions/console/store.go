@@ -20,7 +20,6 @@ import (
 const (
 	keyLetters = "{console}:letters" // hash: dead letters that came by POST
 	keyLetter  = "{console}:letter"  // number of the last one
-	keyReviews = "{console}:reviews" // hash: what was said about a decision
 )
 
 // store is what the console asks Redis for: a player's state as it is now,

@@ -34,7 +34,9 @@ func (f *Function) frame(since int64) (any, int64) {
 	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.letters.count()}
 	var last int64
 	fr.Issued, fr.Suppressed, last = f.decisions.since(since, inFrame)
-	fr.Skipped = max(0, last-since-int64(len(fr.Issued)+len(fr.Suppressed)))
+	if since >= 0 {
+		fr.Skipped = max(0, last-since-int64(len(fr.Issued)+len(fr.Suppressed)))
+	}
 	fr.Players, fr.Bytes = f.players.kept()
 	fr.Review = f.waiting()
 	return fr, last
@@ -58,7 +60,7 @@ func (h *hub) run(ctx context.Context) {
 	defer close(h.done)
 	tick := time.NewTicker(h.every)
 	defer tick.Stop()
-	var since int64
+	since := int64(-1)
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,6 +68,7 @@ func (h *hub) run(ctx context.Context) {
 		case <-tick.C:
 		}
 		if h.open() == 0 {
+			since = -1
 			continue // nobody looks; the next page begins with the newest
 		}
 		var v any

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -58,15 +59,17 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 	out.Record, out.Personal = jsontext.Value(entry.Open), jsontext.Value(entry.Personal)
 	out.Verified = fmt.Sprintf("entry %d of shard %d, chained as %x…", entry.Seq, entry.Shard, entry.Hash[:6])
 	var open struct {
-		Rules      []ruleVerdict  `json:"rules"`
-		Candidates jsontext.Value `json:"candidates"`
+		Result struct {
+			Rules      []ruleVerdict  `json:"rules"`
+			Candidates jsontext.Value `json:"candidates"`
+		} `json:"result"`
 	}
 	if err := json.Unmarshal(entry.Open, &open); err != nil {
 		out.Note = err.Error()
 		return out
 	}
-	out.Candidates = open.Candidates
-	out.Rules = f.inWords(open.Rules)
+	out.Candidates = open.Result.Candidates
+	out.Rules = f.inWords(open.Result.Rules)
 	return out
 }
 
@@ -88,20 +91,33 @@ func (f *Function) inWords(list []ruleVerdict) []ruleVerdict {
 
 // inputsFrom reads what was decided on out of the journal's record: the
 // console's memory of a player is short, the journal's is not.
-func inputsFrom(j *journaled) *scoring {
-	if j == nil || j.Personal == nil {
+func (f *Function) inputsFrom(j *journaled) *scoring {
+	if j == nil || j.Personal == nil || f.store.set == nil {
 		return nil
 	}
-	var in struct {
-		Trigger  event.Trigger      `json:"trigger"`
-		Facts    event.Facts        `json:"facts"`
-		Features map[string]float64 `json:"features"`
-		Scores   map[string]float64 `json:"scores"`
-		Models   []event.ModelRun   `json:"models"`
-		Version  string             `json:"state_version"`
+	var personal struct {
+		Input struct {
+			AsOf       time.Time          `json:"as_of"`
+			Trigger    event.Trigger      `json:"trigger"`
+			Facts      event.Facts        `json:"facts"`
+			Features   []float64          `json:"features"`
+			FeatureSet string             `json:"feature_set"`
+			Scores     map[string]float64 `json:"scores"`
+			Models     []event.ModelRun   `json:"models"`
+			Version    string             `json:"state_version"`
+		} `json:"input"`
 	}
-	if json.Unmarshal(j.Personal, &in) != nil || in.Features == nil {
+	in := &personal.Input
+	if json.Unmarshal(j.Personal, &personal) != nil || len(in.Features) == 0 {
 		return nil
 	}
-	return &scoring{Version: in.Version, Trigger: in.Trigger, Facts: in.Facts, Features: in.Features, Scores: in.Scores, Models: in.Models, Due: []string{}}
+	out := &scoring{AsOf: in.AsOf, Version: in.Version, Trigger: in.Trigger, Facts: in.Facts, Scores: in.Scores, Models: in.Models,
+		Due: []string{}, Features: map[string]float64{}}
+	// The names are in order of declaration, of the set that was decided with.
+	if names := f.store.set.Names(); in.FeatureSet == f.store.set.Hash() && len(names) == len(in.Features) {
+		for i, n := range names {
+			out.Features[n] = in.Features[i]
+		}
+	}
+	return out
 }

@@ -11,15 +11,15 @@ import (
 // fastest table; leave risk 0.81."
 func words(d *decision) string {
 	var b strings.Builder
-	b.WriteString("Player " + clip(d.Player, 14))
+	b.WriteString("Player " + short(d.Player))
 	if d.Jurisdiction != "" {
 		b.WriteString(" in " + d.Jurisdiction)
 	}
 	b.WriteString(": ")
 	var parts []string
 	for i, r := range d.Reasons {
-		if i == 2 {
-			break
+		if i == 2 || d.Verdict == "suppressed" && d.Action != "none" {
+			break // what was suppressed says why itself
 		}
 		parts = append(parts, lower(strings.TrimRight(r.Text, ". ")))
 	}
@@ -81,6 +81,14 @@ func risks(scores map[string]float64) []string {
 		out = append(out, fmt.Sprintf("%s risk %.2f", n, scores[n]))
 	}
 	return out
+}
+
+// short keeps both ends of a long id: ids often begin alike.
+func short(id string) string {
+	if r := []rune(id); len(r) > 16 {
+		return string(r[:6]) + "…" + string(r[len(r)-6:])
+	}
+	return id
 }
 
 func clip(s string, n int) string {

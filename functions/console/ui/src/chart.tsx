@@ -7,6 +7,8 @@ import { useEffect, useRef } from "preact/hooks";
 
 export interface Line { label: string; color: string; values: number[]; fill?: boolean }
 
+const hours = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = (unix: number) => hours.format(new Date(unix * 1000));
 const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export function Chart(p: { at: number[]; lines: Line[]; height: number; label: string; theme: string }) {
@@ -23,7 +25,7 @@ export function Chart(p: { at: number[]; lines: Line[]; height: number; label: s
         label: l.label, stroke: token(l.color), width: 2, points: { show: false },
         ...(l.fill ? { fill: token(l.color) + "22" } : {}),
       }))],
-      axes: [{ ...axis, space: 90 }, { ...axis, size: 46, space: 34 }],
+      axes: [{ ...axis, space: 90, values: (_u, at) => at.map(clock) }, { ...axis, size: 46, space: 34 }],
     }, [p.at, ...p.lines.map((l) => l.values)], el);
     plot.current = u;
     const watch = new ResizeObserver(() => u.setSize({ width: el.clientWidth, height: p.height }));

@@ -41,6 +41,9 @@ export function value(n: number): string {
   return a >= 1000 ? num(n) : a >= 10 ? n.toFixed(1) : a >= 0.01 ? n.toFixed(2) : n.toPrecision(2);
 }
 
+// short keeps both ends of a long id: ids often begin alike.
+export const short = (id: string) => (id.length > 16 ? id.slice(0, 6) + "…" + id.slice(-6) : id);
+
 export const plain = (id: string) => id.replaceAll("_", " ").replaceAll("-", " ");
 export const shortType = (t: string) => t.replace(/^pitboss\./, "").replace(/\.v1$/, "");
 

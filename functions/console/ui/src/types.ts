@@ -9,7 +9,7 @@ export interface Decision {
   trace?: string; total_ms?: number; received?: string;
   decision: string; action: string; kind: string; channel?: string; severity?: string; message?: string; params?: Record<string, unknown>;
   reasons: Reason[]; blocked?: Blocked[]; scores?: Record<string, number>; arm?: string; propensity?: number;
-  dedup_key: string; decided_at: string; expires?: string; trigger: TriggerRef; review?: boolean;
+  dedup_key: string; decided_at: string; expires?: string; trigger: TriggerRef; review?: boolean; deadline?: string;
 }
 
 export interface StageNow { total: number; rate: number }

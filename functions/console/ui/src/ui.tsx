@@ -1,6 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure, call } from "./api";
+import { short } from "./format";
 import type { Person } from "./types";
 
 // The parts every view is made of.
@@ -44,7 +45,7 @@ export function Bars(p: { items: { name: string; n: number; text?: string; href?
           </div>
           {i.text && <div class="bar-text">{i.text}</div>}
           <svg class={"bar " + (i.tone ? "fill-" + i.tone : "")} viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
-            <rect class="bar-back" width="100" height="4" rx="1" /><rect class="bar-fill" width={(100 * i.n) / most} height="4" rx="1" />
+            <rect class="bar-back" width="100" height="4" /><rect class="bar-fill" width={(100 * i.n) / most} height="4" />
           </svg>
         </li>
       ))}
@@ -58,7 +59,7 @@ export function Meter(p: { value: number; label: string; tone?: string }) {
     <div class="meter" role="img" aria-label={`${p.label} ${p.value.toFixed(2)}`}>
       <span>{p.label}</span>
       <svg class={"bar fill-" + (p.tone ?? (v > 0.66 ? "bad" : v > 0.33 ? "warn" : "good"))} viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-        <rect class="bar-back" width="100" height="6" rx="2" /><rect class="bar-fill" width={100 * v} height="6" rx="2" />
+        <rect class="bar-back" width="100" height="6" /><rect class="bar-fill" width={100 * v} height="6" />
       </svg>
       <b>{p.value.toFixed(2)}</b>
     </div>
@@ -159,7 +160,7 @@ export async function attempt(path: string, change: unknown, said: string): Prom
   }
 }
 
-export const PlayerLink = (p: { id: string }) => <a class="mono player-link" href={"/players/" + encodeURIComponent(p.id)} title={p.id}>{p.id.length > 18 ? p.id.slice(0, 17) + "…" : p.id}</a>;
+export const PlayerLink = (p: { id: string }) => <a class="mono player-link" href={"/players/" + encodeURIComponent(p.id)} title={p.id}>{short(p.id)}</a>;
 
 export function Json(p: { value: unknown }) {
   return <pre class="json" tabIndex={0}>{JSON.stringify(p.value, null, 2)}</pre>;

@@ -93,7 +93,7 @@ export function DecisionPage(p: ViewProps & { id: string }) {
               <dt>Expires</dt><dd>{moment(d.expires ?? "")}</dd><dt>Dedup key</dt><dd class="mono">{d.dedup_key}</dd>
               {d.trace && <><dt>Trace</dt><dd class="mono">{d.trace.split("-")[1]}</dd></>}
               {data.journal?.verified && <><dt>Journal</dt><dd>{data.journal.verified}</dd></>}
-              {d.review && <><dt>Review</dt><dd>{data.review ? `${data.review.verdict}d by ${data.review.who}: ${data.review.note}` : <a href="/review">waits for a person</a>}</dd></>}
+              {d.review && <><dt>Review</dt><dd>{data.review ? `${data.review.verdict} by ${data.review.who}: ${data.review.note}` : <a href="/review">waits for a person</a>}</dd></>}
             </dl></Card>
             {data.inputs && <Card title="Inputs"><details><summary>{Object.keys(data.inputs.features ?? {}).length} features and the facts</summary><Json value={{ features: data.inputs.features, facts: data.inputs.facts }} /></details></Card>}
             {!!data.journal?.record && <Card title="The journal's record"><details><summary>As stored</summary><Json value={data.journal.record} /></details></Card>}

@@ -13,6 +13,8 @@ export function LivePage(p: ViewProps) {
   const live = useLive();
   const f = live.frame;
   if (!f) return <Empty>Connecting …</Empty>;
+  const blocked = f.flow.rules.filter((r) => r.name !== "nothing-eligible");
+  const idle = f.flow.rules.find((r) => r.name === "nothing-eligible");
   return (
     <>
       <Health f={f} />
@@ -32,7 +34,8 @@ export function LivePage(p: ViewProps) {
         <Ticker list={live.issued} skipped={live.skipped} />
         <div class="stack">
           <Card title="Suppressed, by rule" aside={<a href="/decisions?verdict=suppressed">all</a>}>
-            {f.flow.rules.length ? <Bars label="Suppressions by rule" items={f.flow.rules.slice(0, 8).map((r) => ({ ...r, href: "/decisions?verdict=suppressed&rule=" + encodeURIComponent(r.name), tone: "bad" }))} /> : <Empty>Nothing was suppressed yet.</Empty>}
+            {blocked.length ? <Bars label="Suppressions by rule" items={blocked.slice(0, 8).map((r) => ({ ...r, href: "/decisions?verdict=suppressed&rule=" + encodeURIComponent(r.name), tone: "bad" }))} /> : <Empty>No rule stopped anything yet.</Empty>}
+            {idle && <p class="bar-text">{num(idle.n)} more had nothing worth sending.</p>}
           </Card>
           <Card title="Issued, by action" aside={<a href="/decisions?verdict=issued">all</a>}>
             {f.flow.actions.length ? <Bars label="Recommendations by action" items={f.flow.actions.slice(0, 6).map((a) => ({ name: plain(a.name), n: a.n, href: "/decisions?verdict=issued&action=" + encodeURIComponent(a.name) }))} /> : <Empty>Nothing was recommended yet.</Empty>}

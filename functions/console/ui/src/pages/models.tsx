@@ -47,6 +47,7 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
   return (
     <Card title={<>{m.version} {m.role && <Tag tone={m.role === "live" ? "good" : "info"}>{m.role}</Tag>}{m.previous && <Tag>before</Tag>}</>} aside={p.children} class={"model " + m.role}>
       <Wrong text={m.problem} />
+      <div class="model-body">
       <dl class="facts">
         <dt>Gives</dt><dd>{m.output}, {m.kind}, from {m.features?.length ?? 0} features</dd>
         <dt>Trained</dt><dd>{m.trained?.Rows ? `${num(m.trained.Rows)} rows of ${m.trained.On?.join(", ")}, ${m.trained.With}` : "–"}</dd>
@@ -55,10 +56,12 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
         {s && <><dt>Calls</dt><dd>{num(s.calls)}{s.errors ? `, ${num(s.errors)} failed` : ""}</dd><dt>Latency</dt><dd>p50 {us(s.p50_us)}, p99 {us(s.p99_us)}</dd></>}
         {s?.compare && s.compare.n > 0 && <><dt>Against live</dt><dd>differs by {s.compare.mean.toFixed(3)} on average; {percent(s.compare.other / Math.max(1, s.compare.agree + s.compare.other))} would be decided otherwise</dd></>}
       </dl>
+      <div>
       {s && s.scores.length > 0 && <><h3>Scores given</h3><Histogram buckets={s.scores} /></>}
       {p.calibration && <Calibration bins={p.calibration} />}
       {s && s.drift.length > 0 && <><h3>Drift of inputs <small>population stability index; above 0.25 is another population</small></h3>
         <ul class="drift">{s.drift.slice(0, 8).map((d) => <li key={d.feature}><span>{d.feature}</span><b class={d.psi > 0.25 ? "bad" : d.psi > 0.1 ? "warn" : "good"}>{d.psi.toFixed(2)}</b></li>)}</ul></>}
+      </div></div>
     </Card>
   );
 }

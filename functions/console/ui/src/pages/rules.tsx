@@ -22,8 +22,8 @@ export function RulesPage(p: ViewProps) {
     else if (id) document.getElementById(id)?.scrollIntoView();
   }, [data?.packs.length]);
   const kill = (what: string, name: string) => on(what, name)
-    ? <Act who={p.who} role="compliance" onClick={() => ask({ what, name, on: false })}>Switch on again</Act>
-    : <Act who={p.who} role="compliance" tone="danger" onClick={() => ask({ what, name, on: true })}>Kill</Act>;
+    ? <Act who={p.who} role="compliance" onClick={() => ask({ what, name, on: false })}>Let it go on</Act>
+    : <Act who={p.who} role="compliance" tone="danger" onClick={() => ask({ what, name, on: true })}>Kill{what === "jurisdiction" ? " " + name : ""}</Act>;
   return (
     <>
       <Head title="Rules" lead={data?.disclaimer ?? "Loading …"} />
@@ -47,7 +47,7 @@ export function RulesPage(p: ViewProps) {
           ))}</ul>}
         </Card>
       </>}
-      {asking && <Ask title={asking.on ? `Stop ${asking.what} ${asking.name}` : `Let ${asking.what} ${asking.name} go on`} button={asking.on ? "Stop it now" : "Switch on again"} tone={asking.on ? "danger" : "primary"} onClose={() => ask(undefined)}
+      {asking && <Ask title={asking.on ? `Stop ${asking.what} ${asking.name}` : `Let ${asking.what} ${asking.name} go on`} button={asking.on ? "Stop it now" : "Let it go on"} tone={asking.on ? "danger" : "primary"} onClose={() => ask(undefined)}
         text={<p>{asking.on ? explain[asking.what] : "The switch is taken off; the next decision may use it again."} It acts within a second, on every instance.</p>}
         fields={[{ name: "note", label: "Why", hint: "It is journaled with your name." }]}
         change={async (v) => { await call("/api/switches", { ...asking, note: v.note }); reload(); return asking.on ? `${asking.name} is stopped.` : `${asking.name} goes on.`; }} />}
