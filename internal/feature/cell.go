@@ -64,6 +64,26 @@ func fade(span int64, halfLife float64) float64 {
 	return math.Exp2(-x)
 }
 
+// fading remembers, by half-life, the share left after the span asked for
+// last: the slots of one event mostly ask for the same.
+type fading []lastFade
+
+type lastFade struct {
+	span int64
+	left float64
+}
+
+func (m fading) left(sl *slot, span int64) float64 {
+	if span <= 0 {
+		return 1
+	}
+	f := &m[sl.class]
+	if f.span != span {
+		f.span, f.left = span, fade(span, sl.halfLife)
+	}
+	return f.left
+}
+
 // find returns where id is, or would be, in the set.
 func find(set []member, id int64) (int, bool) {
 	if n := len(set); n > 0 && set[n-1].id <= id { // mostly the newest bucket
@@ -85,7 +105,7 @@ func find(set []member, id int64) (int, bool) {
 
 // add folds v, counted sign times, into a commutative slot: sign -1 undoes
 // what sign 1 did, to the last bit for integers.
-func (sl *slot) add(c *cell, ms int64, v value, sign int64) {
+func (sl *slot) add(c *cell, ms int64, v value, sign int64, m fading) {
 	switch {
 	case sl.halfLife > 0:
 		x := float64(sign) * v.number(sl.float)
@@ -93,10 +113,10 @@ func (sl *slot) add(c *cell, ms int64, v value, sign int64) {
 		case !c.on:
 			c.on, c.t, c.f = true, ms, x
 		case ms >= c.t:
-			c.f = c.f*fade(ms-c.t, sl.halfLife) + x
+			c.f = c.f*m.left(sl, ms-c.t) + x
 			c.t = ms
 		default:
-			c.f += x * fade(c.t-ms, sl.halfLife)
+			c.f += x * m.left(sl, c.t-ms)
 		}
 		if c.f == 0 {
 			*c = cell{}
@@ -148,10 +168,10 @@ func (sl *slot) expired(c *cell, ms int64) (n int) {
 }
 
 // sum reads a commutative slot as of ms.
-func (sl *slot) sum(c *cell, ms int64) float64 {
+func (sl *slot) sum(c *cell, ms int64, m fading) float64 {
 	switch {
 	case sl.halfLife > 0:
-		return c.f * fade(ms-c.t, sl.halfLife)
+		return c.f * m.left(sl, ms-c.t)
 	case sl.width > 0:
 		return sl.sumBuckets(c.set[sl.expired(c, ms):])
 	case sl.float:

@@ -101,6 +101,7 @@ type slot struct {
 	float bool // the value is a float64, else an int64
 
 	halfLife float64 // milliseconds; decay
+	class    int     // slots of one class have the same half-life
 	size     int64   // milliseconds; window
 	width    int64   // milliseconds of one bucket; window
 	gap      int64   // milliseconds; session

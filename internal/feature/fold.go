@@ -121,7 +121,7 @@ func (st *State) addSums(p *plan, sc *scope, ms, sign int64) {
 			}
 		}
 		c := &st.cells[step.slot]
-		sl.add(c, ms, v, sign)
+		sl.add(c, ms, v, sign, sc.fading)
 		if sl.width > 0 && int64(len(c.set)) > sl.size/sl.width+1 {
 			sl.prune(c, st.latest, 0)
 		}

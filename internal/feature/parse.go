@@ -227,7 +227,12 @@ func (b *builder) finish() error {
 		}
 	}
 	s.headAt = make([]int, len(s.slots))
+	classes := map[float64]int{}
 	for n, sl := range s.slots {
+		if _, ok := classes[sl.halfLife]; !ok {
+			classes[sl.halfLife] = len(classes)
+		}
+		sl.class = classes[sl.halfLife]
 		if sl.ordered {
 			s.headAt[n] = len(s.ordered)
 			s.ordered = append(s.ordered, n)
@@ -254,6 +259,8 @@ func (b *builder) finish() error {
 	}
 	s.hash = fmt.Sprintf("%016x", h.Sum64())
 	n := len(s.features)
-	s.scopes.New = func() any { return &scope{vals: make([]float64, n), have: make([]uint32, n)} }
+	s.scopes.New = func() any {
+		return &scope{vals: make([]float64, n), have: make([]uint32, n), fading: make(fading, len(classes))}
+	}
 	return nil
 }

@@ -44,13 +44,13 @@ func (sc *scope) read(f *feature) (x float64, ok bool) {
 	st, slots := sc.st, sc.set.slots
 	switch f.eval {
 	case readSum:
-		return slots[f.num].sum(&st.cells[f.num], sc.asOf), true
+		return slots[f.num].sum(&st.cells[f.num], sc.asOf, sc.fading), true
 	case readShare:
-		den := slots[f.den].sum(&st.cells[f.den], sc.asOf)
+		den := slots[f.den].sum(&st.cells[f.den], sc.asOf, sc.fading)
 		if math.Abs(den) < faded {
 			return 0, false
 		}
-		return slots[f.num].sum(&st.cells[f.num], sc.asOf) / den, true
+		return slots[f.num].sum(&st.cells[f.num], sc.asOf, sc.fading) / den, true
 	case readOrdered:
 		st.refresh()
 		x, ok = slots[f.num].read(&st.head[sc.set.headAt[f.num]], sc.asOf)
