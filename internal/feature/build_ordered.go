@@ -143,13 +143,15 @@ func (b *builder) derived() error {
 	for _, f := range s.features {
 		names = append(names, f.decl.Name)
 	}
-	vars := featureVariables(names)
+	l, err := newLanguage(featureVariables(names))
+	if err != nil {
+		return err
+	}
 	for i, f := range s.features {
 		if f.eval != readDerived {
 			continue
 		}
-		var err error
-		if f.expr, err = compile(f.decl.Expr, vars, kindInt, kindFloat, kindBool); err != nil {
+		if f.expr, err = l.compile(f.decl.Expr, kindInt, kindFloat, kindBool); err != nil {
 			return b.fault(fmt.Sprintf("$.features[%d].expr", i), "feature "+f.decl.Name+": expr", "%v", err)
 		}
 	}

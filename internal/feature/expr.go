@@ -43,9 +43,8 @@ type code struct {
 
 // program is one expression, type-checked and compiled.
 type program struct {
-	text     string
-	code     code
-	constant bool // a literal
+	text string
+	code code
 	// needs lists the features the expression names.
 	needs []int
 }
@@ -203,33 +202,46 @@ var celTypes = map[kind]*cel.Type{
 	kindString: cel.StringType, kindTime: cel.TimestampType,
 }
 
-// compile type-checks text against vars and compiles it. The kinds allowed
-// for the result are named in want.
-func compile(text string, vars []variable, want ...kind) (*program, error) {
+// language is what expressions in one place may say: CEL with its variables.
+// Making one takes CEL about a millisecond, so builders keep them.
+type language struct {
+	env  *cel.Env
+	vars map[string]variable
+}
+
+func newLanguage(vars ...[]variable) (*language, error) {
+	l := &language{vars: map[string]variable{}}
 	opts := []cel.EnvOption{cel.CrossTypeNumericComparisons(true)}
-	for _, v := range vars {
-		opts = append(opts, cel.Variable(v.name, celTypes[v.code.kind]))
+	for _, list := range vars {
+		for _, v := range list {
+			opts = append(opts, cel.Variable(v.name, celTypes[v.code.kind]))
+			l.vars[v.name] = v
+		}
 	}
-	env, err := cel.NewEnv(opts...)
-	if err != nil {
+	var err error
+	if l.env, err = cel.NewEnv(opts...); err != nil {
 		return nil, fmt.Errorf("CEL environment: %w", err)
 	}
-	ast, issues := env.Compile(text)
+	return l, nil
+}
+
+// compile type-checks text and compiles it. The kinds allowed for the result
+// are named in want.
+func (l *language) compile(text string, want ...kind) (*program, error) {
+	ast, issues := l.env.Compile(text)
 	if issues.Err() != nil {
-		return nil, explain(text, issues, vars)
+		return nil, l.explain(text, issues)
 	}
 	p := &program{text: text}
 	out := kindOf(ast.OutputType())
 	if !allowed(out, want) {
 		return nil, fmt.Errorf("%s is of type %s, but %s is needed", text, ast.OutputType(), listKinds(want))
 	}
-	tr := translator{vars: map[string]variable{}, ast: ast.NativeRep(), needs: map[int]bool{}}
-	for _, v := range vars {
-		tr.vars[v.name] = v
-	}
+	tr := translator{vars: l.vars, ast: ast.NativeRep(), needs: map[int]bool{}}
 	var direct bool
+	var err error
 	if p.code, direct = tr.translate(tr.ast.Expr()); !direct {
-		if p.code, err = interpreted(env, ast, out, tr.vars); err != nil {
+		if p.code, err = l.interpreted(ast, out); err != nil {
 			return nil, err
 		}
 		tr.all(tr.ast.Expr())
@@ -268,14 +280,14 @@ func kindOf(t *types.Type) kind {
 }
 
 // explain turns CEL's message into one that says what to write instead.
-func explain(text string, issues *cel.Issues, vars []variable) error {
+func (l *language) explain(text string, issues *cel.Issues) error {
 	e := issues.Errors()[0]
 	msg := e.Message
 	switch {
 	case strings.Contains(msg, "undeclared reference"):
 		var known []string
-		for _, v := range vars {
-			known = append(known, v.name)
+		for name := range l.vars {
+			known = append(known, name)
 		}
 		sort.Strings(known)
 		msg = fmt.Sprintf("%s; known here: %s", strings.TrimSuffix(msg, " (in container '')"), strings.Join(known, ", "))
@@ -286,13 +298,13 @@ func explain(text string, issues *cel.Issues, vars []variable) error {
 }
 
 // interpreted runs what the translator does not know through CEL's own interpreter.
-func interpreted(env *cel.Env, ast *cel.Ast, out kind, vars map[string]variable) (code, error) {
-	prg, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(100_000))
+func (l *language) interpreted(ast *cel.Ast, out kind) (code, error) {
+	prg, err := l.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(100_000))
 	if err != nil {
 		return code{}, fmt.Errorf("CEL: %w", err)
 	}
 	run := func(sc *scope) any {
-		v, _, err := prg.Eval(activation{sc, vars})
+		v, _, err := prg.Eval(activation{sc, l.vars})
 		if err != nil {
 			sc.failed = true
 			return nil

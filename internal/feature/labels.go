@@ -120,14 +120,17 @@ func (b *builder) label(d LabelDeclaration, path string, seen map[string]bool) (
 	}
 	for i, info := range infos {
 		var draw labelDraw
-		vars := append(dataVariables(info), eventVariables()...)
+		lang, err := b.language(info, nil)
+		if err != nil {
+			return nil, err
+		}
 		if d.Where != "" {
-			if draw.where, err = compile(d.Where, vars, kindBool); err != nil {
+			if draw.where, err = lang.compile(d.Where, kindBool); err != nil {
 				return nil, b.fault(path+".where", within+": where", "%v", err)
 			}
 		}
 		if d.Value != "" {
-			if draw.value, err = compile(d.Value, vars, want...); err != nil {
+			if draw.value, err = lang.compile(d.Value, want...); err != nil {
 				return nil, b.fault(path+".value", within+": value", "%v", err)
 			}
 			text := draw.value.code.kind == kindString

@@ -59,6 +59,7 @@ type builder struct {
 	set  *Set
 
 	slotAt, inputAt, programAt map[string]int
+	languages                  map[string]*language
 }
 
 // fault is a [Problem] at a YAML path; the path's parent is used where it is absent.
@@ -169,9 +170,27 @@ func (b *builder) plan(info *event.Info) *plan {
 	return p
 }
 
+// language returns what expressions over events of a type may say; with
+// features, the features too.
+func (b *builder) language(info *event.Info, features []variable) (*language, error) {
+	at := fmt.Sprint(info.Type, len(features) > 0)
+	l, ok := b.languages[at]
+	if !ok {
+		var err error
+		if l, err = newLanguage(dataVariables(info), eventVariables(), features); err != nil {
+			return nil, err
+		}
+		if b.languages == nil {
+			b.languages = map[string]*language{}
+		}
+		b.languages[at] = l
+	}
+	return l, nil
+}
+
 // program compiles text for events of one type; equal texts share a program,
 // so that it runs once per event. An empty text is -1.
-func (b *builder) program(info *event.Info, text string, extra []variable, want ...kind) (int, error) {
+func (b *builder) program(info *event.Info, text string, features []variable, want ...kind) (int, error) {
 	if text == "" {
 		return -1, nil
 	}
@@ -180,8 +199,11 @@ func (b *builder) program(info *event.Info, text string, extra []variable, want 
 	if n, ok := b.programAt[at]; ok && allowed(p.programs[n].code.kind, want) {
 		return n, nil
 	}
-	vars := append(append(dataVariables(info), eventVariables()...), extra...)
-	prog, err := compile(text, vars, want...)
+	l, err := b.language(info, features)
+	if err != nil {
+		return 0, err
+	}
+	prog, err := l.compile(text, want...)
 	if err != nil {
 		return 0, fmt.Errorf("%w (on %s)", err, shortType(info.Type))
 	}

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/cel-go/cel"
-
 	"pitboss/internal/event"
 )
 
@@ -14,14 +12,7 @@ import (
 func TestTranslationAgreesWithCEL(t *testing.T) {
 	t.Parallel()
 	info, _ := event.Lookup(event.TypeRoundSettled)
-	vars := append(append(dataVariables(info), eventVariables()...), featureVariables([]string{"x", "y"})...)
-	opts := []cel.EnvOption{cel.CrossTypeNumericComparisons(true)}
-	known := map[string]variable{}
-	for _, v := range vars {
-		opts = append(opts, cel.Variable(v.name, celTypes[v.code.kind]))
-		known[v.name] = v
-	}
-	env, err := cel.NewEnv(opts...)
+	l, err := newLanguage(dataVariables(info), eventVariables(), featureVariables([]string{"x", "y"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,18 +30,18 @@ func TestTranslationAgreesWithCEL(t *testing.T) {
 		"data.stake + 9223372036854775807", "data.win * 9223372036854775807", "data.stake - 9223372036854775807 - 9",
 		"data.game.startsWith('a')", "event.time.getHours() < 6", "size(data.game) > 0",
 	} {
-		ast, issues := env.Compile(text)
+		ast, issues := l.env.Compile(text)
 		if issues.Err() != nil {
 			t.Errorf("%s: %v", text, issues.Err())
 			continue
 		}
-		ours, err := compile(text, vars, kindInt, kindFloat, kindBool)
+		ours, err := l.compile(text, kindInt, kindFloat, kindBool)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
 		theirs := program{text: text}
-		if theirs.code, err = interpreted(env, ast, kindOf(ast.OutputType()), known); err != nil {
+		if theirs.code, err = l.interpreted(ast, kindOf(ast.OutputType())); err != nil {
 			t.Fatal(err)
 		}
 		for _, sc := range scopes(info) {
