@@ -2,6 +2,7 @@ package player
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -258,5 +259,48 @@ func TestRedisDownIsRetryableAndMendsItself(t *testing.T) {
 	mustUpdate(t, st, "p", 2)
 	if l, _ := mustRead(t, st, "p"); l.total() != 2 {
 		t.Fatalf("state %v, want 2 events", l.applied)
+	}
+}
+
+func TestUnreplicatedCommitIsNeverAcknowledged(t *testing.T) {
+	t.Parallel()
+	srv := redistest.New(t)
+	st := newStore(connect(t, srv.URL()), Config{WaitReplicas: 1, WaitTimeout: 10 * time.Millisecond})
+	for _, delivery := range []string{"first", "redelivered"} {
+		if _, err := st.Update(context.Background(), "p", note(1)); !errors.Is(err, ErrNotReplicated) {
+			t.Fatalf("%s: %v, want ErrNotReplicated", delivery, err)
+		}
+	}
+	if l, _ := mustRead(t, st, "p"); l.total() != 1 {
+		t.Fatalf("state %v, want the event once", l.applied)
+	}
+	replica := redistest.New(t, "--replicaof", strings.Replace(srv.Addr, ":", " ", 1), "--repl-diskless-sync-delay", "0")
+	defer replica.Kill()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		res, err := st.Update(context.Background(), "p", note(1))
+		if err == nil && res.Duplicate {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("with a replica: %+v, %v", res, err)
+		}
+	}
+}
+
+func TestRedeliveryOfALostCommitIsApplied(t *testing.T) {
+	t.Parallel()
+	srv := redistest.New(t) // keeps nothing over a restart, as a failover without WAIT may
+	st := newStore(connect(t, srv.URL()), Config{})
+	mustUpdate(t, st, "p", 1)
+	mustUpdate(t, st, "p", 2)
+	srv.Kill()
+	if err := srv.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if res := mustUpdate(t, st, "p", 2); res.Duplicate {
+		t.Fatal("called a duplicate, but Redis does not have it")
+	}
+	if l, _ := mustRead(t, st, "p"); l.total() != 1 || l.applied[2] != 1 {
+		t.Fatalf("state %v: only what was delivered since can be there", l.applied)
 	}
 }

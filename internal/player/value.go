@@ -95,6 +95,9 @@ func trimIDs(ids []byte, most int, oldest uint32) []byte {
 		}
 		drop += idSize
 	}
+	if drop == 0 {
+		return ids
+	}
 	return append(ids[:0], ids[drop:]...)
 }
 
