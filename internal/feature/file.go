@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 )
 
 // File is the content of features.yaml.
@@ -103,16 +104,15 @@ type Session struct {
 }
 
 // UnmarshalYAML accepts the word lifetime, or one of decay, window, session.
-func (h *Horizon) UnmarshalYAML(unmarshal func(any) error) error {
-	var word string
-	if err := unmarshal(&word); err == nil {
-		if word != "lifetime" {
-			return fmt.Errorf("horizon %q: write lifetime, {decay: …}, {window: …} or {session: …}", word)
+func (h *Horizon) UnmarshalYAML(node ast.Node) error {
+	if word, ok := node.(*ast.StringNode); ok {
+		if word.Value != "lifetime" {
+			return fmt.Errorf("horizon %q: write lifetime, {decay: …}, {window: …} or {session: …}", word.Value)
 		}
 		return nil
 	}
 	type plain Horizon
-	if err := unmarshal((*plain)(h)); err != nil {
+	if err := yaml.NodeToValue(node, (*plain)(h), yaml.Strict()); err != nil {
 		return err
 	}
 	n := 0
@@ -155,9 +155,13 @@ type Condition struct {
 // Duration is a time.Duration that also reads days (30d) and weeks (2w).
 type Duration time.Duration
 
-// UnmarshalText reads 90s, 10m, 24h, 30d or 2w.
-func (d *Duration) UnmarshalText(b []byte) error {
-	s := string(b)
+// UnmarshalYAML reads 90s, 10m, 24h, 30d or 2w. (It takes the node since for
+// text the YAML package would write out the whole file each time.)
+func (d *Duration) UnmarshalYAML(node ast.Node) error {
+	s := node.String()
+	if text, ok := node.(*ast.StringNode); ok {
+		s = text.Value
+	}
 	for unit, span := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if n, err := strconv.ParseFloat(strings.TrimSuffix(s, unit), 64); err == nil && strings.HasSuffix(s, unit) {
 			if n < 0 || n > 36500 {
