@@ -14,6 +14,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
+	"pitboss/internal/telemetry"
 )
 
 const name = "console"
@@ -63,6 +65,8 @@ type Function struct {
 	routes    http.Handler
 
 	experiments *experiments
+	withdraw    func()                      // its metrics
+	quiet       func(context.Context) error // ends telemetry
 }
 
 // New returns console, not yet started.
@@ -93,6 +97,10 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	}
 	f.hub = newHub(f.cfg.FrameEvery, f.frame)
 	f.routes = f.mux()
+	if f.quiet, err = telemetry.Start(ctx, name); err != nil {
+		return err
+	}
+	f.withdraw = f.publish()
 	f.work.Go(func() { f.hub.run(living) })
 	f.work.Go(func() { f.broker.watch(living, time.Second) })
 	f.ready.Store(true)
@@ -100,16 +108,17 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 // Stop ends the open streams and the watching.
-func (f *Function) Stop(context.Context) error {
-	if f.stop == nil {
+func (f *Function) Stop(ctx context.Context) error {
+	if !f.ready.Load() {
 		return nil
 	}
 	f.stop()
 	f.work.Wait()
+	f.withdraw()
 	if f.sink != nil {
 		f.sink.Close()
 	}
-	return f.store.close()
+	return errors.Join(f.store.close(), f.quiet(ctx))
 }
 
 // Ready is true once Start has run: the page shows what is wrong elsewhere,

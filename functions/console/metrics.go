@@ -1,0 +1,70 @@
+package console
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var (
+	lagDesc      = prometheus.NewDesc("pitboss_broker_trigger_lag", "Events in the Broker's log that a Trigger's subscriber has not taken yet.", []string{"trigger"}, nil)
+	deliverDesc  = prometheus.NewDesc("pitboss_broker_trigger_delivered_total", "Events delivered to a Trigger's subscriber.", []string{"trigger"}, nil)
+	retriedDesc  = prometheus.NewDesc("pitboss_broker_trigger_retried_total", "Attempts after the first.", []string{"trigger"}, nil)
+	deadDesc     = prometheus.NewDesc("pitboss_broker_trigger_dead_lettered_total", "Events that became dead letters.", []string{"trigger"}, nil)
+	lettersDesc  = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait for somebody.", nil, nil)
+	reviewsDesc  = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions in memory that wait for a person's word.", nil, nil)
+	seenDesc     = prometheus.NewDesc("pitboss_console_events_total", "Events the console counted, each once.", []string{"stage"}, nil)
+	pagesDesc    = prometheus.NewDesc("pitboss_console_pages", "Pages that are open.", nil, nil)
+	timelineDesc = prometheus.NewDesc("pitboss_console_timeline_bytes", "Memory that players' timelines take.", nil, nil)
+)
+
+// collector tells Prometheus what the console knows and nobody else exports:
+// the one-machine Broker's counters among it.
+type collector struct{ f *Function }
+
+func (c collector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, lettersDesc, reviewsDesc, seenDesc, pagesDesc, timelineDesc} {
+		to <- d
+	}
+}
+
+func (c collector) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	total := func(d *prometheus.Desc, v int64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for _, t := range c.f.broker.status().Triggers {
+		gauge(lagDesc, float64(t.Lag), t.Name)
+		total(deliverDesc, t.Delivered, t.Name)
+		total(retriedDesc, t.Retried, t.Name)
+		total(deadDesc, t.DeadLettered, t.Name)
+	}
+	gauge(lettersDesc, float64(c.f.letters.count()))
+	gauge(reviewsDesc, float64(c.f.waiting()))
+	gauge(pagesDesc, float64(c.f.hub.open()))
+	_, bytes := c.f.players.kept()
+	gauge(timelineDesc, float64(bytes))
+	for name, n := range c.f.flow.totals() {
+		total(seenDesc, n, name)
+	}
+}
+
+func (f *flow) totals() map[string]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[string]int64, stages)
+	for st := range stages {
+		out[stageNames[st]] = f.byStage[st]
+	}
+	return out
+}
+
+// publish makes the console's metrics part of the process's; of several
+// consoles in one process (tests) the first is told of.
+func (f *Function) publish() (withdraw func()) {
+	c := collector{f}
+	if prometheus.Register(c) != nil {
+		return func() {}
+	}
+	return func() { prometheus.Unregister(c) }
+}

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The console in a real browser (Debian's Chromium), fed by the whole system.
+# Usage: scripts/e2e.sh          run the tests
+#        scripts/e2e.sh shots    take the pictures in docs/images of a console at CONSOLE_URL
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/deps.sh chromium
+if [[ ${1:-} != shots ]]; then
+  mkdir -p bin
+  go build -trimpath -o bin/pitboss ./broker/local
+  ONNXRUNTIME_LIB="$(scripts/onnxruntime.sh)"
+  export ONNXRUNTIME_LIB
+fi
+cd functions/console/e2e
+npm ci --no-audit --no-fund --loglevel=error
+if [[ ${1:-} == shots ]]; then
+  exec node shots.mjs
+fi
+exec node --test --test-reporter=spec --test-concurrency=1
