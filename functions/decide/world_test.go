@@ -147,3 +147,23 @@ func handle(tb testing.TB, f *Function, e *ce.Event) (*ce.Event, *event.Recommen
 	}
 	return out, rec
 }
+
+// decideCall is one player.scored being handled, and what came of it.
+type decideCall struct {
+	f        *Function
+	e        *ce.Event
+	issued   string // decision of what is not protection; else empty
+	answered time.Time
+}
+
+func (c *decideCall) run(tb testing.TB) {
+	out, err := c.f.Handle(context.Background(), *c.e)
+	c.answered = time.Now()
+	if err != nil {
+		tb.Error(err)
+		return
+	}
+	if out.Type() == event.TypeRecommendation && out.Extensions()[event.ExtKind] != "protection" {
+		c.issued = out.ID()
+	}
+}
