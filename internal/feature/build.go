@@ -53,7 +53,7 @@ func (h Horizon) String() string {
 	case h.Window != nil:
 		return fmt.Sprintf("window %s/%d", h.Window.Size, h.Window.Buckets)
 	case h.Session != nil:
-		return fmt.Sprintf("session %s %s", h.Session.Gap, strings.Join(h.Session.On, ","))
+		return strings.TrimSpace(fmt.Sprintf("session %s %s", h.Session.Gap, strings.Join(h.Session.On, ",")))
 	}
 	return "lifetime"
 }
