@@ -1,0 +1,197 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { openBrowser } from "./browser.mjs";
+import { lowContrast } from "./contrast.mjs";
+import { load } from "./load.mjs";
+import { get, send, startSystem, until } from "./system.mjs";
+
+let system, browser, page;
+const problems = [];
+
+before(async () => {
+  system = await startSystem();
+  browser = await openBrowser();
+  page = browser.context.pages()[0] ?? await browser.context.newPage();
+  page.on("console", (m) => { if (m.type() === "error" && !m.text().includes("status of 4")) problems.push(m.text()); });
+  page.on("pageerror", (e) => problems.push(e.message));
+  // An account that is told about: a payment that bounced is answered by help.
+  await send(system.ingest, "account.registered", "alice", { jurisdiction: "GB", birth_date: "1990-05-01", brand: "e2e", currency: "GBP" });
+  await until("decisions", async () => (await get(system, "/api/decisions?verdict=issued")).matched > 2 && (await get(system, "/api/decisions?verdict=suppressed")).matched > 2, 90_000);
+}, { timeout: 240_000 });
+
+after(async () => {
+  await browser?.close();
+  await system?.stop();
+});
+
+const open = async (path) => {
+  await page.goto(system.page + path);
+  await page.waitForSelector("#main h1");
+};
+
+test("live shows events, decisions in words, and the curl's player within a second or so", async () => {
+  await open("/");
+  await page.waitForSelector(".said p");
+  await send(system.ingest, "payment.failed", "alice", { operation: "deposit", amount: 2000, currency: "GBP", method: "card", error: "declined" });
+  await page.waitForSelector('.said a[href="/players/alice"]', { timeout: 15_000 });
+  assert.match(await page.textContent(".health h1"), /served/);
+  const counted = async () => Number((await page.textContent(".kpi dd")).replaceAll(",", ""));
+  const first = await counted();
+  await until("the count to grow", async () => (await counted()) > first);
+  assert.match(await page.textContent(".flow"), /profile.*score.*decide/s);
+});
+
+test("player: timeline, state and features, found by search", async () => {
+  await open("/players");
+  await page.fill("input[type=search]", "alic");
+  await page.click('a[href="/players/alice"]');
+  await page.waitForSelector(".timeline li");
+  assert.match(await page.textContent(".timeline"), /deposit of 20.00 GBP failed: declined/);
+  await page.waitForSelector(".features li");
+  assert.match(await page.textContent(".facts"), /Events applied/);
+});
+
+test("decision: the whole why, each rule with its verdict and source", async () => {
+  const { decisions } = await get(system, "/api/decisions?verdict=issued&player=alice");
+  await open("/decisions/" + decisions[0].decision);
+  await page.waitForSelector(".verdicts li");
+  const text = await page.textContent("#main");
+  for (const want of ["What the models said", "Every rule that was asked", "What else could have been", "chained as", "payment.failed"]) assert.ok(text.includes(want), want);
+});
+
+test("decisions: filters change the list and the address", async () => {
+  await open("/decisions");
+  await page.selectOption('select[aria-label="verdict"]', "suppressed");
+  await page.waitForURL(/verdict=suppressed/);
+  await until("only suppressed ones", async () => (await page.$$eval(".decisions tbody .badge.verdict-issued", (l) => l.length)) === 0 && (await page.$$(".decisions tbody tr")).length > 0);
+});
+
+test("review: a person's word goes out as an event and is journaled", async () => {
+  // A strong marker of harm in GB asks for a person (GB-AUTO).
+  await send(system.ingest, "protection.indicator.raised", "alice", { group: "behaviour", strength: "strong" });
+  await until("a case", async () => (await get(system, "/api/reviews")).open.length > 0, 60_000);
+  await open("/review");
+  await page.click('.cases button:has-text("Overturn")');
+  await page.fill('dialog input[name="note"]', "the player was called already");
+  await page.click('dialog button[type="submit"]');
+  await page.waitForSelector("text=the player was called already");
+  const { changes } = await get(system, "/api/changes");
+  assert.equal(changes[0].what, "review.overturned");
+  assert.equal(changes[0].who, "local");
+});
+
+test("dead letters: the reason is shown, replay sends it again", async () => {
+  assert.equal(await send(system.broker, "round.settled", "alice", { game: "roulette", stake: -5 }), 202);
+  await until("the dead letter", async () => (await get(system, "/api/deadletters")).letters.length > 0, 60_000);
+  await open("/deadletters");
+  await page.waitForSelector("text=stake must be at least 0");
+  const before = (await get(system, "/api/deadletters")).letters[0].id;
+  await page.click('.letters button:has-text("Replay")');
+  await until("it to fail again, under a new id", async () => { const l = (await get(system, "/api/deadletters")).letters; return l.length === 1 && l[0].id !== before; });
+});
+
+test("models: promote acts on serving.yaml, roll back undoes it", async () => {
+  const serving = () => readFileSync(join(system.models, "serving.yaml"), "utf8");
+  const line = serving().match(/^leave:.*$/m)[0];
+  await open("/models");
+  await page.click('.card:has(h2:has-text("v9")) button:has-text("Promote")');
+  await page.fill('dialog input[name="note"]', "e2e");
+  await page.click('dialog button[type="submit"]');
+  await until("v9 to be live", () => /^leave: \{live: v9/m.test(serving()));
+  await until("score to serve it", async () => (await get(system, "/api/models")).models.some((m) => m.name === "leave" && m.version === "v9" && m.serving?.calls > 0), 60_000);
+  await page.click('button:has-text("Roll back")');
+  await page.fill('dialog input[name="note"]', "e2e");
+  await page.click('dialog button[type="submit"]');
+  await until("the old version to be live", () => serving().includes(line.match(/live: (\w+)/)[0]));
+});
+
+test("rules: packs in words with sources, a kill switch stops an action", async () => {
+  await open("/rules?pack=GB");
+  await page.waitForSelector(".rules li");
+  assert.match(await page.textContent(".rules"), /UKGC/);
+  await page.click('.rules li:has(b:text-is("payment help")) button:has-text("Kill")');
+  await page.fill('dialog input[name="note"]', "e2e");
+  await page.click('dialog button[type="submit"]');
+  await page.waitForSelector('.switches-on:has-text("payment_help")');
+  await page.click('.switches-on button');
+  await page.fill('dialog input[name="note"]', "e2e over");
+  await page.click('dialog button[type="submit"]');
+  await page.waitForSelector(".switches-on", { state: "detached" });
+});
+
+test("experiments and changes show what happened", async () => {
+  await open("/experiments");
+  await page.waitForSelector(".arms tbody tr");
+  await open("/changes");
+  await page.waitForSelector("text=kill-switch.on");
+});
+
+test("erase: the id must be typed, then the player is gone", async () => {
+  await open("/players/alice");
+  await page.click('button:has-text("Erase")');
+  await page.fill('dialog input[name="confirm"]', "bob");
+  await page.fill('dialog input[name="request"]', "DSR-1");
+  await page.click('dialog button[type="submit"]');
+  await page.waitForSelector("dialog .wrong");
+  await page.fill('dialog input[name="confirm"]', "alice");
+  await page.click('dialog button[type="submit"]');
+  await until("the player to be gone", async () => {
+    const res = await fetch(system.page + "/api/players/alice");
+    return res.status === 404 || !(await res.json()).state;
+  }, 60_000);
+});
+
+test("every text has the contrast WCAG AA asks for, dark and light", async () => {
+  for (const colorScheme of ["dark", "light"]) {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    for (const path of ["/", "/players", "/decisions?verdict=issued", "/review", "/models", "/experiments", "/deadletters", "/rules?pack=GB", "/changes"]) {
+      await open(path);
+      await page.waitForTimeout(300);
+      assert.deepEqual(await page.evaluate(lowContrast), [], `${colorScheme} ${path}`);
+    }
+  }
+});
+
+test("the keyboard reaches everything; nothing is wider than a phone", async () => {
+  await open("/");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+  const seen = new Set();
+  for (let i = 0; i < 14; i++) {
+    await page.keyboard.press("Tab");
+    seen.add(await page.evaluate(() => document.activeElement.getAttribute("href") ?? document.activeElement.textContent));
+  }
+  for (const href of ["/players", "/decisions", "/review", "/models", "/experiments", "/deadletters", "/rules", "/changes"]) assert.ok(seen.has(href), href);
+  await page.setViewportSize({ width: 390, height: 800 });
+  for (const path of ["/", "/decisions", "/models", "/rules", "/experiments"]) {
+    await open(path);
+    await page.waitForTimeout(300);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), path + " scrolls sideways");
+  }
+  await page.setViewportSize({ width: 1440, height: 960 });
+});
+
+test("10,000 events/s: counted exactly, and the page does not freeze", { timeout: 120_000 }, async (t) => {
+  await open("/");
+  await page.evaluate(() => {
+    window.long = [];
+    new PerformanceObserver((l) => window.long.push(...l.getEntries().map((e) => e.duration))).observe({ type: "longtask" });
+  });
+  const stage = async () => (await get(system, "/api/players?q=load-")).players.length;
+  const types = async () => (await get(system, "/api/live")).frame.flow.types.find((x) => x.name === "pitboss.round.settled.v1")?.n ?? 0;
+  const before = await types();
+  const got = await load(system.pagePort, { perSecond: 10_000, seconds: 10 });
+  const counted = (await types()) - before;
+  const long = await page.evaluate(() => window.long);
+  const worst = Math.max(0, ...long);
+  t.diagnostic(JSON.stringify({ ...got, counted, longTasks: long.length, worstMs: Math.round(worst) }));
+  assert.equal(got.refused, 0);
+  assert.equal(got.answered, got.sent);
+  assert.ok(counted >= got.sent, `counted ${counted} of ${got.sent} (the simulator's rounds come on top)`);
+  assert.ok((await stage()) > 0);
+  assert.ok(worst < 300, `a task of ${worst} ms froze the page`);
+});
+
+test("no error on the page all the while", () => assert.deepEqual(problems, []));

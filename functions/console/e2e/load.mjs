@@ -1,0 +1,34 @@
+// Events as fast as asked, straight to the console, pipelined over a few
+// connections: what its Trigger brings at full load.
+import { connect } from "node:net";
+
+export async function load(port, { perSecond, seconds, conns = 4 }) {
+  const run = Math.random().toString(36).slice(2);
+  let sent = 0, answered = 0, refused = 0;
+  const sockets = await Promise.all(Array.from({ length: conns }, () => new Promise((done, fail) => {
+    const s = connect(port, "127.0.0.1", () => done(s)).once("error", fail);
+    s.on("data", (b) => {
+      const text = b.toString("latin1");
+      answered += text.split("HTTP/1.1 202").length - 1;
+      refused += text.split(/HTTP\/1\.1 [345]/).length - 1;
+    });
+  })));
+  const body = JSON.stringify({ game: "viking-vault", product: "casino", stake: 100, win: 0, currency: "GBP" });
+  const one = (n) => `POST /events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nCe-Specversion: 1.0\r\nCe-Type: pitboss.round.settled.v1\r\n` +
+    `Ce-Source: /load\r\nCe-Id: ${run}-${n}\r\nCe-Subject: load-${n % 4000}\r\nCe-Time: ${new Date().toISOString()}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const began = Date.now();
+  while (Date.now() - began < seconds * 1000) {
+    const due = Math.min(perSecond * seconds, Math.floor(((Date.now() - began) / 1000) * perSecond));
+    for (const s of sockets) {
+      let part = "";
+      while (sent < due && sent - answered < 20_000 && part.length < 60_000) part += one(sent++);
+      if (part) s.write(part);
+    }
+    await new Promise((r) => setTimeout(r, 5));
+  }
+  const took = (Date.now() - began) / 1000;
+  const end = Date.now() + 30_000;
+  while (answered + refused < sent && Date.now() < end) await new Promise((r) => setTimeout(r, 20));
+  for (const s of sockets) s.destroy();
+  return { sent, answered, refused, perSecond: Math.round(sent / took) };
+}
