@@ -38,7 +38,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 		StateVersion: data.Version, Facts: data.Facts, FeatureSet: data.FeatureSet,
 		Scores: data.Scores, Models: data.Models, Ranking: data.Ranking, Killed: switches,
 	}}
-	if t.in.Features, err = vector(nil, data.Features, f.policy.FeatureNames()); err != nil {
+	if t.in.Features, t.in.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
 		return nil, event.Permanent(err)
 	}
 	if _, err = f.journal.Record(ctx, r.Subject, version, t.draft); err != nil {
@@ -112,7 +112,7 @@ func (t *turn) refresh(version player.Version, state []byte) error {
 	t.in.Facts = t.f.set.Facts(st)
 	t.in.AsOf = later(t.in.AsOf, st.AsOf())
 	t.in.Features = t.f.set.Vector(nil, st, t.in.AsOf)
-	t.in.FeatureSet = t.f.set.Hash()
+	t.in.FeatureSet, t.in.Missing = t.f.set.Hash(), nil
 	return nil
 }
 

@@ -46,6 +46,7 @@ type Function struct {
 	cfg     config
 	rdb     setup.Client
 	set     *feature.Set
+	empty   []float64 // the features of a player whom nothing has happened to
 	policy  *decide.Policy
 	journal *journal.Journal
 	board   *journal.SwitchBoard
@@ -85,6 +86,11 @@ func (f *Function) start(ctx context.Context, cfg map[string]string) (err error)
 	if f.policy, err = decide.Load(f.cfg.ModelsDir, f.set.Names()); err != nil {
 		return err
 	}
+	nobody, err := f.set.Decode(nil)
+	if err != nil {
+		return err
+	}
+	f.empty = f.set.Vector(nil, nobody, nobody.AsOf())
 	if f.rdb, err = setup.Redis(ctx, f.cfg.RedisURL); f.rdb == nil {
 		return err
 	}

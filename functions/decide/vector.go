@@ -3,41 +3,46 @@ package decide
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
 // vector reads the event's features into the order of names. The event has
-// them in the same order, unless it was made with another features.yaml: then
-// a feature that the policy does not know is passed over, and one that the
-// event lacks is an error.
-func vector(dst []float64, raw jsontext.Value, names []string) ([]float64, error) {
+// them in the same order, unless it was made with another features.yaml, as
+// while two releases overlap: then a feature that the policy does not know is
+// passed over, and one that the event lacks has its value of empty, a player
+// whom nothing has happened to, and is missing: rules that read it are in doubt.
+func vector(dst []float64, raw jsontext.Value, names []string, empty []float64) (values []float64, missing []string, err error) {
+	if fast, ok := asWritten(dst, raw, names); ok {
+		return fast, nil, nil
+	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(raw))
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return nil, fmt.Errorf("decide: features: want an object")
+		return nil, nil, fmt.Errorf("decide: features: want an object")
 	}
 	var stray map[string]float64
 	for dec.PeekKind() == '"' {
 		name, err := dec.ReadValue()
 		if err != nil {
-			return nil, fmt.Errorf("decide: features: %w", err)
+			return nil, nil, fmt.Errorf("decide: features: %w", err)
 		}
 		key := name[1 : len(name)-1]
 		next := len(dst)
-		inOrder := stray == nil && next < len(names) && string(key) == names[next]
+		expected := stray == nil && next < len(names) && string(key) == names[next]
 		var stable string
-		if !inOrder {
+		if !expected {
 			stable = string(key)
 		}
 		tok, err := dec.ReadToken()
 		if err != nil || tok.Kind() != '0' {
-			return nil, fmt.Errorf("decide: features%s: want a number", dec.StackPointer())
+			return nil, nil, fmt.Errorf("decide: features%s: want a number", dec.StackPointer())
 		}
 		value, err := tok.Float()
 		if err != nil {
-			return nil, fmt.Errorf("decide: features%s: %w", dec.StackPointer(), err)
+			return nil, nil, fmt.Errorf("decide: features%s: %w", dec.StackPointer(), err)
 		}
-		if inOrder {
+		if expected {
 			dst = append(dst, value)
 			continue
 		}
@@ -51,16 +56,40 @@ func vector(dst []float64, raw jsontext.Value, names []string) ([]float64, error
 	}
 	if stray != nil {
 		dst = dst[:0]
-		for _, n := range names {
+		for i, n := range names {
 			v, ok := stray[n]
 			if !ok {
-				return nil, fmt.Errorf("decide: the event lacks feature %s: it was made with another features.yaml", n)
+				v, missing = empty[i], append(missing, n)
 			}
 			dst = append(dst, v)
 		}
 	}
-	if len(dst) < len(names) {
-		return nil, fmt.Errorf("decide: the event lacks feature %s: it was made with another features.yaml", names[len(dst)])
+	missing = append(missing, names[len(dst):]...)
+	return append(dst, empty[len(dst):]...), missing, nil
+}
+
+// asWritten reads an object whose members are exactly names, in their order and
+// without spaces, as feature.Set.AppendJSON writes it: about all there are, for
+// a tenth of the time that a JSON decoder takes.
+func asWritten(dst []float64, raw []byte, names []string) ([]float64, bool) {
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil, false
 	}
-	return dst, nil
+	raw = raw[1:]
+	for i, name := range names {
+		if len(raw) < len(name)+4 || raw[0] != '"' || string(raw[1:len(name)+1]) != name || raw[len(name)+1] != '"' || raw[len(name)+2] != ':' {
+			return nil, false
+		}
+		raw = raw[len(name)+3:]
+		end := bytes.IndexAny(raw[:min(len(raw), 32)], ",}")
+		if end < 1 || (raw[0] != '-' && (raw[0] < '0' || raw[0] > '9')) || (raw[end] == '}') != (i == len(names)-1) {
+			return nil, false
+		}
+		v, err := strconv.ParseFloat(string(raw[:end]), 64)
+		if err != nil {
+			return nil, false
+		}
+		dst, raw = append(dst, v), raw[end+1:]
+	}
+	return dst, len(raw) == 0
 }

@@ -41,12 +41,15 @@ type Input struct {
 	Refreshed bool        `json:"refreshed,omitzero"`
 	Facts     event.Facts `json:"facts"`
 	// Features in the order of the policy's feature names.
-	Features   []float64          `json:"features"`
-	FeatureSet string             `json:"feature_set"`
-	Scores     map[string]float64 `json:"scores,omitempty"`
-	Models     []event.ModelRun   `json:"models,omitempty"`
-	Ranking    []event.Ranked     `json:"ranking,omitempty"`
-	Contacts   *Contacts          `json:"contacts"`
+	Features   []float64 `json:"features"`
+	FeatureSet string    `json:"feature_set"`
+	// Missing are features that nobody knows: the event was made with another
+	// features.yaml. What reads them can't be evaluated.
+	Missing  []string           `json:"missing,omitempty"`
+	Scores   map[string]float64 `json:"scores,omitempty"`
+	Models   []event.ModelRun   `json:"models,omitempty"`
+	Ranking  []event.Ranked     `json:"ranking,omitempty"`
+	Contacts *Contacts          `json:"contacts"`
 	// Killed are the kill switches that are on: see [Switch].
 	Killed []string `json:"killed,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"pitboss/internal/event"
 )
@@ -42,6 +43,10 @@ type personal struct {
 	Params map[string]any `json:"params,omitempty"` // of the message
 }
 
+// written: the same bytes for the same record, without looking for duplicate
+// names that Go's own types can't have.
+var written = json.JoinOptions(json.Deterministic(true), jsontext.AllowDuplicateNames(true))
+
 // Split writes the record's two parts as JSON.
 func (r *Record) Split() (openPart, personalPart []byte, err error) {
 	d := r.Decision
@@ -51,8 +56,8 @@ func (r *Record) Split() (openPart, personalPart []byte, err error) {
 	for _, m := range r.Input.Models {
 		o.Models = append(o.Models, model{m.Name, m.Version, m.SHA256, m.Output})
 	}
-	if openPart, err = json.Marshal(&o, json.Deterministic(true)); err == nil {
-		personalPart, err = json.Marshal(&personal{&r.Input, r.Decision.Params}, json.Deterministic(true))
+	if openPart, err = json.Marshal(&o, written); err == nil {
+		personalPart, err = json.Marshal(&personal{&r.Input, r.Decision.Params}, written)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("decide: record: %w", err)

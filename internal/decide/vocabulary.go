@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/google/cel-go/cel"
@@ -101,7 +102,7 @@ func newLanguage(features []string) (*language, error) {
 	l.features = len(l.vars)
 	for i, name := range features {
 		add(variable{name: "features." + name, typ: cel.DoubleType, get: func(s *scope) any {
-			if i >= len(s.in.Features) {
+			if i >= len(s.in.Features) || (s.in.Missing != nil && slices.Contains(s.in.Missing, name)) {
 				return nil
 			}
 			return s.in.Features[i]

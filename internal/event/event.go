@@ -18,6 +18,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Extension attributes that travel with an event through every hop.
@@ -80,12 +81,15 @@ func ReplyID(source, id, replyType string) string {
 // SourceOf names the function fn as a CloudEvents source.
 func SourceOf(fn string) string { return "/pitboss/" + fn }
 
+// replying: the reply to a redelivered event is the same, byte for byte; the
+// Go types of replies have no duplicate names to look for.
+var replying = json.JoinOptions(json.Deterministic(true), jsontext.AllowDuplicateNames(true))
+
 // Reply builds the event of type typ with which function fn answers in. It
 // carries on subject, partition key, trace context and time of receipt. data
 // is marshalled to JSON; at is the reply's event time.
 func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, error) {
-	// Deterministic: the reply to a redelivered event is the same, byte for byte.
-	body, err := json.Marshal(data, json.Deterministic(true))
+	body, err := json.Marshal(data, replying)
 	if err != nil {
 		return nil, fmt.Errorf("event: marshal %s: %w", typ, err)
 	}

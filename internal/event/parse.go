@@ -57,7 +57,7 @@ func Parse(e *ce.Event, now time.Time) (*Record, error) {
 	var err error
 	if info.Flat() {
 		err = info.decode(e.Data(), data)
-	} else if err = json.Unmarshal(e.Data(), data); err != nil {
+	} else if err = json.Unmarshal(e.Data(), data, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss's own: no duplicates to find
 		err = problemf(CodeSchemaViolation, "/data", "%v", err)
 	}
 	if err != nil {

@@ -182,7 +182,9 @@ var tampering = map[string]struct {
 	}, "not here"},
 	"a changed entry": {func(ctx context.Context, rdb redis.UniversalClient) error {
 		return rewrite(ctx, rdb, func(entries [][2]string) {
-			entries[4][0] = strings.Replace(entries[4][0], entries[4][0][2:3], "\x7f", 1)
+			raw := []byte(entries[4][0])
+			raw[len(raw)-1] ^= 1
+			entries[4][0] = string(raw)
 		})
 	}, "changed"},
 	"a changed entry with a matching hash": {func(ctx context.Context, rdb redis.UniversalClient) error {
