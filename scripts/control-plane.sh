@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../broker/conformance"
 
-bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/control-plane/$(cat go.mod cmd/*/*.go "../../scripts/$(basename "$0")" | sha256sum | cut -c1-16)
+bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/control-plane/$({ grep -E 'k8s.io|knative.dev|etcd' go.mod; cat cmd/*/*.go; sed -n '/^copy()/,$p' "../../scripts/$(basename "$0")"; } | sha256sum | cut -c1-16)
 if [[ -e $bin/complete ]]; then
   echo "$bin"
   exit

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/scenario"
 )
@@ -242,4 +243,43 @@ func (p *plane) create(ctx context.Context, obj any) (string, error) {
 	unstructured.RemoveNestedField(o.Object, "metadata", "creationTimestamp")
 	o.SetNamespace(namespace)
 	return o.GetName(), p.api.apply(ctx, o)
+}
+
+// applyInto applies manifests into a namespace and returns "kind/name" of each.
+func (p *plane) applyInto(ctx context.Context, ns string, text []byte) ([]string, error) {
+	var names []string
+	for _, doc := range strings.Split("\n"+string(text), "\n---") {
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
+			return nil, err
+		}
+		if o.GetKind() == "" {
+			continue
+		}
+		o.SetNamespace(ns)
+		if err := p.api.apply(ctx, o); err != nil {
+			return nil, err
+		}
+		names = append(names, o.GetKind()+"/"+o.GetName())
+	}
+	return names, nil
+}
+
+// triggersReady asks the Broker and every Trigger among names.
+func (p *plane) triggersReady(ctx context.Context, ns string, names []string) error {
+	for _, n := range names {
+		kind, name, _ := strings.Cut(n, "/")
+		gvr, ok := map[string]schema.GroupVersionResource{"Broker": brokers, "Trigger": triggers}[kind]
+		if !ok {
+			continue
+		}
+		o, err := p.api.get(ctx, gvr, ns, name)
+		if err != nil {
+			return err
+		}
+		if err := condition(o, "Ready"); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -3,7 +3,7 @@
 // multi-tenant Broker, as processes of this machine. The same scenarios run on
 // both and what every subscriber received is compared.
 //
-//	go run . -bin DIR [-json FILE] [-v]
+//	go run . -bin DIR [-root REPOSITORY] [-json FILE] [-v]
 //
 // DIR is what scripts/control-plane.sh prints. Exit status 1: a difference
 // that the table does not know.
@@ -26,12 +26,13 @@ import (
 
 func main() {
 	bin := flag.String("bin", "", "folder of the control plane's binaries (scripts/control-plane.sh prints it)")
+	root := flag.String("root", "../..", "the repository, with bin/function built")
 	file := flag.String("json", "", "file to write the result to")
 	verbose := flag.Bool("v", false, "print what differs where a difference is known")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ok, err := conform(ctx, *bin, *file, *verbose)
+	ok, err := conform(ctx, *root, *bin, *file, *verbose)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(2)
@@ -59,7 +60,7 @@ type result struct {
 	Names     []string `json:"different_names,omitempty"`
 }
 
-func conform(ctx context.Context, bin, file string, verbose bool) (bool, error) {
+func conform(ctx context.Context, root, bin, file string, verbose bool) (bool, error) {
 	dir, err := os.MkdirTemp("", "conformance-")
 	if err != nil {
 		return false, err
@@ -76,7 +77,7 @@ func conform(ctx context.Context, bin, file string, verbose bool) (bool, error) 
 	fmt.Fprintf(os.Stderr, "control plane ready after %.1f s\n", up.Seconds())
 	local := scenario.NewLocal(dir + "/local")
 	defer local.Close() //nolint:errcheck // ends with the process
-	comparisons := compareAll(ctx, local, plane)
+	comparisons := append(compareAll(ctx, local, plane), comparePath(ctx, plane, root, dir))
 	r, ok := report(comparisons, verbose)
 	r.StartS = up.Seconds()
 	if ok {

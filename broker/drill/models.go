@@ -70,7 +70,7 @@ func addFeature(file string) error {
 	return os.WriteFile(file, changed, 0o644)
 }
 
-var sum = regexp.MustCompile(`(?m)^sha256: [0-9a-f]{64}$`)
+var sum = regexp.MustCompile(`(?m)^sha256: "?[0-9a-f]{64}"?$`)
 
 // changeModel appends a metadata_props entry (field 14 of ONNX's ModelProto)
 // to the model beside a model.yaml and writes the new hash into it.

@@ -140,7 +140,7 @@ func (s *system) replace(ctx context.Context, function, models string) (old *rel
 	}
 	old = s.releases[function]
 	s.releases[function] = r
-	return old, s.routes[function].point(r)
+	return old, s.routes[function].point(ctx, r)
 }
 
 func (s *system) rollAll(ctx context.Context, times int) (rollouts int, err error) {

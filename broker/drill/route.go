@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -17,7 +16,7 @@ import (
 type route struct {
 	addr   string
 	server *http.Server
-	to     atomic.Pointer[url.URL]
+	to     atomic.Pointer[backend]
 
 	failures atomic.Int64 // answered 5xx or not at all: what the Broker retries
 
@@ -27,6 +26,14 @@ type route struct {
 	gap     time.Duration // longest time with requests waiting and none succeeding
 }
 
+// backend is where a route points: one release, and its requests under way.
+type backend struct {
+	url   *url.URL
+	under atomic.Int64
+}
+
+type backendKey struct{}
+
 func newRoute() (*route, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,9 +41,13 @@ func newRoute() (*route, error) {
 	}
 	r := &route{addr: "http://" + ln.Addr().String()}
 	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(r.to.Load()); p.Out.Host = p.In.Host },
-		Transport: &retryDial{&http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 10 * time.Second}, r},
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(p.In.Context().Value(backendKey{}).(*backend).url)
+			p.Out.Host = p.In.Host
+		},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 10 * time.Second},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			r.end(false)
 			w.WriteHeader(http.StatusBadGateway)
 		},
 		ModifyResponse: func(resp *http.Response) error {
@@ -46,32 +57,24 @@ func newRoute() (*route, error) {
 	}
 	r.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.begin()
-		proxy.ServeHTTP(w, req)
+		b := r.enter()
+		defer b.under.Add(-1)
+		proxy.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), backendKey{}, b)))
 	}), ReadHeaderTimeout: 10 * time.Second}
 	go r.server.Serve(ln) //nolint:errcheck // ends with Close
 	return r, nil
 }
 
-// retryDial does what Knative's ingress does when the release it chose closed
-// its listener just then: no byte of the request has been sent, so it goes to
-// the newest release instead.
-type retryDial struct {
-	*http.Transport
-	r *route
-}
-
-func (t *retryDial) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.Transport.RoundTrip(req)
-	var op *net.OpError
-	for n := 0; n < 3 && errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, context.Canceled); n++ {
-		again := req.Clone(req.Context())
-		again.URL.Host = t.r.to.Load().Host
-		resp, err = t.Transport.RoundTrip(again)
+// enter takes the newest release and counts a request of its.
+func (r *route) enter() *backend {
+	for {
+		b := r.to.Load()
+		b.under.Add(1)
+		if b == r.to.Load() {
+			return b
+		}
+		b.under.Add(-1) // replaced just then: it may be told to end before it hears of this request
 	}
-	if err != nil {
-		t.r.end(false)
-	}
-	return resp, err
 }
 
 func (r *route) begin() {
@@ -110,12 +113,21 @@ func (r *route) restart() {
 	r.gap = 0
 }
 
-// point sends new requests to a release.
-func (r *route) point(to *release) error {
+// point sends new requests to a release and returns when the one before has
+// none under way: queue-proxy holds a pod's SIGTERM back from its function until
+// then.
+func (r *route) point(ctx context.Context, to *release) error {
 	u, err := url.Parse(to.url)
 	if err != nil {
 		return err
 	}
-	r.to.Store(u)
+	old := r.to.Swap(&backend{url: u})
+	for old != nil && old.under.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
 	return nil
 }

@@ -6,9 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-
 	"pitboss/broker/manifest"
 )
 
@@ -42,7 +39,10 @@ func TestOverlaysAreValid(t *testing.T) {
 	for overlay, class := range map[string]string{"kafka": "Kafka", "rabbitmq": "RabbitMQBroker", "in-memory": "MTChannelBasedBroker", "services": ""} {
 		t.Run(overlay, func(t *testing.T) {
 			t.Parallel()
-			text := render(t, filepath.Join(root, "broker", overlay))
+			text, err := manifest.Render(filepath.Join(root, "broker", overlay))
+			if err != nil {
+				t.Fatal(err)
+			}
 			if ps := manifest.Check(overlay, text); len(ps) > 0 {
 				t.Error(ps)
 			}
@@ -51,19 +51,6 @@ func TestOverlaysAreValid(t *testing.T) {
 			}
 		})
 	}
-}
-
-func render(t *testing.T, dir string) []byte {
-	t.Helper()
-	m, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := m.AsYaml()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
 }
 
 // Each mistake is made in a copy of the repository's manifests; lint must name
