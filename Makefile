@@ -38,3 +38,50 @@ vuln: ## known vulnerabilities in the dependencies (needs the vulnerability data
 fuzz: ## fuzz every parser for FUZZTIME (default 30s) each
 	@scripts/fuzz.sh
 
+.PHONY: e2e
+e2e: ## the console in a real browser, fed by the whole system
+	@scripts/e2e.sh
+
+.PHONY: ui
+ui: ## build the console's page anew
+	@scripts/console-ui.sh
+
+.PHONY: observe
+observe: ## Prometheus beside `make run`
+	@scripts/observe.sh
+
+.PHONY: train
+train: ## train every model anew from the data folder (PITBOSS_DATA)
+	@scripts/train.sh
+
+.PHONY: bench
+bench: build ## the whole path, measured; JSON=FILE writes the figures
+	@scripts/bench.sh
+
+.PHONY: bench-state
+bench-state: build ## player state, measured; JSON=FILE writes the figures
+	@scripts/bench-state.sh
+
+.PHONY: conformance
+conformance: ## the one-machine Broker against a real Knative control plane; JSON=FILE
+	@scripts/conformance.sh
+
+.PHONY: rollout
+rollout: build ## replace every function 20 times under load; JSON=FILE
+	@scripts/rollout.sh
+
+.PHONY: coldstart
+coldstart: build ## exec to first answer of each function, 50 times; JSON=FILE
+	@scripts/coldstart.sh
+
+.PHONY: image
+image: ## build and push the image to REGISTRY (BUILDER=func or docker)
+	@scripts/image.sh $(or $(BUILDER),func)
+
+.PHONY: deploy
+deploy: ## deploy Broker, Triggers and every function (NAMESPACE, BROKER=kafka|rabbitmq|in-memory)
+	@scripts/deploy.sh
+
+.PHONY: undeploy
+undeploy: ## take it out of the namespace again
+	@scripts/undeploy.sh

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -57,7 +59,7 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	e, err := decode(r)
 	if err != nil {
-		http.Error(w, "not a CloudEvent: "+err.Error(), unreadable(err))
+		http.Error(w, short("not a CloudEvent: "+err.Error()), unreadable(err))
 		return
 	}
 	reply, err := f.handle(r.Context(), *e)
@@ -68,12 +70,24 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 			status = result.StatusCode
 			err = fmt.Errorf(result.Format, result.Args...)
 		}
-		http.Error(w, err.Error(), status)
+		http.Error(w, short(err.Error()), status)
 		return
 	}
 	if reply != nil {
 		writeEvent(w, reply)
 	}
+}
+
+// maxReason bounds the body of an error answer, in bytes. Knative's dispatcher
+// puts it into knativeerrordata, base64-encoded into a buffer of 1,024 bytes: at
+// over 768 bytes eventing v0.50.0 panics, and every Trigger of that process with it.
+const maxReason = 700
+
+func short(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:maxReason-len("…")], "") + "…"
 }
 
 func unreadable(err error) int {
@@ -113,5 +127,6 @@ func writeEvent(w http.ResponseWriter, e *ce.Event) {
 	if ct := e.DataContentType(); ct != "" {
 		h["Content-Type"] = []string{ct}
 	}
+	h["Content-Length"] = []string{strconv.Itoa(len(e.Data()))} // else net/http chunks what is over 2 KB
 	_, _ = w.Write(e.Data()) // a sender that went away will send the event again
 }

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-unformatted=$(gofmt -l . | grep -v node_modules || true)
+unformatted=$(git ls-files '*.go' | xargs gofmt -l)
 if [[ -n $unformatted ]]; then
   echo "lint: run gofmt -w on:" >&2
   echo "$unformatted" >&2
@@ -11,3 +11,10 @@ if [[ -n $unformatted ]]; then
 fi
 go vet ./...
 go run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
+go run ./broker/lint # Broker, Triggers, func.yaml files, kustomizations
+bin=$(mktemp -d)
+trap 'rm -rf "$bin"' EXIT
+go build -o "$bin/pitboss" ./broker/local
+"$bin/pitboss" features check
+"$bin/pitboss" rules check
+"$bin/pitboss" models check

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Trains every model anew: exports the training sets with the code that serves,
+# then fits, measures, plots and writes models/<name>/<version>.
+#
+#   scripts/train.sh [leave|harm|next_game]...     default: all three
+#
+# Needs Python 3.11 and the data folder (PITBOSS_DATA, default ../shared/data).
+# The Python packages, each pinned, go into a virtual environment of their own.
+# Equal inputs give equal files: everything is seeded and single runs are
+# deterministic.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export PITBOSS_DATA=${PITBOSS_DATA:-../shared/data}
+[[ -d "$PITBOSS_DATA" ]] || { echo "train.sh: no data folder at $PITBOSS_DATA (PITBOSS_DATA)" >&2; exit 1; }
+PITBOSS_DATA=$(cd "$PITBOSS_DATA" && pwd)
+export PITBOSS_TRAINING_SETS=${PITBOSS_TRAINING_SETS:-$PWD/data}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
+
+venv=models/train/.venv
+python=${PYTHON:-python3.11}
+command -v "$python" >/dev/null || python=python3
+if ! cmp -s models/train/requirements.txt "$venv/requirements.txt"; then
+  "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
+    { echo "train.sh: the pinned packages are for Python 3.11; set PYTHON" >&2; exit 1; }
+  rm -rf "$venv"
+  "$python" -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r models/train/requirements.txt
+  cp models/train/requirements.txt "$venv/requirements.txt"
+fi
+
+mkdir -p "$PITBOSS_TRAINING_SETS"
+what=("$@")
+[[ ${#what[@]} -gt 0 ]] || what=(leave harm next_game)
+if [[ " ${what[*]} " == *" leave "* ]]; then
+  for recording in bustabit csgo-openings-2023; do
+    GOFLAGS=${GOFLAGS:--mod=mod} go run ./broker/local training-set "$PITBOSS_DATA/$recording.csv.gz" --out "$PITBOSS_TRAINING_SETS/$recording.parquet"
+  done
+fi
+for model in "${what[@]}"; do
+  echo "== $model"
+  "$venv/bin/python" -W ignore "models/train/$model.py"
+done
