@@ -128,5 +128,5 @@ func writeEvent(w http.ResponseWriter, e *ce.Event) {
 		h["Content-Type"] = []string{ct}
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(e.Data()))} // else net/http chunks what is over 2 KB
-	_, _ = w.Write(e.Data()) // a sender that went away will send the event again
+	_, _ = w.Write(e.Data())                                    // a sender that went away will send the event again
 }
