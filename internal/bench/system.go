@@ -143,8 +143,8 @@ func (s *System) triggersFor(functions []string) (string, error) {
 				return "", fmt.Errorf("bench: %w", err)
 			}
 			_, after, ok := strings.Cut(string(raw), "subscriber:")
-			if !ok {
-				continue
+			if !ok || strings.Contains(string(raw), "type: "+typeScored) && from != "triggers" {
+				continue // the scores' Trigger of local mode is for GET /stats, nothing a deployment has
 			}
 			_, after, _ = strings.Cut(after, "name: ")
 			if name, _, _ := strings.Cut(after, "\n"); !runs[strings.TrimSpace(name)] {
