@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,13 +101,20 @@ func foldFile(ctx context.Context, name string, opt trainingset.Options, sink tr
 	}
 	defer r.Close()
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // one big batch: memory is there to be used
-	started := time.Now()
+	started, cpu := time.Now(), cpuTime()
 	t, err := trainingset.Run(ctx, opt, func() (*event.Record, error) { return r.Next() }, sink)
 	if err != nil {
 		return err
 	}
 	s := time.Since(started).Seconds()
-	fmt.Fprintf(log, "%s: %d events of %d players, %d late, %d rows; %.2f s, %.0f events/s\n",
-		strings.TrimPrefix(name, "./"), t.Events, t.Players, t.Late, t.Rows, s, float64(t.Events)/s)
+	fmt.Fprintf(log, "%s: %d events of %d players, %d late, %d rows; %.2f s, %.0f events/s, %.0f a second of one core\n",
+		name, t.Events, t.Players, t.Late, t.Rows, s, float64(t.Events)/s, float64(t.Events)/(cpuTime()-cpu).Seconds())
 	return nil
+}
+
+// cpuTime is what the process has used so far, all threads together.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
