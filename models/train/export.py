@@ -119,7 +119,9 @@ def write(folder: Path, model: onnx.ModelProto, manifest: dict, golden: list[dic
     manifest = {"name": folder.parent.name, "version": folder.name} | manifest
     at = list(manifest).index("output") + 1
     entries = list(manifest.items())
-    entries[at:at] = [("file", "model.onnx"), ("sha256", hashlib.sha256(body).hexdigest()), ("golden", "golden.json")]
+    entries[at:at] = [("file", "model.onnx"), ("sha256", _Quoted(hashlib.sha256(body).hexdigest())), ("golden", "golden.json")]
+    if "feature_set" in manifest["trained"]:
+        entries = [(k, v | {"feature_set": _Quoted(v["feature_set"])} if k == "trained" else v) for k, v in entries]
     (folder / "model.yaml").write_text(_yaml(dict(entries)))
     (folder / "golden.json").write_text(
         '{"rows": [\n' + ",\n".join(json.dumps(r) for r in golden) + "\n]}\n")
@@ -131,6 +133,11 @@ class _Dumper(yaml.SafeDumper):
 
 _Dumper.add_representer(list, lambda d, v: d.represent_sequence(
     "tag:yaml.org,2002:seq", v, flow_style=all(isinstance(e, (int, float)) for e in v)))
+class _Quoted(str):
+    """A string that is quoted even where it looks like a number."""
+
+
+_Dumper.add_representer(_Quoted, lambda d, v: d.represent_scalar("tag:yaml.org,2002:str", str(v), style='"'))
 _Dumper.add_representer(float, lambda d, v: d.represent_scalar("tag:yaml.org,2002:float", repr(v)))
 
 

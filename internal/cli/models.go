@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/feature"
+	"pitboss/internal/score"
+)
+
+// modelsCmd checks, lists, promotes and rolls back models.
+func modelsCmd() *cobra.Command {
+	var dir, library string
+	cmd := &cobra.Command{
+		Use:   "models",
+		Short: "check, list, promote and roll back models",
+	}
+	f := cmd.PersistentFlags()
+	f.StringVar(&dir, "models", env("MODELS_DIR", "models"), "folder of the models")
+	f.StringVar(&library, "onnxruntime", os.Getenv("ONNXRUNTIME_LIB"), "path of ONNX Runtime's library (default: where scripts/onnxruntime.sh puts it)")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use:   "check [FOLDER...]",
+			Short: "load models as serving does: hash, shapes, operator sets, golden vectors",
+			Long:  "Loads each model folder (models/leave/v1), or every version there is, exactly as serving would, and says what is wrong.",
+			RunE: func(cmd *cobra.Command, folders []string) error {
+				return checkModels(cmd.OutOrStdout(), dir, library, folders)
+			},
+		},
+		&cobra.Command{
+			Use:   "list",
+			Short: "every version, what it is worth and whether it serves",
+			Args:  cobra.NoArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return listModels(cmd.OutOrStdout(), dir) },
+		},
+		&cobra.Command{
+			Use:   "promote NAME VERSION",
+			Short: "make a version live; the one before becomes its shadow",
+			Args:  cobra.ExactArgs(2),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := checkModels(io.Discard, dir, library, []string{filepath.Join(dir, args[0], args[1])}); err != nil {
+					return err
+				}
+				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l score.Line) (score.Line, error) {
+					if l.Live == args[1] {
+						return l, fmt.Errorf("models: %s %s is live already", args[0], args[1])
+					}
+					return l.Promote(args[1]), nil
+				})
+			},
+		},
+		&cobra.Command{
+			Use:   "rollback NAME",
+			Short: "make the version live that was so before",
+			Args:  cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l score.Line) (score.Line, error) {
+					if l.Previous == "" {
+						return l, fmt.Errorf("models: %s has no previous version in serving.yaml", args[0])
+					}
+					return l.Promote(l.Previous), nil
+				})
+			},
+		},
+	)
+	return cmd
+}
+
+// versions lists the folders NAME/VERSION below dir that hold a model.yaml.
+func versions(dir string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(dir, "*", "*", "model.yaml"))
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("models: no model below %s", dir)
+	}
+	for i := range found {
+		found[i] = filepath.Dir(found[i])
+	}
+	return found, err
+}
+
+func checkModels(out io.Writer, dir, library string, folders []string) error {
+	set, err := feature.Load(filepath.Join(dir, "features.yaml"))
+	if err != nil {
+		return err
+	}
+	if len(folders) == 0 {
+		if folders, err = versions(dir); err != nil {
+			return err
+		}
+		if _, err := score.ReadServing(filepath.Join(dir, "serving.yaml")); err != nil {
+			return err
+		}
+	}
+	if err := score.OpenRuntime(score.Library(library)); err != nil {
+		return err
+	}
+	names := set.Names()
+	var bad error
+	for _, folder := range folders {
+		m, err := score.LoadModel(folder, score.LoadOptions{Known: func(f string) bool { return slices.Contains(names, f) }})
+		if err != nil {
+			bad = errors.Join(bad, err)
+			continue
+		}
+		explained := "explained by exact Shapley values"
+		if m.Unexplained != "" {
+			explained = "not explained: " + m.Unexplained
+		}
+		fmt.Fprintf(out, "%s: good; %s\n", m.Manifest.Key(), explained)
+		bad = errors.Join(bad, m.Close())
+	}
+	return bad
+}
+
+func listModels(out io.Writer, dir string) error {
+	folders, err := versions(dir)
+	if err != nil {
+		return err
+	}
+	serving, err := score.ReadServing(filepath.Join(dir, "serving.yaml"))
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MODEL\tVERSION\tROLE\tOUTPUT\tTRAINED WITH\tROWS\tSHA256")
+	for _, folder := range folders {
+		m, err := score.ReadManifest(folder, nil)
+		if err != nil {
+			return err
+		}
+		line, role := serving[m.Name], "-"
+		switch {
+		case line.Live == m.Version:
+			role = "live"
+		case slices.Contains(line.Shadow, m.Version):
+			role = "shadow"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", m.Name, m.Version, role, m.Output, m.Trained.With, m.Trained.Rows, m.SHA256[:12])
+	}
+	return w.Flush()
+}
+
+// changeServing rewrites one line of serving.yaml, in one step, so that a
+// watching instance never reads half a file.
+func changeServing(out io.Writer, dir, name string, change func(score.Line) (score.Line, error)) error {
+	path := filepath.Join(dir, "serving.yaml")
+	serving, err := score.ReadServing(path)
+	if err != nil {
+		return err
+	}
+	old, ok := serving[name]
+	if !ok {
+		return fmt.Errorf("models: %s names no model %q", path, name)
+	}
+	next, err := change(old)
+	if err != nil {
+		return err
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if body, err = score.SetLine(path, body, name, next); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", body, 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s: %s\n  was: %s\n", name, next, old)
+	return nil
+}

@@ -1,0 +1,149 @@
+"""next-game: which game a player opens next, from the games opened lately.
+
+A multinomial logistic regression over the player's decayed history, shrunk
+towards the first-order Markov chain: with no evidence it is that chain.
+"""
+
+import numpy as np
+from onnx import helper, numpy_helper
+from scipy import sparse
+from scipy.optimize import minimize
+
+import cards
+import data
+import export
+import plots
+
+LENGTH, DECAYS = 8, [0.0, 0.5]
+MIN_ROUNDS = 5       # of an item, in the training part
+PENALTY = 1.0        # on the squared distance from the Markov chain's weights
+SMOOTHING = 1.0      # pseudo-counts of popularity in a row of the chain
+ITERATIONS = 150
+TOP = 5
+
+
+def histories(d):
+    """(recent games, most recent first; next game; time) of every round that has a predecessor."""
+    past, out = {}, []
+    for t, player, game in zip(d.t.to_numpy(), d.player.to_numpy(), d.game.to_numpy()):
+        h = past.setdefault(player, [])
+        if h:
+            out.append((tuple(h), game, t))
+        h.insert(0, game)
+        del h[LENGTH:]
+    return out
+
+
+def encode(rows, index):
+    """Input rows, as internal/score/ranking.go builds them."""
+    i, j, w = [], [], []
+    for r, (recent, _, _) in enumerate(rows):
+        for k, game in enumerate(recent):
+            if game not in index:
+                continue
+            for d, decay in enumerate(DECAYS):
+                if decay > 0 or k == 0:
+                    i.append(r), j.append(d * len(index) + index[game]), w.append(decay ** k if k else 1.0)
+    return sparse.csr_matrix((w, (i, j)), shape=(len(rows), len(DECAYS) * len(index)), dtype=np.float64)
+
+
+def markov(rows, index):
+    """Popularity and the smoothed log-probabilities of the first-order chain."""
+    n = len(index)
+    popularity, chain = np.zeros(n), np.zeros((n, n))
+    for recent, game, _ in rows:
+        if game in index:
+            popularity[index[game]] += 1
+            if recent[0] in index:
+                chain[index[recent[0]], index[game]] += 1
+    share = (popularity + 1e-3) / (popularity + 1e-3).sum()
+    p = (chain + SMOOTHING * share) / (chain.sum(1, keepdims=True) + SMOOTHING)
+    return popularity, np.log(p)
+
+
+def fit(x, y, prior):
+    """Weights [columns, items] that minimise the log-loss plus the pull to prior."""
+    n, (columns, items) = len(y), prior.shape
+    one_hot = sparse.csr_matrix((np.ones(n), (np.arange(n), y)), shape=(n, items))
+
+    def loss(flat):
+        delta = flat.reshape(columns, items)
+        z = x @ (prior + delta)
+        z -= z.max(1, keepdims=True)
+        log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+        grad = x.T @ (np.exp(log_p) - one_hot.toarray()) + 2 * PENALTY * delta
+        return -log_p[np.arange(n), y].sum() + PENALTY * (delta ** 2).sum(), np.asarray(grad).ravel()
+
+    best = minimize(loss, np.zeros(columns * items), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
+    return prior + best.x.reshape(columns, items)
+
+
+def measure(scores, rows, index):
+    """HR@5 and NDCG@5; a game that was not in the training part counts as missed."""
+    hit = gain = 0.0
+    for s, (_, game, _) in zip(scores, rows):
+        i = index.get(game)
+        rank = int((s > s[i]).sum()) if i is not None else TOP
+        hit += rank < TOP
+        gain += 1 / np.log2(rank + 2) if rank < TOP else 0
+    return {"HR@5": round(float(hit / len(rows)), 4), "NDCG@5": round(float(gain / len(rows)), 4)}
+
+
+def to_onnx(weights):
+    columns, items = weights.shape
+    w = numpy_helper.from_array(weights.astype(np.float32), "weights")
+    nodes = [helper.make_node("MatMul", ["features", "weights"], ["logits"]),
+             helper.make_node("Softmax", ["logits"], ["scores"], axis=-1)]
+    return export._model(nodes, [w], columns, "scores", items)
+
+
+def main():
+    d = data.recorded("csgo-openings-2023")
+    rows = histories(d)
+    cut = np.quantile(d.t, data.TRAIN_SHARE)
+    train, hold = [r for r in rows if r[2] < cut], [r for r in rows if r[2] >= cut]
+    games = d.game[d.t < cut].value_counts()
+    items = sorted(games[games >= MIN_ROUNDS].index)
+    index = {g: i for i, g in enumerate(items)}
+    popularity, chain = markov(train, index)
+    known = [r for r in train if r[1] in index]
+    prior = np.vstack([chain, np.zeros(((len(DECAYS) - 1) * len(items), len(items)))])
+    weights = fit(encode(known, index), np.array([index[r[1]] for r in known]), prior)
+
+    x = encode(hold, index)
+    last = np.array([index.get(r[0][0], -1) for r in hold])
+    p = {"model": np.asarray(x @ weights),
+         "Markov chain": np.where(last[:, None] >= 0, chain[last], np.log(popularity + 1e-3)[None, :]),
+         "popularity": np.tile(popularity, (len(hold), 1))}
+    # Nothing of the player's history known: Pitboss gives no ranking; here popularity stands in for all three.
+    blank = np.asarray(x.sum(1)).ravel() == 0
+    p["model"][blank] = np.log(popularity + 1e-3)
+    only_last = measure(np.asarray(encode([(r[0][:1], *r[1:]) for r in hold], index) @ weights), hold, index)
+    moved = np.array([r[0][0] != r[1] for r in hold])
+    results = {k: measure(v, hold, index) for k, v in p.items()}
+    switch = {k: measure(v[moved], [r for r, m in zip(hold, moved) if m], index) for k, v in p.items()}
+
+    model = to_onnx(weights)
+    dense = np.asarray(x[:2000].todense(), np.float32)
+    logits = dense.astype(np.float64) @ weights
+    want = np.exp(logits - logits.max(1, keepdims=True))
+    want /= want.sum(1, keepdims=True)
+    diff = export.parity(model, dense, want)
+    metrics = {"hold_out": results["model"], "given_the_last_game_only": only_last, "baseline_markov": results["Markov chain"], "baseline_popularity": results["popularity"],
+               "where_the_game_changes": switch["model"], "where_the_game_changes_markov": switch["Markov chain"],
+               "hold_out_rows": len(hold), "items": len(items), "parity_max_difference": diff}
+    rng = np.random.default_rng(data.SEED)
+    pick = rng.choice(len(dense), 16, replace=False)
+    golden = [{"input": [float(v) for v in dense[i]], "output": [float(v) for v in want[i]]} for i in pick]
+    export.write(data.MODELS / "next-game" / "v1", model, {
+        "kind": "ranking", "output": "next_game", "input": "features", "output_tensor": "scores",
+        "items": items, "history": {"length": LENGTH, "decays": DECAYS},
+        "trained": {"on": ["csgo-openings-2023.csv.gz, first 75 % by time"], "rows": len(known),
+                    "with": "scipy L-BFGS", "seed": data.SEED},
+        "metrics": metrics}, golden)
+    plots.bars("next-game", "hold-out of csgo", results)
+    cards.fill("next-game", {"csgo-openings-2023": metrics})
+
+
+if __name__ == "__main__":
+    main()
