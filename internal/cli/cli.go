@@ -30,6 +30,7 @@ func Main(version string, extra ...*cobra.Command) int {
 		replayCmd(),
 		trainingSetCmd(),
 		featuresCmd(),
+		modelsCmd(),
 		simulateCmd(),
 		benchCmd(),
 		rulesCmd(),
