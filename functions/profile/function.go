@@ -146,7 +146,7 @@ func mine(r *event.Record) bool {
 
 func (f *Function) fold(ctx context.Context, in *ce.Event, r *event.Record) (*ce.Event, error) {
 	u := update{set: f.set, conditions: f.set.Conditions(), record: r}
-	res, err := f.store.Update(ctx, r.Subject, player.Op[feature.State]{Key: r.Key(), Fold: u.fold})
+	res, err := f.store.Update(ctx, r.Subject, player.Op[feature.State]{Key: r.Key(), At: r.Time.UnixMilli(), Fold: u.fold})
 	if err != nil {
 		return nil, err
 	}

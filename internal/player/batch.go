@@ -1,10 +1,12 @@
 package player
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,10 +25,13 @@ func (st *Store[S]) lead(ctx context.Context, p *entry[S], c *call[S]) {
 			fail(p, batch, fmt.Errorf("player: commit panicked: %v\n%s", r, debug.Stack()))
 		}
 		st.cache.exit(p)
-		for _, other := range batch[1:] {
-			other.wake <- false
+		for _, other := range batch {
+			if other != c {
+				other.wake <- false
+			}
 		}
 	}()
+	slices.SortStableFunc(batch, func(a, b *call[S]) int { return cmp.Compare(a.op.At, b.op.At) })
 	st.run(ctx, p, batch)
 }
 

@@ -103,3 +103,42 @@ func cpuTime() time.Duration {
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkTakeNothing is a timer's tick when nothing is due: all 4096 shards
+// are asked.
+func BenchmarkTakeNothing(b *testing.B) {
+	srv := redistest.New(b)
+	r := NewReminders(connect(b, srv.URL()))
+	before, _ := srv.CPU()
+	b.ResetTimer()
+	for range b.N {
+		if _, err := r.Take(context.Background(), time.Now(), time.Second, 100); err != nil {
+			b.Fatal(err)
+		}
+	}
+	after, _ := srv.CPU()
+	b.ReportMetric(float64((after-before).Nanoseconds())/float64(b.N), "redis-cpu-ns/op")
+}
+
+// BenchmarkHeavyPlayer is one player whose duplicate memory is full.
+func BenchmarkHeavyPlayer(b *testing.B) {
+	srv := redistest.New(b)
+	st := NewStore(connect(b, srv.URL()), blobCodec{}, Config{})
+	update := func() {
+		_, err := st.Update(context.Background(), "p", Op[blob]{Key: rand.Uint64(),
+			Fold: func(s *blob, _ bool, _ uint8) (Effects, error) { s.b[0]++; return Effects{}, nil }})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range 1024 {
+		update()
+	}
+	before, _ := srv.CPU()
+	b.ResetTimer()
+	for range b.N {
+		update()
+	}
+	after, _ := srv.CPU()
+	b.ReportMetric(float64((after-before).Nanoseconds())/float64(b.N), "redis-cpu-ns/op")
+}

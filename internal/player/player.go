@@ -48,6 +48,9 @@ type Codec[S any] interface {
 type Op[S any] struct {
 	// Key identifies the event in the duplicate memory: event.Record.Key().
 	Key uint64
+	// At is the event's time, Unix ms. Events that are committed together are
+	// folded in this order: what is in order is cheaper to fold.
+	At int64
 	// Fold changes s. It is never called concurrently for one player by one
 	// Store, but may be called again, on fresh state, after a conflict. With
 	// dup the event was applied before: Fold must leave s as it is and only
