@@ -20,8 +20,9 @@ const (
 	ColumnDue    = "due" // score_when conditions that asked, joined by commas
 )
 
-// batch is how many rows are gathered before the columns are written.
-const batch = 4096
+// batch is how many rows are gathered before the columns are written: few
+// enough for the processor's cache.
+const batch = 256
 
 // Parquet writes rows to a Parquet file: doubles for features; labels are
 // optional columns, null where not known.
@@ -134,7 +135,7 @@ func (p *Parquet) flush() error {
 		p.vals[i] = vals[:0]
 	}
 	p.bytes = p.bytes[:0]
-	if p.rows%(32*batch) == 0 {
+	if p.rows%(512*batch) == 0 {
 		return p.w.Flush() // a row group
 	}
 	return nil

@@ -33,7 +33,7 @@ type Options struct {
 	Set    *feature.Set
 	Labels []*feature.Label
 	Points Points
-	// Decoded is how many players' states are kept decoded; 0: 4096.
+	// Decoded is how many players' states are kept decoded; 0: 8192.
 	Decoded int
 }
 
@@ -117,7 +117,7 @@ type pending struct {
 
 func newBuilder(opt Options, sink Sink) (*builder, error) {
 	if opt.Decoded == 0 {
-		opt.Decoded = 4096
+		opt.Decoded = 8192
 	}
 	switch opt.Points {
 	case Rounds, ScoreWhen, All:
