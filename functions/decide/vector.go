@@ -55,17 +55,23 @@ func vector(dst []float64, raw jsontext.Value, names []string, empty []float64) 
 		stray[stable] = value
 	}
 	if stray != nil {
-		dst = dst[:0]
-		for i, n := range names {
-			v, ok := stray[n]
-			if !ok {
-				v, missing = empty[i], append(missing, n)
-			}
-			dst = append(dst, v)
-		}
+		values, missing = arrange(dst[:0], stray, names, empty)
+		return values, missing, nil
 	}
 	missing = append(missing, names[len(dst):]...)
 	return append(dst, empty[len(dst):]...), missing, nil
+}
+
+// arrange puts named values in order, with the empty player's where one is missing.
+func arrange(dst []float64, stray map[string]float64, names []string, empty []float64) (values []float64, missing []string) {
+	for i, n := range names {
+		v, ok := stray[n]
+		if !ok {
+			v, missing = empty[i], append(missing, n)
+		}
+		dst = append(dst, v)
+	}
+	return dst, missing
 }
 
 // asWritten reads an object whose members are exactly names, in their order and

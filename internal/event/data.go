@@ -349,11 +349,3 @@ type PrivacyExported struct {
 	Until   time.Time `json:"until" schema:"required" doc:"until when the copy can be fetched"`
 	Bytes   int64     `json:"bytes" schema:"required,min=0" doc:"its size"`
 }
-
-// PolicySwitched is the data of policy.switched.
-type PolicySwitched struct {
-	Switch string `json:"switch" schema:"required,max=128" doc:"jurisdiction/X, action/X, model/X or rule/X"`
-	On     bool   `json:"on" schema:"required" doc:"true: what it names is stopped"`
-	By     string `json:"by" schema:"required,max=128" doc:"who turned it"`
-	Reason string `json:"reason,omitzero" schema:"max=256" doc:"why"`
-}

@@ -43,7 +43,6 @@ const (
 	TypeReviewDecided     = "pitboss.review.decided.v1"
 	TypePrivacyErased     = "pitboss.privacy.erased.v1"
 	TypePrivacyExported   = "pitboss.privacy.exported.v1"
-	TypePolicySwitched    = "pitboss.policy.switched.v1"
 )
 
 // Direction says who sends a type.
@@ -115,7 +114,6 @@ func init() {
 	register(TypeReviewDecided, In, ReviewDecided{}, "A person looked at a decision: approved or overturned.")
 	register(TypePrivacyErased, Out, PrivacyErased{}, "A player was erased; what the law makes the operator keep is named.")
 	register(TypePrivacyExported, Out, PrivacyExported{}, "A copy of a player's data is ready.")
-	register(TypePolicySwitched, Out, PolicySwitched{}, "A kill switch was turned.")
 }
 
 // Lookup returns the description of an event type, or false.
