@@ -287,3 +287,50 @@ func TestValueOfANewerLayoutIsLeftAlone(t *testing.T) {
 		}
 	})
 }
+
+func TestWaitingEventsAreFoldedInOrderOfTime(t *testing.T) {
+	t.Parallel()
+	st := newStore(connect(t, redistest.Start(t)), Config{})
+	hold, started := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	var order []int64
+	var wg sync.WaitGroup
+	send := func(at int64) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			_, err := st.Update(context.Background(), "p", Op[ledger]{Key: uint64(at), At: at, Fold: func(l *ledger, _ bool, _ uint8) (Effects, error) {
+				if at == 0 {
+					once.Do(func() { close(started) })
+					<-hold
+				} else {
+					order = append(order, at)
+				}
+				l.applied[uint64(at)]++
+				return Effects{}, nil
+			}})
+			if err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	send(0)
+	<-started
+	for _, at := range []int64{5, 3, 9, 1, 7} {
+		send(at)
+	}
+	for waiting := 0; waiting < 5; {
+		s := &st.cache.stripes[stripeOf("p")]
+		s.mu.Lock()
+		waiting = len(s.entries["p"].queue)
+		s.mu.Unlock()
+	}
+	close(hold)
+	wg.Wait()
+	if fmt.Sprint(order) != "[1 3 5 7 9]" {
+		t.Fatalf("folded in order %v", order)
+	}
+	if s := st.Stats(); s.Batches != 2 || s.Events != 6 {
+		t.Fatalf("%d commits for %d events, want 2 for 6", s.Batches, s.Events)
+	}
+}
