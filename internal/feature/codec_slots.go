@@ -104,23 +104,28 @@ func (c *cell) append(dst []byte, base int64, set byte) []byte {
 	}
 	if len(c.set) > 0 {
 		has |= hasSet
-		dst = append(dst, set)
-		dst = binary.AppendUvarint(dst, uint64(len(c.set)))
-		last := int64(0)
-		for _, m := range c.set {
-			dst = binary.AppendVarint(dst, m.id-last)
-			last = m.id
-			switch set {
-			case setInts:
-				dst = binary.AppendVarint(dst, m.v)
-			case setFloats:
-				dst = appendFloat(dst, value(m.v).float())
-			default:
-				dst = binary.AppendVarint(dst, base-m.v)
-			}
-		}
+		dst = appendSet(dst, c.set, base, set)
 	}
 	dst[at] = has
+	return dst
+}
+
+func appendSet(dst []byte, list []member, base int64, kind byte) []byte {
+	dst = append(dst, kind)
+	dst = binary.AppendUvarint(dst, uint64(len(list)))
+	last := int64(0)
+	for _, m := range list {
+		dst = binary.AppendVarint(dst, m.id-last)
+		last = m.id
+		switch kind {
+		case setInts:
+			dst = binary.AppendVarint(dst, m.v)
+		case setFloats:
+			dst = appendFloat(dst, value(m.v).float())
+		default:
+			dst = binary.AppendVarint(dst, base-m.v)
+		}
+	}
 	return dst
 }
 

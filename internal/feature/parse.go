@@ -260,6 +260,16 @@ func (b *builder) finish() error {
 			s.ordered = append(s.ordered, n)
 		}
 	}
+	s.listNames()
+	n := len(s.features)
+	s.scopes.New = func() any {
+		return &scope{vals: make([]float64, n), have: make([]uint32, n), fading: make(fading, len(classes))}
+	}
+	return nil
+}
+
+// listNames lists the vector's features and hashes what they are computed from.
+func (s *Set) listNames() {
 	h := xxhash.New()
 	fmt.Fprintln(h, fileVersion, s.lateness, s.rollback, s.cap)
 	for i, f := range s.features {
@@ -280,9 +290,4 @@ func (b *builder) finish() error {
 		}
 	}
 	s.hash = fmt.Sprintf("%016x", h.Sum64())
-	n := len(s.features)
-	s.scopes.New = func() any {
-		return &scope{vals: make([]float64, n), have: make([]uint32, n), fading: make(fading, len(classes))}
-	}
-	return nil
 }

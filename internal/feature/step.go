@@ -30,6 +30,13 @@ func (sl *slot) step(c *cell, st *State, r *row) {
 	if !ok {
 		return
 	}
+	sl.count(c, st, r, v)
+	c.on = true
+}
+
+// count folds the entry's value v into the slot.
+func (sl *slot) count(c *cell, st *State, r *row, v value) {
+	at := r.pos
 	x := v.number(sl.float)
 	switch sl.agg {
 	case Count:
@@ -67,7 +74,6 @@ func (sl *slot) step(c *cell, st *State, r *row) {
 	case Gap:
 		sl.stepGap(c, at.ms)
 	}
-	c.on = true
 }
 
 // commutes reports whether step gives the same for entries out of order.
