@@ -37,14 +37,13 @@ func (b *bench) bytes() error {
 	if err := b.redis.Restart(); err != nil {
 		return err
 	}
-	_ = setup
 	rdb := redis.NewClient(&redis.Options{Addr: b.redis.Addr})
 	defer rdb.Close()
 	now := time.Time{}
 	st := player.NewStore(rdb, set, player.Config{CachePlayers: 50_000, Now: func() time.Time { return now }})
 	players := map[string]int{}
 	ctx := context.Background()
-	for _, e := range events {
+	for _, e := range append(setup, events...) { // accounts and consents first: real players have them
 		r, err := event.Parse(e, e.Time())
 		if err != nil {
 			return err

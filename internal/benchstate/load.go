@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http/httputil"
 	"os"
 	"strconv"
 	"sync"
@@ -106,7 +106,12 @@ func (l *loader) run() (*loadResult, error) {
 		return time.Duration(l.histos.ValueAtQuantile(q)) * time.Microsecond
 	}
 	l.total.P50, l.total.P99, l.total.Max = us(50), us(99), us(100)
-	return &l.total, errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return &l.total, nil
 }
 
 // connection sends one event after another. With a rate it is open-loop: each
@@ -184,7 +189,7 @@ func (l *loader) event(req *request, seq int) []byte {
 	return req.render(t, playerName(rand.N(l.cfg.groups), t.player), t.at, seq)
 }
 
-// readAnswer reads an HTTP response with a Content-Length: all func-go sends.
+// readAnswer reads an HTTP response.
 func readAnswer(in *bufio.Reader) (status int, body []byte, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {
@@ -212,7 +217,10 @@ func readAnswer(in *bufio.Reader) (status int, body []byte, err error) {
 		chunked = chunked || bytes.HasPrefix(line, []byte("Transfer-Encoding: chunked"))
 	}
 	if chunked {
-		return 0, nil, errors.New("chunked answer")
+		if body, err = io.ReadAll(httputil.NewChunkedReader(in)); err == nil {
+			_, err = in.ReadSlice('\n') // the end of the trailers, of which there are none
+		}
+		return status, body, err
 	}
 	if length == 0 {
 		return status, nil, nil
