@@ -104,7 +104,7 @@ func TestExclusionActsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
 	fs := []*Function{w.function(), w.function()}
-	var late []time.Duration
+	var late, busy []time.Duration
 	for round := range 100 {
 		id := w.greedy(fs[0], fmt.Sprintf("out%d", round))
 		w.adult(id, "GB")
@@ -123,6 +123,12 @@ func TestExclusionActsAtOnce(t *testing.T) {
 			})
 		}
 		var revoked []string
+		wg.Go(func() { // how long a mere PING takes at this moment
+			time.Sleep(700 * time.Microsecond)
+			sent := time.Now()
+			_ = w.rdb.Ping(context.Background()).Err()
+			busy = append(busy, time.Since(sent))
+		})
 		wg.Go(func() {
 			time.Sleep(700 * time.Microsecond)
 			posted = time.Now()
@@ -133,21 +139,21 @@ func TestExclusionActsAtOnce(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		last := time.Duration(0)
 		for _, c := range events {
 			if c.issued == "" || slices.Contains(revoked, c.issued) {
 				continue // nothing, or taken back by the answer to the exclusion
 			}
 			t.Errorf("round %d: %s was issued and not revoked, %s after the exclusion", round, c.issued, c.answered.Sub(posted))
 		}
-		if d := answered.Sub(posted); d > last {
-			last = d
-		}
-		late = append(late, last)
+		late = append(late, answered.Sub(posted))
 	}
 	slices.Sort(late)
+	slices.Sort(busy)
 	p99 := late[len(late)*99/100]
 	t.Logf("from the exclusion to the answer that revokes: p50 %s, p99 %s", late[len(late)/2], p99)
+	if ping := busy[len(busy)*95/100]; ping > 5*time.Millisecond {
+		t.Skipf("a PING took %s (p95): the machine is too busy to time anything; what was issued was revoked all the same", ping)
+	}
 	if p99 > 50*time.Millisecond {
 		t.Errorf("p99 is %s, want at most 50 ms", p99)
 	}
