@@ -20,6 +20,7 @@ import (
 	"pitboss/broker"
 	"pitboss/broker/manifest"
 	"pitboss/broker/scenario"
+	"pitboss/internal/event"
 	"pitboss/internal/redistest"
 )
 
@@ -281,8 +282,17 @@ func comparePath(ctx context.Context, k *plane, root, dir string) comparison {
 	})
 	theirs := one("path-knative", func(p *path) (string, error) { return p.onKnative(ctx, k) })
 	c.diff, c.took = scenario.Differ(ours, theirs), time.Since(began)
-	if c.err == nil && len(ours) < 60 {
-		c.err = fmt.Errorf("only %d events were seen:\n%s", len(ours), ours)
+	seen := map[string]int{}
+	for _, l := range ours {
+		typ, _, _ := strings.Cut(l, " ")
+		seen[typ]++
 	}
+	for _, typ := range []string{event.TypePlayerUpdated, event.TypePlayerScored, event.TypeRecommendation} {
+		if c.err == nil && seen[typ] == 0 {
+			c.err = fmt.Errorf("no %s was seen: equal, but nothing was decided:\n%s", typ, ours)
+		}
+	}
+	delete(seen, "POST")
+	fmt.Fprintln(os.Stderr, "pitboss: events seen on each Broker:", seen)
 	return c
 }
