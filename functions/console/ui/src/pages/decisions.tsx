@@ -37,7 +37,7 @@ export function DecisionsPage(p: ViewProps) {
                 <tr key={d.seq}>
                   <td class="nowrap"><a href={"/decisions/" + encodeURIComponent(d.decision)}><time dateTime={d.decided_at}>{moment(d.decided_at)}</time></a></td>
                   <td><Verdict verdict={d.verdict} /></td>
-                  <td>{plain(d.action)}<br /><Kind kind={d.kind} /></td>
+                  <td>{d.action === "none" ? "nothing sent" : plain(d.action)}<br /><Kind kind={d.kind} /></td>
                   <td><PlayerLink id={d.player} /><br /><span class="hint">{d.jurisdiction}</span></td>
                   <td class="why">{d.verdict === "suppressed" && d.blocked?.length ? d.blocked[0]!.text : d.reasons.map((r) => r.text).join(" ")}</td>
                 </tr>
@@ -68,7 +68,7 @@ export function DecisionPage(p: ViewProps & { id: string }) {
   const d = data?.decision;
   return (
     <>
-      <Head title={d ? plain(d.action) : "Decision"} lead={d ? <><Verdict verdict={d.verdict} /> <Kind kind={d.kind} /> for <PlayerLink id={d.player} /> in {d.jurisdiction || "an unknown jurisdiction"}, {moment(d.decided_at)}</> : p.id} />
+      <Head title={d ? (d.action === "none" ? "Nothing sent" : plain(d.action)) : "Decision"} lead={d ? <><Verdict verdict={d.verdict} /> <Kind kind={d.kind} /> for <PlayerLink id={d.player} /> in {d.jurisdiction || "an unknown jurisdiction"}, {moment(d.decided_at)}</> : p.id} />
       <Wrong text={error} />
       {d && data && <>
         <p class="statement">{d.words}</p>

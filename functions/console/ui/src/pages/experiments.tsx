@@ -30,8 +30,8 @@ function Arms(p: { list: Arm[] }) {
       <tbody>{p.list.map((a) => (
         <tr key={a.name}>
           <th scope="row">{plain(a.name)}</th><td class="r">{num(a.decisions)}</td><td class="r">{num(a.issued)}</td><td class="r">{num(a.settled)}</td>
-          <td><svg class="interval" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label={`between ${percent(a.low)} and ${percent(a.high)}`}>
-            <rect class="bar-back" width="100" height="10" /><rect class="span" x={100 * a.low} width={Math.max(0.8, 100 * (a.high - a.low))} y="2" height="6" /><rect class="mid" x={100 * a.rate - 0.6} width="1.2" y="0" height="10" /></svg></td>
+          <td>{a.settled === 0 ? <span class="hint">known after ten minutes</span> : <svg class="interval" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label={`between ${percent(a.low)} and ${percent(a.high)}`}>
+            <rect class="bar-back" width="100" height="10" /><rect class="span" x={100 * a.low} width={Math.max(0.8, 100 * (a.high - a.low))} y="2" height="6" /><rect class="mid" x={100 * a.rate - 0.6} width="1.2" y="0" height="10" /></svg>}</td>
           <td class="r">{a.settled ? percent(a.rate) : "–"}</td>
           <td class="nowrap">{a.uplift === undefined ? (a.name === "holdout" ? "the measure" : "–") : <b class={a.uplift_low > 0 ? "good" : a.uplift_high < 0 ? "bad" : ""}>{sign(a.uplift)} <small>({sign(a.uplift_low)} … {sign(a.uplift_high)})</small></b>}</td>
         </tr>

@@ -56,7 +56,7 @@ function Health(p: { f: Frame }) {
   const lag = Math.max(0, ...(broker.triggers ?? []).filter((t) => !t.name.includes("console")).map((t) => t.lag));
   const troubles: string[] = [];
   if (broker.error) troubles.push("the Broker's counters cannot be read");
-  if (p.f.dead_letters > 0) troubles.push(`${num(p.f.dead_letters)} dead letters wait`);
+  if (p.f.dead_letters > 0) troubles.push(p.f.dead_letters === 1 ? "one dead letter waits" : `${num(p.f.dead_letters)} dead letters wait`);
   if (lag > 5000) troubles.push(`${compact(lag)} events wait for delivery`);
   if (p99 > 1000) troubles.push(`the slowest 1 % wait ${ms(p99)}`);
   if (into > 5 && scored > 1 && decided === 0) troubles.push("players are scored, but nothing is decided");

@@ -52,7 +52,7 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
         <dt>Gives</dt><dd>{m.output}, {m.kind}, from {m.features?.length ?? 0} features</dd>
         <dt>Trained</dt><dd>{m.trained?.Rows ? `${num(m.trained.Rows)} rows of ${m.trained.On?.join(", ")}, ${m.trained.With}` : "–"}</dd>
         <dt>sha256</dt><dd class="mono">{m.sha256?.slice(0, 16)}</dd>
-        {Object.entries(m.metrics ?? {}).filter(([, v]) => typeof v === "number").slice(0, 8).map(([k, v]) => <><dt>{plain(k)}</dt><dd>{(v as number).toPrecision(4)}</dd></>)}
+        {Object.entries(m.metrics ?? {}).filter(([, v]) => typeof v === "number").slice(0, 8).map(([k, v]) => <><dt>{plain(k)}</dt><dd>{metric(v as number)}</dd></>)}
         {s && <><dt>Calls</dt><dd>{num(s.calls)}{s.errors ? `, ${num(s.errors)} failed` : ""}</dd><dt>Latency</dt><dd>p50 {us(s.p50_us)}, p99 {us(s.p99_us)}</dd></>}
         {s?.compare && s.compare.n > 0 && <><dt>Against live</dt><dd>differs by {s.compare.mean.toFixed(3)} on average; {percent(s.compare.other / Math.max(1, s.compare.agree + s.compare.other))} would be decided otherwise</dd></>}
       </dl>
@@ -65,6 +65,8 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
     </Card>
   );
 }
+
+const metric = (v: number) => (Number.isInteger(v) ? num(v) : Math.abs(v) < 0.001 ? v.toExponential(1) : v.toPrecision(4));
 
 function Histogram(p: { buckets: Bucket[] }) {
   const most = Math.max(1, ...p.buckets.map((b) => b.n));
