@@ -151,8 +151,9 @@ func (s *served) live() liveFrame {
 func TestFromEventsToThePage(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	at := func(ms int) string {
-		return time.Now().Add(time.Duration(ms) * time.Millisecond).UTC().Format(time.RFC3339Nano)
+	began := time.Now()
+	at := func(ms int) string { // fixed, however slow the machine
+		return began.Add(time.Duration(ms) * time.Millisecond).UTC().Format(time.RFC3339Nano)
 	}
 	received := at(-100)
 	if got := s.post(event.TypeGameFailed, "e1", "7f3c9a2be10d44aa", nil, event.GameFailed{Game: "roulette", Error: "timeout"}); got != 202 {
@@ -174,7 +175,7 @@ func TestFromEventsToThePage(t *testing.T) {
 		t.Errorf("counted %d and %d again, want 5 and 1", f.Flow.Total, f.Flow.Redelivered)
 	}
 	for _, name := range []string{"profile", "score", "decide"} {
-		if h := f.Flow.Hops[name]; h.N < 1 || h.P50 < 10 || h.P50 > 40 {
+		if h := f.Flow.Hops[name]; h.N < 1 || h.P50 < 19 || h.P50 > 31 {
 			t.Errorf("hop %s: %+v, want about 20 to 30 ms", name, h)
 		}
 	}
