@@ -31,6 +31,7 @@ var floors = []struct {
 	{"pitboss/functions/", 6, false, "functions never import each other: events are all they share"},
 	{"pitboss/functions", 7, true, "the registry"},
 	{"pitboss/internal/", 7, true, "commands, datasets, simulator"},
+	{"pitboss/docs/", 8, false, "examples for readers"},
 	{"pitboss/broker/manifest", 7, false, "Broker and Trigger files"},
 	{"pitboss/broker/local", 9, false, "main"},
 	{"pitboss/broker", 8, true, "the one-machine Broker"},
@@ -43,8 +44,8 @@ var only = []struct {
 	by       []string
 	why      string
 }{
-	{"github.com/redis/go-redis/v9", []string{"pitboss/internal/player", "pitboss/internal/journal", "pitboss/internal/setup", "pitboss/internal/redistest"},
-		"Redis keys and scripts stay in player and journal"},
+	{"github.com/redis/go-redis/v9", []string{"pitboss/internal/player", "pitboss/internal/journal", "pitboss/internal/setup", "pitboss/internal/redistest", "pitboss/internal/benchstate"},
+		"Redis keys and scripts stay in player and journal (benchstate measures raw Redis)"},
 	{"github.com/yalue/onnxruntime_go", []string{"pitboss/internal/score"}, "one package owns the native library's memory"},
 	{"knative.dev/eventing", []string{"pitboss/broker"}, "it would add 70 MB to every function's image"},
 }

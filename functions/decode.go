@@ -11,7 +11,7 @@ import (
 )
 
 // decode reads a CloudEvent 1.0 and validates it. Binary mode, what Brokers
-// send, is read here: sdk-go's general way costs three times as much. Whatever
+// send, is read here: sdk-go's general way costs more. Whatever
 // else comes is sdk-go's.
 func decode(r *http.Request) (*ce.Event, error) {
 	v := r.Header["Ce-Specversion"]
