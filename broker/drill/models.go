@@ -23,6 +23,9 @@ func nextModels(models, dir string) error {
 		if err != nil {
 			return err
 		}
+		if d.IsDir() && d.Name() == "train" {
+			return fs.SkipDir // not part of a release
+		}
 		if d.IsDir() {
 			return os.MkdirAll(filepath.Join(dir, rel), 0o755)
 		}
