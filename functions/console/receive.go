@@ -3,7 +3,6 @@ package console
 import (
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -124,9 +123,4 @@ func (f *Function) note(s *seen) {
 	if s.Type != event.TypePrivacyErase && s.Player != "" {
 		f.players.add(s)
 	}
-}
-
-// shortType drops what every type has in common: round.settled.
-func shortType(typ string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(typ, "pitboss."), ".v1")
 }
