@@ -29,15 +29,16 @@ func binaryRequest(change map[string]string) *http.Request {
 func TestDecodeIsSDKs(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]map[string]string{
-		"all attributes":      nil,
-		"none optional":       {"Ce-Subject": "", "Ce-Time": "", "Ce-Dataschema": "", "Ce-Partitionkey": "", "Content-Type": ""},
-		"no id":               {"Ce-Id": ""},
-		"no source":           {"Ce-Source": ""},
-		"no type":             {"Ce-Type": ""},
-		"bad time":            {"Ce-Time": "yesterday"},
-		"bad source":          {"Ce-Source": "http://[::1"},
-		"bad schema":          {"Ce-Dataschema": "%zz"},
-		"another specversion": {"Ce-Specversion": "0.3"},
+		"all attributes": nil,
+		"none optional":  {"Ce-Subject": "", "Ce-Time": "", "Ce-Dataschema": "", "Ce-Partitionkey": "", "Content-Type": ""},
+		"no id":          {"Ce-Id": ""},
+		"no source":      {"Ce-Source": ""},
+		"no type":        {"Ce-Type": ""},
+		"bad time":       {"Ce-Time": "yesterday"},
+		"bad source":     {"Ce-Source": "http://[::1"},
+		"bad schema":     {"Ce-Dataschema": "%zz"},
+		// 0.3 has no dataschema: with one, sdk-go's answer depends on the order of a map.
+		"another specversion": {"Ce-Specversion": "0.3", "Ce-Dataschema": ""},
 		"a wrong specversion": {"Ce-Specversion": "9"},
 		"not a CloudEvent":    {"Ce-Specversion": ""},
 		"an odd extension":    {"Ce-A-B": "x"},

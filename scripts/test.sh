@@ -5,4 +5,9 @@ cd "$(dirname "$0")/.."
 ONNXRUNTIME_LIB="$(scripts/onnxruntime.sh)"
 export ONNXRUNTIME_LIB
 scripts/lint.sh
+if command -v npm >/dev/null; then
+  scripts/console-ui.sh check
+else
+  echo "test: no npm here: the committed page is not compared with a fresh build" >&2
+fi
 go test -race -timeout 15m ./...

@@ -9,10 +9,10 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"pitboss/broker"
 	"pitboss/internal/cli"
+	"pitboss/internal/telemetry"
 )
 
 // stats answers /stats, /stats/reset and /metrics on the Broker's address.
@@ -48,7 +48,7 @@ func (s *stats) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		s.tally.reset()
 	case "/metrics":
-		promhttp.Handler().ServeHTTP(w, r)
+		telemetry.MetricsHandler().ServeHTTP(w, r)
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 const name = "decide"
@@ -43,6 +44,7 @@ type config struct {
 
 // Function is decide. Until Start has run, it answers with a retryable error.
 type Function struct {
+	quiet   func(context.Context) error // ends telemetry
 	cfg     config
 	rdb     setup.Client
 	set     *feature.Set
@@ -74,6 +76,11 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 
 func (f *Function) start(ctx context.Context, cfg map[string]string) (err error) {
 	f.log = setup.Logger(name)
+	quiet, err := telemetry.Start(ctx, name)
+	if err != nil {
+		return err
+	}
+	f.quiet = quiet
 	if err := setup.Load(cfg, &f.cfg); err != nil {
 		return err
 	}
@@ -126,7 +133,10 @@ func (f *Function) keepDocuments(ctx context.Context) {
 }
 
 // Stop ends the watch and closes the connection.
-func (f *Function) Stop(context.Context) error {
+func (f *Function) Stop(ctx context.Context) error {
+	if f.quiet != nil {
+		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
+	}
 	if f.stop == nil {
 		return nil
 	}
@@ -156,7 +166,11 @@ var (
 
 // Handle decides about one player.scored, or revokes.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(ctx, &e)
+	return telemetry.Handle(ctx, name, &e, f.observed)
+}
+
+func (f *Function) observed(ctx context.Context, e *ce.Event) (*ce.Event, error) {
+	reply, err := f.handle(ctx, e)
 	if err != nil {
 		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
 			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))

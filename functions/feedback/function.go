@@ -28,6 +28,7 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 const name = "feedback"
@@ -40,6 +41,7 @@ type config struct {
 
 // Function is feedback. Until Start has run, it answers with a retryable error.
 type Function struct {
+	quiet   func(context.Context) error // ends telemetry
 	cfg     config
 	rdb     setup.Client
 	journal *journal.Journal
@@ -54,6 +56,11 @@ func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
 // Start connects to Redis.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error) {
 	f.log = setup.Logger(name)
+	quiet, err := telemetry.Start(ctx, name)
+	if err != nil {
+		return err
+	}
+	f.quiet = quiet
 	if err := setup.Load(cfg, &f.cfg); err != nil {
 		return err
 	}
@@ -69,7 +76,10 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error)
 }
 
 // Stop closes the connection.
-func (f *Function) Stop(context.Context) error {
+func (f *Function) Stop(ctx context.Context) error {
+	if f.quiet != nil {
+		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
+	}
 	if f.rdb == nil {
 		return nil
 	}
@@ -91,7 +101,11 @@ var errStarting = errors.New("feedback: starting")
 
 // Handle takes one outcome or review, or asks for one.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(ctx, &e)
+	return telemetry.Handle(ctx, name, &e, f.observed)
+}
+
+func (f *Function) observed(ctx context.Context, e *ce.Event) (*ce.Event, error) {
+	reply, err := f.handle(ctx, e)
 	if err != nil {
 		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
 			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))

@@ -27,6 +27,7 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
+	"pitboss/internal/telemetry"
 )
 
 type config struct {
@@ -44,6 +45,7 @@ type config struct {
 
 // Function is ingest. The zero value answers 503 until Start has run.
 type Function struct {
+	quiet  func(context.Context) error // ends telemetry
 	cfg    config
 	auth   authenticator
 	rates  *limiter
@@ -59,6 +61,11 @@ func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
 // Start reads the configuration and fetches the OIDC issuer's keys.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error) {
 	f.log = setup.Logger("ingest")
+	quiet, err := telemetry.Start(ctx, "ingest")
+	if err != nil {
+		return err
+	}
+	f.quiet = quiet
 	if err := setup.Load(cfg, &f.cfg); err != nil {
 		return err
 	}
@@ -78,7 +85,10 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error)
 func (f *Function) Ready(context.Context) (bool, error) { return f.ready.Load(), nil }
 
 // Stop drops the idle connections; func-go has drained the requests in flight.
-func (f *Function) Stop(context.Context) error {
+func (f *Function) Stop(ctx context.Context) error {
+	if f.quiet != nil {
+		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
+	}
 	if f.broker != nil {
 		f.broker.Close()
 	}
@@ -217,7 +227,10 @@ func (f *Function) forward(ctx context.Context, events []ce.Event) error {
 
 func (f *Function) send(ctx context.Context, e *ce.Event) error {
 	stamp(e, f.now())
-	return f.broker.Post(ctx, e)
+	ctx, end := telemetry.Root(ctx, "ingest", e)
+	err := f.broker.Post(ctx, e)
+	end(err)
+	return err
 }
 
 // stamp adds what every event carries inside: partition key and time of receipt.

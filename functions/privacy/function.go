@@ -21,6 +21,7 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 const name = "privacy"
@@ -33,6 +34,7 @@ type config struct {
 
 // Function is privacy. Until Start has run, it answers with a retryable error.
 type Function struct {
+	quiet  func(context.Context) error // ends telemetry
 	cfg    config
 	rdb    setup.Client
 	rights *Rights
@@ -48,6 +50,11 @@ func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
 // connects to Redis.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	f.log = setup.Logger(name)
+	quiet, err := telemetry.Start(ctx, name)
+	if err != nil {
+		return err
+	}
+	f.quiet = quiet
 	if err := setup.Load(cfg, &f.cfg); err != nil {
 		return err
 	}
@@ -67,7 +74,10 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 // Stop closes the connection.
-func (f *Function) Stop(context.Context) error {
+func (f *Function) Stop(ctx context.Context) error {
+	if f.quiet != nil {
+		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
+	}
 	if f.rdb == nil {
 		return nil
 	}
@@ -89,7 +99,11 @@ var errStarting = errors.New("privacy: starting")
 
 // Handle answers one request.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(ctx, &e)
+	return telemetry.Handle(ctx, name, &e, f.observed)
+}
+
+func (f *Function) observed(ctx context.Context, e *ce.Event) (*ce.Event, error) {
+	reply, err := f.handle(ctx, e)
 	if err != nil {
 		f.log.Warn("request failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
 			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))

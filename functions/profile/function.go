@@ -27,6 +27,7 @@ import (
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 type config struct {
@@ -42,12 +43,14 @@ type config struct {
 
 // Function is profile. Until Start has run, it answers with a retryable error.
 type Function struct {
-	rdb   setup.Client
-	set   *feature.Set
-	store *player.Store[feature.State]
-	log   *zap.Logger
-	ready atomic.Bool
-	now   func() time.Time
+	quiet   func(context.Context) error // ends telemetry
+	unwatch func()
+	rdb     setup.Client
+	set     *feature.Set
+	store   *player.Store[feature.State]
+	log     *zap.Logger
+	ready   atomic.Bool
+	now     func() time.Time
 }
 
 // New returns profile, not yet started.
@@ -56,6 +59,11 @@ func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
 // Start loads the declared features and connects to Redis.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	f.log = setup.Logger("profile")
+	quiet, err := telemetry.Start(ctx, "profile")
+	if err != nil {
+		return err
+	}
+	f.quiet = quiet
 	var c config
 	if err := setup.Load(cfg, &c); err != nil {
 		return err
@@ -83,15 +91,20 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 		RememberIDs: c.RememberIDs, RememberFor: c.RememberFor, CachePlayers: c.CachePlayers,
 		WaitReplicas: c.WaitReplicas, WaitTimeout: c.WaitTimeout, Now: f.now,
 	})
+	f.unwatch = telemetry.WatchStore("profile", f.store.Stats)
 	f.ready.Store(true)
 	return nil
 }
 
 // Stop closes the connection; func-go has drained the requests in flight.
-func (f *Function) Stop(context.Context) error {
+func (f *Function) Stop(ctx context.Context) error {
+	if f.quiet != nil {
+		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
+	}
 	if f.rdb == nil {
 		return nil
 	}
+	f.unwatch()
 	return f.rdb.Close()
 }
 
@@ -110,10 +123,14 @@ var errStarting = errors.New("profile: starting")
 
 // Handle folds one event.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
+	return telemetry.Handle(ctx, "profile", &e, f.handle)
+}
+
+func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 	if !f.ready.Load() {
 		return nil, event.Result(errStarting)
 	}
-	r, err := event.Parse(&e, f.now())
+	r, err := event.Parse(e, f.now())
 	if err != nil {
 		results.WithLabelValues("refused").Inc()
 		return nil, event.Result(err)
@@ -122,7 +139,7 @@ func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 		results.WithLabelValues("ignored").Inc()
 		return nil, nil
 	}
-	reply, err := f.fold(ctx, &e, r)
+	reply, err := f.fold(ctx, e, r)
 	if err != nil {
 		results.WithLabelValues("failed").Inc()
 		f.log.Warn("event not folded", zap.String("type", r.Type), zap.String("player", event.HashPlayer(r.Subject)), zap.Error(err))

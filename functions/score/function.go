@@ -28,6 +28,7 @@ import (
 	"pitboss/internal/feature"
 	"pitboss/internal/score"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 const name = "score"
@@ -44,6 +45,7 @@ type config struct {
 
 // Function is score. The zero value answers 500 (retry) until Start has run.
 type Function struct {
+	quiet  func(context.Context) error // ends telemetry
 	cfg    config
 	log    *zap.Logger
 	models *score.Registry
@@ -70,6 +72,11 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 
 func (f *Function) start(ctx context.Context, cfg map[string]string) error {
 	f.log = setup.Logger(name)
+	quiet, err := telemetry.Start(ctx, name)
+	if err != nil {
+		return err
+	}
+	f.quiet = quiet
 	if err := setup.Load(cfg, &f.cfg); err != nil {
 		return err
 	}
@@ -108,7 +115,10 @@ func knows(names []string) func(string) bool {
 }
 
 // Stop ends the watch and frees the models once calls in flight have ended.
-func (f *Function) Stop(context.Context) error {
+func (f *Function) Stop(ctx context.Context) error {
+	if f.quiet != nil {
+		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
+	}
 	if f.stop != nil {
 		f.stop()
 		f.watch.Wait()
@@ -141,7 +151,11 @@ func (f *Function) Status() score.Status {
 
 // Handle scores one player.updated.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(&e)
+	return telemetry.Handle(ctx, name, &e, f.observed)
+}
+
+func (f *Function) observed(_ context.Context, e *ce.Event) (*ce.Event, error) {
+	reply, err := f.handle(e)
 	if err != nil {
 		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
 			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))

@@ -24,6 +24,7 @@ import (
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
+	"pitboss/internal/telemetry"
 )
 
 type config struct {
@@ -36,6 +37,7 @@ type config struct {
 
 // Function is timer.
 type Function struct {
+	quiet  func(context.Context) error // ends telemetry
 	cfg    config
 	rdb    setup.Client
 	due    *player.Reminders
@@ -53,6 +55,11 @@ func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
 // Start connects to Redis and, unless TIMER_EVERY is 0, starts the loop.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	f.log = setup.Logger("timer")
+	quiet, err := telemetry.Start(ctx, "timer")
+	if err != nil {
+		return err
+	}
+	f.quiet = quiet
 	if err := setup.Load(cfg, &f.cfg); err != nil {
 		return err
 	}
@@ -95,7 +102,10 @@ func (f *Function) loop(ctx context.Context) {
 }
 
 // Stop ends the loop; reminders already taken are finished first.
-func (f *Function) Stop(context.Context) error {
+func (f *Function) Stop(ctx context.Context) error {
+	if f.quiet != nil {
+		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
+	}
 	if f.stop != nil {
 		f.stop()
 	}
@@ -180,5 +190,8 @@ func (f *Function) post(ctx context.Context, r player.Reminder) error {
 	if err := e.SetData(ce.ApplicationJSON, event.ReminderDue{Reminder: r.Name, Due: r.Due}); err != nil {
 		return fmt.Errorf("timer: encode: %w", err)
 	}
-	return f.broker.Post(ctx, &e)
+	ctx, end := telemetry.Root(ctx, "timer", &e)
+	err := f.broker.Post(ctx, &e)
+	end(err)
+	return err
 }
