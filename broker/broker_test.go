@@ -254,7 +254,7 @@ func TestUsedUpTTLIsRefused(t *testing.T) {
 
 func TestRetriesThenDeadLetter(t *testing.T) {
 	t.Parallel()
-	down := newSubscriber(t, func(w http.ResponseWriter, _ ce.Event, _ int) { http.Error(w, "no", 503) })
+	down := newSubscriber(t, func(w http.ResponseWriter, _ ce.Event, _ int) { http.Error(w, "no", http.StatusServiceUnavailable) })
 	b := open(t, options{}, spec{"down", "", down})
 	post(t, b.URL(), "x", "1")
 	quiet(t, b)

@@ -22,9 +22,7 @@ type load struct {
 	players int
 
 	acknowledged []atomic.Int64 // by player
-	accounts     int64          // events beside the rounds
 	failed       atomic.Int64   // POSTs that had to be repeated
-	mu           sync.Mutex
 }
 
 func newLoad(url, run string, players int) *load {

@@ -23,7 +23,6 @@ type Set struct {
 	names []string // of the features in the vector, in order of declaration
 
 	features []*feature // in order of declaration, helpers included
-	order    []int      // features, each after those its expression names
 	vector   []int      // features in the vector
 	slots    []*slot    // what the state stores, in a fixed order
 	bySlot   map[uint32]int
