@@ -35,7 +35,7 @@ type TriggerStats struct {
 // Stats counts; it asks the log for each Trigger's lag.
 func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{Accepted: b.accepted.Load(), Refused: b.refused.Load()}
-	info, err := b.log.events.Info(ctx)
+	info, err := b.log.info(ctx, b.log.events)
 	if err != nil {
 		return s, err
 	}
@@ -49,7 +49,7 @@ func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 		t.mu.Lock()
 		ts.InFlight = len(t.inFlight)
 		t.mu.Unlock()
-		ci, err := t.info.Info(ctx)
+		ci, err := b.log.consumerInfo(ctx, t.info)
 		if err != nil {
 			return s, err
 		}

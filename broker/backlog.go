@@ -14,7 +14,7 @@ func (b *Broker) Backlog() (deadLetters, waiting int64) {
 	if n, err := b.DeadLetters.Count(ctx); err == nil {
 		deadLetters = int64(n)
 	}
-	if info, err := b.log.events.Info(ctx); err == nil {
+	if info, err := b.log.info(ctx, b.log.events); err == nil {
 		waiting = int64(info.State.Msgs)
 	}
 	return deadLetters, waiting

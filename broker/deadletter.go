@@ -79,7 +79,7 @@ func (d *DeadLetters) List(ctx context.Context, after string, max int) ([]DeadLe
 	if err != nil && after != "" {
 		return nil, err
 	}
-	info, err := d.b.log.dead.Info(ctx)
+	info, err := d.b.log.info(ctx, d.b.log.dead)
 	if err != nil {
 		return nil, fmt.Errorf("broker: dead letters: %w", err)
 	}
@@ -101,7 +101,7 @@ func seqAfter(after, first uint64) uint64 { return max(after+1, first) }
 
 // Count is how many dead letters are kept.
 func (d *DeadLetters) Count(ctx context.Context) (uint64, error) {
-	info, err := d.b.log.dead.Info(ctx)
+	info, err := d.b.log.info(ctx, d.b.log.dead)
 	if err != nil {
 		return 0, fmt.Errorf("broker: dead letters: %w", err)
 	}
@@ -181,7 +181,7 @@ func (d *DeadLetters) Replay(ctx context.Context, id string) error {
 // ReplayAll replays every dead letter kept when it is called and returns how
 // many it replayed.
 func (d *DeadLetters) ReplayAll(ctx context.Context) (int, error) {
-	info, err := d.b.log.dead.Info(ctx)
+	info, err := d.b.log.info(ctx, d.b.log.dead)
 	if err != nil {
 		return 0, fmt.Errorf("broker: dead letters: %w", err)
 	}

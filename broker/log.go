@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -47,6 +48,7 @@ type eventLog struct {
 	js     jetstream.JetStream // on pub
 	events jetstream.Stream    // on sub
 	dead   jetstream.Stream    // on pub
+	asking sync.Mutex          // held while info is asked for
 }
 
 func openLog(cfg Config) (_ *eventLog, err error) {
@@ -171,9 +173,24 @@ func (l *eventLog) forgetTriggers(ctx context.Context, keep map[string]bool) err
 	return names.Err()
 }
 
+// info asks for a stream's state. One at a time: nats.go's Info keeps its
+// answer in the Stream without a lock.
+func (l *eventLog) info(ctx context.Context, s jetstream.Stream) (*jetstream.StreamInfo, error) {
+	l.asking.Lock()
+	defer l.asking.Unlock()
+	return s.Info(ctx)
+}
+
+// consumerInfo is info for a Trigger's place in the log.
+func (l *eventLog) consumerInfo(ctx context.Context, c jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
+	l.asking.Lock()
+	defer l.asking.Unlock()
+	return c.Info(ctx)
+}
+
 // empty reports whether every event has left the log.
 func (l *eventLog) empty(ctx context.Context) (bool, error) {
-	info, err := l.events.Info(ctx)
+	info, err := l.info(ctx, l.events)
 	if err != nil {
 		return false, fmt.Errorf("broker: log: %w", err)
 	}

@@ -124,7 +124,7 @@ func (t *trigger) setFilter(m manifest.Trigger) {
 	typ := ""
 	switch {
 	case len(m.Spec.Filters) > 0:
-		t.filter = subscriptionsapi.CreateSubscriptionsAPIFilters(t.b.cfg.Logger, m.Spec.Filters)
+		t.filter = allOf(t.b.cfg.Logger, m.Spec.Filters)
 		for _, f := range m.Spec.Filters {
 			if v := f.Exact["type"]; v != "" {
 				typ = v
