@@ -14,7 +14,7 @@ import (
 type Stats struct {
 	Accepted    int64          `json:"accepted"` // events put into the log, replies included
 	Refused     int64          `json:"refused"`  // answered 4xx
-	Waiting     uint64         `json:"waiting"`  // events in the log now
+	Waiting     int64          `json:"waiting"`  // events not delivered everywhere yet
 	DeadLetters uint64         `json:"dead_letters"`
 	Triggers    []TriggerStats `json:"triggers"`
 }
@@ -25,36 +25,24 @@ type TriggerStats struct {
 	Subscriber   string `json:"subscriber"`
 	Delivered    int64  `json:"delivered"`
 	Replies      int64  `json:"replies"`
-	Unmatched    int64  `json:"unmatched"` // read from the log, then filtered out
+	Unmatched    int64  `json:"unmatched"` // of the right type, then filtered out
 	Retried      int64  `json:"retried"`   // attempts after the first
 	DeadLettered int64  `json:"dead_lettered"`
-	InFlight     int    `json:"in_flight"` // retries included
-	Lag          uint64 `json:"lag"`       // in the log and not yet acknowledged
+	InFlight     int    `json:"in_flight"` // in memory: queued, being tried, waiting for a retry
+	Lag          int    `json:"lag"`       // those, and the ones kept in the log for this Trigger
 }
 
-// Stats counts; it asks the log for each Trigger's lag.
-func (b *Broker) Stats(ctx context.Context) (Stats, error) {
-	s := Stats{Accepted: b.accepted.Load(), Refused: b.refused.Load()}
-	info, err := b.log.info(ctx, b.log.events)
-	if err != nil {
-		return s, err
-	}
-	s.Waiting = info.State.Msgs
+// Stats counts; it asks the log for the number of dead letters.
+func (b *Broker) Stats(ctx context.Context) (s Stats, err error) {
+	s = Stats{Accepted: b.accepted.Load(), Refused: b.refused.Load(), Waiting: b.waiting()}
 	if s.DeadLetters, err = b.DeadLetters.Count(ctx); err != nil {
 		return s, err
 	}
 	for _, t := range b.triggers {
-		ts := TriggerStats{Name: t.name, Subscriber: t.subscriber.URL.String(), Delivered: t.delivered.Load(), Replies: t.replies.Load(),
-			Unmatched: t.unmatched.Load(), Retried: t.retried.Load(), DeadLettered: t.deadLettered.Load()}
-		t.mu.Lock()
-		ts.InFlight = len(t.inFlight)
-		t.mu.Unlock()
-		ci, err := b.log.consumerInfo(ctx, t.info)
-		if err != nil {
-			return s, err
-		}
-		ts.Lag = ci.NumPending + uint64(ci.NumAckPending)
-		s.Triggers = append(s.Triggers, ts)
+		now := t.stats()
+		s.Triggers = append(s.Triggers, TriggerStats{Name: t.name, Subscriber: t.subscriber.URL.String(),
+			Delivered: t.delivered.Load(), Replies: t.replies.Load(), Unmatched: t.unmatched.Load(), Retried: t.retried.Load(),
+			DeadLettered: t.deadLettered.Load(), InFlight: now.count, Lag: now.lag})
 	}
 	return s, nil
 }
@@ -134,7 +122,7 @@ func loopbackOnly(next http.Handler) http.Handler {
 
 func (b *Broker) serveStats(w http.ResponseWriter, r *http.Request) {
 	s, err := b.Stats(r.Context())
-	answer(w, s, err)
+	respond(w, s, err)
 }
 
 func (b *Broker) serveList(w http.ResponseWriter, r *http.Request) {
@@ -146,29 +134,29 @@ func (b *Broker) serveList(w http.ResponseWriter, r *http.Request) {
 	if letters == nil {
 		letters = []DeadLetter{}
 	}
-	answer(w, letters, err)
+	respond(w, letters, err)
 }
 
 func (b *Broker) serveGet(w http.ResponseWriter, r *http.Request) {
 	letter, err := b.DeadLetters.Get(r.Context(), r.PathValue("id"))
-	answer(w, letter, err)
+	respond(w, letter, err)
 }
 
 func (b *Broker) serveRemove(w http.ResponseWriter, r *http.Request) {
-	answer(w, struct{}{}, b.DeadLetters.Remove(r.Context(), r.PathValue("id")))
+	respond(w, struct{}{}, b.DeadLetters.Remove(r.Context(), r.PathValue("id")))
 }
 
 func (b *Broker) serveReplay(w http.ResponseWriter, r *http.Request) {
 	err := b.DeadLetters.Replay(r.Context(), r.PathValue("id"))
-	answer(w, map[string]int{"replayed": 1}, err)
+	respond(w, map[string]int{"replayed": 1}, err)
 }
 
 func (b *Broker) serveReplayAll(w http.ResponseWriter, r *http.Request) {
 	n, err := b.DeadLetters.ReplayAll(r.Context())
-	answer(w, map[string]int{"replayed": n}, err)
+	respond(w, map[string]int{"replayed": n}, err)
 }
 
-func answer(w http.ResponseWriter, v any, err error) {
+func respond(w http.ResponseWriter, v any, err error) {
 	switch {
 	case errors.Is(err, ErrNoDeadLetter):
 		problem(w, http.StatusNotFound, err.Error())

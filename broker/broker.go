@@ -22,14 +22,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
 	noopmetric "go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/trace"
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
@@ -58,21 +55,19 @@ type Config struct {
 	MaxStore int64 // bytes the log may take; 0 = 8 GiB; when full, events are answered 503
 	MaxBody  int64 // bytes of a POST's body; 0 = 1 MB; more is 413
 	Parallel int   // first attempts at once per Trigger; 0 = 64
-	Pending  int   // events per Trigger under way, retries included; 0 = 2048
+	Pending  int   // events per Trigger in memory, retries included; 0 = 65536; more are kept in the log
 
 	// Extra is served beside ingress and the admin API, by path.
 	Extra map[string]http.Handler
 
-	Logger         *zap.Logger          // nil = silent
-	MeterProvider  metric.MeterProvider // nil = no metrics of Knative's dispatcher
-	TracerProvider trace.TracerProvider // nil = no spans
+	Logger *zap.Logger // nil = silent
 }
 
 const (
 	defaultMaxStore = 8 << 30
 	defaultMaxBody  = 1 << 20
 	defaultParallel = 64
-	defaultPending  = 2048
+	defaultPending  = 1 << 16
 )
 
 func (c *Config) setDefaults() {
@@ -88,12 +83,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
-	}
-	if c.MeterProvider == nil {
-		c.MeterProvider = noopmetric.NewMeterProvider()
-	}
-	if c.TracerProvider == nil {
-		c.TracerProvider = nooptrace.NewTracerProvider()
 	}
 }
 
@@ -112,6 +101,9 @@ type Broker struct {
 	log        *eventLog
 	dispatcher *kncloudevents.Dispatcher
 	triggers   []*trigger
+	byType     map[string][]*trigger // those that can match one type only
+	ofAnyType  []*trigger
+	path       string // as a cluster's ingress serves it: /namespace/name
 	listener   net.Listener
 	server     *http.Server
 
@@ -119,7 +111,6 @@ type Broker struct {
 	ready             atomic.Bool
 	health            health
 	stop              context.CancelFunc // ends deliveries that are waiting for a retry
-	beat              chan struct{}      // closed when the heartbeat has ended
 	drainOnce         sync.Once
 
 	DeadLetters *DeadLetters
@@ -139,14 +130,19 @@ func Open(cfg Config) (*Broker, error) {
 		return nil, err
 	}
 	kncloudevents.ConfigureConnectionArgs(&kncloudevents.ConnectionArgs{MaxIdleConns: 4096, MaxIdleConnsPerHost: 256})
-	b := &Broker{cfg: cfg, manifest: bm, dispatcher: kncloudevents.NewDispatcher(eventingtls.ClientConfig{}, nil,
-		kncloudevents.WithMeterProvider(cfg.MeterProvider), kncloudevents.WithTraceProvider(cfg.TracerProvider))}
+	b := &Broker{cfg: cfg, manifest: bm, path: pathOf(bm), byType: map[string][]*trigger{}, dispatcher: kncloudevents.NewDispatcher(eventingtls.ClientConfig{}, nil,
+		kncloudevents.WithMeterProvider(noopmetric.NewMeterProvider()), kncloudevents.WithTraceProvider(nooptrace.NewTracerProvider()))}
 	for _, tm := range tms {
 		t, err := newTrigger(b, tm)
 		if err != nil {
 			return nil, err
 		}
 		b.triggers = append(b.triggers, t)
+		if t.typ == "" {
+			b.ofAnyType = append(b.ofAnyType, t)
+		} else {
+			b.byType[t.typ] = append(b.byType[t.typ], t)
+		}
 	}
 	if b.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
@@ -165,9 +161,9 @@ func (b *Broker) start() (err error) {
 	b.DeadLetters = &DeadLetters{b: b}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
-	if err := b.startTriggers(ctx); err != nil {
+	if err := b.resume(ctx); err != nil {
 		cancel()
-		b.log.close()
+		b.log.shutdown()
 		return err
 	}
 	b.server = &http.Server{
@@ -177,33 +173,54 @@ func (b *Broker) start() (err error) {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 	}
-	b.beat = make(chan struct{})
-	go b.heartbeat(ctx)
 	b.ready.Store(true)
 	return nil
 }
 
-func (b *Broker) startTriggers(ctx context.Context) error {
-	if err := b.log.forgetTriggers(ctx, b.names()); err != nil {
+// resume starts the Triggers with what the last process left: the log, which
+// was in memory, and then what is held for each.
+func (b *Broker) resume(ctx context.Context) error {
+	held, err := b.log.heldSeqs(ctx)
+	if err != nil {
 		return err
 	}
-	if err := b.recall(ctx); err != nil {
+	for name := range held {
+		if b.trigger(name) == nil {
+			if err := b.log.forget(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range b.triggers {
+		t.ctx = ctx
+	}
+	err = b.log.resume(ctx, func(record []byte, r *root) {
+		m, err := readRecord(record)
+		if err != nil {
+			b.cfg.Logger.Error("record dropped", zap.Error(err))
+			b.log.end(r)
+			return
+		}
+		b.offer(m, r)
+	})
+	if err != nil {
 		return err
 	}
 	for _, t := range b.triggers {
-		if err := t.start(ctx); err != nil {
-			return err
-		}
+		t.catchUp(held[t.name])
 	}
+	b.log.serve()
 	return nil
 }
 
-func (b *Broker) names() map[string]bool {
-	names := make(map[string]bool, len(b.triggers))
+// trigger is the one of that name; nil if there is none.
+func (b *Broker) trigger(name string) *trigger {
 	for _, t := range b.triggers {
-		names[t.name] = true
+		if t.name == name {
+			return t
+		}
 	}
-	return names
+	return nil
 }
 
 // URL is where events are POSTed: what a cluster calls the Broker's address.
@@ -225,17 +242,37 @@ func (b *Broker) Ready() bool { return b.ready.Load() }
 func (b *Broker) Quiet(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		empty, err := b.log.empty(ctx)
-		if err != nil || empty {
-			return err
-		}
+	for b.waiting() > 0 {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("broker: still delivering: %w", ctx.Err())
 		case <-tick.C:
 		}
 	}
+	return nil
+}
+
+// waiting is how many events are kept because they, or replies to them, are
+// not delivered everywhere. An event that moves from the log to a Trigger's own
+// is counted twice for a moment rather than not at all.
+func (b *Broker) waiting() int64 {
+	n := b.log.waiting()
+	for _, t := range b.triggers {
+		now := t.stats()
+		n += now.kept + now.storing
+	}
+	return int64(n)
+}
+
+// Backlog is how many dead letters are kept, 0 when the log cannot tell within
+// a second, and how many events are not delivered everywhere yet.
+func (b *Broker) Backlog() (deadLetters, waiting int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if n, err := b.DeadLetters.Count(ctx); err == nil {
+		deadLetters = int64(n)
+	}
+	return deadLetters, b.waiting()
 }
 
 // Drain takes no more events, lets attempts under way end (until ctx does) and
@@ -255,11 +292,12 @@ func (b *Broker) drain(ctx context.Context) error {
 	for _, t := range b.triggers {
 		t.drain(ctx)
 	}
-	b.stop() // wakes what sleeps between two attempts: back into the log
+	b.stop() // ends what sleeps between two attempts: it is kept
 	for _, t := range b.triggers {
-		t.wait()
+		if t.client != nil {
+			t.client.close()
+		}
 	}
-	<-b.beat
 	b.log.close()
 	if err != nil {
 		return fmt.Errorf("broker: drain: %w", err)
@@ -267,28 +305,10 @@ func (b *Broker) drain(ctx context.Context) error {
 	return nil
 }
 
-// heartbeat keeps deliveries that take long from being handed out again.
-func (b *Broker) heartbeat(ctx context.Context) {
-	defer close(b.beat)
-	tick := time.NewTicker(beatEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			for _, t := range b.triggers {
-				t.keepAlive(now)
-			}
-		}
-	}
-}
-
-// path of the Broker as a cluster's ingress serves it: /namespace/name.
-func (b *Broker) path() string {
-	ns := b.manifest.Namespace
+func pathOf(m *eventingv1.Broker) string {
+	ns := m.Namespace
 	if ns == "" {
 		ns = "default"
 	}
-	return "/" + filepath.Join(ns, b.manifest.Name)
+	return "/" + ns + "/" + m.Name
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
 	"pitboss/broker"
 )
 
@@ -76,7 +78,7 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 	for range 4 {
 		cmd, url := startProcess(t, dir)
 		kill := time.AfterFunc(400*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		next = sendUntilDown(url, next, func(id string) {
+		next = sendUntilDown(url, "t", next, func(id string) {
 			mu.Lock()
 			acknowledged[id] = true
 			mu.Unlock()
@@ -103,8 +105,62 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 	}
 }
 
+// A reply has no place of its own in the log: killed between the two, the
+// Broker delivers what it answers once more, and so has the reply again.
+func TestKilledBrokerLosesNoReply(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var mu sync.Mutex
+	arrived := map[string]bool{}
+	first := newSubscriber(t, func(w http.ResponseWriter, e ce.Event, _ int) { reply(w, "second", "reply-to-"+e.ID()) })
+	second := sink(t, func(id string) {
+		time.Sleep(5 * time.Millisecond) // longer than the first hop takes: replies queue up
+		mu.Lock()
+		arrived[id] = true
+		mu.Unlock()
+	})
+	write(t, filepath.Join(dir, "broker.yaml"), fastBroker)
+	for name, to := range map[string]string{"first": first.URL, "second": second.URL} {
+		write(t, filepath.Join(dir, "triggers", name+".yaml"), fmt.Sprintf(`apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: %s}
+spec: {broker: pitboss, filter: {attributes: {type: %s}}, subscriber: {uri: "%s/"}}
+`, name, name, to))
+	}
+	acknowledged := map[string]bool{}
+	next := 0
+	for range 3 {
+		cmd, url := startProcess(t, dir)
+		kill := time.AfterFunc(300*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		next = sendUntilDown(url, "first", next, func(id string) {
+			mu.Lock()
+			acknowledged[id] = true
+			mu.Unlock()
+		})
+		kill.Stop()
+		_ = cmd.Wait()
+	}
+	startProcess(t, dir)
+	missing := func() (n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for id := range acknowledged {
+			if !arrived["reply-to-"+id] {
+				n++
+			}
+		}
+		return n
+	}
+	for end := time.Now().Add(30 * time.Second); missing() > 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if n := missing(); n > 0 || len(acknowledged) < 100 {
+		t.Errorf("the replies to %d of %d acknowledged events did not arrive", n, len(acknowledged))
+	}
+}
+
 // sendUntilDown POSTs events from eight senders until the Broker is gone.
-func sendUntilDown(url string, next int, acknowledged func(id string)) int {
+func sendUntilDown(url, typ string, next int, acknowledged func(id string)) int {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	c := client()
@@ -118,7 +174,7 @@ func sendUntilDown(url string, next int, acknowledged func(id string)) int {
 				id := strconv.Itoa(next)
 				mu.Unlock()
 				req, _ := http.NewRequest(http.MethodPost, url, strings.NewReader("{}"))
-				req.Header = http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Type": {"t"}, "Ce-Source": {"/p"}, "Content-Type": {"application/json"}}
+				req.Header = http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {id}, "Ce-Type": {typ}, "Ce-Source": {"/p"}, "Content-Type": {"application/json"}}
 				resp, err := c.Do(req)
 				if err != nil {
 					return

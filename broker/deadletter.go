@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -44,20 +43,21 @@ const attemptsHeader = "Pitboss-Attempts"
 // deadLetter stores the event with the reason, then sends it to the
 // dead-letter sink if that resolved. Storing must succeed; a sink that cannot
 // be reached is logged, since the event is kept either way.
-func (t *trigger) deadLetter(ctx context.Context, e ce.Event, headers http.Header, f failure, attempts int) error {
+func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempts int) error {
 	dest, err := url.Parse(f.dest)
 	if err != nil {
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
+	e := m.withTTL()
 	data := base64.StdEncoding.EncodeToString(f.body)
 	if _, err := binding.ToEvent(ctx, (*binding.EventMessage)(&e), attributes.KnativeErrorTransformers(*dest, f.code, data)); err != nil {
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
-	record, err := appendRecord(nil, &e, headers)
+	letter, err := messageOf(&e, m.headers)
 	if err != nil {
-		return err
+		return fmt.Errorf("broker: dead letter: %w", err)
 	}
-	msg := &nats.Msg{Subject: deadPrefix + t.name, Data: record, Header: nats.Header{attemptsHeader: {strconv.Itoa(attempts)}}}
+	msg := &nats.Msg{Subject: deadPrefix + t.name, Data: letter.appendRecord(nil), Header: nats.Header{attemptsHeader: {strconv.Itoa(attempts)}}}
 	if _, err := t.b.log.js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
@@ -65,7 +65,7 @@ func (t *trigger) deadLetter(ctx context.Context, e ce.Event, headers http.Heade
 	t.b.cfg.Logger.Warn("dead letter", zap.String("trigger", t.name), zap.String("type", e.Type()), zap.String("source", e.Source()),
 		zap.String("id", e.ID()), zap.Int("code", f.code), zap.ByteString("reason", f.body[:min(len(f.body), 256)]))
 	if t.sink != nil {
-		if _, err := t.b.dispatcher.SendEvent(ctx, e, *t.sink, kncloudevents.WithHeader(headers), kncloudevents.WithRetryConfig(&t.retry)); err != nil {
+		if _, err := t.b.dispatcher.SendEvent(ctx, e, *t.sink, kncloudevents.WithHeader(m.header()), kncloudevents.WithRetryConfig(&t.retry)); err != nil {
 			t.b.cfg.Logger.Warn("dead-letter sink", zap.String("trigger", t.name), zap.String("sink", t.sink.URL.String()), zap.Error(err))
 		}
 	}
@@ -122,7 +122,7 @@ func (d *DeadLetters) get(ctx context.Context, seq uint64) (DeadLetter, error) {
 	return letter, err
 }
 
-func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, http.Header, error) {
+func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, *message, error) {
 	msg, err := d.b.log.dead.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return DeadLetter{}, nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
@@ -130,10 +130,11 @@ func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, http.He
 	if err != nil {
 		return DeadLetter{}, nil, fmt.Errorf("broker: dead letter: %w", err)
 	}
-	e, headers, err := readRecord(msg.Data)
+	m, err := readRecord(msg.Data)
 	if err != nil {
 		return DeadLetter{}, nil, err
 	}
+	e := m.event
 	letter := DeadLetter{ID: strconv.FormatUint(seq, 10), At: msg.Time, Trigger: msg.Subject[len(deadPrefix):], Event: e}
 	letter.Subscriber, _ = e.Extensions()[attributes.KnativeErrorDestExtensionKey].(string)
 	if code, ok := e.Extensions()[attributes.KnativeErrorCodeExtensionKey].(string); ok {
@@ -144,7 +145,7 @@ func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, http.He
 		letter.Reason = string(reason)
 	}
 	letter.Attempts, _ = strconv.Atoi(msg.Header.Get(attemptsHeader))
-	return letter, headers, nil
+	return letter, m, nil
 }
 
 // Replay delivers a dead letter again, to the Trigger that could not, and to
@@ -155,27 +156,38 @@ func (d *DeadLetters) Replay(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	letter, headers, err := d.read(ctx, seq)
+	letter, m, err := d.read(ctx, seq)
 	if err != nil {
 		return err
 	}
-	e := letter.Event
-	for _, ext := range []string{attributes.KnativeErrorDestExtensionKey, attributes.KnativeErrorCodeExtensionKey, attributes.KnativeErrorDataExtensionKey} {
-		e.SetExtension(ext, nil)
+	for _, name := range []string{attributes.KnativeErrorDestExtensionKey, attributes.KnativeErrorCodeExtensionKey,
+		attributes.KnativeErrorDataExtensionKey, kbroker.TTLAttribute} {
+		m.drop(name)
 	}
-	_ = kbroker.SetTTL(e.Context, defaultTTL)
-	record, err := appendRecord(nil, &e, headers)
+	m.ttl = defaultTTL
+	if t := d.b.trigger(letter.Trigger); t != nil {
+		err = t.replay(ctx, m)
+	} else {
+		err = d.b.append(ctx, m)
+	}
 	if err != nil {
-		return err
-	}
-	subject := subjectOf(e.Type())
-	if d.b.names()[letter.Trigger] {
-		subject = replayPrefix + letter.Trigger
-	}
-	if err := d.b.log.append(ctx, subject, record); err != nil {
 		return err
 	}
 	return d.Remove(ctx, id)
+}
+
+// replay holds a message for this Trigger, which then delivers it.
+func (t *trigger) replay(ctx context.Context, m *message) error {
+	stored := make(chan struct{})
+	t.mu.Lock()
+	t.store(m.appendRecord(nil), func() { close(stored) })
+	t.mu.Unlock()
+	select {
+	case <-stored:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("broker: replay: %w", ctx.Err())
+	}
 }
 
 // ReplayAll replays every dead letter kept when it is called and returns how

@@ -1,34 +1,33 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
-	"knative.dev/eventing/pkg/eventfilter"
 	"knative.dev/eventing/pkg/kncloudevents"
 )
 
 // delivery is one event on its way to one Trigger's subscriber.
 type delivery struct {
-	t       *trigger
-	ctx     context.Context // ends when the Broker stops
-	msg     jetstream.Msg
-	since   time.Time
-	tries   int
-	waiting bool      // gave its slot back because it waits for a retry
-	out     *ce.Event // the reply
+	t     *trigger
+	m     *message
+	tries int
+	key   string // of its line, where the Trigger is ordered
+
+	// Guarded by the Trigger's mu.
+	root *root
+	kept bool // it has, or gets, a place of its own
+	over bool
 }
 
 // failure is why an event could not be delivered.
@@ -38,156 +37,215 @@ type failure struct {
 	body []byte // what was answered
 }
 
-// run delivers the event, or stores it as a dead letter, and only then
-// acknowledges it to the log. If the Broker stops in between it goes back.
+// run makes the first attempt. It returns when the next event may be tried:
+// the delivery is over, or waits for its next attempt.
 func (d *delivery) run() {
-	e, headers, err := readRecord(d.msg.Data())
-	if err != nil {
-		d.t.b.cfg.Logger.Error("record dropped", zap.String("trigger", d.t.name), zap.Error(err))
-		_ = d.msg.TermWithReason(err.Error())
+	if d.t.client == nil || !d.m.plain {
+		d.dispatch()
 		return
 	}
-	ttl, err := kbroker.GetTTL(e.Context)
-	if err != nil {
-		ttl = defaultTTL
+	d.tries = 1
+	a, err := d.t.client.post(d.m)
+	switch {
+	case err == nil && a.status < 300:
+		d.end(d.reply(a.reply))
+	case err == nil && a.status < 400 && a.header.Get("Location") != "": // which the dispatcher follows
+		d.tries = 0
+		d.dispatch()
+	default:
+		d.failed(a, err)
 	}
-	_ = kbroker.DeleteTTL(e.Context)
-	if d.t.filter.Filter(d.ctx, e) == eventfilter.FailFilter {
-		d.t.unmatched.Add(1)
-		_ = d.msg.Ack()
-		return
-	}
-	if !d.acquire() {
-		d.putBack()
-		return
-	}
-	failed, err := d.send(&e, headers, ttl)
-	d.release()
-	if err == nil && failed != nil {
-		_ = kbroker.SetTTL(e.Context, ttl) // a dead letter has it, as in a cluster
-		err = d.t.deadLetter(d.ctx, e, headers, *failed, d.tries)
-	}
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			d.t.b.cfg.Logger.Error("not delivered, goes back to the log", zap.String("trigger", d.t.name), zap.String("id", e.ID()), zap.Error(err))
+}
+
+// failed looks at a failed first attempt with Knative's eyes.
+func (d *delivery) failed(a answer, err error) {
+	resp := a.response(err)
+	again, _ := d.t.retry.CheckRetry(d.t.ctx, resp, nil)
+	if !again || d.t.retry.RetryMax == 0 {
+		if err != nil {
+			a.status, a.body = http.StatusInternalServerError, []byte("dispatch error: "+err.Error())
 		}
-		d.putBack()
+		d.end(&failure{dest: d.t.subscriber.URL.String(), code: a.status, body: a.body}, nil)
 		return
 	}
-	_ = d.msg.Ack()
+	d.t.retried.Add(1)
+	d.wait()
+	pause := d.t.retry.Backoff(0, resp)
+	go func() {
+		select {
+		case <-time.After(pause):
+			d.dispatch()
+		case <-d.t.ctx.Done():
+		}
+	}()
 }
 
-// putBack returns an event to the log that neither arrived nor could be stored
-// as a dead letter: for a second, or until the next start if the Broker stops.
-func (d *delivery) putBack() {
-	if d.ctx.Err() != nil {
-		_ = d.msg.Nak()
+// response is the answer as Knative's CheckRetry and Backoff take it.
+func (a answer) response(err error) *http.Response {
+	switch {
+	case errors.Is(err, errReply), errors.Is(err, errTooLarge):
+		return &http.Response{StatusCode: http.StatusBadGateway}
+	case err != nil:
+		return nil
+	}
+	return &http.Response{StatusCode: a.status, Header: a.header}
+}
+
+// dispatch makes the attempts that are left through Knative's dispatcher. It
+// returns when the next event may be tried.
+func (d *delivery) dispatch() {
+	s := &sending{delivery: d, free: make(chan struct{})}
+	if d.tries > 0 {
+		s.yield()
+	}
+	go func() {
+		defer s.yield()
+		failed, err := s.send()
+		d.end(failed, err)
+	}()
+	<-s.free
+}
+
+// end finishes the delivery: delivered, or refused for good and so a dead
+// letter. With an error nothing is decided yet, and it is tried again.
+func (d *delivery) end(failed *failure, err error) {
+	if err == nil && failed != nil {
+		err = d.t.deadLetter(d.t.ctx, d.m, *failed, d.tries)
+	} else if err == nil {
+		d.t.delivered.Add(1)
+	}
+	if err == nil {
+		d.t.finish(d)
 		return
 	}
-	_ = d.msg.NakWithDelay(time.Second)
-}
-
-// acquire takes a slot for the first attempt; false: the Broker stops.
-func (d *delivery) acquire() bool {
-	select {
-	case d.t.slots <- struct{}{}:
-		return true
-	case <-d.ctx.Done():
-		return false
+	if d.t.ctx.Err() != nil {
+		return // what is kept is delivered after the next start
 	}
+	d.t.b.cfg.Logger.Error("not delivered, tried again in a second", zap.String("trigger", d.t.name), zap.String("id", d.m.event.ID()), zap.Error(err))
+	d.wait()
+	time.AfterFunc(time.Second, func() { d.t.again(d) })
 }
 
-func (d *delivery) release() {
-	if !d.waiting {
-		<-d.t.slots
+// reply offers what the subscriber answered, with the TTL of the event it
+// answers. A reply that ingress would refuse fails the delivery.
+func (d *delivery) reply(m *message) (*failure, error) {
+	if m == nil {
+		return nil, nil
 	}
+	b := d.t.b
+	if err := b.admit(m, d.m.ttl); err != nil {
+		var refused *refusal
+		if !errors.As(err, &refused) {
+			return nil, err
+		}
+		return &failure{dest: b.URL() + b.path, code: refused.status, body: []byte(refused.Error())}, nil
+	}
+	d.t.mu.Lock()
+	r := d.root
+	r.left.Add(1)
+	d.t.mu.Unlock()
+	b.offer(m, r)
+	d.t.replies.Add(1)
+	return nil, nil
 }
 
-// send makes the attempts and puts the reply into the log. A failure is the
-// subscriber's last word; an error means that nothing is decided yet.
-func (d *delivery) send(e *ce.Event, headers http.Header, ttl int32) (*failure, error) {
-	rc := d.t.retry
-	rc.CheckRetry, rc.Backoff = d.check(rc.CheckRetry), d.backoff(rc.Backoff)
-	opts := []kncloudevents.SendOption{kncloudevents.WithHeader(headers), kncloudevents.WithRetryConfig(&rc), kncloudevents.WithEventFormat(d.t.format)}
-	info, err := d.t.b.dispatcher.SendMessage(d.ctx, binding.ToMessage(e), d.t.subscriber, opts...)
-	if d.ctx.Err() != nil && err != nil {
-		return nil, d.ctx.Err()
+// errReply is a 2xx answer that is neither empty nor an event: it counts as
+// 502, and so is retried, as the Broker's filter does.
+var errReply = errors.New("the reply is neither empty nor a CloudEvent")
+
+func readReply(get func(name string) string, header func(func(name, value string)), body []byte) (*message, error) {
+	if len(body) == 0 && get("Ce-Specversion") == "" {
+		return nil, nil
+	}
+	m, err := readHTTP(get, header, body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errReply, err)
+	}
+	return m, nil
+}
+
+// sending is a delivery in the hands of Knative's dispatcher.
+type sending struct {
+	*delivery
+	free chan struct{} // closed when the next event may be tried
+	once sync.Once
+	out  *message // the reply
+}
+
+func (s *sending) yield() { s.once.Do(func() { close(s.free) }) }
+
+// send makes the attempts that are left. A failure is the subscriber's last
+// word; an error means that nothing is decided yet.
+func (s *sending) send() (*failure, error) {
+	t := s.t
+	rc := t.retry
+	rc.RetryMax -= s.tries
+	rc.CheckRetry, rc.Backoff = s.check(rc.CheckRetry), s.backoff(rc.Backoff, s.tries)
+	e := s.m.event.Clone()
+	opts := []kncloudevents.SendOption{kncloudevents.WithHeader(s.m.header()), kncloudevents.WithRetryConfig(&rc), kncloudevents.WithEventFormat(t.format)}
+	info, err := t.b.dispatcher.SendMessage(t.ctx, binding.ToMessage(&e), t.subscriber, opts...)
+	if t.ctx.Err() != nil && err != nil {
+		return nil, t.ctx.Err()
 	}
 	if err != nil {
-		f := &failure{dest: d.t.subscriber.URL.String(), code: info.ResponseCode, body: info.ResponseBody}
+		f := &failure{dest: t.subscriber.URL.String(), code: info.ResponseCode, body: info.ResponseBody}
 		if f.code <= 0 { // no request was made
 			f.code, f.body = http.StatusInternalServerError, []byte(err.Error())
 		}
 		return f, nil
 	}
-	d.t.delivered.Add(1)
-	return d.reply(info, ttl)
+	return s.reply(s.out)
 }
 
-// reply puts the event the subscriber answered with, if any, back in, with the
-// TTL of the event it answers. A reply that ingress refuses fails the delivery.
-func (d *delivery) reply(info *kncloudevents.DispatchInfo, ttl int32) (*failure, error) {
-	if d.out == nil {
-		return nil, nil
-	}
-	_ = kbroker.SetTTL(d.out.Context, ttl)
-	err := d.t.b.accept(d.ctx, d.out, passThrough(info.ResponseHeader))
-	var refused *refusal
-	if errors.As(err, &refused) {
-		return &failure{dest: d.t.b.URL() + d.t.b.path(), code: refused.status, body: []byte(refused.Error())}, nil
-	}
-	if err == nil {
-		d.t.replies.Add(1)
-	}
-	return nil, err
-}
-
-// check wraps Knative's CheckRetry: it counts the attempts and reads the
-// reply. An answer that is neither empty nor an event becomes 502, and so is
-// retried, as the Broker's filter does.
-func (d *delivery) check(next kncloudevents.CheckRetry) kncloudevents.CheckRetry {
+// check wraps Knative's CheckRetry: it counts the attempts and reads the reply.
+func (s *sending) check(next kncloudevents.CheckRetry) kncloudevents.CheckRetry {
 	return func(ctx context.Context, resp *http.Response, err error) (bool, error) {
-		d.tries++
+		s.tries++
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
 		if resp != nil && resp.StatusCode >= 200 && resp.StatusCode < 300 {
-			d.readReply(resp)
+			s.read(resp)
 		}
 		return next(ctx, resp, err)
 	}
 }
 
-func (d *delivery) readReply(resp *http.Response) {
-	limit := d.t.b.cfg.MaxBody
+func (s *sending) read(resp *http.Response) {
+	limit := s.t.b.cfg.MaxBody
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	resp.Body.Close()
 	resp.Body = http.NoBody
 	if err == nil && int64(len(body)) > limit {
-		err = fmt.Errorf("the reply is larger than %d bytes", limit)
-	}
-	if err == nil && len(body) == 0 && resp.Header.Get("Ce-Specversion") == "" {
-		return
+		err = errTooLarge
 	}
 	if err == nil {
-		d.out, err = binding.ToEvent(d.ctx, cehttp.NewMessage(resp.Header, io.NopCloser(bytes.NewReader(body))))
+		s.out, err = readReply(resp.Header.Get, func(f func(name, value string)) {
+			for name, values := range resp.Header {
+				f(name, values[0])
+			}
+		}, body)
 	}
 	if err != nil {
-		detail := "the reply is neither empty nor a CloudEvent: " + err.Error()
 		resp.StatusCode, resp.Status = http.StatusBadGateway, "502 Bad Gateway"
-		resp.Body = io.NopCloser(strings.NewReader(detail))
+		resp.Body = io.NopCloser(strings.NewReader(err.Error()))
 	}
 }
 
 // backoff wraps Knative's Backoff: an event that waits gives its slot to the
 // next one, so that a poisoned event holds nobody up.
-func (d *delivery) backoff(next kncloudevents.Backoff) kncloudevents.Backoff {
+func (s *sending) backoff(next kncloudevents.Backoff, before int) kncloudevents.Backoff {
 	return func(attempt int, resp *http.Response) time.Duration {
-		d.t.retried.Add(1)
-		if !d.waiting {
-			d.release()
-			d.waiting = true
-		}
-		return next(attempt, resp)
+		s.t.retried.Add(1)
+		s.wait()
+		s.yield()
+		return next(attempt+before, resp)
 	}
+}
+
+// withTTL is the event as a dead letter has it, in a cluster too.
+func (m *message) withTTL() (e ce.Event) {
+	e = m.event.Clone()
+	_ = kbroker.SetTTL(e.Context, m.ttl)
+	return e
 }

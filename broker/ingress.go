@@ -5,17 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
-	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
-	"knative.dev/eventing/pkg/utils"
 )
 
 const defaultTTL = 255 // as Knative's ingress sets it
@@ -30,57 +28,94 @@ func (r *refusal) Error() string { return r.detail }
 
 var ttlDefaulter = kbroker.TTLDefaulter(zap.NewNop(), defaultTTL)
 
-// accept is ingress without the HTTP: it stamps the arrival time, counts the
-// TTL down and appends the event to the log. Replies come this way too.
-func (b *Broker) accept(ctx context.Context, e *ce.Event, headers http.Header) error {
-	if err := e.Validate(); err != nil {
-		b.refused.Add(1)
-		return &refusal{http.StatusBadRequest, "not a valid CloudEvent: " + strings.TrimSpace(err.Error())}
-	}
-	stamped := ttlDefaulter(ctx, *e)
-	if ttl, err := kbroker.GetTTL(stamped.Context); err != nil || ttl <= 0 {
-		b.refused.Add(1)
-		return &refusal{http.StatusBadRequest, "knativebrokerttl is used up: the event went round in a loop of replies"}
-	}
-	stamped.SetExtension(kbroker.EventArrivalTime, types.Timestamp{Time: time.Now()})
-	record, err := appendRecord(make([]byte, 0, 512+len(stamped.Data())), &stamped, headers)
+// admit checks an event and stamps its arrival. ttl is that of the event it
+// answers; 0: it answers none, and has its own.
+func (b *Broker) admit(m *message, ttl int32) error {
+	err := b.stamp(m, ttl)
 	if err != nil {
 		b.refused.Add(1)
-		return &refusal{http.StatusBadRequest, err.Error()}
+	} else {
+		b.accepted.Add(1)
 	}
-	if err := b.log.append(ctx, subjectOf(stamped.Type()), record); err != nil {
-		return err
+	return err
+}
+
+func (b *Broker) stamp(m *message, ttl int32) error {
+	if err := m.event.Validate(); err != nil {
+		return &refusal{http.StatusBadRequest, "not a valid CloudEvent: " + strings.TrimSpace(err.Error())}
 	}
-	b.accepted.Add(1)
+	if ttl > 0 {
+		_ = kbroker.SetTTL(m.event.Context, ttl)
+	}
+	m.event = ttlDefaulter(context.Background(), m.event)
+	left, err := kbroker.GetTTL(m.event.Context)
+	if err != nil || left <= 0 {
+		return &refusal{http.StatusBadRequest, "knativebrokerttl is used up: the event went round in a loop of replies"}
+	}
+	m.ttl = left
+	m.drop(kbroker.TTLAttribute)
+	_ = kbroker.DeleteTTL(m.event.Context)
+	m.drop(kbroker.EventArrivalTime)
+	m.set(kbroker.EventArrivalTime, types.FormatTime(time.Now()))
 	return nil
 }
 
-// passThrough keeps the headers that travel with an event (X-Request-Id, B3
-// tracing, Knative-…), as Knative's Broker does.
-func passThrough(h http.Header) http.Header { return utils.PassThroughHeaders(h) }
+// accept puts an event into the log and then offers it to the Triggers.
+func (b *Broker) accept(ctx context.Context, m *message) error {
+	if err := b.admit(m, 0); err != nil {
+		return err
+	}
+	return b.append(ctx, m)
+}
+
+func (b *Broker) append(ctx context.Context, m *message) error {
+	stored := make(chan error, 1)
+	b.log.append(m.appendRecord(make([]byte, 0, m.size())), func(r *root, err error) {
+		if err == nil {
+			b.offer(m, r)
+		}
+		stored <- err
+	})
+	select {
+	case err := <-stored:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// offer hands an event to every Trigger that it matches, and ends the caller's part of r.
+func (b *Broker) offer(m *message, r *root) {
+	for _, t := range b.byType[m.event.Type()] {
+		t.offer(m, r)
+	}
+	for _, t := range b.ofAnyType {
+		t.offer(m, r)
+	}
+	b.log.end(r)
+}
 
 // serveIngress takes one event, binary or structured: 202 once it is in the
 // log; 400 not a CloudEvent; 413 too large; 503 the log cannot take it, send
 // it again.
 func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Allow", "POST, OPTIONS")
 	switch {
-	case r.URL.Path != "/" && strings.TrimSuffix(r.URL.Path, "/") != b.path():
-		problem(w, http.StatusNotFound, "there is no Broker at "+r.URL.Path+"; POST to / or "+b.path())
+	case r.URL.Path != "/" && strings.TrimSuffix(r.URL.Path, "/") != b.path:
+		problem(w, http.StatusNotFound, "there is no Broker at "+r.URL.Path+"; POST to / or "+b.path)
 		return
 	case r.Method == http.MethodOptions: // CloudEvents web hook validation
+		w.Header().Set("Allow", "POST, OPTIONS")
 		w.Header().Set("WebHook-Allowed-Origin", "*")
 		w.Header().Set("WebHook-Allowed-Rate", "*")
 		return
 	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", "POST, OPTIONS")
 		problem(w, http.StatusMethodNotAllowed, "POST one CloudEvent")
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, b.cfg.MaxBody)
-	m := cehttp.NewMessageFromHttpRequest(r)
-	e, err := binding.ToEvent(r.Context(), m)
+	m, err := readRequest(w, r, b.cfg.MaxBody)
 	if err == nil {
-		err = b.accept(r.Context(), e, passThrough(r.Header))
+		err = b.accept(r.Context(), m)
 	} else {
 		err = unreadable(err, b.cfg.MaxBody)
 		b.refused.Add(1)
@@ -96,6 +131,27 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "1")
 		problem(w, http.StatusServiceUnavailable, "the log cannot take the event now; send it again")
 	}
+}
+
+func readRequest(w http.ResponseWriter, r *http.Request, limit int64) (*message, error) {
+	body, err := readBody(w, r, limit)
+	if err != nil {
+		return nil, err
+	}
+	return readHTTP(r.Header.Get, func(f func(name, value string)) {
+		for name, values := range r.Header {
+			f(name, values[0])
+		}
+	}, body)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= limit {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
 func unreadable(err error, limit int64) *refusal {

@@ -2,60 +2,101 @@ package broker
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 )
 
-// Streams and subjects of the log.
+// Streams of the log.
 //
-//	EVENTS  e.t.<type>     an event, by its type
-//	        e.h.<hash>     an event whose type cannot be a subject
-//	        r.<trigger>    a replayed dead letter, for one Trigger
-//	DEAD    d.<trigger>    dead letters
-//
-// EVENTS is kept by interest: an event is removed once every Trigger's
-// consumer that wants its subject has acknowledged it.
+//	LOG   l            accepted events, several to a message; they leave, oldest
+//	                   first, once all that came of them is delivered or kept elsewhere
+//	HELD  r.<trigger>  one event for one Trigger: it waits for a retry or for a
+//	                   place in memory, or is a replayed dead letter
+//	DEAD  d.<trigger>  dead letters
 const (
-	eventsStream, deadStream      = "EVENTS", "DEAD"
-	allEvents                     = "e.>"
-	replayPrefix, deadPrefix      = "r.", "d."
-	ackWait, beatEvery, beatAfter = 5 * time.Second, time.Second, time.Second
-	recallTime                    = 200 * time.Millisecond // the log looks for overdue events 0.1 s after a change of the waiting time
+	logStream, heldStream, deadStream  = "LOG", "HELD", "DEAD"
+	logSubject, heldPrefix, deadPrefix = "l", "r.", "d."
+	groupRecords, groupBytes           = 512, 512 << 10
+	groupEvery                         = time.Millisecond
+	groupFrom                          = 2 // records in groupEvery from which on they wait for each other
+	purgeEvery                         = 100 * time.Millisecond
+	slowAfter                          = time.Second // what is done then leaves although older events are not
 )
 
 // ErrInUse is returned by [Open] when another process has the log open.
 var ErrInUse = errors.New("broker: the data folder is in use by another process")
 
-// eventLog is the embedded JetStream: no listener, one in-process connection
-// for publishing and one for delivering.
+// eventLog is the embedded JetStream: no listener, one in-process connection.
 type eventLog struct {
 	lock   *os.File
 	server *server.Server
-	pub    *nats.Conn
-	sub    *nats.Conn
-	js     jetstream.JetStream // on pub
-	events jetstream.Stream    // on sub
-	dead   jetstream.Stream    // on pub
-	asking sync.Mutex          // held while info is asked for
+	conn   *nats.Conn
+	js     jetstream.JetStream
+	log    jetstream.Stream
+	held   jetstream.Stream
+	dead   jetstream.Stream
+	asking sync.Mutex // held while info is asked for
+	zap    *zap.Logger
+
+	in      chan entry
+	quit    chan struct{} // ends writer and purger
+	written chan struct{} // closed when the writer has ended
+	purged  chan struct{} // closed when the purger has
+
+	mu   sync.Mutex
+	open []group // oldest first: what of the log is not done
+}
+
+// entry is an event to be appended; done is called when it is on the disk, or
+// could not be put there.
+type entry struct {
+	record []byte
+	done   func(*root, error)
+}
+
+// group is a message of the log.
+type group struct {
+	seq     uint64
+	left    int // roots that are not done
+	at      time.Time
+	deleted bool
+}
+
+// root is an event that is kept and all that came of it: it may leave its place
+// when each of its deliveries is done, those of the replies to it included. So a
+// reply needs no place of its own: while it is under way, what it answers is kept,
+// and would be delivered, and answered, again.
+type root struct {
+	seq  uint64
+	held *trigger // for whom it is held; nil: it is in the log
+	left atomic.Int32
+}
+
+func newRoot(seq uint64, held *trigger) *root {
+	r := &root{seq: seq, held: held}
+	r.left.Store(1) // the maker's own
+	return r
 }
 
 func openLog(cfg Config) (_ *eventLog, err error) {
-	l := &eventLog{}
+	l := &eventLog{zap: cfg.Logger, in: make(chan entry, groupRecords), quit: make(chan struct{}),
+		written: make(chan struct{}), purged: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			l.close()
+			l.shutdown()
 		}
 	}()
 	if l.lock, err = lockDir(cfg.DataDir); err != nil {
@@ -65,7 +106,7 @@ func openLog(cfg Config) (_ *eventLog, err error) {
 		ServerName: "pitboss", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: cfg.DataDir, SyncAlways: cfg.Fsync,
 		JetStreamMaxStore: cfg.MaxStore, JetStreamMaxMemory: 64 << 20,
-		MaxPayload: int32(cfg.MaxBody + 256<<10), MaxPending: 256 << 20,
+		MaxPayload: int32(cfg.MaxBody + groupBytes + 256<<10), MaxPending: 256 << 20,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("broker: log: %w", err)
@@ -74,135 +115,282 @@ func openLog(cfg Config) (_ *eventLog, err error) {
 	if !l.server.ReadyForConnections(30 * time.Second) {
 		return nil, errors.New("broker: log: the embedded NATS server did not start in 30 s")
 	}
-	if l.pub, err = l.connect(); err != nil {
-		return nil, err
-	}
-	if l.sub, err = l.connect(); err != nil {
-		return nil, err
-	}
-	return l, l.openStreams()
-}
-
-func (l *eventLog) connect() (*nats.Conn, error) {
-	c, err := nats.Connect("", nats.InProcessServer(l.server), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
+	l.conn, err = nats.Connect("", nats.InProcessServer(l.server), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
 	if err != nil {
 		return nil, fmt.Errorf("broker: log: %w", err)
 	}
-	return c, nil
+	return l, l.openStreams()
 }
 
 func (l *eventLog) openStreams() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if l.js, err = jetstream.New(l.pub); err != nil {
+	if l.js, err = jetstream.New(l.conn); err != nil {
 		return fmt.Errorf("broker: log: %w", err)
 	}
-	subJS, err := jetstream.New(l.sub)
-	if err != nil {
-		return fmt.Errorf("broker: log: %w", err)
-	}
-	if l.dead, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: deadStream, Subjects: []string{deadPrefix + ">"}, Storage: jetstream.FileStorage,
-		Discard: jetstream.DiscardNew,
-	}); err != nil {
-		return fmt.Errorf("broker: log: %w", err)
-	}
-	if l.events, err = subJS.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: eventsStream, Subjects: []string{allEvents, replayPrefix + ">"}, Storage: jetstream.FileStorage,
-		Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardNew,
-	}); err != nil {
-		return fmt.Errorf("broker: log: %w", err)
-	}
-	return nil
-}
-
-// append stores a record; when it returns nil the record survives a kill of
-// this process.
-func (l *eventLog) append(ctx context.Context, subject string, record []byte) error {
-	msg := &nats.Msg{Subject: subject, Data: record}
-	if _, err := l.js.PublishMsg(ctx, msg); err != nil {
-		return fmt.Errorf("broker: log: append: %w", err)
-	}
-	return nil
-}
-
-// consumer is a Trigger's place in the log. It begins at the log's end and
-// from then on is remembered under the Trigger's name. What was handed out is
-// handed out again when it is not acknowledged, or kept alive, within wait.
-func (l *eventLog) consumer(ctx context.Context, trigger string, subjects []string, pending int, wait time.Duration) (jetstream.Consumer, error) {
-	c, err := l.events.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: trigger, FilterSubjects: append([]string{replayPrefix + trigger}, subjects...),
-		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: wait, MaxAckPending: pending, MaxDeliver: -1,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("broker: log: consumer of Trigger %s: %w", trigger, err)
-	}
-	return c, nil
-}
-
-// recall makes the log hand out at once what was under way when the last
-// process ended, instead of after what is left of its waiting time.
-func (b *Broker) recall(ctx context.Context) error {
-	under := false
-	for _, t := range b.triggers {
-		c, err := b.log.consumer(ctx, t.name, t.subjects, b.cfg.Pending, time.Millisecond)
-		if err != nil {
-			return err
-		}
-		under = under || c.CachedInfo().NumAckPending > 0
-	}
-	if under {
-		time.Sleep(recallTime)
-	}
-	return nil
-}
-
-// forgetTriggers drops the consumers of Triggers that are gone: an event they
-// would hold back could otherwise never leave the log.
-func (l *eventLog) forgetTriggers(ctx context.Context, keep map[string]bool) error {
-	names := l.events.ConsumerNames(ctx)
-	for name := range names.Name() {
-		if keep[name] {
-			continue
-		}
-		if err := l.events.DeleteConsumer(ctx, name); err != nil {
+	for _, s := range []struct {
+		stream        *jetstream.Stream
+		name, subject string
+	}{{&l.log, logStream, logSubject}, {&l.held, heldStream, heldPrefix + ">"}, {&l.dead, deadStream, deadPrefix + ">"}} {
+		if *s.stream, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name: s.name, Subjects: []string{s.subject}, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
+		}); err != nil {
 			return fmt.Errorf("broker: log: %w", err)
 		}
 	}
-	return names.Err()
+	return nil
+}
+
+// serve appends what comes and lets go what is done, until close.
+func (l *eventLog) serve() {
+	go l.write()
+	go l.purge()
+}
+
+// append puts a record into the log; done is called in the order of the log,
+// when the record survives a kill of this process, with a root that the caller ends.
+func (l *eventLog) append(record []byte, done func(*root, error)) {
+	select {
+	case l.in <- entry{record, done}:
+	case <-l.quit:
+		done(nil, errors.New("broker: log: closed"))
+	}
+}
+
+// write is the log's one writer: what has come in the meantime goes in together.
+func (l *eventLog) write() {
+	defer close(l.written)
+	var p pace
+	for {
+		var first entry
+		select {
+		case first = <-l.in:
+		case <-l.quit:
+			return
+		}
+		time.Sleep(p.wait(time.Now()))
+		entries := l.gather(first)
+		p.add(len(entries), time.Now())
+		l.writeGroup(entries)
+	}
+}
+
+// pace says how long a record waits for others: not at all while few come, so
+// that it goes on at once; until groupEvery after the last group when many do,
+// since an append costs the same for one and for hundreds.
+type pace struct {
+	last time.Time
+	rate float64 // records in groupEvery, a moving average
+}
+
+func (p *pace) wait(now time.Time) time.Duration {
+	if p.rate < groupFrom {
+		return 0
+	}
+	return groupEvery - now.Sub(p.last)
+}
+
+func (p *pace) add(n int, now time.Time) {
+	since := now.Sub(p.last).Seconds() / groupEvery.Seconds()
+	weight := math.Exp(-since / 50) // of what was before: it fades in 50 ms
+	p.rate = weight*p.rate + (1-weight)*float64(n)/since
+	p.last = now
+}
+
+func (l *eventLog) gather(first entry) []entry {
+	entries, size := []entry{first}, len(first.record)
+	for len(entries) < groupRecords && size < groupBytes {
+		select {
+		case e := <-l.in:
+			entries, size = append(entries, e), size+len(e.record)
+		default:
+			return entries
+		}
+	}
+	return entries
+}
+
+func (l *eventLog) writeGroup(entries []entry) {
+	size := 0
+	for _, e := range entries {
+		size += len(e.record) + binary.MaxVarintLen32
+	}
+	data := make([]byte, 0, size)
+	for _, e := range entries {
+		data = binary.AppendUvarint(data, uint64(len(e.record)))
+		data = append(data, e.record...)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: logSubject, Data: data})
+	cancel()
+	if err != nil {
+		for _, e := range entries {
+			e.done(nil, fmt.Errorf("broker: log: append: %w", err))
+		}
+		return
+	}
+	l.begin(ack.Sequence, len(entries))
+	for _, e := range entries {
+		e.done(newRoot(ack.Sequence, nil), nil)
+	}
+}
+
+// begin notes a message of the log with n roots.
+func (l *eventLog) begin(seq uint64, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = append(l.open, group{seq: seq, left: n, at: time.Now()})
+}
+
+// end ends one delivery of a root.
+func (l *eventLog) end(r *root) {
+	if r.left.Add(-1) > 0 {
+		return
+	}
+	if r.held != nil {
+		r.held.unhold(r.seq)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[l.find(r.seq)].left--
+}
+
+// find is the place of a message in open; it has one until it is done.
+func (l *eventLog) find(seq uint64) int {
+	lo, hi := 0, len(l.open)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if l.open[mid].seq < seq {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// purge lets what is done leave the log.
+func (l *eventLog) purge() {
+	defer close(l.purged)
+	tick := time.NewTicker(purgeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.quit:
+			<-l.written
+			l.release(0)
+			return
+		case <-tick.C:
+			l.release(slowAfter)
+		}
+	}
+}
+
+// release removes what is done: up to the oldest event that is not, at once,
+// and behind it one by one what is older than slow.
+func (l *eventLog) release(slow time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	upTo, single := l.leaving(slow)
+	if upTo > 0 {
+		if err := l.log.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
+			l.zap.Warn("broker: log: purge", zap.Error(err)) // it is done again with the next
+		}
+	}
+	for _, seq := range single {
+		if err := l.log.DeleteMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			l.zap.Warn("broker: log: delete", zap.Error(err)) // it is delivered again after a restart
+		}
+	}
+}
+
+func (l *eventLog) leaving(slow time.Duration) (upTo uint64, single []uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for n < len(l.open) && l.open[n].left == 0 {
+		upTo = l.open[n].seq
+		n++
+	}
+	l.open = append(l.open[:0], l.open[n:]...)
+	now := time.Now()
+	for i := range l.open {
+		if g := &l.open[i]; g.left == 0 && !g.deleted && now.Sub(g.at) >= slow {
+			g.deleted = true
+			single = append(single, g.seq)
+		}
+	}
+	return upTo, single
+}
+
+// waiting is how many accepted events are not done.
+func (l *eventLog) waiting() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range l.open {
+		n += g.left
+	}
+	return n
+}
+
+// resume calls each with every record that the last process left in the log.
+func (l *eventLog) resume(ctx context.Context, each func(record []byte, r *root)) error {
+	info, err := l.info(ctx, l.log)
+	if err != nil {
+		return fmt.Errorf("broker: log: %w", err)
+	}
+	for seq := info.State.FirstSeq; info.State.Msgs > 0 && seq <= info.State.LastSeq; seq++ {
+		msg, err := l.log.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("broker: log: %w", err)
+		}
+		records, err := split(msg.Data)
+		if err != nil {
+			return err
+		}
+		l.begin(seq, len(records))
+		for _, record := range records {
+			each(record, newRoot(seq, nil))
+		}
+	}
+	return nil
+}
+
+// split takes a message of the log apart.
+func split(b []byte) (records [][]byte, err error) {
+	for len(b) > 0 {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)-w) {
+			return nil, errRecord
+		}
+		records, b = append(records, b[w:w+int(n)]), b[w+int(n):]
+	}
+	return records, nil
 }
 
 // info asks for a stream's state. One at a time: nats.go's Info keeps its
 // answer in the Stream without a lock.
-func (l *eventLog) info(ctx context.Context, s jetstream.Stream) (*jetstream.StreamInfo, error) {
+func (l *eventLog) info(ctx context.Context, s jetstream.Stream, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
 	l.asking.Lock()
 	defer l.asking.Unlock()
-	return s.Info(ctx)
+	return s.Info(ctx, opts...)
 }
 
-// consumerInfo is info for a Trigger's place in the log.
-func (l *eventLog) consumerInfo(ctx context.Context, c jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
-	l.asking.Lock()
-	defer l.asking.Unlock()
-	return c.Info(ctx)
-}
-
-// empty reports whether every event has left the log.
-func (l *eventLog) empty(ctx context.Context) (bool, error) {
-	info, err := l.info(ctx, l.events)
-	if err != nil {
-		return false, fmt.Errorf("broker: log: %w", err)
-	}
-	return info.State.Msgs == 0, nil
-}
-
+// close ends the writer and the purger, and the server.
 func (l *eventLog) close() {
-	for _, c := range []*nats.Conn{l.sub, l.pub} {
-		if c != nil {
-			_ = c.FlushTimeout(time.Second) // the last acknowledgements
-			c.Close()
-		}
+	close(l.quit)
+	<-l.purged
+	l.shutdown()
+}
+
+func (l *eventLog) shutdown() {
+	if l.conn != nil {
+		_ = l.conn.FlushTimeout(time.Second)
+		l.conn.Close()
 	}
 	if l.server != nil {
 		l.server.Shutdown()
@@ -231,19 +419,4 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
 	}
 	return f, nil
-}
-
-// subjectOf is the subject of events of the type. A type that has characters
-// a subject cannot have, or is too long, is hashed.
-func subjectOf(typ string) string {
-	if len(typ) <= 200 && typ != "" && !strings.Contains(typ, "..") && typ[0] != '.' && typ[len(typ)-1] != '.' &&
-		strings.IndexFunc(typ, notSubject) < 0 {
-		return "e.t." + typ
-	}
-	sum := sha256.Sum256([]byte(typ))
-	return "e.h." + hex.EncodeToString(sum[:16])
-}
-
-func notSubject(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_')
 }

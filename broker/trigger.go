@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
 	"knative.dev/eventing/pkg/eventfilter"
@@ -31,28 +30,49 @@ type trigger struct {
 	name       string
 	file       string
 	filter     eventfilter.Filter
-	subjects   []string // of the log: what can match at all
+	typ        string // the one event type that can match; "": any
 	subscriber duckv1.Addressable
 	sink       *duckv1.Addressable // nil: dead letters are only kept
 	retry      kncloudevents.RetryConfig
 	format     *eventingduckv1.FormatType
 
-	slots chan struct{} // first attempts at once
-	lines *lines        // nil: unordered
-	feed  jetstream.ConsumeContext
-	info  jetstream.Consumer
+	ctx    context.Context // ends when the Broker stops
+	client *client         // nil: every attempt is Knative's dispatcher's
 
-	mu       sync.Mutex
-	inFlight map[*delivery]struct{}
-	paused   bool
-	wg       sync.WaitGroup
+	mu      sync.Mutex
+	work    sync.Cond   // something is in the queue, or the Trigger is paused
+	queue   []*delivery // ready for the first attempt, oldest first
+	idle    int         // workers that wait for it
+	workers int
+	running int // first attempts
+	count   int // events in memory: in the queue, in a line, being tried, waiting for a retry
+	bytes   int64
+	paused  bool
+	// lines are the queues of an ordered Trigger, one per key that has an event
+	// under way, that one first: the next waits until the one before it was
+	// delivered or is a dead letter. Other keys are not held up. nil: unordered.
+	lines map[string][]*delivery
+
+	kept    int      // events in HELD for this Trigger
+	storing int      // being put there
+	later   []uint64 // of the kept, those that are not in memory, oldest first
+	behind  bool     // what comes is stored, since what came before it is
+	woken   chan struct{}
 
 	delivered, retried, deadLettered, replies, unmatched atomic.Int64
 }
 
+// orderAnnotation on a Trigger asks for delivery in order per partition key.
+// It is the Kafka Broker's own annotation, so one manifest serves both.
+const orderAnnotation = "kafka.eventing.knative.dev/delivery.order"
+
+// maxQueued bounds what a Trigger has in memory, in bytes.
+const maxQueued = 128 << 20
+
 // newTrigger resolves what the manifest refers to.
 func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
-	t := &trigger{b: b, name: m.Name, file: m.File, slots: make(chan struct{}, b.cfg.Parallel), inFlight: map[*delivery]struct{}{}}
+	t := &trigger{b: b, name: m.Name, file: m.File, woken: make(chan struct{}, 1)}
+	t.work.L = &t.mu
 	dst, err := t.resolve(m.Spec.Subscriber)
 	if err != nil {
 		return nil, &manifest.Problem{File: m.File, Field: "spec.subscriber", Detail: err.Error(), Remedy: "name a function that runs here, or give an absolute uri"}
@@ -71,9 +91,12 @@ func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
 			b.cfg.Logger.Debug("dead letters are kept here only", zap.String("trigger", t.name), zap.Error(err))
 		}
 	}
+	if t.subscriber.URL.Scheme == "http" && t.retry.RetryAfterMaxDuration == nil && (t.format == nil || *t.format == eventingduckv1.DeliveryFormatBinary) {
+		t.client = newClient(&t.subscriber, b.cfg.Parallel, b.cfg.MaxBody, t.retry.RequestTimeout)
+	}
 	t.setFilter(m)
 	if m.Annotations[orderAnnotation] == "ordered" {
-		t.lines = &lines{waiting: map[string][]*delivery{}}
+		t.lines = map[string][]*delivery{}
 	}
 	return t, nil
 }
@@ -118,108 +141,180 @@ func (t *trigger) resolve(d duckv1.Destination) (*duckv1.Addressable, error) {
 	return &duckv1.Addressable{URL: (*apis.URL)(u)}, nil
 }
 
-// setFilter takes Knative's filter for the spec, and narrows what is read
-// from the log to one type where the filter names one exactly.
+// setFilter takes Knative's filter for the spec, and the one type that it
+// names exactly, if it names one.
 func (t *trigger) setFilter(m manifest.Trigger) {
-	typ := ""
 	switch {
 	case len(m.Spec.Filters) > 0:
 		t.filter = allOf(t.b.cfg.Logger, m.Spec.Filters)
 		for _, f := range m.Spec.Filters {
 			if v := f.Exact["type"]; v != "" {
-				typ = v
+				t.typ = v
 			}
 		}
 	case m.Spec.Filter != nil && len(m.Spec.Filter.Attributes) > 0:
 		t.filter = attributes.NewAttributesFilter(m.Spec.Filter.Attributes)
-		typ = m.Spec.Filter.Attributes["type"]
+		t.typ = m.Spec.Filter.Attributes["type"]
 	default:
 		t.filter = subscriptionsapi.NewNoFilter()
 	}
-	t.subjects = []string{allEvents}
-	if typ != "" {
-		t.subjects = []string{subjectOf(typ)}
-	}
 }
 
-// start resumes the Trigger where it stopped. Deliveries end early when ctx does.
-func (t *trigger) start(ctx context.Context) (err error) {
-	if t.info, err = t.b.log.consumer(ctx, t.name, t.subjects, t.b.cfg.Pending, ackWait); err != nil {
-		return err
-	}
-	t.feed, err = t.info.Consume(func(msg jetstream.Msg) { t.take(ctx, msg) },
-		jetstream.PullMaxMessages(256), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			t.b.cfg.Logger.Warn("broker: log: consume", zap.String("trigger", t.name), zap.Error(err))
-		}))
-	if err != nil {
-		return fmt.Errorf("broker: log: Trigger %s: %w", t.name, err)
-	}
-	return nil
-}
-
-// take hands one message of the log to a goroutine of its own. It must not
-// block: what it holds is kept alive only once it is in flight.
-func (t *trigger) take(ctx context.Context, msg jetstream.Msg) {
-	d := &delivery{t: t, ctx: ctx, msg: msg, since: time.Now()}
+// catchUp begins to deliver what is held from before.
+func (t *trigger) catchUp(held []uint64) {
 	t.mu.Lock()
-	if t.paused {
-		t.mu.Unlock()
-		_ = msg.Nak()
+	t.later, t.kept, t.behind = append(held, t.later...), t.kept+len(held), t.behind || len(held) > 0
+	t.mu.Unlock()
+	go t.load()
+	t.wake()
+}
+
+// offer takes an event that the Trigger's type admits, if its filter does.
+func (t *trigger) offer(m *message, r *root) {
+	if t.filter.Filter(t.ctx, m.event) == eventfilter.FailFilter {
+		t.unmatched.Add(1)
 		return
 	}
-	t.inFlight[d] = struct{}{}
-	t.wg.Add(1)
-	t.mu.Unlock()
-	if t.lines == nil {
-		go t.run(d)
-		return
-	}
-	if key := orderKey(msg.Data()); t.lines.join(key, d) {
-		go func() {
-			for next := d; next != nil; next = t.lines.next(key) {
-				t.run(next)
-			}
-		}()
-	}
-}
-
-func (t *trigger) run(d *delivery) {
-	defer t.wg.Done()
-	d.run()
-	t.mu.Lock()
-	delete(t.inFlight, d)
-	t.mu.Unlock()
-}
-
-// keepAlive tells the log that deliveries which began a while ago go on.
-func (t *trigger) keepAlive(now time.Time) {
+	r.left.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for d := range t.inFlight {
-		if now.Sub(d.since) > beatAfter {
-			_ = d.msg.InProgress()
+	if t.behind || t.count >= t.b.cfg.Pending || t.bytes >= maxQueued {
+		t.store(m.appendRecord(nil), func() { t.b.log.end(r) })
+		return
+	}
+	t.admit(&delivery{t: t, m: m, root: r})
+}
+
+// admit takes a delivery into memory. The caller holds mu.
+func (t *trigger) admit(d *delivery) {
+	t.count++
+	t.bytes += d.m.size()
+	if t.lines != nil {
+		d.key = d.m.key()
+		line := append(t.lines[d.key], d)
+		t.lines[d.key] = line
+		if len(line) > 1 {
+			if line[0].kept { // it may take long, and what is kept comes back in its order
+				d.keep()
+			}
+			return
 		}
+	}
+	t.enqueue(d)
+}
+
+// enqueue has a worker take d. The caller holds mu.
+func (t *trigger) enqueue(d *delivery) {
+	t.queue = append(t.queue, d)
+	switch {
+	case t.idle > 0:
+		t.work.Signal()
+	case t.workers < t.b.cfg.Parallel:
+		t.workers++
+		go t.deliver()
 	}
 }
 
-// pause takes no more from the log.
-func (t *trigger) pause() {
+// deliver is a worker: it makes first attempts until the Trigger is paused.
+func (t *trigger) deliver() {
 	t.mu.Lock()
-	t.paused = true
-	t.mu.Unlock()
-	t.feed.Stop()
+	defer t.mu.Unlock()
+	for {
+		for len(t.queue) == 0 && !t.paused {
+			t.idle++
+			t.work.Wait()
+			t.idle--
+		}
+		if t.paused {
+			t.workers--
+			return
+		}
+		d := t.queue[0]
+		t.queue[0] = nil
+		t.queue = t.queue[1:]
+		t.running++
+		t.mu.Unlock()
+		d.run()
+		t.mu.Lock()
+		t.running--
+	}
 }
 
-// drain waits until no attempt is running (those that sleep before a retry
-// are not waited for), or until ctx ends.
+// again puts a delivery back that nothing was decided about.
+func (t *trigger) again(d *delivery) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d.tries = 0
+	t.enqueue(d)
+}
+
+// finish ends a delivery, and lets the next of its line go.
+func (t *trigger) finish(d *delivery) {
+	t.mu.Lock()
+	t.count--
+	t.bytes -= d.m.size()
+	if t.lines != nil {
+		if line := t.lines[d.key][1:]; len(line) > 0 {
+			t.lines[d.key] = line
+			t.enqueue(line[0])
+		} else {
+			delete(t.lines, d.key)
+		}
+	}
+	d.over = true
+	r, behind := d.root, t.behind
+	t.mu.Unlock()
+	t.b.log.end(r)
+	if behind {
+		t.wake()
+	}
+}
+
+// pause begins no more first attempts.
+func (t *trigger) pause() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.paused = true
+	t.work.Broadcast()
+}
+
+// drain waits until no first attempt is running, then gives what is left in
+// memory a place of its own, so that after the next start nobody else gets it
+// again; until ctx ends.
 func (t *trigger) drain(ctx context.Context) {
-	for range cap(t.slots) {
+	t.await(ctx, func(now load) bool { return now.running == 0 })
+	t.mu.Lock()
+	for _, d := range t.queue {
+		d.keep()
+	}
+	for _, line := range t.lines {
+		for _, d := range line {
+			d.keep()
+		}
+	}
+	t.mu.Unlock()
+	t.await(ctx, func(now load) bool { return now.storing == 0 })
+}
+
+func (t *trigger) await(ctx context.Context, is func(load) bool) {
+	for !is(t.stats()) {
 		select {
-		case t.slots <- struct{}{}:
+		case <-time.After(2 * time.Millisecond):
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (t *trigger) wait() { t.wg.Wait() }
+// load of a Trigger, as counted now.
+type load struct {
+	count, running int // events in memory, first attempts among them
+	kept, storing  int // events kept for it alone, and about to be
+	lag            int // all events that it has not finished with
+}
+
+func (t *trigger) stats() load {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return load{count: t.count, running: t.running, kept: t.kept, storing: t.storing, lag: t.count + len(t.later) + t.storing}
+}

@@ -1,0 +1,226 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// hold keeps an event for one Trigger; done is called with its place, maybe
+// after some tries, or not at all when the Broker stops before.
+func (l *eventLog) hold(ctx context.Context, trigger string, record []byte, done func(seq uint64)) {
+	future, err := l.js.PublishMsgAsync(&nats.Msg{Subject: heldPrefix + trigger, Data: record})
+	go func() {
+		for {
+			if err == nil {
+				select {
+				case ack := <-future.Ok():
+					done(ack.Sequence)
+					return
+				case err = <-future.Err():
+				case <-ctx.Done():
+					return
+				}
+			}
+			l.zap.Warn("broker: log: hold", zap.String("trigger", trigger), zap.Error(err))
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+			future, err = l.js.PublishMsgAsync(&nats.Msg{Subject: heldPrefix + trigger, Data: record})
+		}
+	}()
+}
+
+// heldSeqs is what each Trigger has in HELD, oldest first.
+func (l *eventLog) heldSeqs(ctx context.Context) (map[string][]uint64, error) {
+	info, err := l.info(ctx, l.held)
+	if err != nil {
+		return nil, fmt.Errorf("broker: log: %w", err)
+	}
+	out := map[string][]uint64{}
+	if info.State.Msgs == 0 {
+		return out, nil
+	}
+	c, err := l.held.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("broker: log: %w", err)
+	}
+	for left := info.State.Msgs; left > 0; {
+		batch, err := c.FetchNoWait(int(min(left, 10000)))
+		if err != nil {
+			return nil, fmt.Errorf("broker: log: %w", err)
+		}
+		for msg := range batch.Messages() {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return nil, fmt.Errorf("broker: log: %w", err)
+			}
+			trigger := msg.Subject()[len(heldPrefix):]
+			out[trigger] = append(out[trigger], meta.Sequence.Stream)
+			left--
+		}
+		if err := batch.Error(); err != nil {
+			return nil, fmt.Errorf("broker: log: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// forget drops what is held for Triggers that are gone: nobody else would.
+func (l *eventLog) forget(ctx context.Context, trigger string) error {
+	if err := l.held.Purge(ctx, jetstream.WithPurgeSubject(heldPrefix+trigger)); err != nil {
+		return fmt.Errorf("broker: log: %w", err)
+	}
+	return nil
+}
+
+func (l *eventLog) deleteHeld(seq uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := l.held.DeleteMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		l.zap.Warn("broker: log: delete", zap.Error(err)) // it is delivered again after a restart
+	}
+}
+
+// store holds a message for this Trigger and lets r, where it came from, end.
+// The caller holds t.mu.
+func (t *trigger) store(record []byte, stored func()) {
+	t.behind = true
+	t.storing++
+	t.b.log.hold(t.ctx, t.name, record, func(seq uint64) {
+		t.mu.Lock()
+		t.storing--
+		t.kept++
+		at, _ := slices.BinarySearch(t.later, seq)
+		t.later = slices.Insert(t.later, at, seq)
+		t.mu.Unlock()
+		stored()
+		t.wake()
+	})
+}
+
+// wait says that a delivery may take long: it and what is in line behind it
+// get places of their own.
+func (d *delivery) wait() {
+	t := d.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lines == nil {
+		d.keep()
+		return
+	}
+	for _, next := range t.lines[d.key] {
+		next.keep()
+	}
+}
+
+// keep gives a delivery a place of its own, so that what it came from need not
+// be kept until it ends. The caller holds the Trigger's mu.
+func (d *delivery) keep() {
+	t := d.t
+	if d.kept {
+		return
+	}
+	d.kept = true
+	t.storing++
+	t.b.log.hold(t.ctx, t.name, d.m.appendRecord(nil), func(seq uint64) {
+		t.mu.Lock()
+		t.storing--
+		old, over := d.root, d.over
+		if !over {
+			t.kept++
+			d.root = newRoot(seq, t)
+		}
+		t.mu.Unlock()
+		if over {
+			t.b.log.deleteHeld(seq)
+			return
+		}
+		t.b.log.end(old)
+	})
+}
+
+// unhold lets an event go that was held for t.
+func (t *trigger) unhold(seq uint64) {
+	t.b.log.deleteHeld(seq)
+	t.mu.Lock()
+	t.kept--
+	t.mu.Unlock()
+}
+
+func (t *trigger) wake() {
+	select {
+	case t.woken <- struct{}{}:
+	default:
+	}
+}
+
+// load brings back what is held for the Trigger, when there is room, oldest
+// first; until the Broker stops.
+func (t *trigger) load() {
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-t.woken:
+		}
+		for seq := t.nextHeld(); seq != 0; seq = t.nextHeld() {
+			if err := t.loadOne(seq); err != nil {
+				t.b.cfg.Logger.Warn("broker: log: held event", zap.String("trigger", t.name), zap.Error(err))
+				t.mu.Lock()
+				t.later = slices.Insert(t.later, 0, seq)
+				t.mu.Unlock()
+				time.AfterFunc(time.Second, t.wake)
+				break
+			}
+		}
+	}
+}
+
+// nextHeld is the oldest event to bring back; 0: none now. A Trigger with
+// none left is no longer behind.
+func (t *trigger) nextHeld() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.later) == 0 {
+		t.behind = t.behind && t.storing > 0
+		return 0
+	}
+	if t.paused || t.count >= t.b.cfg.Pending/2 && t.count > 0 {
+		return 0
+	}
+	seq := t.later[0]
+	t.later = t.later[1:]
+	return seq
+}
+
+func (t *trigger) loadOne(seq uint64) error {
+	msg, err := t.b.log.held.GetMsg(t.ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		t.mu.Lock()
+		t.kept--
+		t.mu.Unlock()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m, err := readRecord(msg.Data)
+	if err != nil {
+		t.b.cfg.Logger.Error("record dropped", zap.String("trigger", t.name), zap.Error(err))
+		t.unhold(seq)
+		return nil
+	}
+	t.mu.Lock()
+	t.admit(&delivery{t: t, m: m, root: newRoot(seq, t), kept: true})
+	t.mu.Unlock()
+	return nil
+}

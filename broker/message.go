@@ -1,0 +1,310 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/cloudevents/sdk-go/v2/binding"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/cloudevents/sdk-go/v2/types"
+	"golang.org/x/net/http/httpguts"
+	kbroker "knative.dev/eventing/pkg/broker"
+	"knative.dev/eventing/pkg/utils"
+)
+
+// message is an event in the Broker, as HTTP binary mode has it: attributes as
+// strings, data as bytes. So a filter sees what it would see in a cluster, where
+// every event has crossed HTTP before it is filtered. A message never changes.
+type message struct {
+	attrs   []string // name, value, …; specversion first; without knativebrokerttl
+	headers []string // name, value, …: those that travel with an event
+	data    []byte
+	event   ce.Event // the same, for filters and Knative's dispatcher
+	ttl     int32    // what a reply to it starts from
+	plain   bool     // version 1.0, and every attribute may be an HTTP header as it is
+}
+
+var errRecord = errors.New("broker: a record of the log cannot be read")
+
+// readHTTP reads an event in binary mode, what functions and platforms send, at
+// little cost, and in any other mode through sdk-go. header calls its argument
+// with each header of the request or reply.
+func readHTTP(get func(name string) string, header func(func(name, value string)), body []byte) (*message, error) {
+	if v := get("Ce-Specversion"); v != ce.CloudEventsVersionV1 {
+		return readAnyMode(header, body)
+	}
+	m := &message{data: body, attrs: make([]string, 2, 24)}
+	m.attrs[0], m.attrs[1] = specversion, ce.CloudEventsVersionV1
+	header(func(name, value string) {
+		if len(name) > 3 && name[:3] == "Ce-" {
+			if name = attributeOf(name); name != specversion && value != "" {
+				m.attrs = append(m.attrs, name, value)
+			}
+		} else if name == "Content-Type" {
+			m.attrs = append(m.attrs, "datacontenttype", value)
+		} else if travels(name) {
+			m.headers = append(m.headers, name, value)
+		}
+	})
+	return m, m.decode()
+}
+
+const specversion = "specversion"
+
+// readAnyMode is readHTTP for structured mode, other versions, and what is no event.
+func readAnyMode(header func(func(name, value string)), body []byte) (*message, error) {
+	h := http.Header{}
+	header(func(name, value string) { h[name] = append(h[name], value) })
+	e, err := binding.ToEvent(context.Background(), cehttp.NewMessage(h, io.NopCloser(bytes.NewReader(body))))
+	if err != nil {
+		return nil, err
+	}
+	var travel []string
+	for name, values := range utils.PassThroughHeaders(h) {
+		for _, v := range values {
+			travel = append(travel, name, v)
+		}
+	}
+	return messageOf(e, travel)
+}
+
+// messageOf is the message of an event.
+func messageOf(e *ce.Event, headers []string) (*message, error) {
+	m := &message{headers: headers, data: e.Data()}
+	put := func(name, value string) {
+		if value != "" {
+			m.attrs = append(m.attrs, name, value)
+		}
+	}
+	put(specversion, e.SpecVersion())
+	put("id", e.ID())
+	put("source", e.Source())
+	put("type", e.Type())
+	put("subject", e.Subject())
+	put("datacontenttype", e.DataContentType())
+	put("dataschema", e.DataSchema())
+	if !e.Time().IsZero() {
+		put("time", types.FormatTime(e.Time()))
+	}
+	for name, v := range e.Extensions() {
+		s, err := types.Format(v)
+		if err != nil {
+			return nil, fmt.Errorf("broker: attribute %s: %w", name, err)
+		}
+		put(name, s)
+	}
+	return m, m.decode()
+}
+
+// travels says whether Knative's Broker keeps a header for the event's next hop.
+func travels(name string) bool {
+	switch name {
+	case "Content-Length", "Host", "User-Agent", "Accept-Encoding", "Date", "Connection", "Accept":
+		return false
+	}
+	return len(utils.PassThroughHeaders(http.Header{name: {""}})) > 0
+}
+
+// decode fills in what attrs say.
+func (m *message) decode() error {
+	if len(m.attrs) < 2 || m.attrs[0] != specversion {
+		return errRecord
+	}
+	m.plain, m.event = m.attrs[1] == ce.CloudEventsVersionV1, ce.New(m.attrs[1])
+	c := m.event.Context
+	for i := 2; i < len(m.attrs); i += 2 {
+		name, v := m.attrs[i], m.attrs[i+1]
+		m.plain = m.plain && httpguts.ValidHeaderFieldValue(v)
+		if err := setAttribute(c, name, v); err != nil {
+			return fmt.Errorf("attribute %s: %w", name, err)
+		}
+		if name == "time" { // as sdk-go writes it
+			m.attrs[i+1] = types.FormatTime(c.GetTime())
+		}
+	}
+	if len(m.data) > 0 {
+		m.event.DataEncoded = m.data
+	}
+	return nil
+}
+
+func setAttribute(c ce.EventContext, name, v string) error {
+	switch name {
+	case "id":
+		return c.SetID(v)
+	case "source":
+		return c.SetSource(v)
+	case "type":
+		return c.SetType(v)
+	case "subject":
+		return c.SetSubject(v)
+	case "datacontenttype":
+		return c.SetDataContentType(v)
+	case "dataschema":
+		return c.SetDataSchema(v)
+	case "time":
+		t, err := types.ParseTime(v)
+		if err != nil {
+			return err
+		}
+		return c.SetTime(t)
+	}
+	return c.SetExtension(name, v)
+}
+
+// drop takes an attribute out.
+func (m *message) drop(name string) (value string) {
+	for i := 2; i < len(m.attrs); i += 2 {
+		if m.attrs[i] == name {
+			value = m.attrs[i+1]
+			m.attrs = append(m.attrs[:i], m.attrs[i+2:]...)
+			_ = m.event.Context.SetExtension(name, nil)
+			return value
+		}
+	}
+	return ""
+}
+
+// set puts an extension in.
+func (m *message) set(name, value string) {
+	m.attrs = append(m.attrs, name, value)
+	_ = m.event.Context.SetExtension(name, value)
+}
+
+// attribute is the value of one; "" if there is none.
+func (m *message) attribute(name string) string {
+	for i := 0; i < len(m.attrs); i += 2 {
+		if m.attrs[i] == name {
+			return m.attrs[i+1]
+		}
+	}
+	return ""
+}
+
+// size is roughly the memory that the message takes, in bytes.
+func (m *message) size() int64 {
+	return int64(len(m.data)) + int64(len(m.attrs)+len(m.headers))*32 + 512
+}
+
+// key is what an ordered Trigger orders by: partitionkey, the subject where
+// there is none, or the id, so that events without either are not ordered.
+func (m *message) key() string {
+	for _, name := range [...]string{"partitionkey", "subject", "id"} {
+		if v := m.attribute(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// header is the headers that travel with the event.
+func (m *message) header() http.Header {
+	h := make(http.Header, len(m.headers)/2)
+	for i := 0; i < len(m.headers); i += 2 {
+		h[m.headers[i]] = append(h[m.headers[i]], m.headers[i+1])
+	}
+	return h
+}
+
+// recordFormat is the first byte of a record.
+//
+// Layout: format · ttl · number of attributes · (name, value)… · number of
+// headers · (name, value)… · data. Numbers are uvarints, strings are preceded
+// by their length.
+const recordFormat = 2
+
+// appendRecord encodes the message for the log.
+func (m *message) appendRecord(dst []byte) []byte {
+	dst = append(dst, recordFormat)
+	dst = binary.AppendUvarint(dst, uint64(m.ttl))
+	dst = appendPairs(dst, m.attrs)
+	dst = appendPairs(dst, m.headers)
+	return append(dst, m.data...)
+}
+
+func appendPairs(dst []byte, pairs []string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(pairs)/2))
+	for _, s := range pairs {
+		dst = binary.AppendUvarint(dst, uint64(len(s)))
+		dst = append(dst, s...)
+	}
+	return dst
+}
+
+// readRecord decodes what appendRecord wrote. The message's data aliases b.
+func readRecord(b []byte) (*message, error) {
+	if len(b) == 0 || b[0] != recordFormat {
+		return nil, errRecord
+	}
+	ttl, w := binary.Uvarint(b[1:])
+	if w <= 0 || ttl > defaultTTL {
+		return nil, errRecord
+	}
+	m := &message{ttl: int32(ttl)}
+	var err error
+	if m.attrs, b, err = readPairs(b[1+w:]); err != nil {
+		return nil, err
+	}
+	if m.headers, m.data, err = readPairs(b); err != nil {
+		return nil, err
+	}
+	if err := m.decode(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errRecord, err)
+	}
+	return m, nil
+}
+
+func readPairs(b []byte) (pairs []string, rest []byte, err error) {
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n > uint64(len(b)) {
+		return nil, nil, errRecord
+	}
+	b = b[w:]
+	pairs = make([]string, 0, 2*n)
+	for range 2 * n {
+		l, w := binary.Uvarint(b)
+		if w <= 0 || l > uint64(len(b)-w) {
+			return nil, nil, errRecord
+		}
+		pairs = append(pairs, string(b[w:w+int(l)]))
+		b = b[w+int(l):]
+	}
+	return pairs, b, nil
+}
+
+// headerNames maps attributes to HTTP headers (CloudEvents HTTP protocol
+// binding 1.0.2, section 3.1.3); attributeNames is the way back. Names that are
+// not here are made when they come.
+var headerNames, attributeNames = names(specversion, "id", "source", "type", "subject", "time", "dataschema",
+	"partitionkey", "receivedtime", "traceparent", "tracestate", "jurisdiction", "brand", "pitbossdue", "pitbosscause",
+	kbroker.TTLAttribute, kbroker.EventArrivalTime)
+
+func names(attributes ...string) (headers, back map[string]string) {
+	headers, back = map[string]string{"datacontenttype": "Content-Type"}, map[string]string{}
+	for _, name := range attributes {
+		header := http.CanonicalHeaderKey("Ce-" + name)
+		headers[name], back[header] = header, name
+	}
+	return headers, back
+}
+
+func headerOf(attribute string) string {
+	if h, ok := headerNames[attribute]; ok {
+		return h
+	}
+	return http.CanonicalHeaderKey("Ce-" + attribute)
+}
+
+func attributeOf(header string) string {
+	if a, ok := attributeNames[header]; ok {
+		return a
+	}
+	return strings.ToLower(header[len("Ce-"):])
+}
