@@ -4,32 +4,24 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
-// cond expectation of a tree over the cover when only the features in known
-// are given: the definition that path-dependent TreeSHAP explains against.
-func (t *tree) expect(i int, x []float32, known uint) float64 {
-	n := &t.nodes[i]
-	switch {
-	case n.leaf:
-		return n.value
-	case known&(1<<n.feature) != 0 && x[n.feature] <= n.threshold:
-		return t.expect(n.yes, x, known)
-	case known&(1<<n.feature) != 0:
-		return t.expect(n.no, x, known)
-	}
-	yes := t.nodes[n.yes].cover / n.cover
-	return yes*t.expect(n.yes, x, known) + (1-yes)*t.expect(n.no, x, known)
-}
-
-// shapley is the definition: the average over all orders, by subsets.
-func shapley(trees []tree, x []float32) []float64 {
+// shapley is the definition: the average over all orders, by subsets, of what
+// a feature changes when it takes the player's value instead of the reference's.
+func shapley(trees []tree, x, ref []float32) []float64 {
 	columns := len(x)
 	value := make([]float64, 1<<columns)
 	for s := range value {
+		row := slices.Clone(ref)
+		for i := range row {
+			if s&(1<<i) != 0 {
+				row[i] = x[i]
+			}
+		}
 		for i := range trees {
-			value[s] += trees[i].expect(0, x, uint(s))
+			value[s] += trees[i].eval(row)
 		}
 	}
 	weight := make([]float64, columns) // s!(n-1-s)!/n!
@@ -52,19 +44,21 @@ func shapley(trees []tree, x []float32) []float64 {
 
 func TestExplainEqualsTheDefinitionOfShapleyValues(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	for seed := range uint64(30) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		columns, depth := 1+rng.IntN(8), 1+rng.IntN(6) // few columns: features repeat on a path
 		m := newMade("m", "v1", seed, 5, depth, columns)
-		e, err := newExplainer(m.trees, 0.25, columns)
+		ref := rows(seed+1000, 1, columns)[0]
+		e, err := newExplainer(m.trees, 0.25, ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, x := range rows(seed, 10, columns) {
+		decided := make([]uint8, columns)
+		for _, x := range append(rows(seed, 10, columns), ref) {
 			phi := make([]float64, columns)
-			e.explain(x, phi)
+			e.explain(x, phi, decided)
 			sum := e.base
-			for i, want := range shapley(m.trees, x) {
+			for i, want := range shapley(m.trees, x, ref) {
 				if !near(phi[i], want, 1e-9) {
 					t.Fatalf("seed %d: contribution %d is %v, by definition %v", seed, i, phi[i], want)
 				}
@@ -72,6 +66,9 @@ func TestExplainEqualsTheDefinitionOfShapleyValues(t *testing.T) {
 			}
 			if want := m.margin(x) + 0.25; !near(sum, want, 1e-9) {
 				t.Fatalf("seed %d: base and contributions sum to %v, the margin is %v", seed, sum, want)
+			}
+			if slices.Max(decided) != nobody {
+				t.Fatalf("seed %d: %v is left behind", seed, decided)
 			}
 		}
 	}
@@ -106,7 +103,6 @@ func TestExplainRefusesWhatItWouldGetWrong(t *testing.T) {
 		"an operator it does not know": func(g *graph) { g.nodes = append(g.nodes, node{op: "Gemm"}) },
 		"two targets":                  func(g *graph) { g.nodes[0].attrs["n_targets"] = attribute{i: 2} },
 		"an average":                   func(g *graph) { g.nodes[0].attrs["aggregate_function"] = attribute{s: "AVERAGE"} },
-		"no cover":                     func(g *graph) { delete(g.nodes[0].attrs, "nodes_hitrates") },
 		"another split":                func(g *graph) { g.nodes[0].attrs["nodes_modes"].strings[0] = "BRANCH_LT" },
 		"a missing child":              func(g *graph) { g.nodes[0].attrs["nodes_truenodeids"].ints[0] = 77 },
 	} {
@@ -119,8 +115,13 @@ func TestExplainRefusesWhatItWouldGetWrong(t *testing.T) {
 			t.Errorf("%s: explained all the same", name)
 		}
 	}
-	cyclic := tree{nodes: []treeNode{{cover: 2, yes: 0, no: 0, feature: 0}}}
-	if _, err := cyclic.leaves(); err == nil {
-		t.Error("a cycle was not noticed")
+	for name, wrong := range map[string]tree{
+		"a circle":           {nodes: []treeNode{{yes: 0, no: 0}}},
+		"a column too many":  {nodes: []treeNode{{feature: 2, yes: 1, no: 2}, {leaf: true}, {leaf: true}}},
+		"a tree of no nodes": {},
+	} {
+		if _, err := newExplainer([]tree{wrong}, 0, make([]float32, 2)); err == nil {
+			t.Errorf("%s: explained all the same", name)
+		}
 	}
 }

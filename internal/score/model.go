@@ -94,7 +94,7 @@ func newModel(man *Manifest, g *graph, data []byte, slots int) (*Model, error) {
 		m.drift = newDrift(man)
 		trees, base, err := readTrees(g)
 		if err == nil {
-			m.explainer, err = newExplainer(trees, base, m.columns)
+			m.explainer, err = newExplainer(trees, base, man.reference())
 		}
 		if err != nil {
 			m.Unexplained = err.Error()
@@ -198,13 +198,14 @@ func notFinite(x []float32) int {
 }
 
 // Explain sets phi to each column's contribution to the margin (log-odds) of
-// row x and returns the base, or false when the model cannot be explained.
-func (m *Model) Explain(x []float32, phi []float64) (base float64, ok bool) {
+// row x and returns the base, the margin of the model's reference, or false
+// when the model cannot be explained. decided is memory for the work: one zero per column.
+func (m *Model) Explain(x []float32, phi []float64, decided []uint8) (base float64, ok bool) {
 	if m.explainer == nil {
 		return 0, false
 	}
 	clear(phi)
-	m.explainer.explain(x, phi)
+	m.explainer.explain(x, phi, decided)
 	return m.explainer.base, true
 }
 

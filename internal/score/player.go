@@ -34,6 +34,7 @@ type scratch struct {
 	values []float64 // by slot of the lineup
 	x, y   []float32
 	phi    []float64
+	taken  []uint8 // by the explainer
 	order  []int
 }
 
@@ -164,8 +165,8 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, top int) (event.ModelRun,
 
 // contributions returns the top features by how far they moved the score.
 func (sc *scratch) contributions(m *lineupModel, top int) []event.Contribution {
-	sc.phi = sized(sc.phi, m.columns)
-	m.Explain(sc.x, sc.phi)
+	sc.phi, sc.taken = sized(sc.phi, m.columns), sized(sc.taken, m.columns)
+	m.Explain(sc.x, sc.phi, sc.taken)
 	sc.order = sc.order[:0]
 	for i := range sc.phi {
 		sc.order = append(sc.order, i)
