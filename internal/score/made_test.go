@@ -138,6 +138,7 @@ func (m *made) yaml(onnx []byte) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: %s\nversion: %s\nkind: probability\noutput: %s\nsha256: \"%x\"\n", m.name, m.version, m.name, sha256.Sum256(onnx))
 	fmt.Fprintf(&b, "input: features\noutput_tensor: probability\nfeatures: [%s]\n", strings.Join(m.features, ", "))
+	fmt.Fprintf(&b, "reference: [0%s]\n", strings.Repeat(", 0", len(m.features)-1))
 	b.WriteString("trained: {on: [made], rows: 1, with: go, seed: 1}\nmetrics: {auc: 0.5}\nthresholds: {high: 0.5}\n")
 	fmt.Fprintf(&b, "histograms:\n  %s: {edges: [0.25, 0.5, 0.75], shares: [0.25, 0.25, 0.25, 0.25]}\n", m.features[0])
 	return b.String()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,6 +38,9 @@ type Manifest struct {
 	// Features names the columns of a probability model's input, in order,
 	// as declared in features.yaml.
 	Features []string `yaml:"features,omitempty"`
+	// Reference is the median of each feature over the training set, in the
+	// order of Features: the player whom explanations compare with.
+	Reference []float64 `yaml:"reference,omitempty,flow"`
 	// Items and History describe a ranking model (see [History]).
 	Items   []string `yaml:"items,omitempty"`
 	History *History `yaml:"history,omitempty"`
@@ -122,12 +126,27 @@ func (m *Manifest) checkFeatures(known func(string) bool) error {
 		}
 		seen[f] = true
 	}
+	if err := m.checkReference(); err != nil {
+		return err
+	}
 	for f, h := range m.Histograms {
 		if !seen[f] {
 			return fmt.Errorf("histograms: %q is not among the model's features", f)
 		}
 		if err := h.check(); err != nil {
 			return fmt.Errorf("histograms: %s: %w", f, err)
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) checkReference() error {
+	if len(m.Reference) != len(m.Features) {
+		return fmt.Errorf("reference must have one value per feature: %d features, %d values", len(m.Features), len(m.Reference))
+	}
+	for i, v := range m.Reference {
+		if f := float64(float32(v)); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Errorf("reference[%d] (%s): %g is not a finite 32-bit number", i, m.Features[i], v)
 		}
 	}
 	return nil

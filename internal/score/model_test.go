@@ -156,6 +156,15 @@ func TestLoadRefusesABadModelAndNamesTheFile(t *testing.T) {
 		{"an unknown feature", "model.yaml", `unknown feature "g0"`, func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace("[f0, f1", "[g0, f1"))
 		}},
+		{"a reference of another width", "model.yaml", "reference must have one value per feature", func(t *testing.T, dir string) {
+			edit(t, dir, "model.yaml", replace("reference: [0, ", "reference: ["))
+		}},
+		{"a reference that is no number", "model.yaml", "reference[0] (f0)", func(t *testing.T, dir string) {
+			edit(t, dir, "model.yaml", replace("reference: [0, ", "reference: [.nan, "))
+		}},
+		{"a reference beyond a 32-bit float", "model.yaml", "reference[0] (f0)", func(t *testing.T, dir string) {
+			edit(t, dir, "model.yaml", replace("reference: [0, ", "reference: [1e39, "))
+		}},
 		{"a feature twice", "model.yaml", "listed twice", func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace("[f0, f1", "[f0, f0"))
 		}},
@@ -164,6 +173,7 @@ func TestLoadRefusesABadModelAndNamesTheFile(t *testing.T) {
 		}},
 		{"too few columns", "model.onnx", "must be float32 [N, 3]", func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace(", f3]", "]"))
+			edit(t, dir, "model.yaml", replace("reference: [0, ", "reference: ["))
 		}},
 		{"another input name", "model.onnx", `"features", model.yaml says "x"`, func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace("input: features", "input: x"))

@@ -111,6 +111,11 @@ def histograms(x: np.ndarray, names: list[str], bins: int = 10) -> dict:
     return out
 
 
+def reference(x: np.ndarray) -> list[float]:
+    """The median of each feature over the training set, which explanations compare a player with."""
+    return [float(v) for v in np.median(x, axis=0).astype(np.float32)]
+
+
 def write(folder: Path, model: onnx.ModelProto, manifest: dict, golden: list[dict]) -> None:
     """Writes the three files of a model version."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -118,7 +118,7 @@ def main():
         "trained": {"on": ["gray2012-train.tsv.gz"], "rows": len(y), "feature_set": data.feature_set_hash(),
                     "with": f"lightgbm {lgb.__version__}", "seed": data.SEED},
         "metrics": metrics, "thresholds": {"elevated": 0.5, "high": round(threshold, 4)},
-        "histograms": export.histograms(x, names)}, golden)
+        "reference": export.reference(x), "histograms": export.histograms(x, names)}, golden)
     plots.roc("harm", "out of fold", y, {"online model": p, "linear": line})
     plots.calibration("harm", "out of fold", y, p)
     plots.importance("harm", model, names)

@@ -77,7 +77,7 @@ def ship(version, model, x, y, train, hold, metrics, rows):
         "trained": {"on": ["csgo-openings-2023.csv.gz, first 75 % by time"], "rows": rows,
                     "feature_set": data.feature_set_hash(), "with": f"lightgbm {lgb.__version__}", "seed": data.SEED},
         "metrics": metrics, "thresholds": {"likely": 0.5, "very_likely": 0.8},
-        "histograms": export.histograms(x[train], INPUTS)}, golden(model, x[hold], rng))
+        "reference": export.reference(x[train]), "histograms": export.histograms(x[train], INPUTS)}, golden(model, x[hold], rng))
 
 
 def main():
