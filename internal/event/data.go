@@ -223,8 +223,9 @@ type ModelRun struct {
 	Contributions []Contribution `json:"contributions,omitempty"`
 }
 
-// Contribution is how far one feature moved a score, in the model's own
-// margin (log-odds for a probability).
+// Contribution is how far one feature moved a score away from that of a player
+// with the training set's median in every feature, in the model's own margin
+// (log-odds for a probability).
 type Contribution struct {
 	Feature string  `json:"feature"`
 	Value   float64 `json:"value"`

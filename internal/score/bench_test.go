@@ -54,26 +54,53 @@ func BenchmarkModelBatch(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchRows), "ns/row")
 }
 
-// BenchmarkExplain is one explanation: 12,800 leaves; and 31 leaves a tree,
-// the size of the shipped models.
+// BenchmarkExplain is one explanation against a random reference: 200 complete
+// trees of depth 6 over 40 columns, and the models that are shipped.
 func BenchmarkExplain(b *testing.B) {
-	for _, depth := range []int{5, 6} {
-		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
-			m := newMade("leave", "v1", 1, 200, depth, 40)
-			e, err := newExplainer(m.trees, 0, 40)
+	b.Run("depth=6", func(b *testing.B) {
+		m := newMade("leave", "v1", 1, 200, 6, 40)
+		e, err := newExplainer(m.trees, 0, rows(2, 1, 40)[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchExplain(b, e, rows(1, benchRows, 40))
+	})
+	for _, name := range []string{"leave", "harm"} {
+		b.Run(name, func(b *testing.B) {
+			openRuntime(b)
+			man, err := ReadManifest("../../models/"+name+"/v1", nil)
 			if err != nil {
 				b.Fatal(err)
 			}
-			in, phi := rows(1, benchRows, 40), make([]float64, 40)
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				clear(phi)
-				e.explain(in[i%benchRows], phi)
-				i++
+			m, err := LoadModel("../../models/"+name+"/v1", LoadOptions{})
+			if err != nil {
+				b.Fatal(err)
 			}
-			b.ReportMetric(float64(len(e.table)*8+len(e.conds)*24)/1e6, "MB")
+			golden, err := readGolden("../../models/" + name + "/v1/" + man.Golden)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var in [][]float32
+			for _, row := range golden.Rows {
+				x := make([]float32, len(row.Input))
+				for i, v := range row.Input {
+					x[i] = float32(v)
+				}
+				in = append(in, x)
+			}
+			benchExplain(b, m.explainer, in)
 		})
+	}
+}
+
+func benchExplain(b *testing.B, e *explainer, in [][]float32) {
+	phi, decided := make([]float64, e.columns), make([]uint8, e.columns)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		clear(phi)
+		e.explain(in[i%len(in)], phi, decided)
+		i++
 	}
 }
 

@@ -31,24 +31,21 @@ func openRuntime(t testing.TB) {
 // madeTree grows a complete random tree over columns uniform in [0, 1).
 func madeTree(rng *rand.Rand, depth, columns int) tree {
 	var t tree
-	var grow func(depth int, cover float64) int
-	grow = func(depth int, cover float64) int {
+	var grow func(depth int) int
+	grow = func(depth int) int {
 		at := len(t.nodes)
-		t.nodes = append(t.nodes, treeNode{cover: cover})
+		t.nodes = append(t.nodes, treeNode{})
 		if depth == 0 {
 			t.nodes[at].leaf = true
 			t.nodes[at].value = float64(float32(rng.NormFloat64() / 10))
 			return at
 		}
-		split := 0.2 + 0.6*rng.Float64()
-		left := math.Round(cover * split)
-		yes := grow(depth-1, left)
-		no := grow(depth-1, cover-left)
+		yes, no := grow(depth-1), grow(depth-1)
 		n := &t.nodes[at]
 		n.feature, n.threshold, n.yes, n.no = rng.IntN(columns), float32(0.1+0.8*rng.Float64()), yes, no
 		return at
 	}
-	grow(depth, 1<<20)
+	grow(depth)
 	return t
 }
 
@@ -197,7 +194,6 @@ func (m *made) ensemble() []byte {
 			ints["nodes_truenodeids"] = append(ints["nodes_truenodeids"], int64(n.yes))
 			ints["nodes_falsenodeids"] = append(ints["nodes_falsenodeids"], int64(n.no))
 			floats["nodes_values"] = append(floats["nodes_values"], n.threshold)
-			floats["nodes_hitrates"] = append(floats["nodes_hitrates"], float32(n.cover))
 			mode := "BRANCH_LEQ"
 			if n.leaf {
 				mode = "LEAF"

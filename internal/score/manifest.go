@@ -169,6 +169,15 @@ func (h Histogram) check() error {
 	return nil
 }
 
+// reference is Reference as the model's input.
+func (m *Manifest) reference() []float32 {
+	out := make([]float32, len(m.Reference))
+	for i, v := range m.Reference {
+		out[i] = float32(v)
+	}
+	return out
+}
+
 // Key names a model: name/version.
 func (m *Manifest) Key() string { return m.Name + "/" + m.Version }
 

@@ -91,13 +91,13 @@ func TestModelRefusesInputsThatAreNotFinite(t *testing.T) {
 func TestModelCallAllocatesNothing(t *testing.T) {
 	m := newMade("leave", "v1", 4, 20, 4, 8)
 	model := load(t, m)
-	in, y, phi := rows(1, 64, 8), make([]float32, 1), make([]float64, 8)
+	in, y, phi, decided := rows(1, 64, 8), make([]float32, 1), make([]float64, 8), make([]uint8, 8)
 	i := 0
 	if n := testing.AllocsPerRun(200, func() {
 		if err := model.Score(in[i%64], y); err != nil {
 			t.Fatal(err)
 		}
-		model.Explain(in[i%64], phi)
+		model.Explain(in[i%64], phi, decided)
 		model.drift.observe(in[i%64])
 		i++
 	}); n != 0 {
@@ -260,7 +260,7 @@ func FuzzReadGraph(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := newExplainer(trees, base, 4); err != nil && err.Error() == "" {
+		if _, err := newExplainer(trees, base, make([]float32, 4)); err != nil && err.Error() == "" {
 			t.Fatal(fmt.Sprint("an error without a reason: ", err))
 		}
 	})

@@ -86,7 +86,7 @@ func TestScoreRunsLiveAndShadowModelsByFeatureName(t *testing.T) {
 
 func checkReasons(t *testing.T, got []event.Contribution, m *made, x []float32) {
 	t.Helper()
-	phi := shapley(m.trees, x)
+	phi := shapley(m.trees, x, make([]float32, len(x)))
 	if len(got) != 2 || math.Abs(got[0].Effect) < math.Abs(got[1].Effect) {
 		t.Fatalf("contributions are %+v, want the 2 largest in order", got)
 	}

@@ -4,7 +4,7 @@
 // watches the features for drift.
 //
 //	models/serving.yaml ─▶ Registry ─▶ Lineup ─▶ Model ─▶ session (ONNX Runtime)
-//	                                              ├▶ explainer (TreeSHAP over the ONNX file's own trees)
+//	                                              ├▶ explainer (Shapley values over the ONNX file's own trees)
 //	                                              └▶ drift (PSI against the training histogram)
 //
 // A model is a folder models/<name>/<version> with model.onnx, model.yaml

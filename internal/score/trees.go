@@ -18,16 +18,19 @@ type treeNode struct {
 // is added to their sum. The error says why the graph cannot be explained.
 func readTrees(g *graph) (trees []tree, base float64, err error) {
 	var ens *node
+	sigmoid := false
 	for i := range g.nodes {
 		switch n := &g.nodes[i]; {
+		case n.op == "Sigmoid":
+			sigmoid = true
 		case n.domain == "ai.onnx.ml" && n.op == "TreeEnsembleRegressor" && ens == nil:
 			ens = n
-		case n.op != "Sigmoid" && n.op != "Identity" && n.op != "Reshape":
+		case n.op != "Identity" && n.op != "Reshape":
 			return nil, 0, fmt.Errorf("only a TreeEnsembleRegressor with a Sigmoid is explained, the graph has %s", n.op)
 		}
 	}
-	if ens == nil {
-		return nil, 0, fmt.Errorf("no TreeEnsembleRegressor in the graph")
+	if ens == nil || !sigmoid {
+		return nil, 0, fmt.Errorf("no TreeEnsembleRegressor with a Sigmoid in the graph")
 	}
 	if targets := ens.attrs["n_targets"].i; targets != 1 {
 		return nil, 0, fmt.Errorf("the ensemble has %d targets, only 1 is explained", targets)

@@ -111,8 +111,7 @@ def main():
     metrics["parity_max_difference"] = export.parity(onnx_model, x, model.predict(x))
     rng = np.random.default_rng(data.SEED)
     rows = x[rng.choice(len(x), export.GOLDEN_ROWS, replace=False)]
-    golden = [{"input": [float(v) for v in r], "output": [float(q)], "contributions": [float(c) for c in phi]}
-              for r, q, phi in zip(rows, model.predict(rows), model.predict(rows, pred_contrib=True))]
+    golden = [{"input": [float(v) for v in r], "output": [float(q)]} for r, q in zip(rows, model.predict(rows))]
     export.write(data.MODELS / "harm" / "v1", onnx_model, {
         "kind": "probability", "output": "harm", "input": "features", "output_tensor": "probability", "features": names,
         "trained": {"on": ["gray2012-train.tsv.gz"], "rows": len(y), "feature_set": data.feature_set_hash(),

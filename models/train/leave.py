@@ -63,8 +63,7 @@ def evaluate(recording, columns):
 
 def golden(model, x, rng):
     rows = x[rng.choice(len(x), export.GOLDEN_ROWS, replace=False)]
-    return [{"input": [float(v) for v in r], "output": [float(p)], "contributions": [float(c) for c in phi]}
-            for r, p, phi in zip(rows, model.predict(rows), model.predict(rows, pred_contrib=True))]
+    return [{"input": [float(v) for v in r], "output": [float(p)]} for r, p in zip(rows, model.predict(rows))]
 
 
 def ship(version, model, x, y, train, hold, metrics, rows):
