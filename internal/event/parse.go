@@ -97,7 +97,7 @@ func readUpdated(data []byte) (features, facts jsontext.Value, err error) {
 	p := decoders.Get().(*pooled)
 	defer decoders.Put(p)
 	p.buf = *bytes.NewBuffer(data)
-	p.dec.Reset(&p.buf)
+	p.dec.Reset(&p.buf, jsontext.AllowDuplicateNames(true)) // Pitboss's own: none to find
 	if tok, err := p.dec.ReadToken(); err != nil || tok.Kind() != '{' {
 		return nil, nil, problemf(CodeSchemaViolation, "/data", "data must be a JSON object")
 	}
@@ -268,6 +268,9 @@ func intOf(val jsontext.Value) (int64, string) {
 
 // jsonDepth is the deepest nesting of brackets outside strings.
 func jsonDepth(b []byte) (max int) {
+	if n := bytes.Count(b, []byte{'{'}) + bytes.Count(b, []byte{'['}); n <= MaxDepth {
+		return n // at most
+	}
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
