@@ -86,7 +86,7 @@ func TestDecide(t *testing.T) {
 		id := w.greedy(f, "erased")
 		w.adult(id, "GB")
 		e := w.scored(id, calm)
-		if err := w.store.Erase(t.Context(), id); err != nil {
+		if err := w.store.Erase(t.Context(), id, noon); err != nil {
 			t.Fatal(err)
 		}
 		if out, _ := handle(t, f, e); out != nil {

@@ -22,7 +22,7 @@ func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why
 	out := &event.Recommendation{Decision: id, Action: decide.NoAction, Kind: decide.Marketing, Reasons: []event.Reason{why}, DedupKey: id,
 		DecidedAt: now, Trigger: event.Trigger{Type: r.Type, Source: r.Source, ID: r.ID, Time: r.Time}}
 	var made uint64
-	_, err := f.journal.Record(ctx, r.Subject, journal.Anew, func(v journal.View) (*journal.Draft, error) {
+	_, err := f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
 		contacts, err := decide.ParseContacts(v.Contacts)
 		if err != nil {
 			return nil, err
@@ -43,6 +43,9 @@ func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why
 		}
 		return &journal.Draft{Kind: journal.KindRevoke, Time: now, Open: open, Personal: personal, Contacts: after.Append(nil), Decision: id}, nil
 	})
+	if errors.Is(err, journal.ErrErased) {
+		return nil, nil
+	}
 	if err == nil && made != 0 {
 		out, err = f.recallRevocation(ctx, id, made)
 	}

@@ -168,7 +168,7 @@ func (f *Function) about(ctx context.Context, r *event.Record, decision, kind st
 		return fmt.Errorf("feedback: %w", err)
 	}
 	id := r.Source + " " + r.ID
-	_, err = f.journal.Record(ctx, r.Subject, journal.Anew, func(v journal.View) (*journal.Draft, error) {
+	_, err = f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
 		c, err := decide.ParseContacts(v.Contacts)
 		if err != nil {
 			return nil, err
@@ -180,5 +180,8 @@ func (f *Function) about(ctx context.Context, r *event.Record, decision, kind st
 		after := c.Noted(id, v.Seq, at, decision, status)
 		return &journal.Draft{Kind: kind, Time: at, Open: open, Contacts: after.Append(nil), Decision: id}, nil
 	})
+	if errors.Is(err, journal.ErrErased) {
+		return nil
+	}
 	return err
 }

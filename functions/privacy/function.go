@@ -2,8 +2,9 @@
 //
 // privacy.erase in → privacy.erased out. privacy.export in → privacy.exported out.
 // State touched: all of the player's keys. What stays after an erasure: the
-// journal's open part, which names nobody, and, where the player is excluded,
-// the legal hold, so that they stay excluded. Errors: retryable while it starts
+// journal's open part, which names nobody; for a day, under the player's key, the
+// time of the erasure, so that events of before do not bring the player back; and,
+// where the player is excluded, the legal hold, so that they stay excluded. Errors: retryable while it starts
 // or Redis can't be reached; both requests may be repeated.
 package privacy
 
@@ -20,6 +21,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
+	"pitboss/internal/player"
 	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
 )
@@ -30,6 +32,8 @@ type config struct {
 	RedisURL  string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
 	ModelsDir string        `env:"MODELS_DIR,default=models"`
 	Keep      time.Duration `env:"PRIVACY_EXPORT_KEEP,default=168h"` // how long a copy can be fetched
+	Refuse    time.Duration `env:"PRIVACY_REFUSE_FOR,default=25h"`   // how long an erased player's earlier events are refused
+	Replicas  int           `env:"PRIVACY_WAIT_REPLICAS,default=0"`  // replicas that must have an erasure
 }
 
 // Function is privacy. Until Start has run, it answers with a retryable error.
@@ -68,7 +72,7 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	if err != nil {
 		f.log.Warn("redis is not there yet", zap.Error(err))
 	}
-	f.rights = NewRights(f.rdb, set)
+	f.rights = newRights(f.rdb, set, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
 	f.ready.Store(true)
 	return nil
 }
@@ -135,7 +139,7 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.rights.journal.PutExport(ctx, req.Request, doc, f.cfg.Keep); err != nil {
+	if err := f.rights.journal.PutExport(ctx, r.Subject, req.Request, doc, f.cfg.Keep); err != nil {
 		return nil, err
 	}
 	return event.Reply(e, name, event.TypePrivacyExported, now,

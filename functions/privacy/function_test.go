@@ -2,6 +2,9 @@ package privacy
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +80,25 @@ func live(t *testing.T, f *Function, id string, events ...*ce.Event) {
 	}
 }
 
-// traces are the keys whose name or value has the player's id in it.
+// spread leaves copies of the player elsewhere: one that waits to be fetched, and
+// dead letters in the console.
+func spread(t *testing.T, f *Function, id string) {
+	t.Helper()
+	_, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyExport, event.PrivacyRequest{Request: "copy-of-" + id}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		letter, err := json.Marshal(map[string]any{"id": n, "event": request(t, id, event.TypeGameFailed, event.GameFailed{Game: "book", Error: "e"})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.rdb.HSet(t.Context(), journal.DeadLettersKey, id+"-letter-"+strconv.Itoa(n), letter)
+	}
+}
+
+// traces are the keys whose name or value has the player's id in it, in clear or
+// hashed as in the duplicate memory and in logs.
 func traces(t *testing.T, f *Function, id string) (out []string) {
 	t.Helper()
 	keys, err := f.rdb.Keys(t.Context(), "*").Result()
@@ -86,19 +107,25 @@ func traces(t *testing.T, f *Function, id string) (out []string) {
 	}
 	for _, k := range keys {
 		dump := k
-		switch f.rdb.Type(t.Context(), k).Val() {
+		switch typ := f.rdb.Type(t.Context(), k).Val(); typ {
 		case "string":
 			dump += f.rdb.Get(t.Context(), k).Val()
 		case "zset":
 			dump += strings.Join(f.rdb.ZRange(t.Context(), k, 0, -1).Val(), " ")
+		case "set":
+			dump += strings.Join(f.rdb.SMembers(t.Context(), k).Val(), " ")
 		case "hash":
 			for field, v := range f.rdb.HGetAll(t.Context(), k).Val() {
 				dump += field + v
 			}
 		case "stream":
 			for _, m := range f.rdb.XRange(t.Context(), k, "-", "+").Val() {
-				dump += m.Values["e"].(string)
+				for field, v := range m.Values {
+					dump += field + v.(string)
+				}
 			}
+		default:
+			t.Fatalf("key %s is a %s: this test can't look into it", k, typ)
 		}
 		if strings.Contains(dump, id) {
 			out = append(out, k)
@@ -117,22 +144,38 @@ func TestErase(t *testing.T) {
 		t.Run(name+": nothing is left of a player", func(t *testing.T) {
 			const id = "erased-person"
 			live(t, f, id)
-			if n := len(traces(t, f, id)); n < 2 {
-				t.Fatalf("only %d traces before: the test can't fail", n)
+			spread(t, f, id)
+			live(t, f, "another")
+			spread(t, f, "another")
+			others := traces(t, f, "another")
+			// State, reminder, contacts, the copy and its index, dead letters.
+			if n := len(traces(t, f, id)); n != 6 {
+				t.Fatalf("%d traces before: the test can't fail", n)
 			}
 			e := request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R1"})
 			out, err := f.Handle(t.Context(), *e)
 			if err != nil || out.Type() != event.TypePrivacyErased || strings.Contains(string(out.Data()), `"held":true`) {
 				t.Fatalf("%v %v", out, err)
 			}
-			if left := traces(t, f, id); len(left) > 0 {
-				t.Fatalf("left: %v", left)
+			onlyMark(t, f, id)
+			if now := traces(t, f, "another"); !slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(others))) {
+				t.Fatalf("another player's keys were %v, are %v", others, now)
+			}
+			if n := f.rdb.HLen(t.Context(), journal.DeadLettersKey).Val(); n != 3 {
+				t.Fatalf("%d dead letters left, want the other player's 3", n)
 			}
 			again, err := f.Handle(t.Context(), *e)
 			if err != nil || again.ID() != out.ID() || string(again.Data()) != string(out.Data()) {
 				t.Fatalf("repeated: %v %v", again, err)
 			}
 			unreadable(t, f, id)
+			_, err = f.rights.journal.Record(t.Context(), id, journal.Present, func(v journal.View) (*journal.Draft, error) {
+				return &journal.Draft{Kind: journal.KindOutcome, Time: noon, Open: []byte(`{}`), Contacts: []byte("again")}, nil
+			})
+			if !errors.Is(err, journal.ErrErased) {
+				t.Fatalf("an outcome after the erasure: %v", err)
+			}
+			onlyMark(t, f, id)
 		})
 		t.Run(name+": an excluded player stays excluded", func(t *testing.T) {
 			const id = "excluded-person"
@@ -143,7 +186,7 @@ func TestErase(t *testing.T) {
 				t.Fatalf("%v %v", out, err)
 			}
 			for _, k := range traces(t, f, id) {
-				if k != journal.LegalHoldKey(id) && k != journal.ContactsKey(id) {
+				if k != journal.LegalHoldKey(id) && k != journal.ContactsKey(id) && k != player.StateKey(id) {
 					t.Errorf("left: %s", k)
 				}
 			}
@@ -164,6 +207,20 @@ func TestErase(t *testing.T) {
 	}
 }
 
+// onlyMark checks that the mark of the erasure is all there is with the player's
+// id: 27 bytes of version, time and expiry, for a day.
+func onlyMark(t *testing.T, f *Function, id string) {
+	t.Helper()
+	key := player.StateKey(id)
+	if left := traces(t, f, id); !slices.Equal(left, []string{key}) {
+		t.Fatalf("left: %v", left)
+	}
+	n, ttl := f.rdb.StrLen(t.Context(), key).Val(), f.rdb.PTTL(t.Context(), key).Val()
+	if n != 27 || ttl <= 0 || ttl > 25*time.Hour {
+		t.Fatalf("%d bytes are left for %v", n, ttl)
+	}
+}
+
 // unreadable checks that no entry of the player's shard has a readable personal part.
 func unreadable(t *testing.T, f *Function, id string) {
 	t.Helper()
@@ -181,7 +238,7 @@ func unreadable(t *testing.T, f *Function, id string) {
 
 func TestExport(t *testing.T) {
 	t.Parallel()
-	f := start(t, "redis://"+miniredis.RunT(t).Addr())
+	f := start(t, redistest.Start(t))
 	live(t, f, "someone")
 	live(t, f, "someone-else")
 	out, err := f.Handle(t.Context(), *request(t, "someone", event.TypePrivacyExport, event.PrivacyRequest{Request: "R3"}))
@@ -192,11 +249,59 @@ func TestExport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	byHand, err := f.rights.Export(t.Context(), "someone", "R3", noon)
+	if err != nil || string(byHand) != string(doc) {
+		t.Fatalf("by hand it is another copy (%v):\n%s", err, byHand)
+	}
 	var c Copy
 	if err := json.Unmarshal(doc, &c); err != nil {
 		t.Fatal(err)
 	}
-	if c.Facts.BirthDate != "1986-01-01" || len(c.Features) == 0 || len(c.Decisions) != 2 || strings.Contains(string(doc), "someone-else") {
-		t.Fatalf("%s", doc)
+	if c.Facts.BirthDate != "1986-01-01" || strings.Contains(string(doc), "someone-else") {
+		t.Errorf("facts, or another player's: %s", doc)
+	}
+	if n := len(f.rights.set.Declarations()); len(c.Features) != n {
+		t.Errorf("%d features, want all %d", len(c.Features), n)
+	}
+	for _, x := range c.Features {
+		if x.Name == "load_fails_10m" && (x.Value != 1 || !strings.Contains(x.Means, "failed to load")) {
+			t.Errorf("%+v", x)
+		}
+	}
+	if want := []Reminder{{"idle_after_fail", noon.Add(90 * time.Second)}}; !slices.Equal(c.Reminders, want) {
+		t.Errorf("reminders %v, want %v", c.Reminders, want)
+	}
+	if len(c.Remembered) != 2 || len(c.State) < 3 || c.Bytes == 0 {
+		t.Errorf("remembered %v, state %v, %d bytes", c.Remembered, c.State, c.Bytes)
+	}
+	if len(c.Contacts.Made) != 1 {
+		t.Errorf("contacts %+v", c.Contacts)
+	}
+	if len(c.Journal) != 1 || c.Journal[0].Kind != journal.KindDecision || !strings.Contains(string(c.Journal[0].Personal), "personal") {
+		t.Errorf("journal %+v", c.Journal)
+	}
+}
+
+// TestExportTellsWhatBecameOfDecisions: outcomes and reviews name a decision, not
+// a player, and are the player's all the same.
+func TestExportTellsWhatBecameOfDecisions(t *testing.T) {
+	t.Parallel()
+	f := start(t, "redis://"+miniredis.RunT(t).Addr())
+	live(t, f, "a")
+	for _, decision := range []string{"d-" + event.HashPlayer("a"), "d-of-somebody-else"} {
+		_, err := f.rights.journal.Record(t.Context(), "a", journal.Present, func(v journal.View) (*journal.Draft, error) {
+			return &journal.Draft{Kind: journal.KindOutcome, Time: noon, Open: []byte(`{"decision":"` + decision + `"}`)}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	doc, err := f.rights.Export(t.Context(), "a", "R", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Copy
+	if err := json.Unmarshal(doc, &c); err != nil || len(c.Journal) != 2 || c.Journal[1].Kind != journal.KindOutcome {
+		t.Fatalf("%+v %v", c.Journal, err)
 	}
 }

@@ -3,11 +3,9 @@ package privacy
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"pitboss/internal/decide"
 	"pitboss/internal/event"
@@ -19,6 +17,7 @@ import (
 
 // Rights erases and copies players. The function and the commands share it.
 type Rights struct {
+	rdb     setup.Client
 	set     *feature.Set
 	store   *player.Store[feature.State]
 	journal *journal.Journal
@@ -26,7 +25,12 @@ type Rights struct {
 
 // NewRights returns Rights over the players in rdb.
 func NewRights(rdb setup.Client, set *feature.Set) *Rights {
-	return &Rights{set, player.NewStore(rdb, set, player.Config{CachePlayers: 1}), journal.New(rdb, 1)}
+	return newRights(rdb, set, player.Config{})
+}
+
+func newRights(rdb setup.Client, set *feature.Set, cfg player.Config) *Rights {
+	cfg.CachePlayers = 1
+	return &Rights{rdb, set, player.NewStore(rdb, set, cfg), journal.New(rdb, 1)}
 }
 
 // LegalHold is what is kept of an erased player, because the law demands that
@@ -48,8 +52,10 @@ type erasure struct {
 	Held    bool      `json:"held"`
 }
 
-// Erase removes the player: state, duplicate memory, reminders, contact history
-// and the sealing key. It may be repeated. held: an exclusion is kept.
+// Erase removes the player: state, duplicate memory, reminders, contact history,
+// copies that wait to be fetched, dead letters that the console keeps, and the
+// sealing key. For player.Config.ErasedFor a mark keeps events of before
+// from bringing the player back. It may be repeated. held: an exclusion is kept.
 func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (held bool, err error) {
 	st, version, err := r.store.Read(ctx, id)
 	if err != nil {
@@ -66,8 +72,11 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 		return false, err
 	}
 	held = kept != nil
+	if err := r.dropCopies(ctx, id); err != nil {
+		return false, err
+	}
 	// The state first: a decision that is under way finds nobody to decide on.
-	if err := r.store.Erase(ctx, id); err != nil {
+	if err := r.store.Erase(ctx, id, now); err != nil {
 		return false, err
 	}
 	if version == (player.Version{}) {
@@ -92,54 +101,32 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	return held, r.journal.Shred(ctx, id, held)
 }
 
-// Copy is everything Pitboss has of a player.
-type Copy struct {
-	Player    string           `json:"player"`
-	Request   string           `json:"request"`
-	Made      time.Time        `json:"made"`
-	AsOf      time.Time        `json:"as_of,omitzero"`
-	Facts     event.Facts      `json:"facts"`
-	Features  jsontext.Value   `json:"features,omitempty"`
-	Contacts  *decide.Contacts `json:"contacts"`
-	Decisions []jsontext.Value `json:"decisions"` // what was decided, open and personal part
-	LegalHold jsontext.Value   `json:"legal_hold,omitempty"`
-}
-
-// Export writes a copy of everything about the player as JSON.
-func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) ([]byte, error) {
-	st, version, err := r.store.Read(ctx, id)
-	if err != nil {
-		return nil, err
+// dropCopies removes what others keep of the player: copies that wait to be
+// fetched, and dead letters.
+func (r *Rights) dropCopies(ctx context.Context, id string) error {
+	if err := r.journal.DropExports(ctx, id); err != nil {
+		return err
 	}
-	out := Copy{Player: id, Request: request, Made: now, Facts: r.set.Facts(st), AsOf: st.AsOf()}
-	if version != (player.Version{}) {
-		out.Features = r.set.AppendJSON(nil, r.set.Vector(nil, st, st.AsOf()))
-	}
-	b, err := r.journal.Contacts(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if out.Contacts, err = decide.ParseContacts(b); err != nil {
-		return nil, err
-	}
-	hold, err := r.journal.LegalHold(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	out.LegalHold = hold
-	mine := fmt.Sprintf("%q:%q", "player", id)
-	err = r.journal.Each(ctx, player.Shard(id), 0, false, func(e *journal.Entry) error {
-		if e.Kind == journal.KindDecision && strings.Contains(string(e.Personal), mine) {
-			out.Decisions = append(out.Decisions, jsontext.Value(e.Open), jsontext.Value(e.Personal))
+	letters := r.rdb.HScan(ctx, journal.DeadLettersKey, 0, "", 500).Iterator()
+	for letters.Next(ctx) {
+		number := letters.Val()
+		if !letters.Next(ctx) {
+			break
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		var letter struct {
+			Event struct {
+				Subject string `json:"subject"`
+			} `json:"event"`
+		}
+		if json.Unmarshal([]byte(letters.Val()), &letter) != nil || letter.Event.Subject != id {
+			continue
+		}
+		if err := r.rdb.HDel(ctx, journal.DeadLettersKey, number).Err(); err != nil {
+			return fmt.Errorf("privacy: dead letter: %w", err)
+		}
 	}
-	doc, err := json.Marshal(&out, json.Deterministic(true), jsontext.WithIndent("  "))
-	if err != nil {
-		return nil, fmt.Errorf("privacy: export: %w", err)
+	if err := letters.Err(); err != nil {
+		return fmt.Errorf("privacy: dead letters: %w", err)
 	}
-	return doc, nil
+	return nil
 }

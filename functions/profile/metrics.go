@@ -6,6 +6,7 @@ import (
 )
 
 // results counts events by what became of them: applied, duplicate, late,
+// erased (from before the player's erasure),
 // ignored (another function's), refused (400), failed (500, retried).
 var results = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "pitboss_profile_events_total",

@@ -40,6 +40,8 @@ func (u *update) result(res player.Result) string {
 	switch {
 	case res.Duplicate:
 		return "duplicate"
+	case res.Erased:
+		return "erased"
 	case u.late:
 		return "late"
 	}

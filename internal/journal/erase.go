@@ -18,6 +18,10 @@ func LegalHoldKey(id string) string { return tag(player.Shard(id)) + ":x:" + id 
 // ExportKey is the key of a copy of a player's data that waits to be fetched.
 func ExportKey(request string) string { return "pitboss:export:" + request }
 
+// exportsKey is the key of the requests whose copies wait to be fetched, so
+// that an erasure finds them.
+func exportsKey(id string) string { return tag(player.Shard(id)) + ":e:" + id }
+
 // Hold keeps a legal hold, unless there is one already, and returns the one kept.
 func (j *Journal) Hold(ctx context.Context, id string, record []byte) ([]byte, error) {
 	if record != nil {
@@ -66,10 +70,33 @@ func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 	return nil
 }
 
-// PutExport keeps a copy of a player's data until it is fetched or too old.
-func (j *Journal) PutExport(ctx context.Context, request string, doc []byte, ttl time.Duration) error {
-	if err := j.rdb.Set(ctx, ExportKey(request), doc, ttl).Err(); err != nil {
+// PutExport keeps a copy of a player's data until it is too old.
+func (j *Journal) PutExport(ctx context.Context, id, request string, doc []byte, ttl time.Duration) error {
+	_, err := j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error { // the index first: a copy must not be without
+		p.SAdd(ctx, exportsKey(id), request)
+		p.Expire(ctx, exportsKey(id), ttl)
+		return nil
+	})
+	if err == nil {
+		err = j.rdb.Set(ctx, ExportKey(request), doc, ttl).Err()
+	}
+	if err != nil {
 		return fmt.Errorf("journal: export: %w", err)
+	}
+	return nil
+}
+
+// DropExports removes the copies of a player's data that wait to be fetched.
+func (j *Journal) DropExports(ctx context.Context, id string) error {
+	requests, err := j.rdb.SMembers(ctx, exportsKey(id)).Result()
+	for i := 0; err == nil && i < len(requests); i++ {
+		err = j.rdb.Del(ctx, ExportKey(requests[i])).Err()
+	}
+	if err == nil {
+		err = j.rdb.Del(ctx, exportsKey(id)).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("journal: drop exports: %w", err)
 	}
 	return nil
 }

@@ -98,8 +98,15 @@ type Draft struct {
 	Deadline time.Time // of a person's review; zero: none
 }
 
-// Anew, given as a version, records whatever the player's state is.
-var Anew = player.Version{0: '*'}
+// Given as a version, Anew records whatever the player's state is; Present, too,
+// but for a player who was erased a while ago: then it gives ErrErased.
+var (
+	Anew    = player.Version{0: '*'}
+	Present = player.Version{0: '+'}
+)
+
+// ErrErased means that the player was erased: nothing was recorded.
+var ErrErased = errors.New("journal: the player was erased")
 
 // Record makes an entry about a player. decide is called with what the
 // decision rests on, again after each conflict; a nil Draft records nothing.
@@ -187,6 +194,9 @@ func (j *Journal) commit(ctx context.Context, shard int, h *head, id string, who
 		return nil, nil, fmt.Errorf("journal: record: %w", err)
 	}
 	reply, _ := v.([]any)
+	if len(reply) == 1 && reply[0] == int64(2) {
+		return nil, nil, ErrErased
+	}
 	if len(reply) == 1 {
 		h.seq, h.hash = e.Seq, hash
 		return after, nil, nil
@@ -257,6 +267,8 @@ func versionText(v player.Version) string {
 		return ""
 	case Anew:
 		return "*"
+	case Present:
+		return "+"
 	}
 	return string(v[:])
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/player"
@@ -87,6 +88,34 @@ func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, v
 			return err
 		}
 		copy(e.Hash[:], hash)
+		return visit(e)
+	})
+}
+
+// About calls visit with the entries in Redis that are about a player: what is
+// sealed with their key, and what became of it.
+func (j *Journal) About(ctx context.Context, id string, visit func(*Entry) error) error {
+	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
+	if errors.Is(err, redis.Nil) || err == nil && len(b) < 8+keyNameSize {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal: about: %w", err)
+	}
+	key, mine := string(b[8:8+keyNameSize]), map[string]bool{}
+	return j.Each(ctx, player.Shard(id), 0, false, func(e *Entry) error {
+		var open struct {
+			Decision string `json:"decision"`
+		}
+		if err := json.Unmarshal(e.Open, &open); err != nil {
+			return nil // not an object: nothing of a player's
+		}
+		switch {
+		case e.KeyName == key:
+			mine[open.Decision] = true
+		case open.Decision == "" || !mine[open.Decision]:
+			return nil
+		}
 		return visit(e)
 	})
 }

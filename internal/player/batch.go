@@ -89,7 +89,7 @@ func (st *Store[S]) adopt(p *entry[S], v value) (err error) {
 		p.state = nil
 		return fmt.Errorf("player: decode: %w", err)
 	}
-	p.version, p.ids = v.version, v.ids
+	p.version, p.erased, p.ids = v.version, v.erased, v.ids
 	return nil
 }
 
@@ -106,6 +106,10 @@ func (st *Store[S]) reload(ctx context.Context, p *entry[S]) error {
 func (st *Store[S]) fold(p *entry[S], batch []*call[S]) (ok bool) {
 	for i, c := range batch {
 		if c.err != nil {
+			continue
+		}
+		if c.op.At <= p.erased.at && p.erased != (mark{}) && !c.op.Keep {
+			c.eff, c.res = Effects{}, Result{Erased: true}
 			continue
 		}
 		due, dup := findID(p.ids, c.op.Key)
@@ -129,7 +133,7 @@ func (st *Store[S]) fold(p *entry[S], batch []*call[S]) (ok bool) {
 // sameEvent finds the call that brings the same event earlier in the batch.
 func sameEvent[S any](batch []*call[S], key uint64) *call[S] {
 	for _, c := range batch {
-		if c.err == nil && c.op.Key == key {
+		if c.err == nil && c.op.Key == key && !c.res.Erased {
 			return c
 		}
 	}
@@ -159,7 +163,7 @@ func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	p.version = was.next()
-	*buf = appendHead((*buf)[:0], p.version, p.ids)
+	*buf = appendHead((*buf)[:0], p.version, p.erased, p.ids)
 	if *buf, err = st.codec.Append(*buf, p.state); err != nil {
 		return false, fmt.Errorf("encode: %w", err)
 	}
@@ -189,18 +193,22 @@ func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (
 func (st *Store[S]) remember(p *entry[S], batch []*call[S]) (any bool) {
 	now := st.cfg.Now()
 	for _, c := range batch {
-		if c.err == nil && !c.res.Duplicate {
+		if c.err == nil && !c.res.Duplicate && !c.res.Erased {
 			p.ids = appendID(p.ids, c.op.Key, minuteOf(now), c.eff.Due)
 			any = true
 		}
 	}
 	if any {
+		if p.erased.until < now.UnixMilli() {
+			p.erased = mark{}
+		}
 		p.ids = trimIDs(p.ids, st.cfg.RememberIDs, minuteOf(now.Add(-st.cfg.RememberFor)))
 	}
 	return any
 }
 
-// confirm answers a batch of nothing but duplicates. Nothing is written, but
+// confirm answers a batch that changes nothing: duplicates, or what is from
+// before an erasure. Nothing is written, but
 // what is acknowledged must be in Redis: a failover may have lost the commit
 // this instance remembers. And it must be on the replicas, if so configured:
 // the commit's own WAIT may have failed.

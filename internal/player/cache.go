@@ -22,6 +22,7 @@ type call[S any] struct {
 type entry[S any] struct {
 	name    string
 	version Version
+	erased  mark
 	ids     []byte // duplicate memory
 	state   *S
 

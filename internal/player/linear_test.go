@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ func (l *ledger) bits() (set uint64) {
 
 // history records what concurrent clients ask several Stores and are told.
 type history struct {
+	well  atomic.Int64 // operations that did not fail
 	mu    sync.Mutex
 	ops   []porcupine.Operation
 	start time.Time
@@ -99,6 +101,9 @@ func (h *history) ask(st *Store[ledger], client int, in ask) {
 	back := time.Since(h.start).Nanoseconds()
 	if out.failed {
 		out, back = told{failed: true}, 1<<62 // it may take effect at any later time
+		time.Sleep(20 * time.Millisecond)     // or most of the history would be failures
+	} else {
+		h.well.Add(1)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,18 +129,17 @@ func TestConcurrentUpdatesAreLinearizable(t *testing.T) {
 			st := newStore(rdb, Config{CachePlayers: 64})
 			st.redis = faulty{st.redis, 0.02, 0.02}
 			return st
-		}, func(*testing.T, func() bool) {})
+		}, func(*testing.T, func(int) bool) {})
 	})
 	t.Run("Redis killed and started again", func(t *testing.T) {
 		t.Parallel()
 		srv := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
 		rdb := connect(t, srv.URL())
 		checkLinear(t, func() *Store[ledger] { return newStore(rdb, Config{CachePlayers: 64}) },
-			func(t *testing.T, running func() bool) {
-				for running() {
-					time.Sleep(20 * time.Millisecond)
+			func(t *testing.T, goneWell func(int) bool) {
+				for goneWell(40) {
 					srv.Kill()
-					time.Sleep(20 * time.Millisecond)
+					time.Sleep(rand.N(time.Second)) // the client dials again for half of it
 					if err := srv.Restart(); err != nil {
 						t.Error(err)
 						return
@@ -147,7 +151,10 @@ func TestConcurrentUpdatesAreLinearizable(t *testing.T) {
 
 // checkLinear lets clients work on a few players through 3 Stores while chaos
 // does its worst, then asks porcupine whether the history can be explained.
-func checkLinear(t *testing.T, newStore func() *Store[ledger], chaos func(t *testing.T, running func() bool)) {
+// goneWell waits until n more operations have succeeded; false: the work is over.
+// Without such a pace a slow machine would fail most operations, and porcupine
+// needs exponential time in those.
+func checkLinear(t *testing.T, newStore func() *Store[ledger], chaos func(t *testing.T, goneWell func(n int) bool)) {
 	const clients, players = 8, 4
 	rounds := 60
 	if heavy() {
@@ -160,13 +167,15 @@ func checkLinear(t *testing.T, newStore func() *Store[ledger], chaos func(t *tes
 	trouble.Add(1)
 	go func() {
 		defer trouble.Done()
-		chaos(t, func() bool {
-			select {
-			case <-stop:
-				return false
-			default:
-				return true
+		chaos(t, func(n int) bool {
+			for until := h.well.Load() + int64(n); h.well.Load() < until; {
+				select {
+				case <-stop:
+					return false
+				case <-time.After(time.Millisecond):
+				}
 			}
+			return true
 		})
 	}()
 	for c := range clients {

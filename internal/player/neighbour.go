@@ -27,8 +27,12 @@ func (r *Runner) Run(ctx context.Context, s *Script, keys []string, args ...any)
 }
 
 // ParseValue takes the value of a player's key ([StateKey]) apart into version
-// and state; no bytes mean no such player.
+// and state; the zero Version means no such player: no bytes, or just the mark
+// of an erasure.
 func ParseValue(b []byte) (Version, []byte, error) {
 	v, err := parseValue(b)
+	if v.nobody() {
+		return Version{}, nil, err
+	}
 	return v.version, v.state, err
 }

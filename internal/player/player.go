@@ -16,7 +16,7 @@ import (
 // Version identifies one commit of a player's state: a 4-byte count of commits
 // and 4 random bytes, so that it never repeats, not even when a failover loses
 // commits or the player is erased and comes back. The zero Version means no
-// such player.
+// such player. In Redis, a count of 0 is the mark of a player who was erased.
 type Version [8]byte
 
 // String is the version as 16 hex digits.
@@ -57,6 +57,8 @@ type Op[S any] struct {
 	// build the reply; due is then what Effects.Due was. An error leaves the
 	// stored state unchanged and is returned by Update as it is.
 	Fold func(s *S, dup bool, due uint8) (Effects, error)
+	// Keep folds the event even where the player was erased after At.
+	Keep bool
 }
 
 // Result tells what became of an event.
@@ -64,6 +66,7 @@ type Result struct {
 	Version   Version // of the state that holds the event
 	Duplicate bool    // it was applied before
 	Due       uint8   // Effects.Due of the time it was applied
+	Erased    bool    // it is from before the player's erasure and had no effect
 }
 
 // Config bounds a [Store]. The zero value means the defaults.
@@ -73,6 +76,9 @@ type Config struct {
 	RememberIDs int
 	// RememberFor is how long an id is remembered at most (default 24 h).
 	RememberFor time.Duration
+	// ErasedFor is how long after an erasure the player's earlier events are
+	// refused (default 25 h: RememberFor and what comes late).
+	ErasedFor time.Duration
 	// CachePlayers is how many decoded states an instance keeps (default
 	// 16384; negative: none).
 	CachePlayers int
@@ -114,6 +120,9 @@ func (c Config) withDefaults() Config {
 	c.Batch = max(1, min(c.Batch, c.RememberIDs))
 	if c.RememberFor == 0 {
 		c.RememberFor = 24 * time.Hour
+	}
+	if c.ErasedFor == 0 {
+		c.ErasedFor = 25 * time.Hour
 	}
 	if c.WaitTimeout == 0 {
 		c.WaitTimeout = time.Second

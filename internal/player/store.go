@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -71,12 +72,20 @@ func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error
 	if err != nil {
 		return nil, Version{}, fmt.Errorf("player: decode: %w", err)
 	}
+	if v.nobody() {
+		return s, Version{}, nil
+	}
 	return s, v.version, nil
 }
 
-// Erase removes the player's state, duplicate memory and reminders.
-func (st *Store[S]) Erase(ctx context.Context, player string) error {
-	args := append(eraseScript.args(StateKey(player), ReminderKey(Shard(player))), player)
+// Erase removes the player's state, duplicate memory and reminders. For
+// Config.ErasedFor a mark stays, which says when that was and nothing else: an
+// event from up to at that is still on its way then has no effect. A later
+// one begins a new player.
+func (st *Store[S]) Erase(ctx context.Context, player string, at time.Time) error {
+	m := mark{at.UnixMilli(), st.cfg.Now().Add(st.cfg.ErasedFor).UnixMilli()}
+	args := append(eraseScript.args(StateKey(player), ReminderKey(Shard(player))),
+		player, appendHead(nil, markVersion(), m, nil), st.cfg.ErasedFor.Milliseconds())
 	if _, err := eraseScript.eval(ctx, st.redis, args); err != nil {
 		return fmt.Errorf("player: erase: %w", err)
 	}

@@ -10,7 +10,8 @@ import (
 // The value of a player's key:
 //
 //	8 bytes  version
-//	1 byte   layout, 1
+//	1 byte   layout: 1, or 2 for a player who was erased a while ago
+//	16 bytes layout 2 only: when they were erased, and until when that counts, ms
 //	2 bytes  n, how many ids are remembered
 //	n × 12   ids in order of arrival: 8 bytes key, 3 bytes minute of arrival
 //	         since 2020-01-01 UTC, 1 byte flags (Effects.Due)
@@ -20,10 +21,12 @@ import (
 // version (GETRANGE key 0 7); nothing else outside this file knows the layout.
 // A release that changes it must follow one that reads both.
 const (
-	layout   = 1
-	headSize = 11
-	idSize   = 12
-	maxIDs   = 1<<16 - 1
+	layout       = 1
+	layoutErased = 2
+	headSize     = 11
+	markSize     = 16
+	idSize       = 12
+	maxIDs       = 1<<16 - 1
 )
 
 // epoch is minute 0 of the duplicate memory; 3 bytes last until 2051.
@@ -38,9 +41,17 @@ func minuteOf(t time.Time) uint32 {
 // value is a parsed value.
 type value struct {
 	version Version
+	erased  mark
 	ids     []byte // a copy
 	state   []byte // points into what was parsed
 }
+
+// mark is what is left of a player who was erased: events from up to at (ms)
+// do not bring them back, until until (ms). The zero mark refuses nothing.
+type mark struct{ at, until int64 }
+
+// nobody is true where there is no such player: nothing, or just a mark.
+func (v *value) nobody() bool { return binary.BigEndian.Uint32(v.version[:]) == 0 }
 
 // parseValue takes a player's value apart; no bytes mean no such player.
 func parseValue(b []byte) (value, error) {
@@ -50,19 +61,34 @@ func parseValue(b []byte) (value, error) {
 	if len(b) < headSize {
 		return value{}, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
 	}
-	if b[8] != layout {
+	v, head := value{version: Version(b[:8])}, headSize
+	switch b[8] {
+	case layout:
+	case layoutErased:
+		if head += markSize; len(b) < head {
+			return value{}, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
+		}
+		v.erased = mark{int64(binary.BigEndian.Uint64(b[9:])), int64(binary.BigEndian.Uint64(b[17:]))}
+	default:
 		return value{}, fmt.Errorf("%w: %d", ErrLayout, b[8])
 	}
-	end := headSize + idSize*int(binary.BigEndian.Uint16(b[9:]))
+	end := head + idSize*int(binary.BigEndian.Uint16(b[head-2:]))
 	if len(b) < end {
 		return value{}, fmt.Errorf("%w: %d bytes, ids need %d", ErrCorrupt, len(b), end)
 	}
-	return value{Version(b[:8]), append([]byte(nil), b[headSize:end]...), b[end:]}, nil
+	v.ids, v.state = append([]byte(nil), b[head:end]...), b[end:]
+	return v, nil
 }
 
 // appendHead begins a value: the state follows.
-func appendHead(dst []byte, v Version, ids []byte) []byte {
-	dst = append(append(dst, v[:]...), layout)
+func appendHead(dst []byte, v Version, m mark, ids []byte) []byte {
+	dst = append(dst, v[:]...)
+	if m == (mark{}) {
+		dst = append(dst, layout)
+	} else {
+		dst = binary.BigEndian.AppendUint64(append(dst, layoutErased), uint64(m.at))
+		dst = binary.BigEndian.AppendUint64(dst, uint64(m.until))
+	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(ids)/idSize))
 	return append(dst, ids...)
 }
@@ -103,11 +129,14 @@ func trimIDs(ids []byte, most int, oldest uint32) []byte {
 
 // next is a version that follows v and that no other writer can have chosen.
 func (v Version) next() (n Version) {
-	binary.BigEndian.PutUint32(n[:4], binary.BigEndian.Uint32(v[:4])+1)
+	binary.BigEndian.PutUint32(n[:4], max(1, binary.BigEndian.Uint32(v[:4])+1))
 	binary.BigEndian.PutUint32(n[4:], rand.Uint32())
-	if n == (Version{}) {
-		n[7] = 1
-	}
+	return n
+}
+
+// markVersion is a new version of a player who was erased.
+func markVersion() (n Version) {
+	binary.BigEndian.PutUint32(n[4:], max(1, rand.Uint32()))
 	return n
 }
 

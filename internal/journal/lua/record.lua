@@ -1,13 +1,17 @@
 -- Records a decision, if nothing it rests on has changed.
 -- KEYS: 1 player's state, 2 contact history, 3 head of the chain, 4 stream,
 --       5 prefix of sealing keys, 6 review queue
--- ARGV: 1 state's version ('': no such player; '*': not asked), 2 contacts' version ('': none; '*': not asked),
---       3 head ('': none), 4 contacts to write ('': leave), 5 stream id, 6 entry, 7 entry's hash, 8 head to write,
+-- ARGV: 1 state's version ('': no such player; '*': not asked; '+': any but an erased player's, which begins with
+--       4 zero bytes), 2 contacts' version ('': none; '*': not asked), 3 head ('': none), 4 contacts to write ('': leave), 5 stream id, 6 entry, 7 entry's hash, 8 head to write,
 --       9 new sealing key ('': there is one), 10 its name, 11 review deadline ('': none), 12 decision
--- Returns: {1} when recorded; else {0, changed: 1 state + 2 contacts + 4 head, state, contacts, head, sealing key}
+-- Returns: {1} when recorded; {2} for an erased player ('+'); else {0, changed: 1 state + 2 contacts + 4 head, state, contacts, head, sealing key}
 local changed = 0
 local state = redis.call('GETRANGE', KEYS[1], 0, 7)
-if ARGV[1] ~= '*' and state ~= ARGV[1] then changed = changed + 1 end
+if ARGV[1] == '+' then
+  if string.sub(state, 1, 4) == '\0\0\0\0' then return {2} end
+elseif ARGV[1] ~= '*' and state ~= ARGV[1] then
+  changed = changed + 1
+end
 local contacts = redis.call('GETRANGE', KEYS[2], 0, 23)
 if ARGV[2] ~= '*' and string.sub(contacts, 1, 8) ~= ARGV[2] then changed = changed + 2 end
 local head = redis.call('GET', KEYS[3]) or ''

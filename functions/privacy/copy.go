@@ -1,0 +1,116 @@
+package privacy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/journal"
+	"pitboss/internal/player"
+)
+
+// Copy is everything Pitboss has of a player, for the player to read.
+type Copy struct {
+	Player   string      `json:"player"`
+	Request  string      `json:"request"`
+	Made     time.Time   `json:"made"`
+	AsOf     time.Time   `json:"as_of,omitzero"`  // the player's latest event
+	Erased   time.Time   `json:"erased,omitzero"` // of late
+	Facts    event.Facts `json:"facts"`
+	Features []Feature   `json:"features,omitempty"`
+	// State is what the features are computed from, in words: registers, sums,
+	// and the recent events, one a line.
+	State      []string         `json:"state,omitempty"`
+	Bytes      int              `json:"bytes"` // of state and duplicate memory as stored
+	Reminders  []Reminder       `json:"reminders,omitempty"`
+	Remembered []Remembered     `json:"remembered,omitempty"`
+	Contacts   *decide.Contacts `json:"contacts"`
+	Journal    []Entry          `json:"journal,omitempty"`
+	LegalHold  jsontext.Value   `json:"legal_hold,omitempty"`
+}
+
+// Feature is one number about a player and what it means.
+type Feature struct {
+	Name  string  `json:"name"`
+	Means string  `json:"means"`
+	Value float64 `json:"value"`
+}
+
+// Reminder is something that will be looked at again.
+type Reminder struct {
+	Name string    `json:"name"`
+	Due  time.Time `json:"due"`
+}
+
+// Remembered is an event that would be recognised if it came again.
+type Remembered struct {
+	Event   string    `json:"event"` // hash of its source and id
+	Arrived time.Time `json:"arrived"`
+}
+
+// Entry is one entry of the decision journal.
+type Entry struct {
+	Kind     string         `json:"kind"`
+	Time     time.Time      `json:"time"`
+	Seq      uint64         `json:"seq"`
+	Open     jsontext.Value `json:"open"`
+	Personal jsontext.Value `json:"personal,omitempty"`
+}
+
+// Export writes a copy of everything about the player as JSON. Journal entries
+// that were written out to segments are not in it.
+func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) ([]byte, error) {
+	out := Copy{Player: id, Request: request, Made: now}
+	kept, err := r.store.Export(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out.fromStore(r.set, kept)
+	b, err := r.journal.Contacts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if out.Contacts, err = decide.ParseContacts(b); err != nil {
+		return nil, err
+	}
+	if out.LegalHold, err = r.journal.LegalHold(ctx, id); err != nil {
+		return nil, err
+	}
+	err = r.journal.About(ctx, id, func(e *journal.Entry) error {
+		out.Journal = append(out.Journal, Entry{e.Kind, e.Time.UTC(), e.Seq, jsontext.Value(e.Open), jsontext.Value(e.Personal)})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	doc, err := json.Marshal(&out, json.Deterministic(true), jsontext.WithIndent("  "))
+	if err != nil {
+		return nil, fmt.Errorf("privacy: export: %w", err)
+	}
+	return doc, nil
+}
+
+// fromStore takes over what the player's state, duplicate memory and reminders say.
+func (c *Copy) fromStore(set *feature.Set, kept *player.Copy[feature.State]) {
+	c.Facts, c.AsOf, c.Erased, c.Bytes = set.Facts(kept.State), kept.State.AsOf(), kept.Erased, kept.Bytes
+	for _, m := range kept.Remembered {
+		c.Remembered = append(c.Remembered, Remembered{fmt.Sprintf("%016x", m.Key), m.Arrived})
+	}
+	for _, m := range kept.Reminders {
+		c.Reminders = append(c.Reminders, Reminder{m.Name, m.Due})
+	}
+	if kept.Version == (player.Version{}) {
+		return
+	}
+	for _, e := range set.Explain(kept.State, kept.State.AsOf()) {
+		c.Features = append(c.Features, Feature{e.Declaration.Name, e.Declaration.Doc, e.Value})
+	}
+	c.State = strings.Split(strings.TrimSuffix(set.Dump(kept.State), "\n"), "\n")
+}

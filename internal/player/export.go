@@ -1,0 +1,69 @@
+package player
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Copy is everything the Store has of one player.
+type Copy[S any] struct {
+	State   *S
+	Version Version // zero: no such player
+	// Erased is when the player was erased, if that was of late.
+	Erased     time.Time
+	Bytes      int // in Redis, of state and duplicate memory
+	Remembered []Remembered
+	Reminders  []Reminder // by due time
+}
+
+// Remembered is an event in a player's duplicate memory.
+type Remembered struct {
+	Key     uint64    // event.Record.Key()
+	Arrived time.Time // to the minute
+	Due     uint8     // Effects.Due
+}
+
+// Export returns everything the Store has of a player. State and reminders are
+// read one after the other, so a commit between the two shows in one only.
+func (st *Store[S]) Export(ctx context.Context, player string) (*Copy[S], error) {
+	v, err := st.get(ctx, player)
+	if err != nil {
+		return nil, err
+	}
+	out := &Copy[S]{}
+	if out.State, err = st.codec.Decode(v.state); err != nil {
+		return nil, fmt.Errorf("player: decode: %w", err)
+	}
+	if v.erased != (mark{}) {
+		out.Erased = time.UnixMilli(v.erased.at).UTC()
+	}
+	if !v.nobody() {
+		out.Version, out.Bytes = v.version, headSize+len(v.ids)+len(v.state)
+	}
+	for ids := v.ids; len(ids) > 0; ids = ids[idSize:] {
+		minute := time.Duration(uint32(ids[8])<<16|uint32(ids[9])<<8|uint32(ids[10])) * time.Minute
+		out.Remembered = append(out.Remembered, Remembered{binary.BigEndian.Uint64(ids), epoch.Add(minute), ids[11]})
+	}
+	out.Reminders, err = st.reminders(ctx, player)
+	return out, err
+}
+
+// reminders reads the whole shard's: it is a few thousand, and rarely asked for.
+func (st *Store[S]) reminders(ctx context.Context, player string) (out []Reminder, err error) {
+	key := ReminderKey(Shard(player))
+	cmd := redis.NewStringSliceCmd(ctx, "zrange", key, 0, -1)
+	if err := st.redis.send(ctx, key, cmd, false); err != nil {
+		return nil, fmt.Errorf("player: read reminders: %w", err)
+	}
+	for _, m := range cmd.Val() {
+		if r, ok := parseMember(m); ok && strings.HasSuffix(m, ":"+player) && r.Player == player {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
