@@ -64,12 +64,12 @@ func (c *client) post(m *message) (a answer, err error) {
 	req.Header.SetMethod(fasthttp.MethodPost)
 	req.SetRequestURI(c.uri)
 	for i := 0; i < len(m.attrs); i += 2 {
-		req.Header.Set(headerOf(m.attrs[i]), m.attrs[i+1])
+		req.Header.Add(headerOf(m.attrs[i]), m.attrs[i+1])
 	}
 	for i := 0; i < len(m.headers); i += 2 {
 		req.Header.Add(m.headers[i], m.headers[i+1])
 	}
-	req.Header.Set("Prefer", "reply")
+	req.Header.Add("Prefer", "reply")
 	req.SetBodyRaw(m.data)
 	resp.Header.SetNoDefaultContentType(true)
 	if err := c.host.DoTimeout(req, resp, c.timeout); err != nil {

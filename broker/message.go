@@ -44,7 +44,7 @@ func readHTTP(get func(name string) string, header func(func(name, value string)
 	m.attrs[0], m.attrs[1] = specversion, ce.CloudEventsVersionV1
 	header(func(name, value string) {
 		if len(name) > 3 && name[:3] == "Ce-" {
-			if name = attributeOf(name); name != specversion && value != "" {
+			if name = attributeOf(name); name != specversion && value != "" && m.attribute(name) == "" {
 				m.attrs = append(m.attrs, name, value)
 			}
 		} else if name == "Content-Type" {

@@ -20,6 +20,7 @@ import (
 	"pitboss/functions/profile"
 	"pitboss/functions/score"
 	"pitboss/functions/timer"
+	"pitboss/internal/setup"
 )
 
 // registry maps FUNCTION_TARGET to the function's constructor: event functions
@@ -51,6 +52,7 @@ func New(name string) (HTTPFunction, error) {
 		return nil, fmt.Errorf("functions: FUNCTION_TARGET is %q: want one of %s", name, strings.Join(Names(), ", "))
 	}
 	quietFuncGo()
+	setup.RelaxGC()
 	return make(), nil
 }
 

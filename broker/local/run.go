@@ -72,7 +72,7 @@ func environ() map[string]string {
 // run starts everything, serves until ctx ends, and stops in the order in
 // which events flow, so that nothing acknowledged is left half done.
 func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) error {
-	relaxGC()
+	setup.RelaxGC()
 	log := setup.Logger("run")
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()

@@ -84,10 +84,7 @@ func (t *turn) draft(v journal.View) (*journal.Draft, error) {
 	t.in.Contacts = contacts
 	d := t.f.policy.Decide(&t.in)
 	t.record = &decide.Record{Input: t.in, Decision: *d}
-	open, personal, err := t.record.Split()
-	if err != nil {
-		return nil, err
-	}
+	open, personal := t.record.Split()
 	after := contacts.After(&t.in, d, t.f.policy.IsBonus(d.Action), v.Seq)
 	draft := &journal.Draft{Kind: journal.KindDecision, Time: t.in.Now, Open: open, Personal: personal,
 		Contacts: after.Append(nil), Decision: t.in.Decision}

@@ -168,17 +168,20 @@ func (f *Function) handle(e *ce.Event) (*ce.Event, error) {
 	if scorer == nil {
 		return nil, errors.New("score: still starting")
 	}
-	r, err := event.Parse(e, f.now())
+	r, err := event.Check(e, f.now())
 	if err != nil {
 		return nil, err
 	}
-	in, ok := r.Data.(*event.PlayerUpdated)
-	if !ok {
+	if r.Type != event.TypePlayerUpdated {
 		return nil, event.Permanent(fmt.Errorf("score: takes %s, got %s", event.TypePlayerUpdated, e.Type()))
 	}
+	var in event.PlayerUpdated // but for what is only carried on
 	var out event.PlayerScored
-	if err := scorer.Score(in, &out); err != nil {
+	if in.Features, in.Facts, err = event.ReadUpdated(e.Data()); err != nil {
 		return nil, err
 	}
-	return event.Reply(e, name, event.TypePlayerScored, r.Time, &out)
+	if err := scorer.Score(&in, &out); err != nil {
+		return nil, err
+	}
+	return event.Reply(e, name, event.TypePlayerScored, r.Time, out.AppendTo(e.Data()))
 }

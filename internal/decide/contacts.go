@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"pitboss/internal/event"
 )
 
 // Contacts is what a player was recommended: what caps, spacing, the one-bonus
@@ -239,9 +241,25 @@ func ParseContacts(b []byte) (*Contacts, error) {
 	return c, nil
 }
 
-// MarshalText writes the history as one word, for the journal.
+// MarshalText writes what of the history a decision rests on as one word, for
+// the journal: all but Made.
 func (c *Contacts) MarshalText() ([]byte, error) {
-	return hex.AppendEncode(nil, c.Append(nil)), nil
+	rested := *c
+	rested.Made = nil
+	return hex.AppendEncode(nil, rested.Append(nil)), nil
+}
+
+func (c *Contacts) write(w *event.Writer, name string) {
+	if c == nil {
+		w.Raw(name, nil)
+		return
+	}
+	rested := *c
+	rested.Made = nil
+	w.Name(name)
+	w.Begin('"')
+	*w = hex.AppendEncode(*w, rested.Append(make([]byte, 0, 512)))
+	w.End('"')
 }
 
 // UnmarshalText reads what MarshalText wrote.

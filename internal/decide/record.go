@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"pitboss/internal/event"
 )
@@ -43,26 +42,104 @@ type personal struct {
 	Params map[string]any `json:"params,omitempty"` // of the message
 }
 
-// written: the same bytes for the same record, without looking for duplicate
-// names that Go's own types can't have.
-var written = json.JoinOptions(json.Deterministic(true), jsontext.AllowDuplicateNames(true))
+// Split writes the record's two parts as JSON: what json.Marshal makes of open
+// and personal, by hand, since it is done for every decision.
+func (r *Record) Split() (openPart, personalPart []byte) {
+	w := make(event.Writer, 0, 2048)
+	r.writeOpen(&w)
+	openPart = w
+	w = make(event.Writer, 0, 3072)
+	w.Begin('{')
+	r.Input.write(&w, "input")
+	event.WriteParams(&w, "params", r.Decision.Params)
+	w.End('}')
+	return openPart, w
+}
 
-// Split writes the record's two parts as JSON.
-func (r *Record) Split() (openPart, personalPart []byte, err error) {
-	d := r.Decision
-	d.Params = nil
-	o := open{Decision: r.Input.Decision, At: r.Input.Now, Jurisdiction: r.Input.Facts.Jurisdiction, StateVersion: r.Input.StateVersion,
-		FeatureSet: r.Input.FeatureSet, Killed: r.Input.Killed, Result: &d}
-	for _, m := range r.Input.Models {
-		o.Models = append(o.Models, model{m.Name, m.Version, m.SHA256, m.Output})
-	}
-	if openPart, err = json.Marshal(&o, written); err == nil {
-		personalPart, err = json.Marshal(&personal{&r.Input, r.Decision.Params}, written)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("decide: record: %w", err)
-	}
-	return openPart, personalPart, nil
+func (r *Record) writeOpen(w *event.Writer) {
+	in := &r.Input
+	w.Begin('{')
+	w.Str("decision", in.Decision)
+	w.At("at", in.Now)
+	w.Str("jurisdiction", in.Facts.Jurisdiction)
+	w.Str("state_version", in.StateVersion)
+	w.Str("feature_set", in.FeatureSet)
+	event.OptList(w, "models", in.Models, func(w *event.Writer, m *event.ModelRun) {
+		w.Begin('{')
+		w.Str("name", m.Name)
+		w.Str("version", m.Version)
+		w.Str("sha256", m.SHA256)
+		w.Str("output", m.Output)
+		w.End('}')
+	})
+	event.OptList(w, "killed", in.Killed, event.QuoteEach)
+	r.Decision.writeOpen(w, "result")
+	w.End('}')
+}
+
+// writeOpen writes d without Params.
+func (d *Decision) writeOpen(w *event.Writer, name string) {
+	w.Name(name)
+	w.Begin('{')
+	w.Bool("issued", d.Issued)
+	w.Str("action", d.Action)
+	w.OptStr("kind", d.Kind)
+	w.OptStr("channel", d.Channel)
+	w.OptStr("severity", d.Severity)
+	w.OptStr("message", d.Message)
+	w.OptAt("expires", d.Expires)
+	w.Str("arm", d.Arm)
+	w.OptTrue("holdout", d.Holdout)
+	w.Num("propensity", d.Propensity)
+	event.OptList(w, "review", d.Review, event.QuoteEach)
+	event.List(w, "reasons", d.Reasons, event.WriteReason)
+	event.List(w, "candidates", d.Candidates, writeCandidate)
+	event.List(w, "rules", d.Rules, writeVerdict)
+	w.Str("pack", d.Pack)
+	w.Str("policy", d.Policy)
+	w.End('}')
+}
+
+func writeCandidate(w *event.Writer, c *Candidate) {
+	w.Begin('{')
+	w.Str("action", c.Action)
+	w.Str("kind", c.Kind)
+	w.OptStr("channel", c.Channel)
+	w.Num("value", c.Value)
+	w.OptNum("propensity", c.Propensity)
+	event.OptList(w, "blocked", c.Blocked, event.WriteBlocked)
+	w.End('}')
+}
+
+func writeVerdict(w *event.Writer, v *Verdict) {
+	w.Begin('{')
+	w.Str("rule", v.Rule)
+	w.Num("version", float64(v.Version))
+	w.Str("result", v.Result)
+	event.OptList(w, "actions", v.Actions, event.QuoteEach)
+	w.End('}')
+}
+
+func (in *Input) write(w *event.Writer, name string) {
+	w.Name(name)
+	w.Begin('{')
+	w.Str("decision", in.Decision)
+	w.Str("player", in.Player)
+	in.Trigger.Write(w, "trigger")
+	w.At("now", in.Now)
+	w.At("as_of", in.AsOf)
+	w.Str("state_version", in.StateVersion)
+	w.OptTrue("refreshed", in.Refreshed)
+	in.Facts.Write(w, "facts")
+	event.List(w, "features", in.Features, func(w *event.Writer, x *float64) { w.Number(*x) })
+	w.Str("feature_set", in.FeatureSet)
+	event.OptList(w, "missing", in.Missing, event.QuoteEach)
+	event.OptMap(w, "scores", in.Scores, (*event.Writer).Number)
+	event.OptList(w, "models", in.Models, event.WriteRun)
+	event.OptList(w, "ranking", in.Ranking, event.WriteRanked)
+	in.Contacts.write(w, "contacts")
+	event.OptList(w, "killed", in.Killed, event.QuoteEach)
+	w.End('}')
 }
 
 // Join reads a record from its parts. personalPart is nil where the player was

@@ -89,7 +89,7 @@ var replying = json.JoinOptions(json.Deterministic(true), jsontext.AllowDuplicat
 // carries on subject, partition key, trace context and time of receipt. data
 // is marshalled to JSON; at is the reply's event time.
 func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, error) {
-	body, err := json.Marshal(data, replying)
+	body, err := marshal(data)
 	if err != nil {
 		return nil, fmt.Errorf("event: marshal %s: %w", typ, err)
 	}

@@ -27,6 +27,25 @@ const (
 // Parse checks a CloudEvent against the contract and decodes its data. now is
 // the receiver's clock. The error is a [*Problem] that names the field.
 func Parse(e *ce.Event, now time.Time) (*Record, error) {
+	r, err := Check(e, now)
+	if err != nil {
+		return nil, err
+	}
+	data := reflect.New(r.Info.goType).Interface()
+	if r.Info.Flat() {
+		err = r.Info.decode(e.Data(), data)
+	} else if err = json.Unmarshal(e.Data(), data, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss's own: no duplicates to find
+		err = problemf(CodeSchemaViolation, "/data", "%v", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Data = data
+	return r, nil
+}
+
+// Check is Parse without the data, of which it looks at size and depth only.
+func Check(e *ce.Event, now time.Time) (*Record, error) {
 	info, ok := Lookup(e.Type())
 	switch {
 	case !ok:
@@ -53,18 +72,62 @@ func Parse(e *ce.Event, now time.Time) (*Record, error) {
 	if depth := jsonDepth(e.Data()); depth > MaxDepth {
 		return nil, problemf(CodeTooDeep, "/data", "data is nested deeper than %d levels", MaxDepth)
 	}
-	data := reflect.New(info.goType).Interface()
-	var err error
-	if info.Flat() {
-		err = info.decode(e.Data(), data)
-	} else if err = json.Unmarshal(e.Data(), data, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss's own: no duplicates to find
-		err = problemf(CodeSchemaViolation, "/data", "%v", err)
+	return &Record{ID: e.ID(), Source: e.Source(), Type: e.Type(), Subject: e.Subject(), Time: e.Time(), Info: info}, nil
+}
+
+// ReadUpdated reads what a scorer needs of the data of a player.updated: the
+// features, as they stand there, and the games lately played. It checks that
+// the whole is JSON to which [PlayerScored.AppendTo] may append.
+func ReadUpdated(data []byte) (features jsontext.Value, facts Facts, err error) {
+	features, raw, err := readUpdated(data)
+	if err != nil || raw == nil {
+		return features, facts, err
 	}
-	if err != nil {
-		return nil, err
+	var played struct {
+		LastGame    string   `json:"last_game"`
+		RecentGames []string `json:"recent_games"`
 	}
-	return &Record{ID: e.ID(), Source: e.Source(), Type: e.Type(), Subject: e.Subject(),
-		Time: e.Time(), Info: info, Data: data}, nil
+	if err := json.Unmarshal(raw, &played, jsontext.AllowDuplicateNames(true)); err != nil {
+		return nil, facts, problemf(CodeSchemaViolation, "/data/facts", "%v", err)
+	}
+	return features, Facts{LastGame: played.LastGame, RecentGames: played.RecentGames}, nil
+}
+
+func readUpdated(data []byte) (features, facts jsontext.Value, err error) {
+	p := decoders.Get().(*pooled)
+	defer decoders.Put(p)
+	p.buf = *bytes.NewBuffer(data)
+	p.dec.Reset(&p.buf, jsontext.AllowDuplicateNames(true)) // Pitboss's own: none to find
+	if tok, err := p.dec.ReadToken(); err != nil || tok.Kind() != '{' {
+		return nil, nil, problemf(CodeSchemaViolation, "/data", "data must be a JSON object")
+	}
+	for p.dec.PeekKind() == '"' {
+		name, err := p.dec.ReadValue()
+		if err != nil {
+			return nil, nil, syntaxProblem(&p.dec, err)
+		}
+		kind := string(name)
+		val, err := p.dec.ReadValue()
+		if err != nil {
+			return nil, nil, syntaxProblem(&p.dec, err)
+		}
+		at := p.dec.InputOffset() - int64(len(val)) // val itself is the decoder's
+		switch kind {
+		case `"features"`:
+			features = data[at : at+int64(len(val))]
+		case `"facts"`:
+			facts = data[at : at+int64(len(val))]
+		case `"scores"`, `"models"`, `"ranking"`:
+			return nil, nil, problemf(CodeSchemaViolation, "/data/"+kind[1:len(kind)-1], "%s is for player.scored", kind)
+		}
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return nil, nil, syntaxProblem(&p.dec, err)
+	}
+	if p.dec.InputOffset() != int64(len(data)) {
+		return nil, nil, problemf(CodeSchemaViolation, "/data", "data must be one JSON object, more follows it")
+	}
+	return features, facts, nil
 }
 
 // Decode unmarshals the data of one of Pitboss's own events into T; a failure
@@ -205,6 +268,9 @@ func intOf(val jsontext.Value) (int64, string) {
 
 // jsonDepth is the deepest nesting of brackets outside strings.
 func jsonDepth(b []byte) (max int) {
+	if n := bytes.Count(b, []byte{'{'}) + bytes.Count(b, []byte{'['}); n <= MaxDepth {
+		return n // at most
+	}
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
