@@ -33,6 +33,9 @@ type answer struct {
 	reply  *message // nil: none
 }
 
+// ioBuffer takes nearly every event whole, so that it needs one system call.
+const ioBuffer = 16 << 10
+
 var errTooLarge = errors.New("the reply is too large")
 
 func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Duration) *client {
@@ -45,6 +48,7 @@ func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Du
 		Addr: addr, Dial: c.dial, MaxConns: conns, MaxConnWaitTimeout: timeout,
 		MaxIdleConnDuration: 30 * time.Second, MaxResponseBodySize: int(maxBody),
 		NoDefaultUserAgentHeader: true, DisablePathNormalizing: true,
+		ReadBufferSize: ioBuffer, WriteBufferSize: ioBuffer,
 		// A connection that the subscriber closed while it was idle: once more, on a new one.
 		MaxIdemponentCallAttempts: 2,
 		RetryIfErr: func(_ *fasthttp.Request, _ int, err error) (bool, bool) {

@@ -1,6 +1,9 @@
 package score
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // explainer computes how far each feature moved a player's score away from
 // that of the reference, a player with the training set's median in every
@@ -25,12 +28,13 @@ type explainer struct {
 	columns int
 }
 
+// explainNode is a split or a leaf in 16 bytes: an explanation waits for memory
+// more than for anything else.
 type explainNode struct {
-	feature   int32 // -1: a leaf
-	threshold float32
-	child     [2]int32 // of the reference's branch, and of the other
-	refYes    bool     // the reference goes yes
-	value     float64  // of a leaf
+	number  float32  // the threshold, or a leaf's value
+	feature int16    // -1: a leaf
+	refYes  bool     // the reference goes yes
+	child   [2]int32 // of the reference's branch, and of the other
 }
 
 // maxTreeDepth bounds the depth of a tree that is explained.
@@ -55,7 +59,7 @@ func newExplainer(trees []tree, base float64, reference []float32) (*explainer, 
 		for e.nodes[i].feature >= 0 {
 			i = e.nodes[i].child[0]
 		}
-		e.base += e.nodes[i].value
+		e.base += float64(e.nodes[i].number)
 	}
 	e.weights = shapleyWeights(depth)
 	return e, nil
@@ -68,13 +72,13 @@ func (e *explainer) add(t *tree, root int32, reference []float32) error {
 	for i := range t.nodes {
 		n := &t.nodes[i]
 		if n.leaf {
-			e.nodes = append(e.nodes, explainNode{feature: -1, value: n.value})
+			e.nodes = append(e.nodes, explainNode{feature: -1, number: float32(n.value)}) // float32 in the file
 			continue
 		}
-		if n.feature < 0 || n.feature >= len(reference) {
+		if n.feature < 0 || n.feature >= min(len(reference), math.MaxInt16) {
 			return fmt.Errorf("a split names column %d, the input has %d", n.feature, len(reference))
 		}
-		x := explainNode{feature: int32(n.feature), threshold: n.threshold, refYes: reference[n.feature] <= n.threshold}
+		x := explainNode{feature: int16(n.feature), number: n.threshold, refYes: reference[n.feature] <= n.threshold}
 		x.child = [2]int32{root + int32(n.no), root + int32(n.yes)}
 		if x.refYes {
 			x.child[0], x.child[1] = x.child[1], x.child[0]
@@ -147,15 +151,15 @@ func (w *walker) walk(i int32, p, n int) (gain, loss float64) {
 		nd := &w.nodes[i]
 		if nd.feature < 0 {
 			if p > 0 {
-				gain = nd.value * w.weights[p-1][n]
+				gain = float64(nd.number) * w.weights[p-1][n]
 			}
 			if n > 0 {
-				loss = nd.value * w.weights[p][n-1]
+				loss = float64(nd.number) * w.weights[p][n-1]
 			}
 			return gain, loss
 		}
 		other := 0
-		if (w.x[nd.feature] <= nd.threshold) != nd.refYes {
+		if (w.x[nd.feature] <= nd.number) != nd.refYes {
 			other = 1
 		}
 		by := w.decided[nd.feature]
