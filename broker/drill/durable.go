@@ -314,7 +314,7 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 	for _, id := range due {
 		if made[id] == 0 {
 			undecided++
-			fmt.Fprintln(os.Stderr, "undecided:", id)
+			tell(undecided, "undecided: %s", id)
 		}
 	}
 	c.consumer.mu.Lock()
@@ -322,7 +322,7 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 		twice += n - 1
 		if !c.consumer.seen[id] {
 			undelivered++
-			fmt.Fprintln(os.Stderr, "undelivered:", id)
+			tell(undelivered, "undelivered: %s", id)
 		}
 	}
 	c.consumer.mu.Unlock()
@@ -340,6 +340,13 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 	}
 	t.passed = lost == 0 && double == 0 && undecided == 0 && undelivered == 0 && twice == 0 && broken == 0 && len(due) > idle.players
 	return t, nil
+}
+
+// tell prints the first few of many.
+func tell(n int, format string, args ...any) {
+	if n <= 10 {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}
 }
 
 // due sends every event to profile once more, as a Broker may, and returns the
@@ -485,4 +492,3 @@ func (l *load) reminded(n int) string {
 	at := l.failedAt[n].Add(idleAfter).UTC().Format(time.RFC3339)
 	return decisionOf(event.SourceOf("timer"), event.ReplyID(l.player(n), idleReminder, at), l.player(n))
 }
-

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -181,7 +180,7 @@ func (l *load) differences(ctx context.Context, models, redisURL string) (lost, 
 		switch d := int64(applied+kept) - l.acknowledged[n].Load(); {
 		case d < 0:
 			lost -= d
-			fmt.Fprintf(os.Stderr, "lost: %s: %d of %d applied\n", l.player(n), applied+kept, l.acknowledged[n].Load())
+			tell(int(lost), "lost: %s: %d of %d applied", l.player(n), applied+kept, l.acknowledged[n].Load())
 		case d > 0:
 			double += d
 		}

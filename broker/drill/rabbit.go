@@ -141,7 +141,9 @@ type topology struct {
 // declare plays the messaging topology operator.
 func (r *rabbit) declare(ctx context.Context, t *topology) error {
 	type object = map[string]any
-	put := func(kind, name string, o object) error { return r.call(ctx, http.MethodPut, "/"+kind+"/%2F/"+url.PathEscape(name), o, nil) }
+	put := func(kind, name string, o object) error {
+		return r.call(ctx, http.MethodPut, "/"+kind+"/%2F/"+url.PathEscape(name), o, nil)
+	}
 	for _, e := range t.Exchanges {
 		if err := put("exchanges", e.Name, object{"type": e.Type, "durable": e.Durable}); err != nil {
 			return err
