@@ -66,6 +66,10 @@ bench-state: build ## player state, measured; JSON=FILE writes the figures
 conformance: ## the one-machine Broker against a real Knative control plane; JSON=FILE
 	@scripts/conformance.sh
 
+.PHONY: durable
+durable: build ## every process killed under load on Knative's RabbitMQ Broker; JSON=FILE
+	@scripts/durable.sh
+
 .PHONY: rollout
 rollout: build ## replace every function 20 times under load; JSON=FILE
 	@scripts/rollout.sh

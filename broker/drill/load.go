@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,9 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
 	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/player"
+	"pitboss/internal/setup"
 	"pitboss/internal/sink"
 )
 
@@ -20,9 +24,11 @@ type load struct {
 	client  *sink.Client
 	run     string // in every id, so that two runs share no event
 	players int
+	age     time.Duration // how long ago its events happened
 
 	acknowledged []atomic.Int64 // by player
 	failed       atomic.Int64   // POSTs that had to be repeated
+	failedAt     []time.Time    // by player, of idle ones: when the game failed to load
 }
 
 func newLoad(url, run string, players int) *load {
@@ -42,7 +48,7 @@ func (l *load) event(player int, id, typ string, data any) (*ce.Event, error) {
 	e.SetSource("/drill")
 	e.SetType(typ)
 	e.SetSubject(l.player(player))
-	e.SetTime(time.Now())
+	e.SetTime(time.Now().Add(-l.age))
 	e.SetExtension(event.ExtPartitionKey, l.player(player))
 	e.SetDataContentType(ce.ApplicationJSON)
 	e.DataEncoded = body
@@ -136,14 +142,48 @@ func (l *load) play(ctx context.Context, rate int) (sent int, err error) {
 }
 
 func (l *load) playOne(ctx context.Context, n int) error {
-	player := n % l.players
+	e, err := l.nth(n)
+	if err != nil {
+		return err
+	}
+	return l.post(ctx, n%l.players, e)
+}
+
+// nth is the nth event that play sends.
+func (l *load) nth(n int) (*ce.Event, error) {
 	typ, data := event.TypeRoundSettled, map[string]any{"game": "roulette", "product": "casino", "stake": 100, "win": (n / l.players % 2) * 150, "currency": "GBP"}
 	if n%7 == 0 {
 		typ, data = event.TypePaymentFailed, failedPayment
 	}
-	e, err := l.event(player, fmt.Sprintf("%s-%d", l.run, n), typ, data)
+	return l.event(n%l.players, fmt.Sprintf("%s-%d", l.run, n), typ, data)
+}
+
+// differences compares what was acknowledged with what the players' states hold.
+func (l *load) differences(ctx context.Context, models, redisURL string) (lost, double, late int64, err error) {
+	set, err := feature.Load(filepath.Join(models, "features.yaml"))
 	if err != nil {
-		return err
+		return 0, 0, 0, err
 	}
-	return l.post(ctx, player, e)
+	rdb, err := setup.Redis(ctx, redisURL)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer rdb.Close()
+	store := player.NewStore(rdb, set, player.Config{})
+	for n := range l.players {
+		st, _, err := store.Read(ctx, l.player(n))
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		applied, kept := st.Counts()
+		late += int64(kept)
+		switch d := int64(applied+kept) - l.acknowledged[n].Load(); {
+		case d < 0:
+			lost -= d
+			tell(int(lost), "lost: %s: %d of %d applied", l.player(n), applied+kept, l.acknowledged[n].Load())
+		case d > 0:
+			double += d
+		}
+	}
+	return lost, double, late, nil
 }

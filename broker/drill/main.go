@@ -2,6 +2,7 @@
 //
 //	drill rollout    replace every function again and again under load
 //	drill coldstart  start functions from nothing and time the first answer
+//	drill durable    kill every process of Pitboss on Knative's RabbitMQ Broker
 //
 // It runs the functions as they are deployed, one process each (bin/function,
 // FUNCTION_TARGET), behind the one-machine Broker with the cluster's own
@@ -23,25 +24,27 @@ import (
 type options struct {
 	root     string // the repository: manifests, models
 	function string // the functions' binary
+	rabbit   string // folder of the RabbitMQ Broker's binaries: scripts/durable.sh builds them
 	json     string // file to write the table to
 	rate     int    // events/s
-	times    int    // rollouts of each function, or starts
+	times    int    // rollouts of each function, starts, or kills of each busy process
 	players  int
 }
 
 func main() {
-	drills := map[string]func(context.Context, options) (table, error){"rollout": rollout, "coldstart": coldstart}
+	drills := map[string]func(context.Context, options) (table, error){"rollout": rollout, "coldstart": coldstart, "durable": durable}
 	if len(os.Args) < 2 || drills[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: drill rollout|coldstart [-h]")
+		fmt.Fprintln(os.Stderr, "usage: drill rollout|coldstart|durable [-h]")
 		os.Exit(2)
 	}
 	var o options
 	f := flag.NewFlagSet("drill "+os.Args[1], flag.ExitOnError)
 	f.StringVar(&o.root, "root", ".", "the repository")
 	f.StringVar(&o.function, "function", "bin/function", "the functions' binary")
+	f.StringVar(&o.rabbit, "rabbit", "", "durable: the `folder` with the RabbitMQ Broker's binaries")
 	f.StringVar(&o.json, "json", "", "file to write the table to")
 	f.IntVar(&o.rate, "rate", 1000, "events/s")
-	f.IntVar(&o.times, "times", map[string]int{"rollout": 20, "coldstart": 50}[os.Args[1]], "rollouts of each function, or starts")
+	f.IntVar(&o.times, "times", map[string]int{"rollout": 20, "coldstart": 50, "durable": 3}[os.Args[1]], "rollouts of each function, starts, or kills of each busy process")
 	f.IntVar(&o.players, "players", 2000, "players")
 	_ = f.Parse(os.Args[2:])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -34,58 +35,84 @@ func (p *plant) start(function, models string, env ...string) (*release, error) 
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(filepath.Join(p.dir, function+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
+	cmd := exec.Command(p.o.function)
+	cmd.Env = append(append(os.Environ(), p.environment(function, addr, models)...), env...)
+	if err := begin(cmd, filepath.Join(p.dir, function+".log")); err != nil {
 		return nil, err
-	}
-	defer log.Close()
-	bin, err := filepath.Abs(p.o.function)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(bin)
-	cmd.Env = append(append(os.Environ(), p.env...), "FUNCTION_TARGET="+function, "LISTEN_ADDRESS="+addr, "REDIS_URL="+p.redis, "MODELS_DIR="+models)
-	cmd.Env = append(cmd.Env, env...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", function, err)
 	}
 	r := &release{cmd: cmd, url: "http://" + addr, done: make(chan struct{})}
 	go func() { r.err = cmd.Wait(); close(r.done) }()
 	return r, nil
 }
 
+// environment is what a cluster would give a function, and where it listens.
+func (p *plant) environment(function, addr, models string) []string {
+	return append([]string{"FUNCTION_TARGET=" + function, "LISTEN_ADDRESS=" + addr, "REDIS_URL=" + p.redis, "MODELS_DIR=" + models}, p.env...)
+}
+
+// begin starts a process whose output goes after what is in a log file, and
+// that does not outlive this one.
+func begin(cmd *exec.Cmd, log string) error {
+	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	cmd.Stdout, cmd.Stderr = f, f
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err)
+	}
+	return nil
+}
+
 // ready waits until the readiness endpoint answers 200, as the kubelet and
 // queue-proxy do before a pod gets requests.
 func (r *release) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		if answers(ctx, r.url+"/health/readiness") {
-			return nil
-		}
+	return until(ctx, 30*time.Second, 2*time.Millisecond, func() error {
 		select {
 		case <-r.done:
-			return fmt.Errorf("%s ended before it was ready: %v", r.cmd.Path, r.err)
+			return fmt.Errorf("%w: %s before it was ready: %v", errEnded, r.cmd.Path, r.err)
+		default:
+			return answers(ctx, r.url+"/health/readiness")
+		}
+	})
+}
+
+// errEnded means that waiting is in vain.
+var errEnded = errors.New("ended")
+
+// until asks again and again until check returns nil.
+func until(ctx context.Context, limit, every time.Duration, check func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := check()
+		if err == nil || errors.Is(err, errEnded) {
+			return err
+		}
+		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: not ready: %w", r.url, ctx.Err())
-		case <-time.After(2 * time.Millisecond):
+			return fmt.Errorf("not within %s: %w", limit, err)
+		case <-time.After(every):
 		}
 	}
 }
 
-func answers(ctx context.Context, url string) bool {
+func answers(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return false
+		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return false
+		return err
 	}
 	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return nil
 }
 
 // terminate sends SIGTERM and waits for the process to drain and end.

@@ -13,10 +13,7 @@ import (
 	"time"
 
 	"pitboss/broker"
-	"pitboss/internal/feature"
-	"pitboss/internal/player"
 	"pitboss/internal/redistest"
-	"pitboss/internal/setup"
 )
 
 // functionsRolled are replaced in turn. The console is not on an event's way: a
@@ -174,7 +171,7 @@ func (s *system) count(ctx context.Context, l *load, sent, rollouts int, dir str
 	for _, d := range letters {
 		fmt.Fprintf(os.Stderr, "dead letter: %s: %s: %d after %d attempts: %.200s\n", d.Trigger, d.Event.Type(), d.Code, d.Attempts, d.Reason)
 	}
-	lost, double, late, err := s.differences(ctx, l)
+	lost, double, late, err := l.differences(ctx, s.models[0], s.redis.URL())
 	if err != nil {
 		return table{}, err
 	}
@@ -200,34 +197,6 @@ func (s *system) count(ctx context.Context, l *load, sent, rollouts int, dir str
 		fmt.Fprintln(os.Stderr, "logs in", dir)
 	}
 	return t, nil
-}
-
-func (s *system) differences(ctx context.Context, l *load) (lost, double, late int64, err error) {
-	set, err := feature.Load(filepath.Join(s.models[0], "features.yaml"))
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	rdb, err := setup.Redis(ctx, s.redis.URL())
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	defer rdb.Close()
-	store := player.NewStore(rdb, set, player.Config{})
-	for n := range l.players {
-		st, _, err := store.Read(ctx, l.player(n))
-		if err != nil {
-			return 0, 0, 0, err
-		}
-		applied, kept := st.Counts()
-		late += int64(kept)
-		switch d := int64(applied+kept) - l.acknowledged[n].Load(); {
-		case d < 0:
-			lost -= d
-		case d > 0:
-			double += d
-		}
-	}
-	return lost, double, late, nil
 }
 
 func (s *system) stop() {

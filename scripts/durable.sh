@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Pitboss on Knative's RabbitMQ Broker, every process killed under load: counts
+# what became of each acknowledged event and of each decision that was due.
+# Builds the Broker's ingress and dispatcher first: 3 minutes cold on 2 cores.
+#
+#   [JSON=FILE] [RATE=300] [TIMES=3] scripts/durable.sh      (needs make build)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/deps.sh redis rabbitmq
+ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
+export ONNXRUNTIME_LIB ORT_DISABLE_TELEMETRY=1
+bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/rabbitmq-broker/$(cat broker/durable/{go.mod,main.go} | sha256sum | cut -c1-16)
+if [[ ! -e $bin/complete ]]; then
+  mkdir -p "$bin"
+  broker=knative.dev/eventing-rabbitmq/cmd
+  (cd broker/durable && GOFLAGS=-mod=mod CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$bin/" . $broker/ingress $broker/dispatcher)
+  touch "$bin/complete"
+fi
+exec go run ./broker/drill durable -rabbit "$bin" ${JSON:+-json "$JSON"} -rate "${RATE:-300}" -times "${TIMES:-3}"
