@@ -32,9 +32,9 @@ fi
 mkdir -p "$PITBOSS_TRAINING_SETS"
 what=("$@")
 [[ ${#what[@]} -gt 0 ]] || what=(leave harm next_game)
-if [[ " ${what[*]} " == *" leave "* ]]; then
+if [[ " ${what[*]} " == *" leave "* || " ${what[*]} " == *" next_game "* ]]; then
   for recording in bustabit csgo-openings-2023; do
-    GOFLAGS=${GOFLAGS:--mod=mod} go run ./broker/local training-set "$PITBOSS_DATA/$recording.csv.gz" --out "$PITBOSS_TRAINING_SETS/$recording.parquet"
+    GOFLAGS=${GOFLAGS:--mod=mod} go run ./broker/local training-set "$PITBOSS_DATA/$recording.csv.gz" --games --out "$PITBOSS_TRAINING_SETS/$recording.parquet"
   done
 fi
 for model in "${what[@]}"; do

@@ -23,6 +23,7 @@ import (
 // trainingSetCmd writes point-in-time features and labels of recorded files.
 func trainingSetCmd() *cobra.Command {
 	var out, models, points string
+	var games bool
 	cmd := &cobra.Command{
 		Use:   "training-set FILE... --out x.parquet",
 		Short: "fold recorded events as serving does and write features with labels",
@@ -32,19 +33,20 @@ and the labels of labels.yaml. The ending of --out chooses Parquet (.parquet) or
 Several files are read one after the other, as one recording each: a player of one is not a player of the next.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			return writeTrainingSet(cmd.Context(), files, out, models, trainingset.Points(points), cmd.ErrOrStderr())
+			return writeTrainingSet(cmd.Context(), files, out, models, trainingset.Options{Points: trainingset.Points(points), Games: games}, cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "training.parquet", "file to write: .parquet or .csv")
 	f.StringVar(&models, "models", env("MODELS_DIR", "models"), "folder of features.yaml and labels.yaml")
 	f.StringVar(&points, "points", string(trainingset.Rounds), "decision points: rounds (every settled round), score_when (those serving scores) or all")
+	f.BoolVar(&games, "games", false, "a column recent_games, too: what rankings of the next game are trained on")
 	return cmd
 }
 
 // exportTrainingSet is `pitboss replay FILE --training-set OUT`.
 func exportTrainingSet(cmd *cobra.Command, files []string, out string) error {
-	return writeTrainingSet(cmd.Context(), files, out, env("MODELS_DIR", "models"), trainingset.Rounds, cmd.ErrOrStderr())
+	return writeTrainingSet(cmd.Context(), files, out, env("MODELS_DIR", "models"), trainingset.Options{Points: trainingset.Rounds}, cmd.ErrOrStderr())
 }
 
 // closer is a sink that ends its file.
@@ -53,13 +55,12 @@ type closer interface {
 	Close() error
 }
 
-func writeTrainingSet(ctx context.Context, files []string, out, models string, points trainingset.Points, log io.Writer) (err error) {
-	set, err := feature.Load(filepath.Join(models, "features.yaml"))
+func writeTrainingSet(ctx context.Context, files []string, out, models string, opt trainingset.Options, log io.Writer) (err error) {
+	opt.Set, err = feature.Load(filepath.Join(models, "features.yaml"))
 	if err != nil {
 		return err
 	}
-	labels, err := feature.LoadLabels(filepath.Join(models, "labels.yaml"))
-	if err != nil {
+	if opt.Labels, err = feature.LoadLabels(filepath.Join(models, "labels.yaml")); err != nil {
 		return err
 	}
 	file, err := os.Create(out + ".partial")
@@ -69,12 +70,12 @@ func writeTrainingSet(ctx context.Context, files []string, out, models string, p
 	defer os.Remove(file.Name())
 	defer file.Close()
 	buf := bufio.NewWriterSize(file, 1<<20)
-	sink, err := newSink(buf, out, set, labels)
+	sink, err := newSink(buf, out, opt)
 	if err != nil {
 		return err
 	}
 	for _, name := range files {
-		if err := foldFile(ctx, name, trainingset.Options{Set: set, Labels: labels, Points: points}, sink, log); err != nil {
+		if err := foldFile(ctx, name, opt, sink, log); err != nil {
 			return err
 		}
 	}
@@ -84,12 +85,12 @@ func writeTrainingSet(ctx context.Context, files []string, out, models string, p
 	return os.Rename(file.Name(), out) // readers never see half a file
 }
 
-func newSink(w io.Writer, out string, set *feature.Set, labels []*feature.Label) (closer, error) {
+func newSink(w io.Writer, out string, opt trainingset.Options) (closer, error) {
 	switch filepath.Ext(out) {
 	case ".parquet":
-		return trainingset.NewParquet(w, set, labels)
+		return trainingset.NewParquet(w, opt)
 	case ".csv":
-		return trainingset.NewCSV(w, set, labels)
+		return trainingset.NewCSV(w, opt)
 	}
 	return nil, fmt.Errorf("training set: --out %s must end in .parquet or .csv", out)
 }

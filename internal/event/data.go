@@ -256,12 +256,13 @@ type Facts struct {
 	// BonusEver is set once any bonus was granted (SE: one bonus, ever).
 	BonusEver bool   `json:"bonus_ever,omitzero"`
 	LastGame  string `json:"last_game,omitzero"`
-	// RecentGames are the games of the last rounds, most recent first, at most
-	// RecentGamesKept; the first is LastGame. The ranking of next games reads them.
+	// RecentGames are the different games of the latest rounds and launches, most
+	// recent first, at most RecentGamesKept; the first is LastGame. The ranking
+	// of next games reads them.
 	RecentGames []string `json:"recent_games,omitempty"`
 }
 
-// RecentGamesKept is how many rounds Facts.RecentGames goes back.
+// RecentGamesKept is how many games Facts.RecentGames holds.
 const RecentGamesKept = 8
 
 // Exclusion is one scheme's exclusion; a zero Until has no end. An exclusion

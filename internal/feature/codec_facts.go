@@ -15,7 +15,7 @@ func (st *State) appendFacts(dst []byte) []byte {
 	}
 	dst, mark := open(dst, sectionFacts)
 	dst = binary.AppendVarint(dst, st.latest)
-	var buf [16]position
+	var buf [24]position
 	table := buf[:0]
 	for _, r := range st.facts {
 		if !slices.Contains(table, r.pos) {

@@ -36,7 +36,8 @@ const (
 	factReached      factTag = 11 // key limit/period
 	factIndicator    factTag = 12 // key group; val strength
 	factBonus        factTag = 13
-	factGame         factTag = 14
+	factGame         factTag = 14 // of older releases: the latest game
+	factRecent       factTag = 15 // key game
 )
 
 // write stores a fact unless a later event already did.
@@ -103,10 +104,10 @@ var factWriters = map[string]func(*State, position, any){
 	},
 	event.TypeBonusGranted: func(st *State, at position, _ any) { st.write(factBonus, "", at, "") },
 	event.TypeGameLaunched: func(st *State, at position, data any) {
-		st.write(factGame, "", at, data.(*event.GameLaunched).Game)
+		st.writeGame(at, data.(*event.GameLaunched).Game)
 	},
 	event.TypeRoundSettled: func(st *State, at position, data any) {
-		st.write(factGame, "", at, data.(*event.RoundSettled).Game)
+		st.writeGame(at, data.(*event.RoundSettled).Game)
 	},
 }
 
@@ -117,6 +118,54 @@ func (st *State) writeAccount(at position, fields ...string) {
 			st.write(factJurisdiction+factTag(i), "", at, val)
 		}
 	}
+}
+
+// writeGame notes when a game was last chosen. The event.RecentGamesKept latest
+// stay. A game that falls out has as many later ones before it, now and for good,
+// so which games stay does not depend on the order of the events.
+func (st *State) writeGame(at position, game string) {
+	if n, found := slices.BinarySearchFunc(st.facts, register{tag: factGame}, compareFacts); found {
+		old := st.facts[n]
+		st.facts = slices.Delete(st.facts, n, n+1)
+		st.writeGame(old.pos, old.val)
+	}
+	games := st.games()
+	if len(games) == event.RecentGamesKept && !slices.ContainsFunc(games, func(r register) bool { return r.key == game }) {
+		oldest := slices.MinFunc(games, func(a, b register) int { return a.pos.compare(b.pos) })
+		if at.before(oldest.pos) {
+			return
+		}
+		n, _ := slices.BinarySearchFunc(st.facts, oldest, compareFacts)
+		st.facts = slices.Delete(st.facts, n, n+1)
+	}
+	st.write(factRecent, game, at, "")
+}
+
+// games are the registers of the latest games, sorted by name.
+func (st *State) games() []register {
+	n, _ := slices.BinarySearchFunc(st.facts, register{tag: factRecent}, compareFacts)
+	end := n
+	for end < len(st.facts) && st.facts[end].tag == factRecent {
+		end++
+	}
+	return st.facts[n:end]
+}
+
+// RecentGames appends the games of event.Facts.RecentGames.
+func (st *State) RecentGames(dst []string) []string {
+	var buf [event.RecentGamesKept + 1]register
+	games := append(buf[:0], st.games()...)
+	if old, ok := st.fact(factGame, ""); ok {
+		games = append(games, register{key: old.val, pos: old.pos})
+	}
+	slices.SortFunc(games, func(a, b register) int { return b.pos.compare(a.pos) })
+	from := len(dst)
+	for _, r := range games {
+		if !slices.Contains(dst[from:], r.key) && len(dst)-from < event.RecentGamesKept {
+			dst = append(dst, r.key)
+		}
+	}
+	return dst
 }
 
 // Facts returns what law and policy ask about the player.
@@ -155,9 +204,10 @@ func (s *Set) Facts(st *State) event.Facts {
 			}
 		case factBonus:
 			f.BonusEver = true
-		case factGame:
-			f.LastGame = r.val
 		}
+	}
+	if f.RecentGames = st.RecentGames(nil); len(f.RecentGames) > 0 {
+		f.LastGame = f.RecentGames[0]
 	}
 	f.Exclusions = exclusions(excluded, lifted)
 	for key, at := range reached {

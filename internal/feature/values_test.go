@@ -162,7 +162,7 @@ func TestFacts(t *testing.T) {
 		Consents:   map[string]bool{"casino/email": false},
 		Exclusions: []event.Exclusion{{Scheme: "Spelpaus", Since: start.Add(time.Hour), Until: until}},
 		Limits:     map[string]event.Limit{"deposit/month": {Amount: 50000, Currency: "SEK", Reached: start.Add(2 * time.Hour)}},
-		Indicators: map[string]string{"time": "strong"}, BonusEver: true, LastGame: "neon"}
+		Indicators: map[string]string{"time": "strong"}, BonusEver: true, LastGame: "neon", RecentGames: []string{"neon"}}
 	if got := fmt.Sprintf("%+v", s.Facts(st)); got != fmt.Sprintf("%+v", want) {
 		t.Errorf("facts\n%s\nwant\n%+v", got, want)
 	}

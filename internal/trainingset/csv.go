@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"pitboss/internal/feature"
+	"github.com/go-json-experiment/json"
 )
 
 // CSV writes rows as comma-separated values with a header; a label that is
@@ -16,14 +16,18 @@ import (
 type CSV struct {
 	w    *csv.Writer
 	row  []string
+	more bool // Options.Games
 	text []bool
 }
 
 // NewCSV begins a file.
-func NewCSV(out io.Writer, set *feature.Set, labels []*feature.Label) (*CSV, error) {
-	c := &CSV{w: csv.NewWriter(out)}
-	head := append([]string{ColumnPlayer, ColumnTime, ColumnID, ColumnType, ColumnDue}, set.Names()...)
-	for _, l := range labels {
+func NewCSV(out io.Writer, opt Options) (*CSV, error) {
+	c := &CSV{w: csv.NewWriter(out), more: opt.Games}
+	head := append([]string{ColumnPlayer, ColumnTime, ColumnID, ColumnType, ColumnDue}, opt.Set.Names()...)
+	if opt.Games {
+		head = append(head, ColumnGames)
+	}
+	for _, l := range opt.Labels {
 		head = append(head, l.Name)
 		c.text = append(c.text, l.Text)
 	}
@@ -35,6 +39,9 @@ func (c *CSV) Write(r *Row) error {
 	c.row = append(c.row[:0], r.Player, r.Time.UTC().Format(time.RFC3339Nano), r.ID, shortType(r.Type), strings.Join(r.Due, ","))
 	for _, x := range r.Vector {
 		c.row = append(c.row, number(x))
+	}
+	if c.more {
+		c.row = append(c.row, gamesText(r.Games))
 	}
 	for i, l := range r.Labels {
 		switch {
@@ -60,6 +67,15 @@ func number(x float64) string {
 		return strconv.FormatInt(n, 10)
 	}
 	return strconv.FormatFloat(x, 'g', -1, 64)
+}
+
+// gamesText writes games as a JSON array: a game's name may hold anything.
+func gamesText(games []string) string {
+	b, err := json.Marshal(games)
+	if err != nil { // no UTF-8, which the contract refuses
+		return "[]"
+	}
+	return string(b)
 }
 
 func shortType(typ string) string {

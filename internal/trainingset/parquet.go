@@ -7,8 +7,6 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/snappy"
-
-	"pitboss/internal/feature"
 )
 
 // Columns beside the features and labels.
@@ -17,7 +15,8 @@ const (
 	ColumnTime   = "event_time" // of the decision point, UTC milliseconds
 	ColumnID     = "event_id"
 	ColumnType   = "event_type"
-	ColumnDue    = "due" // score_when conditions that asked, joined by commas
+	ColumnDue    = "due"          // score_when conditions that asked, joined by commas
+	ColumnGames  = "recent_games" // with Options.Games: a JSON array, latest first
 )
 
 // batch is how many rows are gathered before the columns are written: few
@@ -33,16 +32,21 @@ type Parquet struct {
 	rows int
 
 	player, time, id, typ, due int // columns
+	games                      int // column, or -1
 	feat, lab                  []int
 	text                       []bool
 	bytes                      []byte // behind the batch's text values
 }
 
 // NewParquet begins a file with a column for each feature and label.
-func NewParquet(out io.Writer, set *feature.Set, labels []*feature.Label) (*Parquet, error) {
+func NewParquet(out io.Writer, opt Options) (*Parquet, error) {
+	set, labels := opt.Set, opt.Labels
 	group := parquet.Group{
 		ColumnPlayer: parquet.String(), ColumnID: parquet.String(), ColumnType: parquet.String(), ColumnDue: parquet.String(),
 		ColumnTime: parquet.Timestamp(parquet.Millisecond),
+	}
+	if opt.Games {
+		group[ColumnGames] = parquet.String()
 	}
 	add := func(name string, node parquet.Node) error {
 		if _, taken := group[name]; taken {
@@ -56,7 +60,7 @@ func NewParquet(out io.Writer, set *feature.Set, labels []*feature.Label) (*Parq
 			return nil, err
 		}
 	}
-	p := &Parquet{}
+	p := &Parquet{games: -1}
 	for _, l := range labels {
 		node := parquet.Leaf(parquet.DoubleType)
 		if l.Text {
@@ -76,6 +80,9 @@ func NewParquet(out io.Writer, set *feature.Set, labels []*feature.Label) (*Parq
 		at[path[0]] = i
 	}
 	p.player, p.time, p.id, p.typ, p.due = at[ColumnPlayer], at[ColumnTime], at[ColumnID], at[ColumnType], at[ColumnDue]
+	if opt.Games {
+		p.games = at[ColumnGames]
+	}
 	for _, name := range set.Names() {
 		p.feat = append(p.feat, at[name])
 	}
@@ -107,6 +114,9 @@ func (p *Parquet) Write(r *Row) error {
 	p.put(p.id, p.string(r.ID))
 	p.put(p.typ, p.string(shortType(r.Type)))
 	p.put(p.due, p.string(strings.Join(r.Due, ",")))
+	if p.games >= 0 {
+		p.put(p.games, p.string(gamesText(r.Games)))
+	}
 	p.put(p.time, parquet.Int64Value(r.Time.UnixMilli()))
 	for i, x := range r.Vector {
 		p.put(p.feat[i], parquet.DoubleValue(x))

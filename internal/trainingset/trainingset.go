@@ -33,6 +33,8 @@ type Options struct {
 	Set    *feature.Set
 	Labels []*feature.Label
 	Points Points
+	// Games adds the player's recent games, event.Facts.RecentGames, to each row.
+	Games bool
 	// Decoded is how many players' states are kept decoded; 0: 8192.
 	Decoded int
 }
@@ -52,6 +54,7 @@ type Row struct {
 	ID     string // of the event
 	Type   string // of the event, short
 	Due    []string
+	Games  []string // with Options.Games
 	Vector []float64
 	Labels []LabelValue
 }
@@ -188,7 +191,11 @@ func (b *builder) open(p *player, r *event.Record, out *feature.Outcome) {
 	clear(row.done)
 	clear(row.row.Labels)
 	row.player, row.ms, row.open = r.Subject, r.Time.UnixMilli(), len(b.ahead)
-	row.row = Row{Player: p.hash, Time: r.Time, ID: r.ID, Type: r.Type, Due: out.Due, Vector: vector, Labels: row.row.Labels}
+	games := row.row.Games[:0]
+	if b.opt.Games {
+		games = p.state.RecentGames(games)
+	}
+	row.row = Row{Player: p.hash, Time: r.Time, ID: r.ID, Type: r.Type, Due: out.Due, Games: games, Vector: vector, Labels: row.row.Labels}
 	for i, l := range b.opt.Labels {
 		if l.Agg == feature.LabelNone {
 			row.row.Labels[i].Number = 1

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -61,6 +62,7 @@ type rows []trainingset.Row
 
 func (rs *rows) Write(r *trainingset.Row) error {
 	c := *r
+	c.Games = append([]string{}, r.Games...)
 	c.Vector = append([]float64{}, r.Vector...)
 	c.Labels = append([]trainingset.LabelValue{}, r.Labels...)
 	*rs = append(*rs, c)
@@ -157,7 +159,7 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	sent, records := simulated(t, 6000)
-	table, _ := run(t, trainingset.Options{Set: load(t), Points: trainingset.ScoreWhen, Decoded: 8}, records)
+	table, _ := run(t, trainingset.Options{Set: load(t), Points: trainingset.ScoreWhen, Decoded: 8, Games: true}, records)
 	trained := map[string]trainingset.Row{}
 	for _, r := range table {
 		trained[r.ID] = r
@@ -171,6 +173,7 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 	}
 	defer f.Stop(ctx)
 	names, served := load(t).Names(), 0
+	games := 0
 	for _, e := range sent {
 		reply, err := f.Handle(ctx, *e)
 		if err != nil {
@@ -198,11 +201,18 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 		if !reflect.DeepEqual(u.Due, row.Due) {
 			t.Errorf("%s: due %v served, %v trained", e.ID(), u.Due, row.Due)
 		}
+		if !slices.Equal(u.Facts.RecentGames, row.Games) {
+			t.Errorf("%s: recent games %v served, %v trained", e.ID(), u.Facts.RecentGames, row.Games)
+		}
+		games = max(games, len(row.Games))
 		for i, name := range names {
 			if math.Float64bits(got[name]) != math.Float64bits(row.Vector[i]) {
 				t.Errorf("%s of %s: %v served, %v trained", name, e.ID(), got[name], row.Vector[i])
 			}
 		}
+	}
+	if games < 3 {
+		t.Errorf("at most %d recent games: not put to the test", games)
 	}
 	if served < 100 || served != len(table) {
 		t.Errorf("%d decisions served, %d rows trained: want the same, and at least 100", served, len(table))
@@ -231,14 +241,14 @@ func TestFilesHoldTheRowsToTheBit(t *testing.T) {
 	t.Parallel()
 	_, records := simulated(t, 5000)
 	set, ls := load(t), labels(t, gone)
-	opt := trainingset.Options{Set: set, Labels: ls, Points: trainingset.All}
+	opt := trainingset.Options{Set: set, Labels: ls, Points: trainingset.All, Games: true}
 	want, _ := run(t, opt, records)
 	var pq, text bytes.Buffer
-	p, err := trainingset.NewParquet(&pq, set, ls)
+	p, err := trainingset.NewParquet(&pq, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := trainingset.NewCSV(&text, set, ls)
+	c, err := trainingset.NewCSV(&text, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,6 +297,9 @@ func checkParquet(t *testing.T, b []byte, set *feature.Set, want rows) {
 		}
 		if got := row[at["player"]].String(); got != w.Player || row[at["event_id"]].String() != w.ID {
 			t.Fatalf("row %d is of %v, want %s", i, got, w.Player)
+		}
+		if v, got := row[at["recent_games"]], []string{}; json.Unmarshal(v.ByteArray(), &got) != nil || !slices.Equal(got, w.Games) {
+			t.Fatalf("row %d: recent games are %v, want %v", i, v, w.Games)
 		}
 		if v := row[at["gone"]]; v.IsNull() == w.Labels[0].Known || !v.IsNull() && v.Double() != w.Labels[0].Number {
 			t.Fatalf("row %d: gone is %v, want %+v", i, v, w.Labels[0])
