@@ -17,6 +17,7 @@ var floors = []struct {
 	sameFloor bool
 	why       string
 }{
+	{"pitboss/internal/anyvalue", 1, false, "random values for tests"},
 	{"pitboss/internal/event", 1, false, "the contract depends on nothing"},
 	{"pitboss/internal/redistest", 1, false, "starts redis-server for tests"},
 	{"pitboss/internal/sink", 1, false, "POSTs CloudEvents"},

@@ -73,12 +73,25 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 	write(t, filepath.Join(dir, "broker.yaml"), fastBroker)
 	write(t, filepath.Join(dir, "triggers", "t.yaml"), fmt.Sprintf("apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: t}\nspec: {broker: pitboss, subscriber: {uri: \"%s\"}}\n", s.URL))
 
-	acknowledged := map[string]bool{}
+	acknowledged := killed(t, dir, "t", 4)
+	arrived(t, acknowledged, func(id string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return delivered[id] > 0
+	})
+}
+
+// killed kills a Broker on dir so many times while events are POSTed to it,
+// leaves another running, and returns which events were acknowledged.
+func killed(t *testing.T, dir, typ string, times int) (acknowledged map[string]bool) {
+	t.Helper()
+	var mu sync.Mutex
+	acknowledged = map[string]bool{}
 	next := 0
-	for range 4 {
+	for range times {
 		cmd, url := startProcess(t, dir)
 		kill := time.AfterFunc(400*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		next = sendUntilDown(url, "t", next, func(id string) {
+		next = sendUntilDown(url, typ, next, func(id string) {
 			mu.Lock()
 			acknowledged[id] = true
 			mu.Unlock()
@@ -87,21 +100,25 @@ func TestKilledBrokerLosesNothing(t *testing.T) {
 		_ = cmd.Wait()
 	}
 	startProcess(t, dir)
+	return acknowledged
+}
+
+// arrived waits until has says so of every acknowledged event.
+func arrived(t *testing.T, acknowledged map[string]bool, has func(id string) bool) {
+	t.Helper()
 	missing := func() (n int) {
-		mu.Lock()
-		defer mu.Unlock()
 		for id := range acknowledged {
-			if delivered[id] == 0 {
+			if !has(id) {
 				n++
 			}
 		}
 		return n
 	}
-	for end := time.Now().Add(20 * time.Second); missing() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(30 * time.Second); missing() > 0 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if n := missing(); n > 0 || len(acknowledged) < 100 {
-		t.Errorf("%d of %d acknowledged events were not delivered", n, len(acknowledged))
+		t.Errorf("%d of %d acknowledged events, or the replies to them, did not arrive", n, len(acknowledged))
 	}
 }
 
@@ -111,12 +128,12 @@ func TestKilledBrokerLosesNoReply(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var mu sync.Mutex
-	arrived := map[string]bool{}
+	replied := map[string]bool{}
 	first := newSubscriber(t, func(w http.ResponseWriter, e ce.Event, _ int) { reply(w, "second", "reply-to-"+e.ID()) })
 	second := sink(t, func(id string) {
 		time.Sleep(5 * time.Millisecond) // longer than the first hop takes: replies queue up
 		mu.Lock()
-		arrived[id] = true
+		replied[id] = true
 		mu.Unlock()
 	})
 	write(t, filepath.Join(dir, "broker.yaml"), fastBroker)
@@ -127,36 +144,11 @@ metadata: {name: %s}
 spec: {broker: pitboss, filter: {attributes: {type: %s}}, subscriber: {uri: "%s/"}}
 `, name, name, to))
 	}
-	acknowledged := map[string]bool{}
-	next := 0
-	for range 3 {
-		cmd, url := startProcess(t, dir)
-		kill := time.AfterFunc(300*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		next = sendUntilDown(url, "first", next, func(id string) {
-			mu.Lock()
-			acknowledged[id] = true
-			mu.Unlock()
-		})
-		kill.Stop()
-		_ = cmd.Wait()
-	}
-	startProcess(t, dir)
-	missing := func() (n int) {
+	arrived(t, killed(t, dir, "first", 3), func(id string) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		for id := range acknowledged {
-			if !arrived["reply-to-"+id] {
-				n++
-			}
-		}
-		return n
-	}
-	for end := time.Now().Add(30 * time.Second); missing() > 0 && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := missing(); n > 0 || len(acknowledged) < 100 {
-		t.Errorf("the replies to %d of %d acknowledged events did not arrive", n, len(acknowledged))
-	}
+		return replied["reply-to-"+id]
+	})
 }
 
 // sendUntilDown POSTs events from eight senders until the Broker is gone.

@@ -19,11 +19,11 @@ func TestOrderedTriggerKeepsOrderThroughARetry(t *testing.T) {
 	sub := newSubscriber(t, nil)
 	sub.answer = func(w http.ResponseWriter, e ce.Event, _ int) {
 		if e.ID() == "alice-0" && !failed {
-			failed = true // the next attempt comes after 200 ms: time enough to be overtaken
+			failed = true // the next attempt comes after 2 s: time enough to be overtaken
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}
-	slow := strings.NewReplacer("linear", "exponential", "PT0.01S", "PT0.2S").Replace(fastBroker)
+	slow := strings.NewReplacer("linear", "exponential", "PT0.01S", "PT2S").Replace(fastBroker)
 	b := open(t, options{broker: slow}, spec{to: sub,
 		name: `a, annotations: {kafka.eventing.knative.dev/delivery.order: ordered}`})
 	for i := range 20 {

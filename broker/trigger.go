@@ -179,6 +179,11 @@ func (t *trigger) offer(m *message, r *root) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.behind || t.count >= t.b.cfg.Pending || t.bytes >= maxQueued {
+		if t.lines != nil {
+			for _, before := range t.lines[m.key()] { // what is kept comes back in its order
+				before.keep()
+			}
+		}
 		t.store(m.appendRecord(nil), func() { t.b.log.end(r) })
 		return
 	}
@@ -194,7 +199,7 @@ func (t *trigger) admit(d *delivery) {
 		line := append(t.lines[d.key], d)
 		t.lines[d.key] = line
 		if len(line) > 1 {
-			if line[0].kept { // it may take long, and what is kept comes back in its order
+			if line[0].kept { // it may take long
 				d.keep()
 			}
 			return

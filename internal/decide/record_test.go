@@ -9,56 +9,9 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-)
 
-// fill sets v to something random, every field at some time zero and at some time not.
-func fill(rng *rand.Rand, v reflect.Value) {
-	if rng.IntN(4) == 0 {
-		return
-	}
-	switch v.Interface().(type) {
-	case time.Time:
-		v.Set(reflect.ValueOf(time.UnixMilli(rng.Int64N(4e12)).UTC()))
-		return
-	case *Contacts:
-		c := &Contacts{Bonuses: rng.Uint64N(3), Hold: time.UnixMilli(rng.Int64N(4e12)).UTC(), Sent: []Sent{{Decision: "d", Kind: 'm'}}}
-		v.Set(reflect.ValueOf(c))
-		return
-	}
-	switch v.Kind() {
-	case reflect.String:
-		v.SetString([]string{"plain", "a \"quoted\" thing", "två ord", "line\nbreak"}[rng.IntN(4)])
-	case reflect.Float64:
-		v.SetFloat([]float64{0.1, 1e-7, -42, rng.NormFloat64()}[rng.IntN(4)])
-	case reflect.Int, reflect.Int64:
-		v.SetInt(rng.Int64N(1 << 40))
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(rng, v.Field(i))
-		}
-	case reflect.Slice:
-		s := reflect.MakeSlice(v.Type(), rng.IntN(4), 4)
-		for i := range s.Len() {
-			fill(rng, s.Index(i))
-		}
-		v.Set(s)
-	case reflect.Map:
-		m := reflect.MakeMap(v.Type())
-		for range rng.IntN(4) {
-			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-			fill(rng, key)
-			fill(rng, value)
-			m.SetMapIndex(key, value)
-		}
-		v.Set(m)
-	case reflect.Interface:
-		v.Set(reflect.ValueOf([]any{"text", 2.5}[rng.IntN(2)]))
-	default:
-		panic("fill: " + v.Type().String())
-	}
-}
+	"pitboss/internal/anyvalue"
+)
 
 // What Split writes by hand is what json.Marshal makes of the same types, and
 // Join reads all of it back.
@@ -68,7 +21,13 @@ func TestSplitEqualsMarshal(t *testing.T) {
 	written := json.JoinOptions(json.Deterministic(true), jsontext.AllowDuplicateNames(true))
 	for range 3000 {
 		var r Record
-		fill(rng, reflect.ValueOf(&r).Elem())
+		anyvalue.Fill(rng, reflect.ValueOf(&r).Elem(), func(v reflect.Value) bool {
+			if _, ok := v.Interface().(*Contacts); !ok {
+				return false
+			}
+			v.Set(reflect.ValueOf(&Contacts{Bonuses: rng.Uint64N(3), Hold: time.UnixMilli(rng.Int64N(4e12)).UTC(), Sent: []Sent{{Decision: "d", Kind: 'm'}}}))
+			return true
+		})
 		openPart, personalPart := r.Split()
 		d := r.Decision
 		d.Params = nil

@@ -14,13 +14,13 @@ func dyadic(op string, a, b code) (code, bool) {
 	case a.kind == kindString && b.kind == kindString:
 		return compareStrings(op, a, b)
 	case a.kind == kindInt && b.kind == kindInt:
-		if c, ok := compareInts(op, a, b); ok {
+		if c, ok := compare(op, a.i, b.i); ok {
 			return c, true
 		}
 		return integers(op, a, b)
 	case numeric(a.kind) && numeric(b.kind):
 		x, y := asFloat(a), asFloat(b)
-		if c, ok := compareFloats(op, x, y); ok {
+		if c, ok := compare(op, x, y); ok {
 			return c, true
 		}
 		if a.kind == kindFloat && b.kind == kindFloat {
@@ -74,26 +74,7 @@ func logic(op string, a, b code) (code, bool) {
 
 func boolean(f func(*scope) bool) (code, bool) { return code{kind: kindBool, b: f}, true }
 
-func compareInts(op string, a, b code) (code, bool) {
-	x, y := a.i, b.i
-	switch op {
-	case operators.Equals:
-		return boolean(func(sc *scope) bool { return x(sc) == y(sc) })
-	case operators.NotEquals:
-		return boolean(func(sc *scope) bool { return x(sc) != y(sc) })
-	case operators.Less:
-		return boolean(func(sc *scope) bool { return x(sc) < y(sc) })
-	case operators.LessEquals:
-		return boolean(func(sc *scope) bool { return x(sc) <= y(sc) })
-	case operators.Greater:
-		return boolean(func(sc *scope) bool { return x(sc) > y(sc) })
-	case operators.GreaterEquals:
-		return boolean(func(sc *scope) bool { return x(sc) >= y(sc) })
-	}
-	return code{}, false
-}
-
-func compareFloats(op string, x, y func(*scope) float64) (code, bool) {
+func compare[T int64 | float64](op string, x, y func(*scope) T) (code, bool) {
 	switch op {
 	case operators.Equals:
 		return boolean(func(sc *scope) bool { return x(sc) == y(sc) })
