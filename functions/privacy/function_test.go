@@ -93,7 +93,7 @@ func spread(t *testing.T, f *Function, id string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.rdb.HSet(t.Context(), journal.DeadLettersKey, id+"-letter-"+strconv.Itoa(n), letter)
+		f.rights.rdb.HSet(t.Context(), journal.DeadLettersKey, id+"-letter-"+strconv.Itoa(n), letter)
 	}
 }
 
@@ -101,25 +101,25 @@ func spread(t *testing.T, f *Function, id string) {
 // hashed as in the duplicate memory and in logs.
 func traces(t *testing.T, f *Function, id string) (out []string) {
 	t.Helper()
-	keys, err := f.rdb.Keys(t.Context(), "*").Result()
+	keys, err := f.rights.rdb.Keys(t.Context(), "*").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range keys {
 		dump := k
-		switch typ := f.rdb.Type(t.Context(), k).Val(); typ {
+		switch typ := f.rights.rdb.Type(t.Context(), k).Val(); typ {
 		case "string":
-			dump += f.rdb.Get(t.Context(), k).Val()
+			dump += f.rights.rdb.Get(t.Context(), k).Val()
 		case "zset":
-			dump += strings.Join(f.rdb.ZRange(t.Context(), k, 0, -1).Val(), " ")
+			dump += strings.Join(f.rights.rdb.ZRange(t.Context(), k, 0, -1).Val(), " ")
 		case "set":
-			dump += strings.Join(f.rdb.SMembers(t.Context(), k).Val(), " ")
+			dump += strings.Join(f.rights.rdb.SMembers(t.Context(), k).Val(), " ")
 		case "hash":
-			for field, v := range f.rdb.HGetAll(t.Context(), k).Val() {
+			for field, v := range f.rights.rdb.HGetAll(t.Context(), k).Val() {
 				dump += field + v
 			}
 		case "stream":
-			for _, m := range f.rdb.XRange(t.Context(), k, "-", "+").Val() {
+			for _, m := range f.rights.rdb.XRange(t.Context(), k, "-", "+").Val() {
 				for field, v := range m.Values {
 					dump += field + v.(string)
 				}
@@ -161,7 +161,7 @@ func TestErase(t *testing.T) {
 			if now := traces(t, f, "another"); !slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(others))) {
 				t.Fatalf("another player's keys were %v, are %v", others, now)
 			}
-			if n := f.rdb.HLen(t.Context(), journal.DeadLettersKey).Val(); n != 3 {
+			if n := f.rights.rdb.HLen(t.Context(), journal.DeadLettersKey).Val(); n != 3 {
 				t.Fatalf("%d dead letters left, want the other player's 3", n)
 			}
 			again, err := f.Handle(t.Context(), *e)
@@ -215,7 +215,7 @@ func onlyMark(t *testing.T, f *Function, id string) {
 	if left := traces(t, f, id); !slices.Equal(left, []string{key}) {
 		t.Fatalf("left: %v", left)
 	}
-	n, ttl := f.rdb.StrLen(t.Context(), key).Val(), f.rdb.PTTL(t.Context(), key).Val()
+	n, ttl := f.rights.rdb.StrLen(t.Context(), key).Val(), f.rights.rdb.PTTL(t.Context(), key).Val()
 	if n != 27 || ttl <= 0 || ttl > 25*time.Hour {
 		t.Fatalf("%d bytes are left for %v", n, ttl)
 	}
@@ -225,7 +225,7 @@ func onlyMark(t *testing.T, f *Function, id string) {
 func unreadable(t *testing.T, f *Function, id string) {
 	t.Helper()
 	n := 0
-	err := journal.New(f.rdb, 1).Each(t.Context(), player.Shard(id), 0, false, func(e *journal.Entry) error {
+	err := journal.New(f.rights.rdb, 1).Each(t.Context(), player.Shard(id), 0, false, func(e *journal.Entry) error {
 		if n++; e.Personal != nil {
 			t.Errorf("readable: %s", e.Personal)
 		}
