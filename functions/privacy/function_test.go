@@ -3,6 +3,7 @@ package privacy
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +72,8 @@ func live(t *testing.T, f *Function, id string, events ...*ce.Event) {
 		}
 	}
 	_, err := f.rights.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
-		c := &decide.Contacts{Made: []decide.Made{{Key: 1, Seq: v.Seq, At: noon}}}
+		c := &decide.Contacts{Bonuses: 1, Made: []decide.Made{{Key: 1, Seq: v.Seq, At: noon}}, Sent: []decide.Sent{{Decision: "d-" + event.HashPlayer(id),
+			At: noon, Expires: noon.Add(time.Hour), Kind: 'm', Bonus: true, Status: decide.StatusDelivered}}}
 		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c.Append(nil), Open: []byte(`{"decision":"d-` + event.HashPlayer(id) + `"}`),
 			Personal: []byte(`{"input":{"player":"` + id + `","secret":"personal"}}`)}, nil
 	})
@@ -274,7 +276,8 @@ func TestExport(t *testing.T) {
 	if len(c.Remembered) != 2 || len(c.State) < 3 || c.Bytes == 0 {
 		t.Errorf("remembered %v, state %v, %d bytes", c.Remembered, c.State, c.Bytes)
 	}
-	if len(c.Contacts.Made) != 1 {
+	want := Contacts{Bonuses: 1, Decisions: 1, Sent: []Sent{{"d-" + event.HashPlayer("someone"), decide.Marketing, true, noon, noon.Add(time.Hour), "delivered"}}}
+	if !reflect.DeepEqual(c.Contacts, &want) {
 		t.Errorf("contacts %+v", c.Contacts)
 	}
 	if len(c.Journal) != 1 || c.Journal[0].Kind != journal.KindDecision || !strings.Contains(string(c.Journal[0].Personal), "personal") {
