@@ -56,9 +56,9 @@ func (s *source) problem(path, what, remedy, format string, args ...any) *Proble
 	return &Problem{File: s.file, Line: strictyaml.Line(s.text, path), What: what, Remedy: remedy, Detail: fmt.Sprintf(format, args...)}
 }
 
-// decodeYAML reads b strictly: an unknown or repeated field is a mistake.
-func decodeYAML(s *source, b []byte, into any) *Problem {
-	err := strictyaml.Decode(b, into)
+// decodeYAML reads a file strictly: an unknown or repeated field is a mistake.
+func decodeYAML(s *source, into any) *Problem {
+	err := strictyaml.Decode(s.text, into)
 	if err == nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/google/cel-go/cel"
 )
@@ -77,6 +78,7 @@ type language struct {
 	scores   int // index of the first score
 	// scoreNames and featureNames as the expressions name them.
 	featureNames []string
+	known        sync.Map // text → func() compiled
 }
 
 func newLanguage(features []string) (*language, error) {
