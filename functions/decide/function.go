@@ -20,6 +20,7 @@ import (
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/decide"
 	"pitboss/internal/event"
@@ -64,10 +65,15 @@ func (f *Function) start(ctx context.Context) (err error) {
 	if f.cfg.Clock != "wall" && f.cfg.Clock != "event" {
 		return fmt.Errorf("decide: DECIDE_CLOCK is %q: want wall or event", f.cfg.Clock)
 	}
-	if f.set, err = feature.Load(filepath.Join(f.cfg.ModelsDir, "features.yaml")); err != nil {
+	file := filepath.Join(f.cfg.ModelsDir, "features.yaml")
+	names, err := feature.Names(file)
+	if err != nil {
 		return err
 	}
-	if f.policy, err = decide.Load(f.cfg.ModelsDir, f.set.Names()); err != nil {
+	var g errgroup.Group // two compilations, most of a cold start
+	g.Go(func() (err error) { f.set, err = feature.Load(file); return err })
+	g.Go(func() (err error) { f.policy, err = decide.Load(f.cfg.ModelsDir, names); return err })
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	nobody, err := f.set.Decode(nil)

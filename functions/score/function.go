@@ -61,7 +61,7 @@ func (f *Function) start(context.Context) error {
 	if f.cfg.FeaturesFile == "" {
 		f.cfg.FeaturesFile = filepath.Join(f.cfg.ModelsDir, "features.yaml")
 	}
-	features, err := feature.Load(f.cfg.FeaturesFile)
+	features, err := feature.Names(f.cfg.FeaturesFile)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (f *Function) start(context.Context) error {
 	}
 	f.models, err = score.Open(score.Config{
 		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.Log,
-		LoadOptions: score.LoadOptions{Known: knows(features.Names()), Slots: f.cfg.Slots},
+		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots},
 	})
 	if err != nil { // some other model may serve, and Watch tries again
 		f.Log.Error("models", zap.Error(err))
