@@ -19,6 +19,7 @@ var floors = []struct {
 }{
 	{"pitboss/internal/anyvalue", 1, false, "random values for tests"},
 	{"pitboss/internal/event", 1, false, "the contract depends on nothing"},
+	{"pitboss/internal/strictyaml", 1, false, "reads configuration files"},
 	{"pitboss/internal/redistest", 1, false, "starts redis-server for tests"},
 	{"pitboss/internal/sink", 1, false, "POSTs CloudEvents"},
 	{"pitboss/internal/player", 2, false, "state knows no features"},

@@ -132,7 +132,7 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) {
 	}
 	p, err := f.access.login(w, r, in.Token)
 	if err != nil {
-		f.log.Warn("sign-in refused")
+		f.Log.Warn("sign-in refused")
 		refuse(w, http.StatusUnauthorized, err.Error())
 		return
 	}

@@ -14,17 +14,12 @@ package console
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"go.uber.org/zap"
 
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
-	"pitboss/internal/telemetry"
 )
 
 const name = "console"
@@ -44,12 +39,9 @@ type config struct {
 
 // Function is console. The zero value answers 500 until Start has run.
 type Function struct {
-	cfg   config
-	log   *zap.Logger
-	now   func() time.Time
-	ready atomic.Bool
-	stop  context.CancelFunc
-	work  sync.WaitGroup
+	*setup.Edge
+	cfg config
+	now func() time.Time
 
 	flow      *flow
 	players   *players
@@ -65,69 +57,45 @@ type Function struct {
 	routes    http.Handler
 
 	experiments *experiments
-	withdraw    func()                      // its metrics
-	quiet       func(context.Context) error // ends telemetry
 }
 
 // New returns console, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start reads the configuration and begins to watch the Broker's counters.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
-	f.log = setup.Logger(name)
-	if err := setup.Load(cfg, &f.cfg); err != nil {
-		return err
-	}
-	var err error
+	return f.Open(ctx, cfg, &f.cfg, f.start)
+}
+
+func (f *Function) start(ctx context.Context) (err error) {
 	if f.access, err = newAccess(ctx, f.cfg.Access, f.now); err != nil {
 		return err
 	}
-	living, stop := context.WithCancel(context.WithoutCancel(ctx))
-	f.stop = stop
 	f.flow = newFlow(f.now)
 	f.players = newPlayers(f.cfg.Memory)
 	f.decisions = newDecisions(f.cfg.Decisions)
 	f.broker = newBrokerClient(f.cfg.Admin)
-	f.store = openStore(living, f.cfg, f.log)
+	f.store = openStore(ctx, f.cfg, f.Log)
+	f.AtEnd(f.store.close)
 	f.experiments = newExperiments()
 	f.letters = newLetters(f.broker, f.store)
-	f.audit = newAudit(f.store.journal, f.log, f.now)
+	f.audit = newAudit(f.store.journal, f.Log, f.now)
 	if f.cfg.Sink != "" {
 		f.sink = sink.New(f.cfg.Sink, 5*time.Second, 4)
+		f.AtEnd(func() error { f.sink.Close(); return nil })
 	}
 	f.hub = newHub(f.cfg.FrameEvery, f.frame)
 	f.routes = f.mux()
-	if f.quiet, err = telemetry.Start(ctx, name); err != nil {
-		return err
-	}
-	f.withdraw = f.publish()
-	f.work.Go(func() { f.hub.run(living) })
-	f.work.Go(func() { f.broker.watch(living, time.Second) })
-	f.ready.Store(true)
+	withdraw := f.publish() // its metrics
+	f.AtEnd(func() error { withdraw(); return nil })
+	f.Go(f.hub.run)
+	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil
 }
 
-// Stop ends the open streams and the watching.
-func (f *Function) Stop(ctx context.Context) error {
-	if !f.ready.Load() {
-		return nil
-	}
-	f.stop()
-	f.work.Wait()
-	f.withdraw()
-	if f.sink != nil {
-		f.sink.Close()
-	}
-	return errors.Join(f.store.close(), f.quiet(ctx))
-}
-
-// Ready is true once Start has run: the page shows what is wrong elsewhere,
-// so it must not wait for it.
-func (f *Function) Ready(context.Context) (bool, error) { return f.ready.Load(), nil }
-
 // Handle serves one request.
 func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
-	if !f.ready.Load() {
+	if !f.Started() {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "console: starting", http.StatusServiceUnavailable)
 		return

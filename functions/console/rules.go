@@ -1,7 +1,6 @@
 package console
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"os"
@@ -10,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
 	"pitboss/internal/journal"
 )
@@ -68,7 +67,7 @@ func readPacks(dir string) (packs []pack, problems []string) {
 			continue
 		}
 		var p pack
-		if err := yaml.NewDecoder(bytes.NewReader(raw)).Decode(&p); err != nil {
+		if err := yaml.Unmarshal(raw, &p); err != nil {
 			problems = append(problems, filepath.Base(file)+": "+err.Error())
 			continue
 		}
@@ -93,7 +92,7 @@ func readActions(dir string) []actionView {
 		Actions []actionView `yaml:"actions"`
 	}
 	if raw, err := os.ReadFile(filepath.Join(dir, "actions.yaml")); err == nil {
-		_ = yaml.NewDecoder(bytes.NewReader(raw)).Decode(&file) // decide refuses a broken file; here it only lists nothing
+		_ = yaml.Unmarshal(raw, &file) // decide refuses a broken file; here it only lists nothing
 	}
 	if file.Actions == nil {
 		return []actionView{}

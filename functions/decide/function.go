@@ -16,19 +16,17 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/setup"
-	"pitboss/internal/telemetry"
 )
 
 const name = "decide"
@@ -44,53 +42,38 @@ type config struct {
 
 // Function is decide. Until Start has run, it answers with a retryable error.
 type Function struct {
-	quiet   func(context.Context) error // ends telemetry
+	*setup.Edge
 	cfg     config
-	rdb     setup.Client
 	set     *feature.Set
 	empty   []float64 // the features of a player whom nothing has happened to
 	policy  *decide.Policy
 	journal *journal.Journal
 	board   *journal.SwitchBoard
-	log     *zap.Logger
-	failed  atomic.Pointer[error]
-	ready   atomic.Bool
-	stop    context.CancelFunc
-	follow  sync.WaitGroup
 	now     func() time.Time
 }
 
 // New returns decide, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start loads features, actions and rules, connects to Redis, and begins to
 // follow the kill switches.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
-	err := f.start(ctx, cfg)
-	if err != nil {
-		f.failed.Store(&err)
-		f.log.Error("start", zap.Error(err))
-	}
-	return err
+	return f.Open(ctx, cfg, &f.cfg, f.start)
 }
 
-func (f *Function) start(ctx context.Context, cfg map[string]string) (err error) {
-	f.log = setup.Logger(name)
-	quiet, err := telemetry.Start(ctx, name)
-	if err != nil {
-		return err
-	}
-	f.quiet = quiet
-	if err := setup.Load(cfg, &f.cfg); err != nil {
-		return err
-	}
+func (f *Function) start(ctx context.Context) (err error) {
 	if f.cfg.Clock != "wall" && f.cfg.Clock != "event" {
 		return fmt.Errorf("decide: DECIDE_CLOCK is %q: want wall or event", f.cfg.Clock)
 	}
-	if f.set, err = feature.Load(filepath.Join(f.cfg.ModelsDir, "features.yaml")); err != nil {
+	file := filepath.Join(f.cfg.ModelsDir, "features.yaml")
+	names, err := feature.Names(file)
+	if err != nil {
 		return err
 	}
-	if f.policy, err = decide.Load(f.cfg.ModelsDir, f.set.Names()); err != nil {
+	var g errgroup.Group // two compilations, most of a cold start
+	g.Go(func() (err error) { f.set, err = feature.Load(file); return err })
+	g.Go(func() (err error) { f.policy, err = decide.Load(f.cfg.ModelsDir, names); return err })
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	nobody, err := f.set.Decode(nil)
@@ -98,18 +81,13 @@ func (f *Function) start(ctx context.Context, cfg map[string]string) (err error)
 		return err
 	}
 	f.empty = f.set.Vector(nil, nobody, nobody.AsOf())
-	if f.rdb, err = setup.Redis(ctx, f.cfg.RedisURL); f.rdb == nil {
+	rdb, err := f.Redis(ctx, f.cfg.RedisURL)
+	if err != nil {
 		return err
 	}
-	if err != nil {
-		f.log.Warn("redis is not there yet", zap.Error(err))
-	}
-	f.journal = journal.New(f.rdb, f.cfg.Players)
+	f.journal = journal.New(rdb, f.cfg.Players)
 	f.board = f.journal.Board(ctx)
-	following, stop := context.WithCancel(context.WithoutCancel(ctx))
-	f.stop = stop
-	f.follow.Go(func() { f.keepDocuments(following); f.board.Follow(following) })
-	f.ready.Store(true)
+	f.Go(func(ctx context.Context) { f.keepDocuments(ctx); f.board.Follow(ctx) })
 	return nil
 }
 
@@ -121,7 +99,7 @@ func (f *Function) keepDocuments(ctx context.Context) {
 		if err = f.journal.KeepDocument(ctx, f.policy.Hash(), text); err == nil {
 			return
 		}
-		f.log.Warn("policy not kept yet", zap.Error(err))
+		f.Log.Warn("policy not kept yet", zap.Error(err))
 		select {
 		case <-ctx.Done():
 			return
@@ -132,56 +110,14 @@ func (f *Function) keepDocuments(ctx context.Context) {
 	}
 }
 
-// Stop ends the watch and closes the connection.
-func (f *Function) Stop(ctx context.Context) error {
-	if f.quiet != nil {
-		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
-	}
-	if f.stop == nil {
-		return nil
-	}
-	f.stop()
-	f.follow.Wait()
-	return f.rdb.Close()
-}
-
-// Ready is true while Redis answers.
-func (f *Function) Ready(ctx context.Context) (bool, error) {
-	if err := f.failed.Load(); err != nil {
-		return false, *err
-	}
-	if !f.ready.Load() {
-		return false, nil
-	}
-	if err := f.rdb.Ping(ctx).Err(); err != nil {
-		return false, fmt.Errorf("decide: redis: %w", err)
-	}
-	return true, nil
-}
-
-var (
-	errStarting = errors.New("decide: starting")
-	errSwitches = errors.New("decide: the kill switches can't be read")
-)
+var errSwitches = errors.New("decide: the kill switches can't be read")
 
 // Handle decides about one player.scored, or revokes.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	return telemetry.Handle(ctx, name, &e, f.observed)
-}
-
-func (f *Function) observed(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(ctx, e)
-	if err != nil {
-		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
-			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))
-	}
-	return reply, event.Result(err)
+	return f.Answer(ctx, &e, f.handle)
 }
 
 func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	if !f.ready.Load() {
-		return nil, errStarting
-	}
 	r, err := event.Parse(e, f.now())
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func (w *world) function(opts ...string) *Function {
 	if err := f.Start(context.Background(), cfg); err != nil {
 		w.tb.Fatal(err)
 	}
-	f.log = zap.NewNop()
+	f.Log = zap.NewNop()
 	w.tb.Cleanup(func() { _ = f.Stop(context.Background()) })
 	return f
 }

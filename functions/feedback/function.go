@@ -16,19 +16,16 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
-	"go.uber.org/zap"
 
 	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
-	"pitboss/internal/telemetry"
 )
 
 const name = "feedback"
@@ -41,82 +38,35 @@ type config struct {
 
 // Function is feedback. Until Start has run, it answers with a retryable error.
 type Function struct {
-	quiet   func(context.Context) error // ends telemetry
+	*setup.Edge
 	cfg     config
-	rdb     setup.Client
 	journal *journal.Journal
-	log     *zap.Logger
-	ready   atomic.Bool
 	now     func() time.Time
 }
 
 // New returns feedback, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start connects to Redis.
-func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error) {
-	f.log = setup.Logger(name)
-	quiet, err := telemetry.Start(ctx, name)
+func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
+	return f.Open(ctx, cfg, &f.cfg, f.start)
+}
+
+func (f *Function) start(ctx context.Context) error {
+	rdb, err := f.Redis(ctx, f.cfg.RedisURL)
 	if err != nil {
 		return err
 	}
-	f.quiet = quiet
-	if err := setup.Load(cfg, &f.cfg); err != nil {
-		return err
-	}
-	if f.rdb, err = setup.Redis(ctx, f.cfg.RedisURL); f.rdb == nil {
-		return err
-	}
-	if err != nil {
-		f.log.Warn("redis is not there yet", zap.Error(err))
-	}
-	f.journal = journal.New(f.rdb, f.cfg.Players)
-	f.ready.Store(true)
+	f.journal = journal.New(rdb, f.cfg.Players)
 	return nil
 }
 
-// Stop closes the connection.
-func (f *Function) Stop(ctx context.Context) error {
-	if f.quiet != nil {
-		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
-	}
-	if f.rdb == nil {
-		return nil
-	}
-	return f.rdb.Close()
-}
-
-// Ready is true while Redis answers.
-func (f *Function) Ready(ctx context.Context) (bool, error) {
-	if !f.ready.Load() {
-		return false, nil
-	}
-	if err := f.rdb.Ping(ctx).Err(); err != nil {
-		return false, fmt.Errorf("feedback: redis: %w", err)
-	}
-	return true, nil
-}
-
-var errStarting = errors.New("feedback: starting")
-
 // Handle takes one outcome or review, or asks for one.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	return telemetry.Handle(ctx, name, &e, f.observed)
-}
-
-func (f *Function) observed(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(ctx, e)
-	if err != nil {
-		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
-			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))
-	}
-	return reply, event.Result(err)
+	return f.Answer(ctx, &e, f.handle)
 }
 
 func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	if !f.ready.Load() {
-		return nil, errStarting
-	}
 	r, err := event.Parse(e, f.now())
 	if err != nil {
 		return nil, err

@@ -16,7 +16,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -29,6 +28,8 @@ import (
 	"pitboss/internal/sink"
 	"pitboss/internal/telemetry"
 )
+
+const name = "ingest"
 
 type config struct {
 	Sink         string        `env:"K_SINK"`
@@ -45,30 +46,23 @@ type config struct {
 
 // Function is ingest. The zero value answers 503 until Start has run.
 type Function struct {
-	quiet  func(context.Context) error // ends telemetry
+	*setup.Edge
 	cfg    config
 	auth   authenticator
 	rates  *limiter
 	broker *sink.Client
-	log    *zap.Logger
-	ready  atomic.Bool
 	now    func() time.Time
 }
 
 // New returns ingest, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start reads the configuration and fetches the OIDC issuer's keys.
-func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error) {
-	f.log = setup.Logger("ingest")
-	quiet, err := telemetry.Start(ctx, "ingest")
-	if err != nil {
-		return err
-	}
-	f.quiet = quiet
-	if err := setup.Load(cfg, &f.cfg); err != nil {
-		return err
-	}
+func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
+	return f.Open(ctx, cfg, &f.cfg, f.start)
+}
+
+func (f *Function) start(ctx context.Context) (err error) {
 	if f.cfg.Sink == "" {
 		return errors.New("ingest: K_SINK is not set: it names the Broker (a SinkBinding sets it)")
 	}
@@ -77,21 +71,7 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) (err error)
 	}
 	f.rates = newLimiter(f.cfg.Rate, f.cfg.Burst)
 	f.broker = sink.New(f.cfg.Sink, f.cfg.Timeout, 256)
-	f.ready.Store(true)
-	return nil
-}
-
-// Ready is true once Start is done.
-func (f *Function) Ready(context.Context) (bool, error) { return f.ready.Load(), nil }
-
-// Stop drops the idle connections; func-go has drained the requests in flight.
-func (f *Function) Stop(ctx context.Context) error {
-	if f.quiet != nil {
-		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
-	}
-	if f.broker != nil {
-		f.broker.Close()
-	}
+	f.AtEnd(func() error { f.broker.Close(); return nil })
 	return nil
 }
 
@@ -100,7 +80,7 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/schemas"):
 		serveSchemas(w, r)
-	case !f.ready.Load():
+	case !f.Started():
 		writeProblem(w, http.StatusServiceUnavailable, "not-ready", "ingest is starting; try again", nil)
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "POST")
@@ -144,7 +124,7 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := f.forward(r.Context(), events); err != nil {
-		f.log.Warn("broker did not take the events", zap.Int("events", len(events)), zap.Error(err))
+		f.Log.Warn("broker did not take the events", zap.Int("events", len(events)), zap.Error(err))
 		w.Header().Set("Retry-After", "1")
 		writeProblem(w, http.StatusServiceUnavailable, "broker-unavailable",
 			"the Broker did not acknowledge; POST the same again (events are deduplicated by source and id)", nil)
@@ -227,7 +207,7 @@ func (f *Function) forward(ctx context.Context, events []ce.Event) error {
 
 func (f *Function) send(ctx context.Context, e *ce.Event) error {
 	stamp(e, f.now())
-	ctx, end := telemetry.Root(ctx, "ingest", e)
+	ctx, end := telemetry.Root(ctx, name, e)
 	err := f.broker.Post(ctx, e)
 	end(err)
 	return err

@@ -27,13 +27,39 @@ type Copy struct {
 	Features []Feature   `json:"features,omitempty"`
 	// State is what the features are computed from, in words: registers, sums,
 	// and the recent events, one a line.
-	State      []string         `json:"state,omitempty"`
-	Bytes      int              `json:"bytes"` // of state and duplicate memory as stored
-	Reminders  []Reminder       `json:"reminders,omitempty"`
-	Remembered []Remembered     `json:"remembered,omitempty"`
-	Contacts   *decide.Contacts `json:"contacts"`
-	Journal    []Entry          `json:"journal,omitempty"`
-	LegalHold  jsontext.Value   `json:"legal_hold,omitempty"`
+	State      []string       `json:"state,omitempty"`
+	Bytes      int            `json:"bytes"` // of state and duplicate memory as stored
+	Reminders  []Reminder     `json:"reminders,omitempty"`
+	Remembered []Remembered   `json:"remembered,omitempty"`
+	Contacts   *Contacts      `json:"contacts"`
+	Journal    []Entry        `json:"journal,omitempty"`
+	LegalHold  jsontext.Value `json:"legal_hold,omitempty"`
+}
+
+// Contacts is what the player was recommended of late.
+type Contacts struct {
+	Bonuses   uint64    `json:"bonuses"`             // recommended ever
+	Hold      time.Time `json:"hold,omitzero"`       // no marketing until then
+	Sent      []Sent    `json:"sent,omitempty"`      // of the last 31 days
+	Decisions int       `json:"decisions_last_24_h"` // remembered, so that none is made twice
+}
+
+// Sent is one recommendation and what became of it.
+type Sent struct {
+	Decision string    `json:"decision"`
+	Kind     string    `json:"kind"`
+	Bonus    bool      `json:"bonus,omitzero"`
+	At       time.Time `json:"at"`
+	Expires  time.Time `json:"expires"`
+	Status   string    `json:"status"`
+}
+
+func contactsOf(c *decide.Contacts) *Contacts {
+	out := &Contacts{Bonuses: c.Bonuses, Hold: c.Hold, Decisions: len(c.Made)}
+	for _, s := range c.Sent {
+		out.Sent = append(out.Sent, Sent{s.Decision, decide.KindWord(s.Kind), s.Bonus, s.At, s.Expires, decide.StatusWord(s.Status)})
+	}
+	return out
 }
 
 // Feature is one number about a player and what it means.
@@ -77,9 +103,11 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	if out.Contacts, err = decide.ParseContacts(b); err != nil {
+	contacts, err := decide.ParseContacts(b)
+	if err != nil {
 		return nil, err
 	}
+	out.Contacts = contactsOf(contacts)
 	if out.LegalHold, err = r.journal.LegalHold(ctx, id); err != nil {
 		return nil, err
 	}

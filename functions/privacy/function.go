@@ -10,20 +10,16 @@ package privacy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
-	"pitboss/internal/telemetry"
 )
 
 const name = "privacy"
@@ -38,87 +34,40 @@ type config struct {
 
 // Function is privacy. Until Start has run, it answers with a retryable error.
 type Function struct {
-	quiet  func(context.Context) error // ends telemetry
+	*setup.Edge
 	cfg    config
-	rdb    setup.Client
 	rights *Rights
-	log    *zap.Logger
-	ready  atomic.Bool
 	now    func() time.Time
 }
 
 // New returns privacy, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start loads the declared features, which a player's state is read with, and
 // connects to Redis.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
-	f.log = setup.Logger(name)
-	quiet, err := telemetry.Start(ctx, name)
-	if err != nil {
-		return err
-	}
-	f.quiet = quiet
-	if err := setup.Load(cfg, &f.cfg); err != nil {
-		return err
-	}
+	return f.Open(ctx, cfg, &f.cfg, f.start)
+}
+
+func (f *Function) start(ctx context.Context) error {
 	set, err := feature.Load(filepath.Join(f.cfg.ModelsDir, "features.yaml"))
 	if err != nil {
 		return err
 	}
-	if f.rdb, err = setup.Redis(ctx, f.cfg.RedisURL); f.rdb == nil {
+	rdb, err := f.Redis(ctx, f.cfg.RedisURL)
+	if err != nil {
 		return err
 	}
-	if err != nil {
-		f.log.Warn("redis is not there yet", zap.Error(err))
-	}
-	f.rights = newRights(f.rdb, set, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
-	f.ready.Store(true)
+	f.rights = newRights(rdb, set, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
 	return nil
 }
 
-// Stop closes the connection.
-func (f *Function) Stop(ctx context.Context) error {
-	if f.quiet != nil {
-		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
-	}
-	if f.rdb == nil {
-		return nil
-	}
-	return f.rdb.Close()
-}
-
-// Ready is true while Redis answers.
-func (f *Function) Ready(ctx context.Context) (bool, error) {
-	if !f.ready.Load() {
-		return false, nil
-	}
-	if err := f.rdb.Ping(ctx).Err(); err != nil {
-		return false, fmt.Errorf("privacy: redis: %w", err)
-	}
-	return true, nil
-}
-
-var errStarting = errors.New("privacy: starting")
-
 // Handle answers one request.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	return telemetry.Handle(ctx, name, &e, f.observed)
-}
-
-func (f *Function) observed(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(ctx, e)
-	if err != nil {
-		f.log.Warn("request failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
-			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))
-	}
-	return reply, event.Result(err)
+	return f.Answer(ctx, &e, f.handle)
 }
 
 func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	if !f.ready.Load() {
-		return nil, errStarting
-	}
 	r, err := event.Parse(e, f.now())
 	if err != nil {
 		return nil, err

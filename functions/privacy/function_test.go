@@ -3,6 +3,7 @@ package privacy
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +72,8 @@ func live(t *testing.T, f *Function, id string, events ...*ce.Event) {
 		}
 	}
 	_, err := f.rights.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
-		c := &decide.Contacts{Made: []decide.Made{{Key: 1, Seq: v.Seq, At: noon}}}
+		c := &decide.Contacts{Bonuses: 1, Made: []decide.Made{{Key: 1, Seq: v.Seq, At: noon}}, Sent: []decide.Sent{{Decision: "d-" + event.HashPlayer(id),
+			At: noon, Expires: noon.Add(time.Hour), Kind: 'm', Bonus: true, Status: decide.StatusDelivered}}}
 		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c.Append(nil), Open: []byte(`{"decision":"d-` + event.HashPlayer(id) + `"}`),
 			Personal: []byte(`{"input":{"player":"` + id + `","secret":"personal"}}`)}, nil
 	})
@@ -93,7 +95,7 @@ func spread(t *testing.T, f *Function, id string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.rdb.HSet(t.Context(), journal.DeadLettersKey, id+"-letter-"+strconv.Itoa(n), letter)
+		f.rights.rdb.HSet(t.Context(), journal.DeadLettersKey, id+"-letter-"+strconv.Itoa(n), letter)
 	}
 }
 
@@ -101,25 +103,25 @@ func spread(t *testing.T, f *Function, id string) {
 // hashed as in the duplicate memory and in logs.
 func traces(t *testing.T, f *Function, id string) (out []string) {
 	t.Helper()
-	keys, err := f.rdb.Keys(t.Context(), "*").Result()
+	keys, err := f.rights.rdb.Keys(t.Context(), "*").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range keys {
 		dump := k
-		switch typ := f.rdb.Type(t.Context(), k).Val(); typ {
+		switch typ := f.rights.rdb.Type(t.Context(), k).Val(); typ {
 		case "string":
-			dump += f.rdb.Get(t.Context(), k).Val()
+			dump += f.rights.rdb.Get(t.Context(), k).Val()
 		case "zset":
-			dump += strings.Join(f.rdb.ZRange(t.Context(), k, 0, -1).Val(), " ")
+			dump += strings.Join(f.rights.rdb.ZRange(t.Context(), k, 0, -1).Val(), " ")
 		case "set":
-			dump += strings.Join(f.rdb.SMembers(t.Context(), k).Val(), " ")
+			dump += strings.Join(f.rights.rdb.SMembers(t.Context(), k).Val(), " ")
 		case "hash":
-			for field, v := range f.rdb.HGetAll(t.Context(), k).Val() {
+			for field, v := range f.rights.rdb.HGetAll(t.Context(), k).Val() {
 				dump += field + v
 			}
 		case "stream":
-			for _, m := range f.rdb.XRange(t.Context(), k, "-", "+").Val() {
+			for _, m := range f.rights.rdb.XRange(t.Context(), k, "-", "+").Val() {
 				for field, v := range m.Values {
 					dump += field + v.(string)
 				}
@@ -161,7 +163,7 @@ func TestErase(t *testing.T) {
 			if now := traces(t, f, "another"); !slices.Equal(slices.Sorted(slices.Values(now)), slices.Sorted(slices.Values(others))) {
 				t.Fatalf("another player's keys were %v, are %v", others, now)
 			}
-			if n := f.rdb.HLen(t.Context(), journal.DeadLettersKey).Val(); n != 3 {
+			if n := f.rights.rdb.HLen(t.Context(), journal.DeadLettersKey).Val(); n != 3 {
 				t.Fatalf("%d dead letters left, want the other player's 3", n)
 			}
 			again, err := f.Handle(t.Context(), *e)
@@ -215,7 +217,7 @@ func onlyMark(t *testing.T, f *Function, id string) {
 	if left := traces(t, f, id); !slices.Equal(left, []string{key}) {
 		t.Fatalf("left: %v", left)
 	}
-	n, ttl := f.rdb.StrLen(t.Context(), key).Val(), f.rdb.PTTL(t.Context(), key).Val()
+	n, ttl := f.rights.rdb.StrLen(t.Context(), key).Val(), f.rights.rdb.PTTL(t.Context(), key).Val()
 	if n != 27 || ttl <= 0 || ttl > 25*time.Hour {
 		t.Fatalf("%d bytes are left for %v", n, ttl)
 	}
@@ -225,7 +227,7 @@ func onlyMark(t *testing.T, f *Function, id string) {
 func unreadable(t *testing.T, f *Function, id string) {
 	t.Helper()
 	n := 0
-	err := journal.New(f.rdb, 1).Each(t.Context(), player.Shard(id), 0, false, func(e *journal.Entry) error {
+	err := journal.New(f.rights.rdb, 1).Each(t.Context(), player.Shard(id), 0, false, func(e *journal.Entry) error {
 		if n++; e.Personal != nil {
 			t.Errorf("readable: %s", e.Personal)
 		}
@@ -274,7 +276,8 @@ func TestExport(t *testing.T) {
 	if len(c.Remembered) != 2 || len(c.State) < 3 || c.Bytes == 0 {
 		t.Errorf("remembered %v, state %v, %d bytes", c.Remembered, c.State, c.Bytes)
 	}
-	if len(c.Contacts.Made) != 1 {
+	want := Contacts{Bonuses: 1, Decisions: 1, Sent: []Sent{{"d-" + event.HashPlayer("someone"), decide.Marketing, true, noon, noon.Add(time.Hour), "delivered"}}}
+	if !reflect.DeepEqual(c.Contacts, &want) {
 		t.Errorf("contacts %+v", c.Contacts)
 	}
 	if len(c.Journal) != 1 || c.Journal[0].Kind != journal.KindDecision || !strings.Contains(string(c.Journal[0].Personal), "personal") {

@@ -14,14 +14,11 @@ package profile
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
@@ -29,6 +26,8 @@ import (
 	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
 )
+
+const name = "profile"
 
 type config struct {
 	RedisURL     string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
@@ -43,31 +42,23 @@ type config struct {
 
 // Function is profile. Until Start has run, it answers with a retryable error.
 type Function struct {
-	quiet   func(context.Context) error // ends telemetry
-	unwatch func()
-	rdb     setup.Client
-	set     *feature.Set
-	store   *player.Store[feature.State]
-	log     *zap.Logger
-	ready   atomic.Bool
-	now     func() time.Time
+	*setup.Edge
+	cfg   config
+	set   *feature.Set
+	store *player.Store[feature.State]
+	now   func() time.Time
 }
 
 // New returns profile, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start loads the declared features and connects to Redis.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
-	f.log = setup.Logger("profile")
-	quiet, err := telemetry.Start(ctx, "profile")
-	if err != nil {
-		return err
-	}
-	f.quiet = quiet
-	var c config
-	if err := setup.Load(cfg, &c); err != nil {
-		return err
-	}
+	return f.Open(ctx, cfg, &f.cfg, f.start)
+}
+
+func (f *Function) start(ctx context.Context) error {
+	c := f.cfg
 	set, err := feature.Load(filepath.Join(c.ModelsDir, "features.yaml"))
 	if err != nil {
 		return err
@@ -79,61 +70,30 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	default:
 		return fmt.Errorf("profile: SCORE_WHEN is %q: want always, or leave it to features.yaml", c.ScoreWhen)
 	}
-	rdb, err := setup.Redis(ctx, c.RedisURL)
-	if rdb == nil {
+	rdb, err := f.Redis(ctx, c.RedisURL)
+	if err != nil {
 		return err
 	}
-	if err != nil {
-		f.log.Warn("redis is not there yet", zap.Error(err))
-	}
-	f.rdb, f.set = rdb, set
+	f.set = set
 	f.store = player.NewStore(rdb, set, player.Config{
 		RememberIDs: c.RememberIDs, RememberFor: c.RememberFor, CachePlayers: c.CachePlayers,
 		WaitReplicas: c.WaitReplicas, WaitTimeout: c.WaitTimeout, Now: f.now,
 	})
-	f.unwatch = telemetry.WatchStore("profile", f.store.Stats)
-	f.ready.Store(true)
+	unwatch := telemetry.WatchStore(name, f.store.Stats)
+	f.AtEnd(func() error { unwatch(); return nil })
 	return nil
 }
 
-// Stop closes the connection; func-go has drained the requests in flight.
-func (f *Function) Stop(ctx context.Context) error {
-	if f.quiet != nil {
-		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
-	}
-	if f.rdb == nil {
-		return nil
-	}
-	f.unwatch()
-	return f.rdb.Close()
-}
-
-// Ready is true while Redis answers.
-func (f *Function) Ready(ctx context.Context) (bool, error) {
-	if !f.ready.Load() {
-		return false, nil
-	}
-	if err := f.rdb.Ping(ctx).Err(); err != nil {
-		return false, fmt.Errorf("profile: redis: %w", err)
-	}
-	return true, nil
-}
-
-var errStarting = errors.New("profile: starting")
-
 // Handle folds one event.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	return telemetry.Handle(ctx, "profile", &e, f.handle)
+	return f.Answer(ctx, &e, f.handle)
 }
 
 func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	if !f.ready.Load() {
-		return nil, event.Result(errStarting)
-	}
 	r, err := event.Parse(e, f.now())
 	if err != nil {
 		results.WithLabelValues("refused").Inc()
-		return nil, event.Result(err)
+		return nil, err
 	}
 	if !mine(r) {
 		results.WithLabelValues("ignored").Inc()
@@ -142,10 +102,8 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 	reply, err := f.fold(ctx, e, r)
 	if err != nil {
 		results.WithLabelValues("failed").Inc()
-		f.log.Warn("event not folded", zap.String("type", r.Type), zap.String("player", event.HashPlayer(r.Subject)), zap.Error(err))
-		return nil, event.Result(err)
 	}
-	return reply, nil
+	return reply, err
 }
 
 // mine says whether profile folds the event. Its Trigger has no filter on every
@@ -179,5 +137,5 @@ func (f *Function) fold(ctx context.Context, in *ce.Event, r *event.Record) (*ce
 		return nil, nil
 	}
 	u.data.Version = res.Version.String()
-	return event.Reply(in, "profile", event.TypePlayerUpdated, u.data.AsOf, &u.data)
+	return event.Reply(in, name, event.TypePlayerUpdated, u.data.AsOf, &u.data)
 }

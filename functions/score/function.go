@@ -14,11 +14,8 @@ package score
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -28,7 +25,6 @@ import (
 	"pitboss/internal/feature"
 	"pitboss/internal/score"
 	"pitboss/internal/setup"
-	"pitboss/internal/telemetry"
 )
 
 const name = "score"
@@ -45,45 +41,27 @@ type config struct {
 
 // Function is score. The zero value answers 500 (retry) until Start has run.
 type Function struct {
-	quiet  func(context.Context) error // ends telemetry
+	*setup.Edge
 	cfg    config
-	log    *zap.Logger
 	models *score.Registry
-	scorer atomic.Pointer[score.Scorer]
-	failed atomic.Pointer[error] // why Start failed
-	stop   context.CancelFunc
-	watch  sync.WaitGroup
+	scorer *score.Scorer
 	now    func() time.Time
 }
 
 // New returns score, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start loads ONNX Runtime and the models, and begins to watch their files.
 // An error ends the start, but not the process: Ready tells it.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
-	err := f.start(ctx, cfg)
-	if err != nil {
-		f.failed.Store(&err)
-		f.log.Error("start", zap.Error(err))
-	}
-	return err
+	return f.Open(ctx, cfg, &f.cfg, f.start)
 }
 
-func (f *Function) start(ctx context.Context, cfg map[string]string) error {
-	f.log = setup.Logger(name)
-	quiet, err := telemetry.Start(ctx, name)
-	if err != nil {
-		return err
-	}
-	f.quiet = quiet
-	if err := setup.Load(cfg, &f.cfg); err != nil {
-		return err
-	}
+func (f *Function) start(context.Context) error {
 	if f.cfg.FeaturesFile == "" {
 		f.cfg.FeaturesFile = filepath.Join(f.cfg.ModelsDir, "features.yaml")
 	}
-	features, err := feature.Load(f.cfg.FeaturesFile)
+	features, err := feature.Names(f.cfg.FeaturesFile)
 	if err != nil {
 		return err
 	}
@@ -91,17 +69,16 @@ func (f *Function) start(ctx context.Context, cfg map[string]string) error {
 		return err
 	}
 	f.models, err = score.Open(score.Config{
-		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.log,
-		LoadOptions: score.LoadOptions{Known: knows(features.Names()), Slots: f.cfg.Slots},
+		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.Log,
+		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots},
 	})
 	if err != nil { // some other model may serve, and Watch tries again
-		f.log.Error("models", zap.Error(err))
+		f.Log.Error("models", zap.Error(err))
 	}
-	f.scorer.Store(score.NewScorer(f.models, f.cfg.Reasons))
+	f.AtEnd(f.models.Close) // once calls in flight have ended
+	f.scorer = score.NewScorer(f.models, f.cfg.Reasons)
 	if f.cfg.Poll > 0 {
-		watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-		f.stop = stop
-		f.watch.Go(func() { f.models.Watch(watching, f.cfg.Poll) })
+		f.Go(func(ctx context.Context) { f.models.Watch(ctx, f.cfg.Poll) })
 	}
 	return nil
 }
@@ -114,36 +91,18 @@ func knows(names []string) func(string) bool {
 	return func(n string) bool { return set[n] }
 }
 
-// Stop ends the watch and frees the models once calls in flight have ended.
-func (f *Function) Stop(ctx context.Context) error {
-	if f.quiet != nil {
-		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
-	}
-	if f.stop != nil {
-		f.stop()
-		f.watch.Wait()
-	}
-	if f.scorer.Load() == nil {
-		return nil
-	}
-	return f.models.Close()
-}
-
 // Ready reports whether every model that serving.yaml names is served. The
 // error names the file that was refused.
-func (f *Function) Ready(context.Context) (bool, error) {
-	if err := f.failed.Load(); err != nil {
-		return false, *err
-	}
-	if f.scorer.Load() == nil {
-		return false, nil
+func (f *Function) Ready(ctx context.Context) (bool, error) {
+	if ok, err := f.Edge.Ready(ctx); !ok {
+		return false, err
 	}
 	return f.models.Ready()
 }
 
 // Status tells which models serve and which were refused, for the console.
 func (f *Function) Status() score.Status {
-	if f.scorer.Load() == nil {
+	if !f.Started() {
 		return score.Status{}
 	}
 	return f.models.Status()
@@ -151,23 +110,10 @@ func (f *Function) Status() score.Status {
 
 // Handle scores one player.updated.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
-	return telemetry.Handle(ctx, name, &e, f.observed)
+	return f.Answer(ctx, &e, f.handle)
 }
 
-func (f *Function) observed(_ context.Context, e *ce.Event) (*ce.Event, error) {
-	reply, err := f.handle(e)
-	if err != nil {
-		f.log.Warn("event failed", zap.String("id", e.ID()), zap.String("type", e.Type()),
-			zap.String("player", event.HashPlayer(e.Subject())), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))
-	}
-	return reply, event.Result(err)
-}
-
-func (f *Function) handle(e *ce.Event) (*ce.Event, error) {
-	scorer := f.scorer.Load()
-	if scorer == nil {
-		return nil, errors.New("score: still starting")
-	}
+func (f *Function) handle(_ context.Context, e *ce.Event) (*ce.Event, error) {
 	r, err := event.Check(e, f.now())
 	if err != nil {
 		return nil, err
@@ -180,7 +126,7 @@ func (f *Function) handle(e *ce.Event) (*ce.Event, error) {
 	if in.Features, in.Facts, err = event.ReadUpdated(e.Data()); err != nil {
 		return nil, err
 	}
-	if err := scorer.Score(&in, &out); err != nil {
+	if err := f.scorer.Score(&in, &out); err != nil {
 		return nil, err
 	}
 	return event.Reply(e, name, event.TypePlayerScored, r.Time, out.AppendTo(e.Data()))

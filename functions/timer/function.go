@@ -12,8 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -27,6 +25,8 @@ import (
 	"pitboss/internal/telemetry"
 )
 
+const name = "timer"
+
 type config struct {
 	Sink     string        `env:"K_SINK"`
 	RedisURL string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
@@ -37,56 +37,38 @@ type config struct {
 
 // Function is timer.
 type Function struct {
-	quiet  func(context.Context) error // ends telemetry
+	*setup.Edge
 	cfg    config
-	rdb    setup.Client
 	due    *player.Reminders
 	broker *sink.Client
-	log    *zap.Logger
-	ready  atomic.Bool
-	stop   context.CancelFunc
-	done   sync.WaitGroup
 	now    func() time.Time
 }
 
 // New returns timer, not yet started.
-func New() *Function { return &Function{now: time.Now, log: zap.NewNop()} }
+func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start connects to Redis and, unless TIMER_EVERY is 0, starts the loop.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
-	f.log = setup.Logger("timer")
-	quiet, err := telemetry.Start(ctx, "timer")
-	if err != nil {
-		return err
-	}
-	f.quiet = quiet
-	if err := setup.Load(cfg, &f.cfg); err != nil {
-		return err
-	}
+	return f.Open(ctx, cfg, &f.cfg, f.start)
+}
+
+func (f *Function) start(ctx context.Context) error {
 	if f.cfg.Sink == "" {
 		return errors.New("timer: K_SINK is not set: it names the Broker (a SinkBinding sets it)")
 	}
-	rdb, err := setup.Redis(ctx, f.cfg.RedisURL)
-	if rdb == nil {
+	rdb, err := f.Redis(ctx, f.cfg.RedisURL)
+	if err != nil {
 		return err
 	}
-	if err != nil {
-		f.log.Warn("redis is not there yet", zap.Error(err))
-	}
-	f.rdb, f.due = rdb, player.NewReminders(rdb)
+	f.due = player.NewReminders(rdb)
 	f.broker = sink.New(f.cfg.Sink, f.cfg.Lease/2, 16)
-	f.ready.Store(true)
 	if f.cfg.Every > 0 {
-		loop, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		f.stop = cancel
-		f.done.Add(1)
-		go f.loop(loop)
+		f.Go(f.loop) // its end waits for the reminders already taken
 	}
 	return nil
 }
 
 func (f *Function) loop(ctx context.Context) {
-	defer f.done.Done()
 	tick := time.NewTicker(f.cfg.Every)
 	defer tick.Stop()
 	for {
@@ -95,38 +77,15 @@ func (f *Function) loop(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := f.tick(ctx); err != nil && ctx.Err() == nil {
-				f.log.Warn("tick failed; the reminders stay due", zap.Error(err))
+				f.Log.Warn("tick failed; the reminders stay due", zap.Error(err))
 			}
 		}
 	}
 }
 
-// Stop ends the loop; reminders already taken are finished first.
-func (f *Function) Stop(ctx context.Context) error {
-	if f.quiet != nil {
-		defer f.quiet(ctx) //nolint:errcheck // spans not sent at the very end are no reason to fail
-	}
-	if f.stop != nil {
-		f.stop()
-	}
-	f.done.Wait()
-	if f.rdb != nil {
-		return f.rdb.Close()
-	}
-	return nil
-}
-
-// Ready is true while Redis answers.
-func (f *Function) Ready(ctx context.Context) (bool, error) {
-	if !f.ready.Load() {
-		return false, nil
-	}
-	return true, f.rdb.Ping(ctx).Err()
-}
-
 // Handle treats any event as a tick, e.g. a PingSource's.
 func (f *Function) Handle(ctx context.Context, _ ce.Event) (*ce.Event, error) {
-	if !f.ready.Load() {
+	if !f.Started() {
 		return nil, event.Result(errors.New("timer: starting"))
 	}
 	return nil, event.Result(f.tick(ctx))
@@ -182,7 +141,7 @@ func (f *Function) send(ctx context.Context, due []player.Reminder) error {
 func (f *Function) post(ctx context.Context, r player.Reminder) error {
 	e := ce.New()
 	e.SetID(event.ReplyID(r.Player, r.Name, r.Due.UTC().Format(time.RFC3339)))
-	e.SetSource(event.SourceOf("timer"))
+	e.SetSource(event.SourceOf(name))
 	e.SetType(event.TypeReminderDue)
 	e.SetSubject(r.Player)
 	e.SetTime(r.Due)
@@ -190,7 +149,7 @@ func (f *Function) post(ctx context.Context, r player.Reminder) error {
 	if err := e.SetData(ce.ApplicationJSON, event.ReminderDue{Reminder: r.Name, Due: r.Due}); err != nil {
 		return fmt.Errorf("timer: encode: %w", err)
 	}
-	ctx, end := telemetry.Root(ctx, "timer", &e)
+	ctx, end := telemetry.Root(ctx, name, &e)
 	err := f.broker.Post(ctx, &e)
 	end(err)
 	return err

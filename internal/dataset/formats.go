@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func table(in *bufio.Reader, columns int, turn func(line int, row []string) (*ev
 			if line++; line == 1 {
 				continue
 			}
-			if err := split(strings.TrimRight(string(raw), "\r\n"), row); err != nil {
+			if err := split(string(bytes.TrimRight(raw, "\r\n")), row); err != nil {
 				return nil, fmt.Errorf("line %d: %w", line, err)
 			}
 			rec, err := turn(line-1, row)

@@ -115,6 +115,7 @@ const (
 	BlockStale   = "too-late"
 	BlockHold    = "on-hold"
 	BlockClosed  = "missing-input"
+	BlockMessage = "message-incomplete"
 )
 
 // Switch names a kill switch: what is "jurisdiction", "action", "model" or

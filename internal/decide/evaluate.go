@@ -82,10 +82,23 @@ func (s *sitting) candidates() ([]Candidate, []*action, [][]string) {
 			c.Blocked = []event.Blocked{{Action: a.decl.ID, Rule: BlockClosed, Text: "a score or fact it is chosen by is missing"}}
 		} else {
 			c.Channel, c.Blocked, review = s.reach(a)
+			if name := s.unfilled(a); name != "" {
+				c.Blocked = append(c.Blocked, event.Blocked{Action: a.decl.ID, Rule: BlockMessage, Text: "what the message calls {" + name + "} is not known"})
+			}
 		}
 		out, acts, reviews = append(out, c), append(acts, a), append(reviews, review)
 	}
 	return out, acts, reviews
+}
+
+// unfilled names a parameter of the message that would be empty; "" if none is.
+func (s *sitting) unfilled(a *action) string {
+	for _, p := range a.params {
+		if v := p.expr.plain(s.scope); v == nil || v == "" {
+			return p.name
+		}
+	}
+	return ""
 }
 
 // reach finds the channel to use.

@@ -2,11 +2,14 @@ package decide
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
+	"golang.org/x/sync/errgroup"
 )
 
 // expression is a compiled CEL expression.
@@ -18,15 +21,41 @@ type expression struct {
 	names     []string // the variables it reads
 }
 
+// compiled is an expression and its type, or why it is none.
+type compiled struct {
+	expr *expression
+	typ  *cel.Type
+	err  error
+}
+
 // compile checks text against the vocabulary and the wanted type (nil: any of
-// string, number or bool).
+// string, number or bool). Equal texts share one expression.
 func (l *language) compile(text string, want *cel.Type) (*expression, error) {
+	once, _ := l.known.LoadOrStore(text, sync.OnceValue(func() compiled { return l.translate(text) }))
+	c := once.(func() compiled)()
+	if c.err == nil && want != nil && !c.typ.IsExactType(want) {
+		return nil, fmt.Errorf("gives %s, want %s", c.typ, want)
+	}
+	return c.expr, c.err
+}
+
+// warm compiles expressions on all cores: a start is mostly that.
+func (l *language) warm(texts []string) {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, text := range texts {
+		g.Go(func() error {
+			_, _ = l.compile(text, nil) // whoever needs it is told the mistake
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+func (l *language) translate(text string) compiled {
 	checked, iss := l.env.Compile(text)
 	if iss.Err() != nil {
-		return nil, fmt.Errorf("%s", firstLines(iss.Err().Error()))
-	}
-	if got := checked.OutputType(); want != nil && !got.IsExactType(want) {
-		return nil, fmt.Errorf("gives %s, want %s", got, want)
+		return compiled{err: fmt.Errorf("%s", firstLines(iss.Err().Error()))}
 	}
 	e := &expression{text: text}
 	for _, r := range checked.NativeRep().ReferenceMap() {
@@ -37,10 +66,10 @@ func (l *language) compile(text string, want *cel.Type) (*expression, error) {
 	}
 	prg, err := l.env.Program(checked, cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
-		return nil, err
+		return compiled{err: err}
 	}
 	e.prg = prg
-	return e, nil
+	return compiled{expr: e, typ: checked.OutputType()}
 }
 
 // firstLines keeps what cel-go says without its drawing of the source.

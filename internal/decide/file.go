@@ -5,10 +5,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"pitboss/internal/strictyaml"
 )
 
 // Span is a time.Duration that also reads days: 90s, 10m, 24h, 7d.
 type Span time.Duration
+
+// UnmarshalYAML is UnmarshalText with the line of a mistake.
+func (s *Span) UnmarshalYAML(n *yaml.Node) error { return strictyaml.Text(n, s) }
 
 // UnmarshalText reads 90s, 10m, 24h or 7d.
 func (s *Span) UnmarshalText(b []byte) error {
@@ -25,6 +32,9 @@ func (s *Span) UnmarshalText(b []byte) error {
 
 // Date is a day, YYYY-MM-DD, from its start in UTC.
 type Date struct{ time.Time }
+
+// UnmarshalYAML is UnmarshalText with the line of a mistake.
+func (d *Date) UnmarshalYAML(n *yaml.Node) error { return strictyaml.Text(n, d) }
 
 // UnmarshalText reads YYYY-MM-DD.
 func (d *Date) UnmarshalText(b []byte) error {

@@ -1,6 +1,9 @@
 package decide
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // Vulnerabilities are what marketing may not aim at: AI Act art. 5(1)(b)
 // forbids techniques that exploit a person's vulnerability. Marketing may not
@@ -14,11 +17,19 @@ var vulnerabilities = []string{"scores.harm", "features.chase", "features.loss_s
 var manipulations = []string{"last chance", "win it back", "win back", "recover your losses", "you are due", "don't miss",
 	"can't lose", "risk-free", "risk free", "guaranteed", "hurry", "only minutes left", "luck is about to"}
 
+// placeholders are what a message is filled in with: {name}.
+var placeholders = regexp.MustCompile(`\{(\w+)\}`)
+
 func (l *loader) lint(path, what string, a *action) {
 	message := strings.ToLower(a.decl.Message)
 	for _, phrase := range manipulations {
 		if strings.Contains(message, phrase) {
 			l.add(l.src.problem(path+".message", what, "AI Act art. 5(1)(a): say what is offered, without pressure", "the message says %q", phrase))
+		}
+	}
+	for _, name := range placeholders.FindAllStringSubmatch(a.decl.Message, -1) {
+		if _, ok := a.decl.Params[name[1]]; !ok {
+			l.add(l.src.problem(path+".message", what, "give it under params", "the message has {%s}, which no parameter fills", name[1]))
 		}
 	}
 	if a.decl.AIGenerated && !a.decl.AIDisclosed {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	"golang.org/x/sync/errgroup"
 )
 
 var (
@@ -53,15 +54,59 @@ func (l *loader) expression(path, what, text, otherwise string, want *cel.Type) 
 	return e
 }
 
-func (l *loader) actions(name string, b []byte) {
-	l.src = newSource(name, b)
-	if b == nil {
-		l.add(&Problem{File: name, Detail: "is missing"})
-		return
+// read decodes all files at once; the packs come in order of their names.
+func (l *loader) read() []*packFile {
+	var packs []*packFile
+	for _, name := range sortedKeys(l.p.files) {
+		if strings.HasPrefix(name, "rules/") {
+			packs = append(packs, &packFile{src: newSource(name, l.p.files[name])})
+		}
 	}
-	if p := decodeYAML(l.src, b, &l.p.file); p != nil {
-		l.add(p)
-		return
+	var g errgroup.Group
+	for _, f := range packs {
+		g.Go(func() error {
+			f.problem = decodeYAML(f.src, &f.PackFile)
+			return nil
+		})
+	}
+	l.src = newSource("actions.yaml", l.p.files["actions.yaml"])
+	if l.src.text == nil {
+		l.add(&Problem{File: l.src.file, Detail: "is missing"})
+	} else {
+		l.add(decodeYAML(l.src, &l.p.file))
+	}
+	_ = g.Wait()
+	return packs
+}
+
+// packFile is a rule pack's file, decoded.
+type packFile struct {
+	PackFile
+	src     *source
+	problem *Problem
+}
+
+// texts lists the expressions of everything that was read.
+func (l *loader) texts(packs []*packFile) []string {
+	var out []string
+	for i := range l.p.file.Actions {
+		a := &l.p.file.Actions[i]
+		out = append(out, a.Eligible, a.Value)
+		for _, text := range a.Params {
+			out = append(out, text)
+		}
+	}
+	for _, f := range packs {
+		for i := range f.Rules {
+			out = append(out, f.Rules[i].When)
+		}
+	}
+	return slices.DeleteFunc(out, func(text string) bool { return text == "" })
+}
+
+func (l *loader) actions() {
+	if len(l.problems) > 0 {
+		return // not readable
 	}
 	f := &l.p.file
 	l.experiment(&f.Experiment)
@@ -161,13 +206,13 @@ func (l *loader) contact(path, what string, c Contact) contact {
 	return out
 }
 
-func (l *loader) pack(name string, b []byte) {
-	l.src = newSource(name, b)
-	f := &PackFile{}
-	if p := decodeYAML(l.src, b, f); p != nil {
-		l.add(p)
+func (l *loader) pack(from *packFile) {
+	l.src = from.src
+	if from.problem != nil {
+		l.add(from.problem)
 		return
 	}
+	f, name := &from.PackFile, l.src.file
 	if want := strings.TrimSuffix(strings.TrimPrefix(name, "rules/"), ".yaml"); f.Pack != want {
 		l.add(l.src.problem("$.pack", "", "file and pack have one name", "pack is %q in %s", f.Pack, name))
 		return

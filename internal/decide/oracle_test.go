@@ -266,7 +266,7 @@ func oracleQuiet(c Contact, zone string, now time.Time, channel string) bool {
 // packBlocks are those of a candidate's blocks that come from a rule.
 func packBlocks(blocked []event.Blocked) (out []string) {
 	for _, b := range blocked {
-		if !slices.Contains([]string{BlockCap, BlockSpacing, BlockQuiet, BlockKill, BlockStale, BlockHold, BlockClosed}, b.Rule) {
+		if !slices.Contains([]string{BlockCap, BlockSpacing, BlockQuiet, BlockKill, BlockStale, BlockHold, BlockClosed, BlockMessage}, b.Rule) {
 			out = append(out, b.Rule)
 		}
 	}

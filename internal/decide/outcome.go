@@ -26,3 +26,29 @@ type Review struct {
 	Note     string    `json:"note,omitzero"`
 	At       time.Time `json:"at"`
 }
+
+// StatusWord tells what became of a recommendation, in a word.
+func StatusWord(status byte) string {
+	switch status {
+	case StatusOpen:
+		return "open"
+	case StatusRevoked:
+		return "revoked"
+	}
+	for word, s := range statuses {
+		if s == status {
+			return word
+		}
+	}
+	return ""
+}
+
+// KindWord is the kind of a sent recommendation, in a word.
+func KindWord(kind byte) string {
+	for _, word := range [...]string{Service, Protection, Marketing} {
+		if word[0] == kind {
+			return word
+		}
+	}
+	return ""
+}

@@ -124,11 +124,11 @@ func Parse(files map[string][]byte, features []string) (*Policy, error) {
 		return nil, err
 	}
 	l := &loader{p: &Policy{lang: lang, packs: map[string]*pack{}, files: files}}
-	l.actions("actions.yaml", files["actions.yaml"])
-	for _, name := range sortedKeys(files) {
-		if strings.HasPrefix(name, "rules/") {
-			l.pack(name, files[name])
-		}
+	packs := l.read()
+	lang.warm(l.texts(packs))
+	l.actions()
+	for _, f := range packs {
+		l.pack(f)
 	}
 	l.include()
 	if len(l.problems) > 0 {

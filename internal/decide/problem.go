@@ -1,12 +1,11 @@
 package decide
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
+	"pitboss/internal/strictyaml"
 )
 
 // Problem is a mistake in a policy file: where it is and what to do about it.
@@ -48,45 +47,25 @@ func (ps Problems) Error() string {
 // source is a policy file that can tell the line of anything in it.
 type source struct {
 	file string
-	doc  *ast.File
+	text []byte
 }
 
-func newSource(file string, b []byte) *source {
-	doc, err := parser.ParseBytes(b, 0)
-	if err != nil {
-		doc = nil // decoding reports the syntax error with its line
-	}
-	return &source{file, doc}
-}
-
-// line finds a YAML path ($.rules[3].when), or 0.
-func (s *source) line(path string) int {
-	p, err := yaml.PathString(path)
-	if err != nil || s.doc == nil {
-		return 0
-	}
-	node, err := p.FilterFile(s.doc)
-	if err != nil || node == nil {
-		return 0
-	}
-	return node.GetToken().Position.Line
-}
+func newSource(file string, text []byte) *source { return &source{file, text} }
 
 func (s *source) problem(path, what, remedy, format string, args ...any) *Problem {
-	return &Problem{File: s.file, Line: s.line(path), What: what, Remedy: remedy, Detail: fmt.Sprintf(format, args...)}
+	return &Problem{File: s.file, Line: strictyaml.Line(s.text, path), What: what, Remedy: remedy, Detail: fmt.Sprintf(format, args...)}
 }
 
-// decodeYAML reads b strictly: an unknown or repeated field is a mistake.
-func decodeYAML(s *source, b []byte, into any) *Problem {
-	if err := yaml.UnmarshalWithOptions(b, into, yaml.Strict()); err != nil {
-		msg := strings.Split(yaml.FormatError(err, false, false), "\n")[0]
-		p := &Problem{File: s.file, Detail: msg, Remedy: "docs/rules.md lists the fields"}
-		if n, err := fmt.Sscanf(msg, "[%d:", &p.Line); n == 1 && err == nil {
-			if _, rest, ok := strings.Cut(msg, "] "); ok {
-				p.Detail = rest
-			}
-		}
-		return p
+// decodeYAML reads a file strictly: an unknown or repeated field is a mistake.
+func decodeYAML(s *source, into any) *Problem {
+	err := strictyaml.Decode(s.text, into)
+	if err == nil {
+		return nil
 	}
-	return nil
+	p := &Problem{File: s.file, Detail: err.Error(), Remedy: "docs/rules.md lists the fields"}
+	var e *strictyaml.Error
+	if errors.As(err, &e) {
+		p.Line, p.Detail = e.Line, e.Detail
+	}
+	return p
 }

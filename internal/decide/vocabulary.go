@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/google/cel-go/cel"
 )
@@ -25,6 +26,7 @@ var vocabulary = []variable{
 	{name: "player.tier", typ: cel.StringType, doc: "loyalty tier", get: func(s *scope) any { return s.in.Facts.Tier }},
 	{name: "player.currency", typ: cel.StringType, doc: "ISO 4217", get: func(s *scope) any { return s.in.Facts.Currency }},
 	{name: "player.last_game", typ: cel.StringType, doc: "game of the last round or launch", get: func(s *scope) any { return s.in.Facts.LastGame }},
+	{name: "player.failed_game", typ: cel.StringType, doc: "game that failed to load last", get: func(s *scope) any { return s.in.Facts.FailedGame }},
 	{name: "player.age_known", typ: cel.BoolType, doc: "a birth date is known", get: func(s *scope) any { return s.age >= 0 }},
 	{name: "player.age", typ: cel.IntType, doc: "full years, in the player's time zone; can't be evaluated where unknown", get: func(s *scope) any {
 		if s.age < 0 {
@@ -77,6 +79,7 @@ type language struct {
 	scores   int // index of the first score
 	// scoreNames and featureNames as the expressions name them.
 	featureNames []string
+	known        sync.Map // text → func() compiled
 }
 
 func newLanguage(features []string) (*language, error) {

@@ -256,6 +256,8 @@ type Facts struct {
 	// BonusEver is set once any bonus was granted (SE: one bonus, ever).
 	BonusEver bool   `json:"bonus_ever,omitzero"`
 	LastGame  string `json:"last_game,omitzero"`
+	// FailedGame is the game that failed to load last: it need never have been played.
+	FailedGame string `json:"failed_game,omitzero"`
 	// RecentGames are the different games of the latest rounds and launches, most
 	// recent first, at most RecentGamesKept; the first is LastGame. The ranking
 	// of next games reads them.

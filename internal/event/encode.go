@@ -259,6 +259,7 @@ func (f *Facts) Write(w *Writer, name string) {
 	OptMap(w, "indicators", f.Indicators, func(w *Writer, s string) { w.Quote(s) })
 	w.OptTrue("bonus_ever", f.BonusEver)
 	w.OptStr("last_game", f.LastGame)
+	w.OptStr("failed_game", f.FailedGame)
 	OptList(w, "recent_games", f.RecentGames, QuoteEach)
 	w.End('}')
 }

@@ -38,6 +38,7 @@ const (
 	factBonus        factTag = 13
 	factGame         factTag = 14 // of older releases: the latest game
 	factRecent       factTag = 15 // key game
+	factFailed       factTag = 16 // the game that failed to load last
 )
 
 // write stores a fact unless a later event already did.
@@ -105,6 +106,9 @@ var factWriters = map[string]func(*State, position, any){
 	event.TypeBonusGranted: func(st *State, at position, _ any) { st.write(factBonus, "", at, "") },
 	event.TypeGameLaunched: func(st *State, at position, data any) {
 		st.writeGame(at, data.(*event.GameLaunched).Game)
+	},
+	event.TypeGameFailed: func(st *State, at position, data any) {
+		st.write(factFailed, "", at, data.(*event.GameFailed).Game)
 	},
 	event.TypeRoundSettled: func(st *State, at position, data any) {
 		st.writeGame(at, data.(*event.RoundSettled).Game)
@@ -204,6 +208,8 @@ func (s *Set) Facts(st *State) event.Facts {
 			}
 		case factBonus:
 			f.BonusEver = true
+		case factFailed:
+			f.FailedGame = r.val
 		}
 	}
 	if f.RecentGames = st.RecentGames(nil); len(f.RecentGames) > 0 {

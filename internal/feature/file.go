@@ -6,8 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
+	"go.yaml.in/yaml/v3"
+
+	"pitboss/internal/strictyaml"
 )
 
 // File is the content of features.yaml.
@@ -104,27 +105,25 @@ type Session struct {
 }
 
 // UnmarshalYAML accepts the word lifetime, or one of decay, window, session.
-func (h *Horizon) UnmarshalYAML(node ast.Node) error {
-	if word, ok := node.(*ast.StringNode); ok {
-		if word.Value != "lifetime" {
-			return fmt.Errorf("horizon %q: write lifetime, {decay: …}, {window: …} or {session: …}", word.Value)
+func (h *Horizon) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		if node.Value != "lifetime" {
+			return strictyaml.At(node, "horizon %q: write lifetime, {decay: …}, {window: …} or {session: …}", node.Value)
 		}
 		return nil
 	}
-	type plain Horizon
-	if err := yaml.NodeToValue(node, (*plain)(h), yaml.Strict()); err != nil {
+	fields := map[string][]string{"decay": {"half_life"}, "window": {"size", "buckets"}, "session": {"gap", "on"}}
+	if err := strictyaml.Fields(node, "decay", "window", "session"); err != nil {
 		return err
 	}
-	n := 0
-	for _, set := range []bool{h.Decay != nil, h.Window != nil, h.Session != nil} {
-		if set {
-			n++
-		}
+	if len(node.Content) != 2 {
+		return strictyaml.At(node, "horizon needs exactly one of decay, window and session")
 	}
-	if n != 1 {
-		return fmt.Errorf("horizon needs exactly one of decay, window and session")
+	if err := strictyaml.Fields(node.Content[1], fields[node.Content[0].Value]...); err != nil {
+		return err
 	}
-	return nil
+	type plain Horizon
+	return node.Decode((*plain)(h))
 }
 
 // ReminderDeclaration is one reminder as it stands in the file.
@@ -155,13 +154,12 @@ type Condition struct {
 // Duration is a time.Duration that also reads days (30d) and weeks (2w).
 type Duration time.Duration
 
-// UnmarshalYAML reads 90s, 10m, 24h, 30d or 2w. (It takes the node since for
-// text the YAML package would write out the whole file each time.)
-func (d *Duration) UnmarshalYAML(node ast.Node) error {
-	s := node.String()
-	if text, ok := node.(*ast.StringNode); ok {
-		s = text.Value
-	}
+// UnmarshalYAML reads 90s, 10m, 24h, 30d or 2w.
+func (d *Duration) UnmarshalYAML(node *yaml.Node) error { return strictyaml.Text(node, d) }
+
+// UnmarshalText reads 90s, 10m, 24h, 30d or 2w.
+func (d *Duration) UnmarshalText(text []byte) error {
+	s := string(text)
 	for unit, span := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if n, err := strconv.ParseFloat(strings.TrimSuffix(s, unit), 64); err == nil && strings.HasSuffix(s, unit) {
 			if n < 0 || n > 36500 {
@@ -197,13 +195,7 @@ func (d Duration) String() string {
 func (d Duration) ms() int64 { return time.Duration(d).Milliseconds() }
 
 // read decodes the file strictly: an unknown member is an error.
-func read(b []byte) (f *File, err error) {
-	defer func() { // the YAML parser is not ours: a panic in it is a bad file, not a crash
-		if r := recover(); r != nil {
-			err = fmt.Errorf("not readable as YAML: %v", r)
-		}
-	}()
-	f = &File{}
-	err = yaml.UnmarshalWithOptions(b, f, yaml.Strict())
-	return f, err
+func read(b []byte) (*File, error) {
+	f := &File{}
+	return f, strictyaml.Decode(b, f)
 }

@@ -6,9 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"pitboss/internal/event"
+	"pitboss/internal/strictyaml"
 )
 
 // LabelFile is the content of labels.yaml: what a model learns to foresee.
@@ -68,13 +67,8 @@ func LoadLabels(path string) ([]*Label, error) {
 // ParseLabels compiles labels; file is their name in error messages. Every
 // error is a [*Problem].
 func ParseLabels(file string, src []byte) (out []*Label, err error) {
-	defer func() {
-		if r := recover(); r != nil { // see read
-			err = &Problem{File: file, Detail: fmt.Sprintf("not readable as YAML: %v", r)}
-		}
-	}()
 	var f LabelFile
-	if err := yaml.UnmarshalWithOptions(src, &f, yaml.Strict()); err != nil {
+	if err := strictyaml.Decode(src, &f); err != nil {
 		return nil, yamlProblem(file, err)
 	}
 	b := &builder{file: file, src: src}

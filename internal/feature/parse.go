@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/goccy/go-yaml"
 
 	"pitboss/internal/event"
+	"pitboss/internal/strictyaml"
 )
 
 // fileVersion is the version of the declaration language.
@@ -41,12 +41,9 @@ func Parse(file string, src []byte) (*Set, error) {
 // yamlProblem keeps the line the YAML parser names.
 func yamlProblem(file string, err error) error {
 	p := &Problem{File: file, Detail: err.Error()}
-	var ye yaml.Error
-	if errors.As(err, &ye) {
-		p.Detail = ye.GetMessage()
-		if t := ye.GetToken(); t != nil && t.Position != nil {
-			p.Line = t.Position.Line
-		}
+	var e *strictyaml.Error
+	if errors.As(err, &e) {
+		p.Line, p.Detail = e.Line, e.Detail
 	}
 	return p
 }
@@ -68,7 +65,7 @@ func (b *builder) fault(path, within, format string, args ...any) error {
 	if n := strings.LastIndexByte(path, '.'); n > 1 {
 		parent = path[:n]
 	}
-	return &Problem{File: b.file, Line: lineOf(b.src, path, parent), Within: within, Detail: fmt.Sprintf(format, args...)}
+	return &Problem{File: b.file, Line: strictyaml.Line(b.src, path, parent), Within: within, Detail: fmt.Sprintf(format, args...)}
 }
 
 func (b *builder) limits() error {

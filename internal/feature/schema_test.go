@@ -3,8 +3,8 @@ package feature_test
 import (
 	"testing"
 
-	"github.com/goccy/go-yaml"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
 )
 
 // The schemas that editors use accept what the program accepts.

@@ -151,6 +151,7 @@ func TestFacts(t *testing.T) {
 	fold(2*time.Hour, event.TypeIndicatorRaised, &event.IndicatorRaised{Group: "spend", Strength: "none"})
 	fold(2*time.Hour, event.TypeBonusGranted, &event.BonusGranted{Bonus: "welcome"})
 	fold(3*time.Hour, event.TypeGameLaunched, &event.GameLaunched{Game: "neon"})
+	fold(3*time.Hour, event.TypeGameFailed, &event.GameFailed{Game: "reef", Error: "timeout"})
 	// Facts are never late: an opt-out of an hour and a half ago counts, an older account does not.
 	if out := fold(90*time.Minute, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email"}); !out.Late || !out.Changed {
 		t.Errorf("the late opt-out: %+v", out)
@@ -162,7 +163,7 @@ func TestFacts(t *testing.T) {
 		Consents:   map[string]bool{"casino/email": false},
 		Exclusions: []event.Exclusion{{Scheme: "Spelpaus", Since: start.Add(time.Hour), Until: until}},
 		Limits:     map[string]event.Limit{"deposit/month": {Amount: 50000, Currency: "SEK", Reached: start.Add(2 * time.Hour)}},
-		Indicators: map[string]string{"time": "strong"}, BonusEver: true, LastGame: "neon", RecentGames: []string{"neon"}}
+		Indicators: map[string]string{"time": "strong"}, BonusEver: true, LastGame: "neon", FailedGame: "reef", RecentGames: []string{"neon"}}
 	if got := fmt.Sprintf("%+v", s.Facts(st)); got != fmt.Sprintf("%+v", want) {
 		t.Errorf("facts\n%s\nwant\n%+v", got, want)
 	}

@@ -1,7 +1,6 @@
 package score
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -9,7 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"github.com/goccy/go-yaml"
+	"pitboss/internal/strictyaml"
 )
 
 // Kinds of model.
@@ -80,7 +79,7 @@ func ReadManifest(dir string, known func(name string) bool) (*Manifest, error) {
 		return nil, fmt.Errorf("score: %w", err)
 	}
 	m := &Manifest{File: "model.onnx", Golden: "golden.json", dir: dir}
-	if err := yaml.NewDecoder(bytes.NewReader(body), yaml.Strict()).Decode(m); err != nil {
+	if err := strictyaml.Decode(body, m); err != nil {
 		return nil, fmt.Errorf("score: %s: %w", path, err)
 	}
 	if err := m.check(known); err != nil {

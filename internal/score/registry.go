@@ -121,9 +121,10 @@ type buildResult struct {
 func (r *Registry) build(serving Serving, seen fingerprint) *buildResult {
 	b := &buildResult{live: map[string]*Model{}, shadow: map[string][]*Model{},
 		loaded: map[string]loadedModel{}, rejected: map[string]string{}, names: serving.names()}
+	fresh := r.fresh(serving, seen)
 	for _, name := range b.names {
 		line := serving[name]
-		if m := r.load(b, name, line.Live, seen); m != nil {
+		if m := r.load(b, name, line.Live, seen, fresh); m != nil {
 			b.live[name] = m
 		} else if old := r.liveModel(name); old != nil {
 			b.live[name] = old
@@ -133,25 +134,56 @@ func (r *Registry) build(serving Serving, seen fingerprint) *buildResult {
 			if live := b.live[name]; live != nil && live.Manifest.Version == version {
 				continue // the old live model, still serving in place of a refused one
 			}
-			if m := r.load(b, name, version, seen); m != nil {
+			if m := r.load(b, name, version, seen, fresh); m != nil {
 				b.shadow[name] = append(b.shadow[name], m)
 			}
+		}
+	}
+	for key, f := range fresh { // a new shadow of a version that goes on serving as it was
+		if f.model != nil && b.loaded[key].model != f.model {
+			b.err = errors.Join(b.err, f.model.Close())
 		}
 	}
 	b.changed = r.differs(b)
 	return b
 }
 
+// freshModel is a model just loaded, or why it was not.
+type freshModel struct {
+	model *Model
+	err   error
+}
+
+// fresh loads the models that are new or have changed, all at once: a start is
+// mostly that.
+func (r *Registry) fresh(serving Serving, seen fingerprint) map[string]*freshModel {
+	out := map[string]*freshModel{}
+	var work sync.WaitGroup
+	for name, line := range serving {
+		for _, version := range append([]string{line.Live}, line.Shadow...) {
+			key := name + "/" + version
+			if have, ok := r.loaded[key]; ok && have.content == seen.content(key) || out[key] != nil {
+				continue
+			}
+			f := &freshModel{}
+			out[key] = f
+			work.Go(func() { f.model, f.err = LoadModel(filepath.Join(r.conf.Dir, name, version), r.conf.LoadOptions) })
+		}
+	}
+	work.Wait()
+	return out
+}
+
 // load returns the model name/version: the one that serves when its content
 // is the same, else a new one; nil when it was refused (and noted in b).
-func (r *Registry) load(b *buildResult, name, version string, seen fingerprint) *Model {
+func (r *Registry) load(b *buildResult, name, version string, seen fingerprint, fresh map[string]*freshModel) *Model {
 	key := name + "/" + version
 	content := seen.content(key)
 	if have, ok := r.loaded[key]; ok && have.content == content {
 		b.loaded[key] = have
 		return have.model
 	}
-	m, err := LoadModel(filepath.Join(r.conf.Dir, name, version), r.conf.LoadOptions)
+	m, err := fresh[key].model, fresh[key].err
 	reloads.WithLabelValues(name, version, resultLabel(err)).Inc()
 	if err != nil {
 		b.rejected[key] = err.Error()

@@ -1,14 +1,13 @@
 package score
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"regexp"
 	"sort"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"pitboss/internal/strictyaml"
 )
 
 // Serving is serving.yaml: which version of each model is live, and which
@@ -34,7 +33,7 @@ func ReadServing(path string) (Serving, error) {
 
 func parseServing(path string, body []byte) (Serving, error) {
 	var s Serving
-	if err := yaml.NewDecoder(bytes.NewReader(body), yaml.Strict()).Decode(&s); err != nil {
+	if err := strictyaml.Decode(body, &s); err != nil {
 		return nil, fmt.Errorf("score: %s: %w", path, err)
 	}
 	if len(s) == 0 {

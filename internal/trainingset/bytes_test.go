@@ -1,6 +1,7 @@
 package trainingset_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -112,7 +113,11 @@ func TestBytesOfLightMedianAndHeavyPlayers(t *testing.T) {
 	for _, r := range day {
 		simulatedIDs[r.Subject] = true
 	}
-	ids := slices.SortedFunc(maps.Keys(simulatedIDs), func(a, b string) int { x, _, _ := bytes(a); y, _, _ := bytes(b); return x - y })
+	ids := slices.SortedFunc(maps.Keys(simulatedIDs), func(a, b string) int {
+		m, x, y := bytes(a)
+		n, z, u := bytes(b)
+		return cmp.Or(m-n, x+y-z-u, cmp.Compare(a, b))
+	})
 	for _, q := range []struct {
 		name string
 		q    float64

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/snappy"
 )
@@ -23,13 +24,22 @@ const (
 // enough for the processor's cache.
 const batch = 256
 
+// fast is Snappy with half the effort of the library's own choice: files are a
+// little larger.
+type fast struct{ snappy.Codec }
+
+// Encode compresses a page.
+func (*fast) Encode(dst, src []byte) ([]byte, error) { return s2.EncodeSnappy(dst, src), nil }
+
 // Parquet writes rows to a Parquet file: doubles for features; labels are
 // optional columns, null where not known.
 type Parquet struct {
-	w    *parquet.GenericWriter[any]
-	cols []*parquet.ColumnWriter
-	vals [][]parquet.Value
-	rows int
+	w      *parquet.GenericWriter[any]
+	cols   []*parquet.ColumnWriter
+	vals   [][]parquet.Value // of a batch, by column; but for features
+	matrix []float64         // the batch's features, row by row
+	column []parquet.Value   // a feature's, on its way
+	rows   int
 
 	player, time, id, typ, due int // columns
 	games                      int // column, or -1
@@ -72,7 +82,7 @@ func NewParquet(out io.Writer, opt Options) (*Parquet, error) {
 		p.text = append(p.text, l.Text)
 	}
 	schema := parquet.NewSchema("training_set", group)
-	p.w = parquet.NewGenericWriter[any](out, schema, parquet.Compression(&snappy.Codec{}),
+	p.w = parquet.NewGenericWriter[any](out, schema, parquet.Compression(&fast{}),
 		parquet.KeyValueMetadata("pitboss.feature_set", set.Hash()))
 	p.cols = p.w.ColumnWriters()
 	at := map[string]int{}
@@ -90,9 +100,7 @@ func NewParquet(out io.Writer, opt Options) (*Parquet, error) {
 		p.lab = append(p.lab, at[l.Name])
 	}
 	p.vals = make([][]parquet.Value, len(p.cols))
-	for i := range p.vals {
-		p.vals[i] = make([]parquet.Value, 0, batch)
-	}
+	p.matrix = make([]float64, 0, batch*len(p.feat))
 	return p, nil
 }
 
@@ -118,9 +126,7 @@ func (p *Parquet) Write(r *Row) error {
 		p.put(p.games, p.string(gamesText(r.Games)))
 	}
 	p.put(p.time, parquet.Int64Value(r.Time.UnixMilli()))
-	for i, x := range r.Vector {
-		p.put(p.feat[i], parquet.DoubleValue(x))
-	}
+	p.matrix = append(p.matrix, r.Vector...)
 	for i, l := range r.Labels {
 		switch {
 		case !l.Known || p.text[i] && l.Text == "":
@@ -139,12 +145,24 @@ func (p *Parquet) Write(r *Row) error {
 
 func (p *Parquet) flush() error {
 	for i, vals := range p.vals {
+		if len(vals) == 0 {
+			continue
+		}
 		if _, err := p.cols[i].WriteRowValues(vals); err != nil {
 			return fmt.Errorf("training set: parquet: %w", err)
 		}
 		p.vals[i] = vals[:0]
 	}
-	p.bytes = p.bytes[:0]
+	for i, column := range p.feat {
+		p.column = p.column[:0]
+		for at := i; at < len(p.matrix); at += len(p.feat) {
+			p.column = append(p.column, parquet.DoubleValue(p.matrix[at]))
+		}
+		if _, err := p.cols[column].WriteRowValues(p.column); err != nil {
+			return fmt.Errorf("training set: parquet: %w", err)
+		}
+	}
+	p.bytes, p.matrix = p.bytes[:0], p.matrix[:0]
 	if p.rows%(512*batch) == 0 {
 		return p.w.Flush() // a row group
 	}

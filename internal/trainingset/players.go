@@ -1,6 +1,7 @@
 package trainingset
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -18,6 +19,7 @@ type players struct {
 	decoded *simplelru.LRU[string, *player]
 	limit   int
 	spare   *feature.State // of the player stored last
+	scratch []byte
 	seen    int64
 	err     error
 }
@@ -37,11 +39,11 @@ func newPlayers(set *feature.Set, decoded int) (*players, error) {
 
 // store is called for a player who leaves the decoded ones.
 func (ps *players) store(id string, p *player) {
-	b, err := ps.set.Append(nil, p.state)
-	if err != nil {
+	var err error
+	if ps.scratch, err = ps.set.Append(ps.scratch[:0], p.state); err != nil {
 		ps.err = err
 	}
-	ps.stored[id] = b
+	ps.stored[id] = bytes.Clone(ps.scratch)
 	ps.spare = p.state
 	if len(p.waiting) > 0 {
 		ps.waiting[id] = p.waiting
