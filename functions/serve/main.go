@@ -1,10 +1,12 @@
 // Command serve runs the function that FUNCTION_TARGET names, as `func`'s own
 // scaffolding does: the Dockerfile's entry point, and what benchmarks start.
+// CPUPROFILE=FILE has it write its CPU profile there.
 package main
 
 import (
 	"fmt"
 	"os"
+	"runtime/pprof"
 
 	funchttp "knative.dev/func-go/http"
 
@@ -12,12 +14,27 @@ import (
 )
 
 func main() {
-	f, err := functions.New(os.Getenv("FUNCTION_TARGET"))
-	if err == nil {
-		err = funchttp.Start(f)
-	}
-	if err != nil {
+	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func serve() error {
+	f, err := functions.New(os.Getenv("FUNCTION_TARGET"))
+	if err != nil {
+		return err
+	}
+	if file := os.Getenv("CPUPROFILE"); file != "" {
+		out, err := os.Create(file)
+		if err != nil {
+			return fmt.Errorf("serve: %w", err)
+		}
+		defer out.Close()
+		if err := pprof.StartCPUProfile(out); err != nil {
+			return fmt.Errorf("serve: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+	}
+	return funchttp.Start(f)
 }

@@ -31,7 +31,7 @@ type SystemConfig struct {
 	// recommendations through the Triggers in broker/local/triggers.
 	Consumer string
 	Env      []string // more environment for the functions, NAME=value
-	// Profiles is a folder for the Broker's CPU profile; "": none is taken.
+	// Profiles is a folder for each component's CPU profile; "": none is taken.
 	Profiles string
 }
 
@@ -114,6 +114,9 @@ func (s *System) startFunction(cfg SystemConfig, name string) error {
 	s.ports[name] = port
 	env := append([]string{"FUNCTION_TARGET=" + name, fmt.Sprintf("LISTEN_ADDRESS=127.0.0.1:%d", port), "LOG_LEVEL=warn",
 		"REDIS_URL=" + s.RedisURL, "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"}, cfg.Env...)
+	if cfg.Profiles != "" {
+		env = append(env, "CPUPROFILE="+filepath.Join(cfg.Profiles, name+".prof"))
+	}
 	p, err := start(s.Dir, name, env, filepath.Join(cfg.Bin, "function"))
 	if err != nil {
 		return err
