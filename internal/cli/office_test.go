@@ -250,3 +250,47 @@ func TestJournalVerifyFindsTampering(t *testing.T) {
 	}
 	w.refuses([]string{"journal", "verify"}, "findings", "heads kept elsewhere")
 }
+
+// TestRulesCommands: mistakes in a rule pack are told with file, line and what
+// to do, and a change with what it changes.
+func TestRulesCommands(t *testing.T) {
+	w := &town{t: t, broker: httptest.NewServer(http.NotFoundHandler())}
+	defer w.broker.Close()
+	w.says([]string{"rules", "check"}, "all good", "not reviewed against their source", "not legal advice")
+	w.says([]string{"rules", "explain", "GB-AUTO"}, "UKGC LCCP", "require-review", "holds for [protection]")
+	w.says([]string{"rules", "explain", "GB"}, "GB is under pack GB", "GB-STRONG", "NOT REVIEWED")
+	w.says([]string{"rules", "explain", "FR"}, "FR is under pack default")
+	w.says([]string{"rules", "explain", "GB", "--at", "2021-01-01"}, "on 2021-01-01")
+	w.says([]string{"rules", "explain", "--vocabulary"}, "player.failed_game")
+	w.refuses([]string{"rules", "explain", "GB-DIRECT"}, `"GB-DIRECT" is no rule, no pack and no jurisdiction`)
+	w.refuses([]string{"rules", "explain", "GB", "--at", "yesterday"}, "--at")
+	w.says([]string{"rules", "diff", "../../models"}, "no rule and no action differs")
+	w.refuses([]string{"rules", "diff", "nowhere"}, "nowhere")
+
+	changed := func(old, now string) string {
+		dir := t.TempDir()
+		if err := os.CopyFS(filepath.Join(dir, "rules"), os.DirFS("../../models/rules")); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"features.yaml", "actions.yaml", "rules/GB.yaml"} {
+			b, err := os.ReadFile("../../models/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(b)
+			if name == "rules/GB.yaml" {
+				if text = strings.Replace(text, old, now, 1); text == string(b) {
+					t.Fatalf("GB.yaml has no %q", old)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	w.refuses([]string{"rules", "check", "--models", changed("player.strong_indicator", "player.strong_indicatr")},
+		"rules/GB.yaml:", "there is no player.strong_indicatr", "--vocabulary")
+	w.refuses([]string{"rules", "check", "--models", changed("expect: pass", "expect: deny")}, "rules/GB.yaml:", "expected deny, got pass", "mend the rule or the example")
+	w.says([]string{"rules", "diff", "../../models", changed("scores.harm >= 0.7", "scores.harm >= 0.6")}, `"player.strong_indicator || scores.harm >= 0.6"`, "raise it")
+}
