@@ -74,6 +74,10 @@ durable: build ## every process killed under load on Knative's RabbitMQ Broker; 
 rollout: build ## replace every function 20 times under load; JSON=FILE
 	@scripts/rollout.sh
 
+.PHONY: queueproxy
+queueproxy: build ## Knative's queue-proxy in front of a function: concurrency and draining; JSON=FILE
+	@scripts/queueproxy.sh
+
 .PHONY: coldstart
 coldstart: build ## exec to first answer of each function, 50 times; JSON=FILE
 	@scripts/coldstart.sh

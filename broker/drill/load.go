@@ -22,6 +22,7 @@ import (
 // each player's were acknowledged.
 type load struct {
 	client  *sink.Client
+	url     string
 	run     string // in every id, so that two runs share no event
 	players int
 	age     time.Duration // how long ago its events happened
@@ -32,7 +33,7 @@ type load struct {
 }
 
 func newLoad(url, run string, players int) *load {
-	return &load{client: sink.New(url, 30*time.Second, 256), run: run, players: players, acknowledged: make([]atomic.Int64, players)}
+	return &load{client: sink.New(url, 30*time.Second, 256), url: url, run: run, players: players, acknowledged: make([]atomic.Int64, players)}
 }
 
 func (l *load) player(n int) string { return fmt.Sprintf("drill-%s-%d", l.run, n) }

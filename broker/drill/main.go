@@ -3,6 +3,7 @@
 //	drill rollout    replace every function again and again under load
 //	drill coldstart  start functions from nothing and time the first answer
 //	drill durable    kill every process of Pitboss on Knative's RabbitMQ Broker
+//	drill queueproxy Knative's queue-proxy in front of a function
 //
 // It runs the functions as they are deployed, one process each (bin/function,
 // FUNCTION_TARGET), behind the one-machine Broker with the cluster's own
@@ -25,6 +26,7 @@ type options struct {
 	root     string // the repository: manifests, models
 	function string // the functions' binary
 	rabbit   string // folder of the RabbitMQ Broker's binaries: scripts/durable.sh builds them
+	proxy    string // queue-proxy's binary: scripts/queueproxy.sh builds it
 	json     string // file to write the table to
 	rate     int    // events/s
 	times    int    // rollouts of each function, starts, or kills of each busy process
@@ -32,9 +34,9 @@ type options struct {
 }
 
 func main() {
-	drills := map[string]func(context.Context, options) (table, error){"rollout": rollout, "coldstart": coldstart, "durable": durable}
+	drills := map[string]func(context.Context, options) (table, error){"rollout": rollout, "coldstart": coldstart, "durable": durable, "queueproxy": queueProxy}
 	if len(os.Args) < 2 || drills[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: drill rollout|coldstart|durable [-h]")
+		fmt.Fprintln(os.Stderr, "usage: drill rollout|coldstart|durable|queueproxy [-h]")
 		os.Exit(2)
 	}
 	var o options
@@ -42,6 +44,7 @@ func main() {
 	f.StringVar(&o.root, "root", ".", "the repository")
 	f.StringVar(&o.function, "function", "bin/function", "the functions' binary")
 	f.StringVar(&o.rabbit, "rabbit", "", "durable: the `folder` with the RabbitMQ Broker's binaries")
+	f.StringVar(&o.proxy, "proxy", "", "queueproxy: queue-proxy's binary")
 	f.StringVar(&o.json, "json", "", "file to write the table to")
 	f.IntVar(&o.rate, "rate", 1000, "events/s")
 	f.IntVar(&o.times, "times", map[string]int{"rollout": 20, "coldstart": 50, "durable": 3}[os.Args[1]], "rollouts of each function, starts, or kills of each busy process")

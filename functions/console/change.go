@@ -5,11 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
-
-	ce "github.com/cloudevents/sdk-go/v2/event"
-	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/event"
 )
@@ -36,20 +32,11 @@ func (f *Function) send(ctx context.Context, typ, subject, id string, data any) 
 	if f.sink == nil {
 		return errNoSink
 	}
-	body, err := json.Marshal(data)
+	e, err := event.New(name, typ, subject, id, f.now(), data)
 	if err != nil {
-		return fmt.Errorf("console: %w", err)
+		return err
 	}
-	e := ce.New()
-	e.SetID(id)
-	e.SetSource(event.SourceOf(name))
-	e.SetType(typ)
-	e.SetSubject(subject)
-	e.SetTime(f.now())
-	e.SetExtension(event.ExtPartitionKey, subject)
-	e.SetDataContentType(ce.ApplicationJSON)
-	e.DataEncoded = body
-	return f.sink.Post(ctx, &e)
+	return f.sink.Post(ctx, e)
 }
 
 func newID() string {

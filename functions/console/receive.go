@@ -120,7 +120,7 @@ func (f *Function) note(s *seen) {
 	case event.TypeRoundSettled:
 		f.experiments.happened(s, "")
 	}
-	if s.Type != event.TypePrivacyErase && s.Player != "" {
+	if s.Type != event.TypePrivacyErase && s.Type != event.TypeSwitchTurned && s.Player != "" {
 		f.players.add(s)
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
 	"go.yaml.in/yaml/v3"
 
+	"pitboss/internal/event"
 	"pitboss/internal/journal"
 )
 
@@ -161,6 +163,11 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		failed(w, err)
 		return
+	}
+	// The switch acts without the event: consuming teams are told, that is all.
+	if err := f.send(r.Context(), event.TypeSwitchTurned, in.What+"/"+in.Name, newID(),
+		event.SwitchTurned{What: in.What, Name: in.Name, On: in.On, By: personOf(r).Name, Reason: in.Note}); err != nil {
+		f.Log.Warn("a kill switch was turned, but the event about it was not sent", zap.Error(err))
 	}
 	on, err := f.switches(r.Context())
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -65,13 +66,15 @@ func (f *Function) start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := score.OpenRuntime(score.Library(f.cfg.Runtime)); err != nil {
-		return err
-	}
+	open := sync.OnceValue(func() error { return score.OpenRuntime(score.Library(f.cfg.Runtime)) })
+	go open() //nolint:errcheck // asked for below; meanwhile the models' files are read
 	f.models, err = score.Open(score.Config{
 		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.Log,
-		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots},
+		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots, Runtime: open},
 	})
+	if err := open(); err != nil {
+		return err
+	}
 	if err != nil { // some other model may serve, and Watch tries again
 		f.Log.Error("models", zap.Error(err))
 	}

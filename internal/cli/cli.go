@@ -17,6 +17,15 @@ import (
 func Main(version string, extra ...*cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	root := rootCmd(version, extra...)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "pitboss:", err)
+		return 1
+	}
+	return 0
+}
+
+func rootCmd(version string, extra ...*cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "pitboss",
 		Short:         "Real-time, lawful next best actions for players",
@@ -43,11 +52,7 @@ func Main(version string, extra ...*cobra.Command) int {
 		privacyCmd(),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "pitboss:", err)
-		return 1
-	}
-	return 0
+	return root
 }
 
 // env returns the environment variable, or def where it is not set.

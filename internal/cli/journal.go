@@ -24,7 +24,11 @@ func journalVerifyCmd(o *office) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify", Short: "find changed, removed or reordered entries", Args: cobra.NoArgs,
 		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
-			v, err := o.journal.Verify(cmd.Context(), journal.Segments{Dir: o.segments})
+			written, err := o.written()
+			if err != nil {
+				return err
+			}
+			v, err := o.journal.Verify(cmd.Context(), written)
 			if err != nil {
 				return err
 			}
@@ -40,7 +44,8 @@ func journalVerifyCmd(o *office) *cobra.Command {
 				fmt.Fprintln(out, string(raw))
 			}
 			if len(v.Findings) > 0 {
-				return fmt.Errorf("journal: %d findings in %d entries of %d shards", len(v.Findings), v.Entries, v.Shards)
+				return fmt.Errorf("journal: %d findings in %d entries of %d shards: keep a copy of Redis and of the segments as they are, and compare with the heads kept elsewhere",
+					len(v.Findings), v.Entries, v.Shards)
 			}
 			fmt.Fprintf(out, "%d entries of %d shards, %d segments: every chain is whole.\n", v.Entries, v.Shards, v.Segments)
 			return nil

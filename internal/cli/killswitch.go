@@ -1,15 +1,22 @@
 package cli
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os/user"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pitboss/internal/decide"
+	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/score"
+	"pitboss/internal/sink"
 )
 
 // killSwitchCmd turns kill switches.
@@ -33,29 +40,116 @@ func killSwitchCmd() *cobra.Command {
 	return cmd
 }
 
-// switchable is what a kill switch can stop.
-var switchable = []string{"jurisdiction", "action", "model", "rule"}
-
 func turnCmd(o *office, word string, on bool) *cobra.Command {
-	var by, reason string
+	var who person
+	var reason string
+	var unknown bool
 	cmd := &cobra.Command{
 		Use: word + " WHAT NAME", Short: "turn a switch " + word + "; WHAT is jurisdiction, action, model or rule", Args: cobra.ExactArgs(2),
 		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains(switchable, args[0]) {
-				return fmt.Errorf("killswitch: %q: want one of %v", args[0], switchable)
+			what, name := args[0], args[1]
+			if reason == "" || who.by == "" {
+				return fmt.Errorf("killswitch: --reason and --by must say why and who: the journal keeps them")
 			}
-			c := journal.SwitchChange{Switch: decide.Switch(args[0], args[1]), On: on, By: by, Reason: reason, At: time.Now().UTC()}
+			if err := o.switchable(cmd, what, name, on, unknown); err != nil {
+				return err
+			}
+			c := journal.SwitchChange{Switch: decide.Switch(what, name), On: on, By: who.by, Reason: reason, At: time.Now().UTC()}
 			if err := o.journal.Turn(cmd.Context(), c); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is %s; every decide acts on it within a second\n", c.Switch, word)
+			err := who.tell(cmd, event.TypeSwitchTurned, c.Switch, event.SwitchTurned{What: what, Name: name, On: on, By: who.by, Reason: reason})
+			if err != nil { // it acts all the same
+				fmt.Fprintln(cmd.ErrOrStderr(), "killswitch: it is turned and journaled, but no team was told by event:", err)
+			}
 			return nil
 		}),
 	}
-	cmd.Flags().StringVar(&by, "by", whoami(), "who turns it")
+	who.flags(cmd, "who turns it")
 	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	cmd.Flags().BoolVar(&unknown, "unknown", false, "turn it on though the files of --models do not know the name")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
+}
+
+// jurisdictionCode is what a jurisdiction looks like: ISO 3166, as in account.registered.
+var jurisdictionCode = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
+
+// switchable refuses what would stop nothing: a switch with a typo looks like
+// one that works. Off is always possible.
+func (o *office) switchable(cmd *cobra.Command, what, name string, on, unknown bool) error {
+	if all := []string{"jurisdiction", "action", "model", "rule"}; !slices.Contains(all, what) {
+		return fmt.Errorf("killswitch: %q can't be switched: WHAT is one of %s", what, strings.Join(all, ", "))
+	}
+	if !on {
+		return o.isOn(cmd, decide.Switch(what, name))
+	}
+	if unknown || what == "jurisdiction" && jurisdictionCode.MatchString(name) {
+		return nil
+	}
+	names, err := o.names(what)
+	if err != nil {
+		return fmt.Errorf("%w (--models says which files; --unknown turns the switch on without them)", err)
+	}
+	if !slices.Contains(names, name) {
+		return fmt.Errorf("killswitch: there is no %s %q in %s, so it would stop nothing: want one of %s (or --unknown, if decide has other files)",
+			what, name, o.models, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// isOn refuses to turn off what is not on.
+func (o *office) isOn(cmd *cobra.Command, name string) error {
+	on, err := o.journal.Switches(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(on, func(c journal.SwitchChange) bool { return c.Switch == name }) {
+		return fmt.Errorf("killswitch: %s is not on: `pitboss killswitch list` tells which are", name)
+	}
+	return nil
+}
+
+// names are those that a switch of this kind may have, sorted.
+func (o *office) names(what string) (out []string, err error) {
+	if what == "model" {
+		serving, err := score.ReadServing(filepath.Join(o.models, "serving.yaml"))
+		for name := range serving {
+			out = append(out, name)
+		}
+		slices.Sort(out)
+		return out, err
+	}
+	p, _, err := o.policy()
+	if err != nil {
+		return nil, err
+	}
+	switch what {
+	case "action":
+		for _, a := range p.Actions() {
+			out = append(out, a.ID)
+		}
+	case "rule":
+		for _, name := range p.Packs() {
+			pack, _ := p.Pack(name)
+			for _, r := range pack.Rules {
+				out = append(out, r.ID)
+			}
+		}
+	case "jurisdiction":
+		out = p.Packs()
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// person is who does something by hand, and where it is told.
+type person struct{ broker, by string }
+
+func (p *person) flags(cmd *cobra.Command, by string) {
+	cmd.Flags().StringVar(&p.broker, "broker", env("PITBOSS_BROKER", "http://127.0.0.1:8080"), "the Broker to POST to")
+	cmd.Flags().StringVar(&p.by, "by", whoami(), by)
 }
 
 func whoami() string {
@@ -63,4 +157,22 @@ func whoami() string {
 		return u.Username
 	}
 	return ""
+}
+
+// tell POSTs an event to the Broker, checked against the contract first.
+func (p *person) tell(cmd *cobra.Command, typ, subject string, data any) error {
+	now := time.Now().UTC()
+	e, err := event.New("cli", typ, subject, rand.Text(), now, data)
+	if err != nil {
+		return err
+	}
+	if _, err := event.Parse(e, now); err != nil {
+		return err
+	}
+	to := sink.New(p.broker, 10*time.Second, 1)
+	defer to.Close()
+	if err := to.Post(cmd.Context(), e); err != nil {
+		return fmt.Errorf("%w (--broker or PITBOSS_BROKER says where the Broker is)", err)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -34,10 +35,21 @@ func (o *office) flags(cmd *cobra.Command) {
 // open connects; the caller closes rdb.
 func (o *office) open(ctx context.Context) (err error) {
 	if o.rdb, err = setup.Redis(ctx, o.redis); err != nil {
-		return err
+		return fmt.Errorf("%w (--redis or REDIS_URL says where it is)", err)
 	}
 	o.journal = journal.New(o.rdb, 1)
 	return nil
+}
+
+// written is where to read segments from. A folder that is not there would look
+// like one without segments: chains would seem to begin anew.
+func (o *office) written() (journal.Segments, error) {
+	if o.segments != "" {
+		if info, err := os.Stat(o.segments); err != nil || !info.IsDir() {
+			return journal.Segments{}, fmt.Errorf("journal: --segments %s is not a folder that can be read: is the storage mounted?", o.segments)
+		}
+	}
+	return journal.Segments{Dir: o.segments}, nil
 }
 
 // inside runs f with an open office.
@@ -63,11 +75,22 @@ func (o *office) policy() (*decide.Policy, *feature.Set, error) {
 
 // find looks a decision up in Redis, and then in the segments.
 func (o *office) find(ctx context.Context, id string) (*decide.Record, []*journal.Entry, error) {
+	written, err := o.written()
+	if err != nil {
+		return nil, nil, err
+	}
 	e, about, err := o.journal.Find(ctx, id)
 	if errors.Is(err, journal.ErrNotFound) && o.segments != "" {
 		var more []*journal.Entry
-		e, more, err = o.journal.FindWritten(ctx, journal.Segments{Dir: o.segments}, id)
+		e, more, err = o.journal.FindWritten(ctx, written, id)
 		about = append(more, about...)
+	}
+	if errors.Is(err, journal.ErrNotFound) {
+		where := "--segments is not given: an older decision is in the folder that `journal write` fills"
+		if o.segments != "" {
+			where = "nor in " + o.segments
+		}
+		return nil, nil, fmt.Errorf("%w: it is not in Redis, %s", err, where)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -26,7 +26,20 @@ func privacyCmd() *cobra.Command {
 		}),
 	}, &cobra.Command{
 		Use: "release PLAYER", Short: "lift the legal hold of an erased player who actively returned", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error { return o.journal.Release(cmd.Context(), args[0]) }),
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			hold, err := o.journal.LegalHold(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if hold == nil {
+				return fmt.Errorf("privacy: there is no legal hold on %s", args[0])
+			}
+			if err := o.journal.Release(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "The legal hold on %s is lifted. It was: %s\n", args[0], hold)
+			return nil
+		}),
 	})
 	return cmd
 }
@@ -44,9 +57,10 @@ func privacyEraseCmd(o *office) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "erased")
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "%s is erased: state, reminders, contact history, copies, dead letters, and the key of the journal's personal part.\n", args[0])
 			if held {
-				fmt.Fprintln(cmd.OutOrStdout(), "kept: that the player is excluded")
+				fmt.Fprintln(out, "Kept: that the player is excluded, so that they stay excluded. `pitboss privacy release` lifts it.")
 			}
 			return nil
 		}),

@@ -1,18 +1,17 @@
 package cli
 
 import (
-	"bytes"
-	"crypto/rand"
+	"cmp"
+	"errors"
 	"fmt"
-	"io"
-	"net/http"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
+	"pitboss/internal/journal"
 )
 
 // reviewCmd is the queue of decisions that a person must look at.
@@ -32,7 +31,7 @@ func reviewCmd() *cobra.Command {
 				if time.Now().After(w.Deadline) {
 					late = "  OVERDUE"
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s  until %s%s\n", w.Decision, w.Deadline.Format(time.RFC3339), late)
+				fmt.Fprintf(cmd.OutOrStdout(), "%s  until %s%s  %s\n", w.Decision, w.Deadline.Format(time.RFC3339), late, o.inShort(cmd, w.Decision))
 			}
 			if len(waiting) == 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), "nothing waits")
@@ -44,55 +43,49 @@ func reviewCmd() *cobra.Command {
 	return cmd
 }
 
+// inShort tells what a decision was about, and which rules want a person to look.
+func (o *office) inShort(cmd *cobra.Command, id string) string {
+	r, _, err := o.find(cmd.Context(), id)
+	if err != nil {
+		return "(" + err.Error() + ")"
+	}
+	return fmt.Sprintf("%s (%s) by %s, %s", r.Decision.Action, r.Decision.Kind, strings.Join(r.Decision.Review, ", "), cmp.Or(r.Input.Facts.Jurisdiction, "jurisdiction unknown or erased"))
+}
+
 func verdictCmd(o *office, word, verdict string) *cobra.Command {
-	var broker, by, note string
+	var who person
+	var note string
 	cmd := &cobra.Command{
-		Use: word + " DECISION", Short: word + " a decision: sends review.decided to the Broker", Args: cobra.ExactArgs(1),
+		Use: word + " DECISION", Short: word + " a decision: sends review.decided to the Broker; feedback journals it", Args: cobra.ExactArgs(1),
 		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
 			r, _, err := o.find(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if r.Input.Player == "" {
-				return fmt.Errorf("review: the player of %s was erased", args[0])
+			switch {
+			case r.Input.Player == "":
+				return fmt.Errorf("review: the player of %s was erased: there is nobody left to decide about", args[0])
+			case verdict == "overturned" && note == "":
+				return errors.New("review: --note must say why the decision is overturned: the player may ask (GDPR art. 22(3))")
+			case who.by == "":
+				return errors.New("review: --by must say who looked")
 			}
-			if err := postReview(cmd, broker, r, event.ReviewDecided{Decision: args[0], Verdict: verdict, By: by, Note: note}); err != nil {
+			waiting, err := o.journal.Reviews(cmd.Context())
+			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", args[0], verdict)
+			data := event.ReviewDecided{Decision: args[0], Verdict: verdict, By: who.by, Note: note}
+			if err := who.tell(cmd, event.TypeReviewDecided, r.Input.Player, data); err != nil {
+				return fmt.Errorf("review: nothing was recorded: %w", err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; feedback journals it\n", args[0], verdict)
+			if !slices.ContainsFunc(waiting, func(w journal.Waiting) bool { return w.Decision == args[0] }) {
+				fmt.Fprintln(cmd.OutOrStdout(), "(no review of it was asked for, or it was reviewed before)")
+			}
 			return nil
 		}),
 	}
-	f := cmd.Flags()
-	f.StringVar(&broker, "broker", env("PITBOSS_BROKER", "http://127.0.0.1:8080"), "the Broker (or ingest) to POST to")
-	f.StringVar(&by, "by", whoami(), "who looked")
-	f.StringVar(&note, "note", "", "why, in plain words; no personal data")
+	who.flags(cmd, "who looked")
+	cmd.Flags().StringVar(&note, "note", "", "why, in plain words; no personal data")
 	return cmd
-}
-
-// postReview sends review.decided in binary mode.
-func postReview(cmd *cobra.Command, broker string, r *decide.Record, data event.ReviewDecided) error {
-	body, err := json.Marshal(data)
-	if err != nil {
-		return fmt.Errorf("review: %w", err)
-	}
-	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, broker, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("review: %w", err)
-	}
-	for name, value := range map[string]string{"ce-specversion": "1.0", "ce-id": rand.Text(), "ce-source": "/pitboss-cli/review",
-		"ce-type": event.TypeReviewDecided, "ce-subject": r.Input.Player, "ce-time": time.Now().UTC().Format(time.RFC3339Nano),
-		"content-type": "application/json"} {
-		req.Header.Set(name, value)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("review: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		answer, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
-		return fmt.Errorf("review: the Broker answered %s: %s", resp.Status, answer)
-	}
-	return nil
 }

@@ -76,6 +76,9 @@ func rulesExplainCmd(o *office) *cobra.Command {
 				explainRule(out, a, now)
 				return nil
 			}
+			if _, ok := p.Pack(args[0]); !ok && !jurisdictionCode.MatchString(args[0]) {
+				return fmt.Errorf("rules: %q is no rule, no pack and no jurisdiction (GB, CA-ON): `pitboss rules explain` lists the packs", args[0])
+			}
 			pack, rules := p.RulesOf(args[0], now)
 			fmt.Fprintf(out, "\n%s is under pack %s on %s: %d rules in force. Deny overrides.\n\n", args[0], pack, now.Format(time.DateOnly), len(rules))
 			for _, a := range rules {

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -55,6 +56,9 @@ func (l *language) warm(texts []string) {
 func (l *language) translate(text string) compiled {
 	checked, iss := l.env.Compile(text)
 	if iss.Err() != nil {
+		if name := l.unknown(text); name != "" {
+			return compiled{err: fmt.Errorf("there is no %s", name)}
+		}
 		return compiled{err: fmt.Errorf("%s", firstLines(iss.Err().Error()))}
 	}
 	e := &expression{text: text}
@@ -70,6 +74,19 @@ func (l *language) translate(text string) compiled {
 	}
 	e.prg = prg
 	return compiled{expr: e, typ: checked.OutputType()}
+}
+
+var dotted = regexp.MustCompile(`\b(player|features|scores|next|consent|action)\.\w+`)
+
+// unknown names what an expression calls and the vocabulary lacks: cel-go says
+// only that there is no player.
+func (l *language) unknown(text string) string {
+	for _, name := range dotted.FindAllString(text, -1) {
+		if _, ok := l.ids[name]; !ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // firstLines keeps what cel-go says without its drawing of the source.

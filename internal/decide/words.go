@@ -81,18 +81,26 @@ func (r *Record) explainCandidates(w io.Writer) {
 
 func (r *Record) explainRules(w io.Writer, p *Policy) {
 	fmt.Fprintf(w, "\nWhat the rules of %s said\n", r.Decision.Pack)
+	var idle []string
 	for _, v := range r.Decision.Rules {
-		fmt.Fprintf(w, "  %-10s v%d %-6s", v.Rule, v.Version, v.Result)
+		if v.Result == VerdictIdle {
+			idle = append(idle, v.Rule)
+			continue
+		}
+		fmt.Fprintf(w, "  %-11s v%d %-6s", v.Rule, v.Version, v.Result)
 		if len(v.Actions) > 0 {
 			fmt.Fprintf(w, " %s", strings.Join(v.Actions, ", "))
 		}
 		fmt.Fprintln(w)
-		if p == nil || v.Result == VerdictPass || v.Result == VerdictIdle {
+		if p == nil || v.Result == VerdictPass {
 			continue
 		}
 		if a, ok := p.Rule(v.Rule); ok {
 			fmt.Fprintf(w, "      %s\n", a.Rule.Words())
 		}
+	}
+	if len(idle) > 0 {
+		fmt.Fprintf(w, "  not asked, since nothing that they govern was eligible: %s\n", strings.Join(idle, ", "))
 	}
 }
 

@@ -353,3 +353,13 @@ type PrivacyExported struct {
 	Until   time.Time `json:"until" schema:"required" doc:"until when the copy can be fetched"`
 	Bytes   int64     `json:"bytes" schema:"required,min=0" doc:"its size"`
 }
+
+// SwitchTurned is the data of switch.turned: a person stopped something, or let
+// it go on.
+type SwitchTurned struct {
+	What   string `json:"what" schema:"required,enum=jurisdiction|action|model|rule" doc:"what kind of thing it stops"`
+	Name   string `json:"name" schema:"required,min=1,max=128" doc:"which one"`
+	On     bool   `json:"on" schema:"required" doc:"true: stopped"`
+	By     string `json:"by" schema:"required,min=1,max=128" doc:"who turned it"`
+	Reason string `json:"reason" schema:"required,min=1,max=256" doc:"why, in plain words; no personal data"`
+}

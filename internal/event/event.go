@@ -119,6 +119,26 @@ func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, err
 	return &out, nil
 }
 
+// New builds an event of Pitboss's own that answers no other: what a person at
+// the console or the command line did.
+func New(fn, typ, subject, id string, at time.Time, data any) (*ce.Event, error) {
+	body, err := marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("event: marshal %s: %w", typ, err)
+	}
+	e := ce.New()
+	e.SetID(id)
+	e.SetSource(SourceOf(fn))
+	e.SetType(typ)
+	e.SetSubject(subject)
+	e.SetTime(at)
+	e.SetDataSchema(SchemaURI(typ))
+	e.SetExtension(ExtPartitionKey, subject)
+	e.SetDataContentType(ce.ApplicationJSON)
+	e.DataEncoded = body
+	return &e, nil
+}
+
 // HashPlayer is how a player id may appear in logs and metrics: the first 12
 // hex digits of its SHA-256.
 func HashPlayer(id string) string {

@@ -43,6 +43,7 @@ const (
 	TypeReviewDecided     = "pitboss.review.decided.v1"
 	TypePrivacyErased     = "pitboss.privacy.erased.v1"
 	TypePrivacyExported   = "pitboss.privacy.exported.v1"
+	TypeSwitchTurned      = "pitboss.switch.turned.v1"
 )
 
 // Direction says who sends a type.
@@ -114,6 +115,7 @@ func init() {
 	register(TypeReviewDecided, In, ReviewDecided{}, "A person looked at a decision: approved or overturned.")
 	register(TypePrivacyErased, Out, PrivacyErased{}, "A player was erased; what the law makes the operator keep is named.")
 	register(TypePrivacyExported, Out, PrivacyExported{}, "A copy of a player's data is ready.")
+	register(TypeSwitchTurned, Out, SwitchTurned{}, "A kill switch was turned, on or off; the subject is what it stops, not a player. decide acted on the switch itself, not on this event.")
 }
 
 // Lookup returns the description of an event type, or false.

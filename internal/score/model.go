@@ -42,11 +42,15 @@ type LoadOptions struct {
 	Known func(feature string) bool
 	// Slots is the number of calls that may run at once; 0: GOMAXPROCS.
 	Slots int
+	// Runtime is asked for when everything else of a model was read, so that
+	// ONNX Runtime may open meanwhile; nil: it is open.
+	Runtime func() error
 }
 
 // LoadModel reads the model in folder dir and proves it: manifest, hash,
 // shapes, operator sets (by ONNX Runtime) and golden vectors. The error names
-// the file that is wrong. [OpenRuntime] must have succeeded.
+// the file that is wrong. [OpenRuntime] must have succeeded, or opt.Runtime
+// sees to it.
 func LoadModel(dir string, opt LoadOptions) (*Model, error) {
 	man, err := ReadManifest(dir, opt.Known)
 	if err != nil {
@@ -72,7 +76,7 @@ func LoadModel(dir string, opt LoadOptions) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("score: golden vectors: %w", err)
 	}
-	m, err := newModel(man, g, data, opt.Slots)
+	m, err := newModel(man, g, data, opt)
 	if err != nil {
 		return nil, fmt.Errorf("score: %s: %w", path, err)
 	}
@@ -82,7 +86,8 @@ func LoadModel(dir string, opt LoadOptions) (*Model, error) {
 	return m, nil
 }
 
-func newModel(man *Manifest, g *graph, data []byte, slots int) (*Model, error) {
+func newModel(man *Manifest, g *graph, data []byte, opt LoadOptions) (*Model, error) {
+	slots := opt.Slots
 	if slots <= 0 {
 		slots = runtime.GOMAXPROCS(0)
 	}
@@ -98,6 +103,11 @@ func newModel(man *Manifest, g *graph, data []byte, slots int) (*Model, error) {
 		}
 		if err != nil {
 			m.Unexplained = err.Error()
+		}
+	}
+	if opt.Runtime != nil {
+		if err := opt.Runtime(); err != nil {
+			return nil, err
 		}
 	}
 	var err error

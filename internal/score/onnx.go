@@ -191,11 +191,20 @@ func readAttribute(b []byte) (name string, a attribute, err error) {
 		case 8:
 			return eachVarint(v, func(x uint64) { a.ints = append(a.ints, int64(x)) })
 		case 9:
-			a.strings = append(a.strings, string(v.bytes))
+			a.strings = append(a.strings, likeLast(a.strings, v.bytes))
 		}
 		return nil
 	})
 	return name, a, err
+}
+
+// likeLast is b as a string, the last one of list where they are equal: a tree's
+// node modes are thousands of two words.
+func likeLast(list []string, b []byte) string {
+	if n := len(list); n > 0 && list[n-1] == string(b) {
+		return list[n-1]
+	}
+	return string(b)
 }
 
 // value is a field's content: num for numbers, bytes for anything with a length.

@@ -48,6 +48,25 @@ func readTrees(g *graph) (trees []tree, base float64, err error) {
 	return trees, base, err
 }
 
+// positions says where each tree's nodes stand, by their ids; 0: nowhere, else
+// one more.
+type positions [][]int32
+
+func (p positions) put(tree int, node int64, at int) {
+	for int64(len(p[tree])) <= node {
+		p[tree] = append(p[tree], 0)
+	}
+	p[tree][node] = int32(at + 1)
+}
+
+func (p positions) get(tree int, node int64) (at int, ok bool) {
+	if tree >= len(p) || node < 0 || node >= int64(len(p[tree])) {
+		return 0, false
+	}
+	at = int(p[tree][node]) - 1
+	return at, at >= 0
+}
+
 // buildTrees joins the attributes' parallel arrays.
 func buildTrees(a map[string]attribute) ([]tree, error) {
 	treeIDs, nodeIDs := a["nodes_treeids"].ints, a["nodes_nodeids"].ints
@@ -60,31 +79,35 @@ func buildTrees(a map[string]attribute) ([]tree, error) {
 			return nil, fmt.Errorf("the ensemble's arrays differ in length")
 		}
 	}
-	type id struct{ tree, node int64 }
-	at := make(map[id]int, n)
 	var trees []tree
+	var at positions
 	index := map[int64]int{}
 	for i := range n {
 		t, ok := index[treeIDs[i]]
 		if !ok {
 			t = len(trees)
 			index[treeIDs[i]] = t
-			trees = append(trees, tree{})
+			trees, at = append(trees, tree{}), append(at, nil)
 		}
 		if modes[i] != "LEAF" && modes[i] != "BRANCH_LEQ" {
 			return nil, fmt.Errorf("node mode %s is not explained, only BRANCH_LEQ", modes[i])
 		}
-		at[id{treeIDs[i], nodeIDs[i]}] = len(trees[t].nodes)
+		if nodeIDs[i] < 0 || nodeIDs[i] >= int64(n) {
+			return nil, fmt.Errorf("tree %d: node %d is out of range", treeIDs[i], nodeIDs[i])
+		}
+		at.put(t, nodeIDs[i], len(trees[t].nodes))
 		trees[t].nodes = append(trees[t].nodes, treeNode{leaf: modes[i] == "LEAF",
 			feature: int(features[i]), threshold: thresholds[i]})
 	}
 	for i := range n {
-		nd := &trees[index[treeIDs[i]]].nodes[at[id{treeIDs[i], nodeIDs[i]}]]
+		t := index[treeIDs[i]]
+		own, _ := at.get(t, nodeIDs[i])
+		nd := &trees[t].nodes[own]
 		if nd.leaf {
 			continue
 		}
-		y, okY := at[id{treeIDs[i], yes[i]}]
-		f, okN := at[id{treeIDs[i], no[i]}]
+		y, okY := at.get(t, yes[i])
+		f, okN := at.get(t, no[i])
 		if !okY || !okN {
 			return nil, fmt.Errorf("tree %d: node %d has a child that is not there", treeIDs[i], nodeIDs[i])
 		}
@@ -95,11 +118,12 @@ func buildTrees(a map[string]attribute) ([]tree, error) {
 		return nil, fmt.Errorf("the ensemble's target arrays differ in length")
 	}
 	for i := range tt {
-		k, ok := at[id{tt[i], tn[i]}]
-		if !ok {
+		t, known := index[tt[i]]
+		k, ok := at.get(t, tn[i])
+		if !known || !ok {
 			return nil, fmt.Errorf("a target names node %d of tree %d, which is not there", tn[i], tt[i])
 		}
-		trees[index[tt[i]]].nodes[k].value += float64(w[i])
+		trees[t].nodes[k].value += float64(w[i])
 	}
 	return trees, nil
 }

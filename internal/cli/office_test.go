@@ -1,0 +1,296 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/functions/decide"
+	"pitboss/functions/feedback"
+	"pitboss/functions/profile"
+	"pitboss/functions/score"
+	"pitboss/internal/event"
+	"pitboss/internal/redistest"
+)
+
+// station is one function of a town.
+type station interface {
+	Start(context.Context, map[string]string) error
+	Stop(context.Context) error
+	Handle(context.Context, ce.Event) (*ce.Event, error)
+}
+
+// town is the way of an event without a Broker in between, on a real Redis and
+// with the shipped models: what the compliance commands look into.
+type town struct {
+	t      *testing.T
+	redis  string
+	path   []station // profile, score, decide
+	back   station   // feedback
+	broker *httptest.Server
+	mu     sync.Mutex
+	posted []ce.Event // to the Broker
+	events int
+}
+
+func newTown(t *testing.T) *town {
+	t.Helper()
+	w := &town{t: t, redis: redistest.Start(t), path: []station{profile.New(), score.New(), decide.New()}, back: feedback.New()}
+	for _, f := range append(w.path, w.back) {
+		if err := f.Start(t.Context(), map[string]string{"REDIS_URL": w.redis, "MODELS_DIR": "../../models", "SCORE_WHEN": "always",
+			"ONNXRUNTIME_LIB": os.Getenv("ONNXRUNTIME_LIB")}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Stop(context.Background()) })
+	}
+	w.broker = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		e, err := cehttp.NewEventFromHTTPRequest(r)
+		if err != nil {
+			http.Error(rw, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.mu.Lock()
+		w.posted = append(w.posted, *e)
+		w.mu.Unlock()
+		rw.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(w.broker.Close)
+	return w
+}
+
+// happen sends an event through all functions and returns what decide answered.
+func (w *town) happen(player, typ string, data any) *ce.Event {
+	w.t.Helper()
+	w.events++
+	e, err := event.New("test", typ, player, fmt.Sprint("e", w.events), time.Now().UTC(), data)
+	for i := 0; i < len(w.path) && err == nil && e != nil; i++ {
+		e, err = w.path[i].Handle(w.t.Context(), *e)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
+// told is the latest event that was POSTed to the Broker.
+func (w *town) told() *ce.Event {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.posted) == 0 {
+		w.t.Fatal("nothing was POSTed")
+	}
+	return &w.posted[len(w.posted)-1]
+}
+
+// run is the command with the town's Redis, Broker and models.
+func (w *town) run(args ...string) (string, error) {
+	w.t.Setenv("REDIS_URL", w.redis)
+	w.t.Setenv("PITBOSS_BROKER", w.broker.URL)
+	w.t.Setenv("MODELS_DIR", "../../models")
+	root := rootCmd("test")
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&out)
+	root.SetArgs(args)
+	err := root.ExecuteContext(w.t.Context())
+	return out.String(), err
+}
+
+// says fails unless the command succeeds and says all of it.
+func (w *town) says(args []string, all ...string) string {
+	w.t.Helper()
+	out, err := w.run(args...)
+	if err != nil {
+		w.t.Fatalf("pitboss %v: %v\n%s", args, err, out)
+	}
+	contains(w.t, args, out, all)
+	return out
+}
+
+// refuses fails unless the command fails and its error says all of it.
+func (w *town) refuses(args []string, all ...string) {
+	w.t.Helper()
+	out, err := w.run(args...)
+	if err == nil {
+		w.t.Fatalf("pitboss %v succeeds: %s", args, out)
+	}
+	contains(w.t, args, err.Error(), all)
+}
+
+func contains(t *testing.T, args []string, out string, all []string) {
+	t.Helper()
+	for _, s := range all {
+		if !strings.Contains(out, s) {
+			t.Errorf("pitboss %v does not say %q:\n%s", args, s, out)
+		}
+	}
+}
+
+// harmed is a player in GB with a strong indicator: a person must look.
+func (w *town) harmed(player string) (decision string) {
+	w.happen(player, event.TypeAccountRegistered, event.AccountRegistered{Jurisdiction: "GB", BirthDate: "1986-01-01", Brand: "b", Tier: "gold", Currency: "GBP", TimeZone: "Europe/London"})
+	out := w.happen(player, event.TypeIndicatorRaised, event.IndicatorRaised{Group: "spend", Strength: "strong"})
+	if out.Type() != event.TypeRecommendation {
+		w.t.Fatalf("%s: %s", out.Type(), out.Data())
+	}
+	return out.ID()
+}
+
+// TestComplianceCommands walks through a compliance officer's day: why, again,
+// review, stop, verify, write out, erase; and each mistake is told what to do.
+func TestComplianceCommands(t *testing.T) {
+	w := newTown(t)
+	d := w.harmed("alice")
+
+	w.says([]string{"explain", d}, "safer_gambling_call (protection) was issued", "alice, GB", "GB-AUTO", "UKGC LCCP", "sha256", "propensity 1", "not asked, since")
+	w.says([]string{"replay-decision", d}, "The decision is the same, bit for bit: safer_gambling_call", "leave", "again, bit for bit")
+	for _, cmd := range []string{"explain", "replay-decision"} {
+		w.refuses([]string{cmd, "nonsense"}, `"nonsense" is not a decision's id (s0123-…)`)
+		w.refuses([]string{cmd, d + "0"}, "it is not in Redis", "--segments")
+		w.refuses([]string{cmd, d + "0", "--segments", "nowhere"}, "nowhere is not a folder")
+	}
+
+	w.says([]string{"review", "list"}, d, "safer_gambling_call (protection) by GB-AUTO", "GB")
+	w.refuses([]string{"review", "overturn", d}, "--note must say why")
+	w.refuses([]string{"review", "approve", d, "--broker", "http://127.0.0.1:1"}, "nothing was recorded", "--broker")
+	w.says([]string{"review", "overturn", d, "--by", "carol", "--note", "a mix-up"}, d+": overturned")
+	if e := w.told(); e.Type() != event.TypeReviewDecided || e.Subject() != "alice" {
+		t.Fatalf("%v", e)
+	} else if _, err := w.back.Handle(t.Context(), *e); err != nil {
+		t.Fatal(err)
+	}
+	w.says([]string{"review", "list"}, "nothing waits")
+	w.says([]string{"explain", d}, `"verdict":"overturned"`, "carol", "a mix-up")
+	w.says([]string{"review", "approve", d}, "it was reviewed before")
+
+	w.killSwitches()
+
+	w.says([]string{"journal", "verify", "--heads"}, "every chain is whole", `"hash"`)
+	dir := filepath.Join(t.TempDir(), "segments")
+	w.refuses([]string{"journal", "write"}, "--segments")
+	w.says([]string{"journal", "write", "--segments", dir, "--keep", "1ns"}, "entries to ")
+	w.says([]string{"journal", "write", "--segments", dir}, "nothing new")
+	w.refuses([]string{"journal", "verify"}, "findings")
+	w.refuses([]string{"journal", "verify", "--segments", dir + "x"}, "is the storage mounted?")
+	w.says([]string{"journal", "verify", "--segments", dir}, "1 segments: every chain is whole")
+	w.refuses([]string{"explain", d}, "--segments")
+	w.says([]string{"explain", d, "--segments", dir}, "alice, GB", "overturned")
+	w.says([]string{"replay-decision", d, "--segments", dir}, "bit for bit")
+	w.says([]string{"report", "--segments", dir}, "safer_gambling_call")
+
+	w.says([]string{"privacy", "export", "alice"}, `"birth_date": "1986-01-01"`, `"status": "open"`)
+	w.refuses([]string{"privacy", "erase", "alice"}, `"request" not set`)
+	w.says([]string{"privacy", "erase", "alice", "--request", "R1"}, "alice is erased")
+	w.says([]string{"explain", d, "--segments", dir}, "The player was erased")
+	w.refuses([]string{"review", "approve", d, "--segments", dir}, "was erased")
+	if out := w.says([]string{"privacy", "export", "alice"}, `"erased"`); strings.Contains(out, "1986") {
+		t.Errorf("after the erasure: %s", out)
+	}
+	w.says([]string{"journal", "verify", "--segments", dir}, "every chain is whole")
+	w.refuses([]string{"privacy", "release", "alice"}, "no legal hold on alice")
+	w.refuses([]string{"privacy", "fetch", "R9"}, "never made, or its time is over")
+}
+
+func (w *town) killSwitches() {
+	w.t.Helper()
+	on := func(what, name string) []string {
+		return []string{"killswitch", "on", what, name, "--by", "carol", "--reason", "a test"}
+	}
+	w.refuses(on("colour", "red"), "jurisdiction, action, model, rule")
+	w.refuses(on("action", "free_spinz"), `no action "free_spinz"`, "it would stop nothing", "free_spins", "--unknown")
+	w.refuses(on("rule", "GB-DMX"), "GB-AUTO")
+	w.refuses(on("model", "leaf"), "harm, leave")
+	w.refuses(on("jurisdiction", "Great Britain"), "GB")
+	w.refuses([]string{"killswitch", "on", "action", "free_spins", "--reason", ""}, "--reason")
+	w.refuses([]string{"killswitch", "off", "action", "free_spins", "--reason", "x"}, "is not on")
+	for _, s := range [][2]string{{"action", "free_spins"}, {"rule", "GB-AUTO"}, {"model", "leave"}, {"jurisdiction", "FR"}} {
+		w.says(on(s[0], s[1]), s[0]+"/"+s[1]+" is on")
+		e := w.told()
+		data, err := event.Decode[event.SwitchTurned](e)
+		if err != nil || e.Type() != event.TypeSwitchTurned || *data != (event.SwitchTurned{What: s[0], Name: s[1], On: true, By: "carol", Reason: "a test"}) {
+			w.t.Errorf("%s: %+v %v", e.Type(), data, err)
+		}
+		w.says([]string{"killswitch", "list"}, s[0]+"/"+s[1], "by carol: a test")
+		w.says([]string{"killswitch", "off", s[0], s[1], "--reason", "over", "--broker", "http://127.0.0.1:1"}, "is off") // acts without the Broker
+	}
+	w.says([]string{"killswitch", "list"}, "none is on")
+}
+
+// TestJournalVerifyFindsTampering: the command fails, and says where.
+func TestJournalVerifyFindsTampering(t *testing.T) {
+	w := newTown(t)
+	d := w.harmed("alice")
+	opt, err := redis.ParseURL(w.redis)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(opt)
+	defer rdb.Close()
+	key := "{" + d[:5] + "}:j"
+	all, err := rdb.XRange(t.Context(), key, "-", "+").Result()
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	first := all[0]
+	if err := rdb.XDel(t.Context(), key, first.ID).Err(); err != nil {
+		t.Fatal(err)
+	}
+	w.refuses([]string{"journal", "verify"}, "findings", "heads kept elsewhere")
+}
+
+// TestRulesCommands: mistakes in a rule pack are told with file, line and what
+// to do, and a change with what it changes.
+func TestRulesCommands(t *testing.T) {
+	w := &town{t: t, broker: httptest.NewServer(http.NotFoundHandler())}
+	defer w.broker.Close()
+	w.says([]string{"rules", "check"}, "all good", "not reviewed against their source", "not legal advice")
+	w.says([]string{"rules", "explain", "GB-AUTO"}, "UKGC LCCP", "require-review", "holds for [protection]")
+	w.says([]string{"rules", "explain", "GB"}, "GB is under pack GB", "GB-STRONG", "NOT REVIEWED")
+	w.says([]string{"rules", "explain", "FR"}, "FR is under pack default")
+	w.says([]string{"rules", "explain", "GB", "--at", "2021-01-01"}, "on 2021-01-01")
+	w.says([]string{"rules", "explain", "--vocabulary"}, "player.failed_game")
+	w.refuses([]string{"rules", "explain", "GB-DIRECT"}, `"GB-DIRECT" is no rule, no pack and no jurisdiction`)
+	w.refuses([]string{"rules", "explain", "GB", "--at", "yesterday"}, "--at")
+	w.says([]string{"rules", "diff", "../../models"}, "no rule and no action differs")
+	w.refuses([]string{"rules", "diff", "nowhere"}, "nowhere")
+
+	changed := func(old, now string) string {
+		dir := t.TempDir()
+		if err := os.CopyFS(filepath.Join(dir, "rules"), os.DirFS("../../models/rules")); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"features.yaml", "actions.yaml", "rules/GB.yaml"} {
+			b, err := os.ReadFile("../../models/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(b)
+			if name == "rules/GB.yaml" {
+				if text = strings.Replace(text, old, now, 1); text == string(b) {
+					t.Fatalf("GB.yaml has no %q", old)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	w.refuses([]string{"rules", "check", "--models", changed("player.strong_indicator", "player.strong_indicatr")},
+		"rules/GB.yaml:", "there is no player.strong_indicatr", "--vocabulary")
+	w.refuses([]string{"rules", "check", "--models", changed("expect: pass", "expect: deny")}, "rules/GB.yaml:", "expected deny, got pass", "mend the rule or the example")
+	w.says([]string{"rules", "diff", "../../models", changed("scores.harm >= 0.7", "scores.harm >= 0.6")}, `"player.strong_indicator || scores.harm >= 0.6"`, "raise it")
+}
