@@ -2,13 +2,20 @@ package manifest
 
 import (
 	"fmt"
+	"sync"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
+// rendering is held while kustomize runs: it keeps its schema in variables
+// that it writes without a lock (kyaml v0.20.1).
+var rendering sync.Mutex
+
 // Render is what `kubectl kustomize dir` prints.
 func Render(dir string) ([]byte, error) {
+	rendering.Lock()
+	defer rendering.Unlock()
 	m, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: render %s: %w", dir, err)
