@@ -40,7 +40,7 @@ func coldstart(ctx context.Context, o options) (table, error) {
 		return table{}, err
 	}
 	defer redis.Kill()
-	p := &plant{o: o, dir: dir, redis: redis.URL(), env: []string{"LOG_LEVEL=warn"}}
+	p := &plant{o: o, dir: dir, redis: redis.URL(), env: []string{"LOG_LEVEL=warn", "MALLOC_ARENA_MAX=1"}} // as func.yaml and image have it
 	models := filepath.Join(o.root, "models")
 
 	ask, err := firstEvent(ctx, p, models)

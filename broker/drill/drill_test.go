@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,5 +105,35 @@ func TestRouteMovesWithoutLoss(t *testing.T) {
 	wg.Wait()
 	if r.failures.Load() != 0 || r.longest() == 0 {
 		t.Errorf("%d failures, longest gap %s", r.failures.Load(), r.longest())
+	}
+}
+
+// A pod that is killed comes back as another process; one that is stopped does not.
+func TestPodComesBack(t *testing.T) {
+	t.Parallel()
+	p := &pod{name: "sleep", bin: "sleep", args: []string{"60"}, dir: t.TempDir()}
+	if err := p.run(); err != nil {
+		t.Fatal(err)
+	}
+	pid := func() int {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.cmd.Process.Pid
+	}
+	first := pid()
+	if err := p.kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := until(context.Background(), 5*time.Second, 5*time.Millisecond, func() error {
+		if pid() == first {
+			return errors.New("not started again")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	if err := p.cmd.Process.Signal(syscall.Signal(0)); err == nil || p.starts != 2 {
+		t.Errorf("after stop: signal %v, %d starts", err, p.starts)
 	}
 }

@@ -154,7 +154,7 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 	}
 	_, port, _ := strings.Cut(ingress, ":")
 	for _, proc := range t.Processes {
-		env := []string{"PORT=" + port, `K_LOGGING_CONFIG={"zap-logger-config":"{\"level\":\"error\",\"encoding\":\"json\",\"outputPaths\":[\"stderr\"],\"errorOutputPaths\":[\"stderr\"]}"}`}
+		env := []string{"PORT=" + port, quietLog}
 		for k, v := range proc.Env {
 			env = append(env, k+"="+v)
 		}
@@ -169,6 +169,10 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 	}
 	return nil
 }
+
+// quietLog is a config-logging that keeps the dispatchers from logging every reply.
+const quietLog = `K_LOGGING_CONFIG={"zap-logger-config":` +
+	`"{\"level\":\"error\",\"encoding\":\"json\",\"outputPaths\":[\"stderr\"],\"errorOutputPaths\":[\"stderr\"]}"}`
 
 func (c *cluster) pod(name, bin string, env []string) error {
 	p := &pod{name: name, bin: bin, env: env, dir: c.dir}
@@ -334,8 +338,12 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 	for _, v := range []struct {
 		name string
 		n    int
-	}{{"acknowledged", int(acknowledged)}, {"applied", int(acknowledged - lost + double)}, {"lost", int(lost)}, {"double", int(double) + twice}, {"undecided", undecided},
-		{"kills", kills}, {"decisions", len(made)}, {"undelivered", undelivered}, {"journal_broken", broken}, {"repeated_posts", int(l.failed.Load())}, {"restarts", restarts}} {
+	}{
+		{"acknowledged", int(acknowledged)}, {"applied", int(acknowledged - lost + double)}, {"lost", int(lost)},
+		{"double", int(double) + twice}, {"undecided", undecided}, {"kills", kills},
+		{"decisions", len(made)}, {"undelivered", undelivered}, {"journal_broken", broken},
+		{"repeated_posts", int(l.failed.Load())}, {"restarts", restarts},
+	} {
 		t.add(v.name, float64(v.n))
 	}
 	t.passed = lost == 0 && double == 0 && undecided == 0 && undelivered == 0 && twice == 0 && broken == 0 && len(due) > idle.players

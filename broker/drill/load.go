@@ -152,7 +152,8 @@ func (l *load) playOne(ctx context.Context, n int) error {
 
 // nth is the nth event that play sends.
 func (l *load) nth(n int) (*ce.Event, error) {
-	typ, data := event.TypeRoundSettled, map[string]any{"game": "roulette", "product": "casino", "stake": 100, "win": (n / l.players % 2) * 150, "currency": "GBP"}
+	typ, data := event.TypeRoundSettled, map[string]any{
+		"game": "roulette", "product": "casino", "stake": 100, "win": (n / l.players % 2) * 150, "currency": "GBP"}
 	if n%7 == 0 {
 		typ, data = event.TypePaymentFailed, failedPayment
 	}

@@ -34,7 +34,8 @@ type options struct {
 }
 
 func main() {
-	drills := map[string]func(context.Context, options) (table, error){"rollout": rollout, "coldstart": coldstart, "durable": durable, "queueproxy": queueProxy}
+	drills := map[string]func(context.Context, options) (table, error){
+		"rollout": rollout, "coldstart": coldstart, "durable": durable, "queueproxy": queueProxy}
 	if len(os.Args) < 2 || drills[os.Args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "usage: drill rollout|coldstart|durable|queueproxy [-h]")
 		os.Exit(2)
@@ -47,7 +48,8 @@ func main() {
 	f.StringVar(&o.proxy, "proxy", "", "queueproxy: queue-proxy's binary")
 	f.StringVar(&o.json, "json", "", "file to write the table to")
 	f.IntVar(&o.rate, "rate", 1000, "events/s")
-	f.IntVar(&o.times, "times", map[string]int{"rollout": 20, "coldstart": 50, "durable": 3}[os.Args[1]], "rollouts of each function, starts, or kills of each busy process")
+	times := map[string]int{"rollout": 20, "coldstart": 50, "durable": 3}[os.Args[1]]
+	f.IntVar(&o.times, "times", times, "rollouts of each function, starts, or kills of each busy process")
 	f.IntVar(&o.players, "players", 2000, "players")
 	_ = f.Parse(os.Args[2:])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -124,8 +124,9 @@ func startProxy(ctx context.Context, bin, dir string, function *release) (*relea
 	_, port, _ := net.SplitHostPort(addr)
 	_, userPort, _ := net.SplitHostPort(function.url[len("http://"):])
 	cmd := exec.Command(bin)
-	cmd.Env = append(os.Environ(), "CONTAINER_CONCURRENCY="+strconv.Itoa(proxyLimit), "QUEUE_SERVING_PORT="+port, "QUEUE_SERVING_TLS_PORT=0", "USER_PORT="+userPort,
-		"REVISION_TIMEOUT_SECONDS=30", "SERVING_LOGGING_CONFIG=", "SERVING_LOGGING_LEVEL=warn", "SERVING_NAMESPACE=default", "SERVING_SERVICE=pitboss-ingest",
+	cmd.Env = append(os.Environ(), "CONTAINER_CONCURRENCY="+strconv.Itoa(proxyLimit),
+		"QUEUE_SERVING_PORT="+port, "QUEUE_SERVING_TLS_PORT=0", "USER_PORT="+userPort, "REVISION_TIMEOUT_SECONDS=30",
+		"SERVING_LOGGING_CONFIG=", "SERVING_LOGGING_LEVEL=warn", "SERVING_NAMESPACE=default", "SERVING_SERVICE=pitboss-ingest",
 		"SERVING_CONFIGURATION=pitboss-ingest", "SERVING_REVISION=pitboss-ingest-1", "SERVING_POD=pitboss-ingest-1-x", "SERVING_POD_IP=127.0.0.1",
 		`SERVING_READINESS_PROBE={"httpGet":{"host":"127.0.0.1","path":"/health/readiness","port":`+userPort+`,"scheme":"HTTP"},"successThreshold":1}`)
 	if err := begin(cmd, filepath.Join(dir, "queue-proxy.log")); err != nil {

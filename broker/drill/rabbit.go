@@ -41,7 +41,8 @@ func startRabbit(ctx context.Context, dir string) (*rabbit, error) {
 	}
 	r := &rabbit{amqp: "127.0.0.1:" + port[0], api: "http://127.0.0.1:" + port[1] + "/api"}
 	for name, text := range map[string]string{
-		"rabbitmq.conf":   "listeners.tcp.1 = " + r.amqp + "\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = " + port[1] + "\ncollect_statistics_interval = 1000\nlog.file.level = warning\n",
+		"rabbitmq.conf": "listeners.tcp.1 = " + r.amqp + "\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = " + port[1] +
+			"\ncollect_statistics_interval = 1000\nlog.file.level = warning\n",
 		"enabled_plugins": "[rabbitmq_management].\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -53,9 +54,11 @@ func startRabbit(ctx context.Context, dir string) (*rabbit, error) {
 		return nil, err
 	}
 	r.epmd = &pod{name: "epmd", bin: epmd, args: []string{"-port", port[2], "-address", "127.0.0.1"}, dir: dir}
-	r.node = &pod{name: "rabbitmq", bin: rabbitServer, dir: dir, env: []string{"HOME=" + dir, "RABBITMQ_NODENAME=durable@localhost", "ERL_EPMD_PORT=" + port[2],
-		"RABBITMQ_DIST_PORT=" + port[3], "RABBITMQ_CONFIG_FILE=" + filepath.Join(dir, "rabbitmq"), "RABBITMQ_CONF_ENV_FILE=/dev/null",
-		"RABBITMQ_MNESIA_BASE=" + filepath.Join(dir, "data"), "RABBITMQ_LOG_BASE=" + filepath.Join(dir, "log"), "RABBITMQ_ENABLED_PLUGINS_FILE=" + filepath.Join(dir, "enabled_plugins"),
+	r.node = &pod{name: "rabbitmq", bin: rabbitServer, dir: dir, env: []string{
+		"HOME=" + dir, "RABBITMQ_NODENAME=durable@localhost", "ERL_EPMD_PORT=" + port[2], "RABBITMQ_DIST_PORT=" + port[3],
+		"RABBITMQ_CONFIG_FILE=" + filepath.Join(dir, "rabbitmq"), "RABBITMQ_CONF_ENV_FILE=/dev/null",
+		"RABBITMQ_MNESIA_BASE=" + filepath.Join(dir, "data"), "RABBITMQ_LOG_BASE=" + filepath.Join(dir, "log"),
+		"RABBITMQ_ENABLED_PLUGINS_FILE=" + filepath.Join(dir, "enabled_plugins"),
 		"RABBITMQ_ALLOW_INPUT=1", // the script becomes the node, so that killing one kills the other
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-noinput -kernel inet_dist_use_interface {127,0,0,1}"}}
 	for _, p := range []*pod{r.epmd, r.node} {
@@ -155,7 +158,8 @@ func (r *rabbit) declare(ctx context.Context, t *topology) error {
 		}
 	}
 	for _, p := range t.Policies {
-		if err := put("policies", p.Name, object{"pattern": p.Pattern, "apply-to": p.ApplyTo, "priority": p.Priority, "definition": p.Definition}); err != nil {
+		o := object{"pattern": p.Pattern, "apply-to": p.ApplyTo, "priority": p.Priority, "definition": p.Definition}
+		if err := put("policies", p.Name, o); err != nil {
 			return err
 		}
 	}

@@ -205,8 +205,8 @@ func (c *cluster) trigger(p *plan, t *eventingv1.Trigger) error {
 	if err != nil {
 		return err
 	}
-	p.add(c, "dispatcher", triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t, Delivery: delivery,
-		QueueName: queue.QueueName, BrokerIngressURL: c.ingress, Subscriber: subscriber, DLXName: dlx}))
+	p.add(c, "dispatcher", triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t,
+		Delivery: delivery, QueueName: queue.QueueName, BrokerIngressURL: c.ingress, Subscriber: subscriber, DLXName: dlx}))
 	return nil
 }
 
@@ -221,8 +221,8 @@ func (c *cluster) triggerDeadLetters(p *plan, t *eventingv1.Trigger, dlx string)
 	if err != nil {
 		return err
 	}
-	p.add(c, "dispatcher", triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t, Delivery: t.Spec.Delivery,
-		QueueName: queue, BrokerIngressURL: c.ingress, Subscriber: sink, DLX: true}))
+	p.add(c, "dispatcher", triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t,
+		Delivery: t.Spec.Delivery, QueueName: queue, BrokerIngressURL: c.ingress, Subscriber: sink, DLX: true}))
 	return nil
 }
 

@@ -20,6 +20,7 @@ var horizons = map[Agg]map[string]bool{
 	Last:     {"lifetime": false, "window": false, "session": false},
 	Since:    {"lifetime": false},
 	Streak:   {"lifetime": false, "session": false},
+	Changes:  {"lifetime": false, "session": false},
 	Distinct: {"lifetime": false, "window": false, "session": false},
 	Gap:      {"lifetime": false, "decay": false, "session": false},
 	Length:   {"session": false},
@@ -30,7 +31,7 @@ var horizons = map[Agg]map[string]bool{
 var valued = map[Agg][]kind{
 	Sum: {kindInt, kindFloat, kindBool}, Mean: {kindInt, kindFloat, kindBool}, Ratio: {kindInt, kindFloat, kindBool},
 	Max: {kindInt, kindFloat}, Min: {kindInt, kindFloat}, Last: {kindInt, kindFloat, kindBool, kindTime},
-	Streak: {kindBool}, Distinct: {kindInt, kindString, kindBool},
+	Streak: {kindBool}, Changes: {kindInt, kindString, kindBool}, Distinct: {kindInt, kindString, kindBool},
 }
 
 func (h Horizon) name() string {

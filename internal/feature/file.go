@@ -71,6 +71,7 @@ const (
 	Last     Agg = "last"
 	Since    Agg = "since"
 	Streak   Agg = "streak"
+	Changes  Agg = "changes"
 	Distinct Agg = "distinct"
 	Gap      Agg = "gap"
 	Length   Agg = "duration"

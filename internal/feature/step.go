@@ -69,6 +69,10 @@ func (sl *slot) count(c *cell, st *State, r *row, v value) {
 		} else {
 			c.i = 0
 		}
+	case Changes:
+		if !c.on || c.i == 0 || c.j != int64(v) {
+			c.i, c.j = c.i+1, int64(v)
+		}
 	case Distinct:
 		sl.stepDistinct(c, at.ms, int64(v))
 	case Gap:
@@ -176,7 +180,7 @@ func (sl *slot) read(c *cell, ms int64) (x float64, ok bool) {
 		return 0, false
 	}
 	switch sl.agg {
-	case Count, Streak:
+	case Count, Streak, Changes:
 		return float64(c.i), true
 	case Sum:
 		if sl.float {

@@ -187,22 +187,27 @@ func readAttribute(b []byte) (name string, a attribute, err error) {
 		case 4:
 			a.s = string(v.bytes)
 		case 7:
-			return eachFixed32(v, func(x uint32) { a.floats = append(a.floats, math.Float32frombits(x)) })
+			a.floats, err = appendFloats(a.floats, v)
+			return err
 		case 8:
-			return eachVarint(v, func(x uint64) { a.ints = append(a.ints, int64(x)) })
+			a.ints, err = appendInts(a.ints, v)
+			return err
 		case 9:
-			a.strings = append(a.strings, likeLast(a.strings, v.bytes))
+			a.strings = append(a.strings, word(v.bytes))
 		}
 		return nil
 	})
 	return name, a, err
 }
 
-// likeLast is b as a string, the last one of list where they are equal: a tree's
-// node modes are thousands of two words.
-func likeLast(list []string, b []byte) string {
-	if n := len(list); n > 0 && list[n-1] == string(b) {
-		return list[n-1]
+// word is b as a string; the two that a tree ensemble has thousands of are not
+// allocated anew.
+func word(b []byte) string {
+	switch string(b) {
+	case "LEAF":
+		return "LEAF"
+	case "BRANCH_LEQ":
+		return "BRANCH_LEQ"
 	}
 	return string(b)
 }
@@ -217,15 +222,21 @@ type value struct {
 // fields calls fn for each field of a protobuf message.
 func fields(b []byte, fn func(protowire.Number, value) error) error {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return protowire.ParseError(n)
+		num, typ, n := protowire.Number(b[0]>>3), protowire.Type(b[0]&7), 1
+		if b[0] >= 0x80 || num == 0 { // tags are one byte but for rare fields
+			if num, typ, n = protowire.ConsumeTag(b); n < 0 {
+				return protowire.ParseError(n)
+			}
 		}
 		b = b[n:]
 		v := value{typ: typ}
 		switch typ {
 		case protowire.VarintType:
-			v.num, n = protowire.ConsumeVarint(b)
+			if len(b) > 0 && b[0] < 0x80 {
+				v.num, n = uint64(b[0]), 1
+			} else {
+				v.num, n = protowire.ConsumeVarint(b)
+			}
 		case protowire.Fixed32Type:
 			var x uint32
 			x, n = protowire.ConsumeFixed32(b)
@@ -248,36 +259,33 @@ func fields(b []byte, fn func(protowire.Number, value) error) error {
 	return nil
 }
 
-// eachFixed32 reads a repeated float, packed or one field per element.
-func eachFixed32(v value, fn func(uint32)) error {
+// appendFloats reads a repeated float, packed or one field per element: a tree
+// ensemble has tens of thousands.
+func appendFloats(to []float32, v value) ([]float32, error) {
 	if v.typ == protowire.Fixed32Type {
-		fn(uint32(v.num))
-		return nil
+		return append(to, math.Float32frombits(uint32(v.num))), nil
 	}
 	for b := v.bytes; len(b) > 0; {
 		x, n := protowire.ConsumeFixed32(b)
 		if n < 0 {
-			return protowire.ParseError(n)
+			return nil, protowire.ParseError(n)
 		}
-		fn(x)
-		b = b[n:]
+		to, b = append(to, math.Float32frombits(x)), b[n:]
 	}
-	return nil
+	return to, nil
 }
 
-// eachVarint reads a repeated integer, packed or one field per element.
-func eachVarint(v value, fn func(uint64)) error {
+// appendInts reads a repeated integer, packed or one field per element.
+func appendInts(to []int64, v value) ([]int64, error) {
 	if v.typ == protowire.VarintType {
-		fn(v.num)
-		return nil
+		return append(to, int64(v.num)), nil
 	}
 	for b := v.bytes; len(b) > 0; {
 		x, n := protowire.ConsumeVarint(b)
 		if n < 0 {
-			return protowire.ParseError(n)
+			return nil, protowire.ParseError(n)
 		}
-		fn(x)
-		b = b[n:]
+		to, b = append(to, int64(x)), b[n:]
 	}
-	return nil
+	return to, nil
 }

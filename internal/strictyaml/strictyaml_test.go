@@ -70,7 +70,9 @@ func TestWordsStayWords(t *testing.T) {
 func TestLine(t *testing.T) {
 	t.Parallel()
 	src := []byte("a: 1\nlist:\n  - name: x\n    when: y\n  - name: z\n")
-	for path, want := range map[string]int{"$": 1, "$.a": 1, "$.list": 2, "$.list[0]": 3, "$.list[0].when": 4, "$.list[1].name": 5, "$.list[2]": 0, "$.b": 0} {
+	for path, want := range map[string]int{
+		"$": 1, "$.a": 1, "$.list": 2, "$.list[0]": 3, "$.list[0].when": 4, "$.list[1].name": 5, "$.list[2]": 0, "$.b": 0,
+	} {
 		if got := Line(src, path); got != want {
 			t.Errorf("%s: line %d, want %d", path, got, want)
 		}

@@ -1,0 +1,299 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"golang.org/x/sync/errgroup"
+
+	"pitboss/internal/event"
+	"pitboss/internal/simulator"
+)
+
+// ExclusionConfig of the measurement of how fast an exclusion, or a withdrawn
+// consent, stops marketing.
+type ExclusionConfig struct {
+	Bin     string
+	Models  string  // folder of features.yaml, rules and models
+	Rate    float64 // background load, events/s
+	Players int     // who are excluded, or opt out, one after the other
+	Every   time.Duration
+}
+
+// ExclusionResult is what came of it.
+type ExclusionResult struct {
+	Players int `json:"players"`
+	Revoked int `json:"revoked"` // players who had marketing that was to be revoked
+	Issued  int `json:"issued"`  // marketing messages, before and after
+	// Late is marketing that came after the exclusion and was never revoked: unlawful.
+	Late int `json:"late"`
+	// From the intended POST to the last moment at which a consuming team held
+	// marketing for the player that it had not been told to drop.
+	P50Ms float64 `json:"p50_ms"`
+	P99Ms float64 `json:"p99_ms"`
+	MaxMs float64 `json:"max_ms"`
+	// The same of the background load, POST to recommendation.
+	LoadP99Ms float64 `json:"load_p99_ms"`
+	Load      Load    `json:"-"`
+}
+
+// tempter is the policy of the measurement: one marketing message, always
+// worth sending, so that every event of a player leads to one while it is lawful.
+const tempter = `version: 1
+experiment: {salt: bench, holdout: 0, arms: [{name: all, share: 1}]}
+contact: {}
+max_age: 15m
+actions:
+  - {id: tempt, kind: marketing, channels: [in_app], product: casino, value: "10.0", expiry: 1h, message: m, prompts: [play]}
+`
+
+// Exclusions measures, with every process of the system, from the POST of an
+// exclusion (every second player withdraws consent instead) to the last
+// possible marketing message. Around that moment the player's events keep
+// coming, each of which leads to marketing if it may.
+func Exclusions(ctx context.Context, cfg ExclusionConfig, progress io.Writer) (*ExclusionResult, error) {
+	models, err := temptingModels(cfg.Models)
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(models)
+	w, err := newWatch()
+	if err != nil {
+		return nil, err
+	}
+	defer w.server.Close()
+	s, err := StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: w.addr, Env: []string{"SCORE_WHEN=always", "MODELS_DIR=" + models}})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Stop()
+	host := strings.TrimPrefix(s.BrokerURL, "http://")
+	world := simulator.New(simulator.Config{Seed: 1, Players: 5000, Start: time.Now().Add(-15 * time.Minute), Pace: 1})
+	warm, err := requests(world, 2000, host)
+	if err != nil {
+		return nil, err
+	}
+	whole := &path{system: s, consumer: w.consumer}
+	if _, err := openLoop(ctx, host, warm, 0, 16); err != nil {
+		return nil, err
+	}
+	if _, err := whole.drained(ctx); err != nil {
+		return nil, err
+	}
+	w.consumer.reset()
+	reqs, err := requests(world, int(cfg.Rate*(float64(cfg.Players)*cfg.Every.Seconds()+2)), host)
+	if err != nil {
+		return nil, err
+	}
+	res := &ExclusionResult{Players: cfg.Players}
+	g, ctx := errgroup.WithContext(ctx)
+	if cfg.Rate > 0 {
+		g.Go(func() (err error) { res.Load, err = openLoop(ctx, host, reqs, cfg.Rate, 128); return err })
+	}
+	left := make([]departure, cfg.Players)
+	begin := time.Now().Add(500 * time.Millisecond)
+	for i := range left {
+		g.Go(func() (err error) {
+			left[i], err = leave(ctx, host, i, begin.Add(time.Duration(i)*cfg.Every))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if _, err := whole.drained(context.WithoutCancel(ctx)); err != nil {
+		return nil, err
+	}
+	w.judge(left, res)
+	fmt.Fprintln(progress, res.line(cfg.Rate))
+	return res, nil
+}
+
+// temptingModels is a copy of the models' folder with tempter as its actions.
+func temptingModels(from string) (string, error) {
+	dir, err := os.MkdirTemp("", "pitboss-models-")
+	if err != nil {
+		return "", fmt.Errorf("bench: %w", err)
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return "", fmt.Errorf("bench: %w", err)
+	}
+	for _, e := range entries {
+		abs, err := filepath.Abs(filepath.Join(from, e.Name()))
+		if err == nil && e.Name() != "actions.yaml" {
+			err = os.Symlink(abs, filepath.Join(dir, e.Name()))
+		}
+		if err != nil {
+			return "", fmt.Errorf("bench: %w", err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "actions.yaml"), []byte(tempter), 0o600); err != nil {
+		return "", fmt.Errorf("bench: %w", err)
+	}
+	return dir, nil
+}
+
+// departure is a player who is excluded or opts out.
+type departure struct {
+	player string
+	at     time.Time // the intended POST
+}
+
+// leave plays one player on a schedule that is fixed beforehand: an account,
+// events every 25 ms, and somewhere among them the exclusion.
+func leave(ctx context.Context, host string, n int, begin time.Time) (departure, error) {
+	rng := rand.New(rand.NewPCG(7, uint64(n)))
+	d := departure{player: fmt.Sprintf("leaver-%d", n)}
+	type step struct {
+		after time.Duration
+		typ   string
+		data  any
+	}
+	steps := []step{
+		{0, event.TypeAccountRegistered, event.AccountRegistered{Jurisdiction: "GB", BirthDate: "1986-01-01", Brand: "b", Tier: "gold", Currency: "GBP", TimeZone: "Europe/London"}},
+		{50 * time.Millisecond, event.TypeConsentChanged, event.ConsentChanged{Product: "all", Channel: "all", Granted: true}},
+	}
+	for i := range 24 {
+		steps = append(steps, step{200*time.Millisecond + time.Duration(i)*25*time.Millisecond, event.TypeRoundSettled,
+			event.RoundSettled{Game: "book", Product: "casino", Stake: 20, Win: 20, Currency: "GBP"}})
+	}
+	out := step{450*time.Millisecond + time.Duration(rng.Int64N(int64(150*time.Millisecond))), event.TypeExcluded, event.Excluded{Scheme: "GAMSTOP"}}
+	if n%2 == 1 {
+		out.typ, out.data = event.TypeConsentChanged, event.ConsentChanged{Product: "all", Channel: "all"}
+	}
+	d.at = begin.Add(out.after)
+	g, ctx := errgroup.WithContext(ctx)
+	for i, s := range append(steps, out) {
+		g.Go(func() error { // on its own: no answer delays the next event
+			at := begin.Add(s.after)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Until(at)):
+			}
+			e, err := event.New("bench", s.typ, d.player, fmt.Sprintf("%s-%d", d.player, i), at, s.data)
+			if err != nil {
+				return err
+			}
+			e.SetSource("/bench") // a platform's: profile lets events of Pitboss's own by
+			r, err := requestOf(e, host)
+			if err != nil {
+				return err
+			}
+			c, err := dial(host)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			status, err := c.post(r, at)
+			if err == nil && status/100 != 2 {
+				err = fmt.Errorf("bench: the Broker answered %d", status)
+			}
+			return err
+		})
+	}
+	return d, g.Wait()
+}
+
+// watch is the consuming team: when marketing for whom came, and was revoked.
+type watch struct {
+	*consumer
+	addr    string
+	server  *http.Server
+	mu      sync.Mutex
+	issued  map[string]map[string]time.Time // player → decision → first arrival
+	revoked map[string]time.Time            // decision → first arrival of its revocation
+}
+
+func newWatch() (*watch, error) {
+	c, err := newConsumer()
+	if err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("bench: %w", err), c.server.Close())
+	}
+	w := &watch{consumer: c, addr: ln.Addr().String(), issued: map[string]map[string]time.Time{}, revoked: map[string]time.Time{}}
+	w.server = &http.Server{Handler: w, ReadHeaderTimeout: 5 * time.Second}
+	w.server.RegisterOnShutdown(c.close)
+	go w.server.Serve(ln) //nolint:errcheck // ends with Close
+	return w, nil
+}
+
+// ServeHTTP takes one recommendation or revocation.
+func (w *watch) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	now := time.Now()
+	player, id := r.Header.Get("Ce-Subject"), r.Header.Get("Ce-Id")
+	switch {
+	case !strings.HasPrefix(player, "leaver-"):
+		w.consumer.ServeHTTP(rw, r)
+	case r.Header.Get("Ce-Type") == event.TypeRevoked:
+		var rec event.Recommendation
+		if err := json.UnmarshalRead(r.Body, &rec); err != nil {
+			http.Error(rw, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, d := range rec.Revoked {
+			if _, ok := w.revoked[d]; !ok {
+				w.revoked[d] = now
+			}
+		}
+	case r.Header.Get("Ce-Type") == typeIssued && r.Header.Get("Ce-Kind") == "marketing":
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.issued[player] == nil {
+			w.issued[player] = map[string]time.Time{}
+		}
+		if _, ok := w.issued[player][id]; !ok {
+			w.issued[player][id] = now
+		}
+	}
+}
+
+// judge finds, per player, the last moment at which marketing was possible.
+func (w *watch) judge(left []departure, res *ExclusionResult) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := newHistogram()
+	for _, d := range left {
+		var last time.Duration
+		for id, at := range w.issued[d.player] {
+			res.Issued++
+			dropped, ok := w.revoked[id]
+			switch {
+			case ok:
+				last = max(last, dropped.Sub(d.at))
+			case at.After(d.at):
+				res.Late++
+				last = max(last, at.Sub(d.at))
+			}
+		}
+		if last > 0 {
+			res.Revoked++
+			_ = h.RecordValue(last.Microseconds())
+		}
+	}
+	res.P50Ms, res.P99Ms, res.MaxMs = ms(h, 50), ms(h, 99), ms(h, 100)
+	res.LoadP99Ms = ms(w.consumer.histogram(), 99)
+}
+
+func (r *ExclusionResult) line(rate float64) string {
+	return fmt.Sprintf("%d players excluded or opted out beside %.0f events/s: %d marketing messages, revoked for %d players, %d late and never revoked; "+
+		"POST to the last possible marketing message p50 %.1f, p99 %.1f, max %.1f ms (the load: p99 %.1f ms)",
+		r.Players, rate, r.Issued, r.Revoked, r.Late, r.P50Ms, r.P99Ms, r.MaxMs, r.LoadP99Ms)
+}
