@@ -440,7 +440,7 @@ func TestChangesAreJournaled(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if want := event.TypePrivacyErase + " alice," + event.TypeReviewDecided + " alice," + event.TypeRevoked + " alice"; strings.Join(sent, ",") != want {
+	if want := event.TypeSwitchTurned + " action/free_spins," + event.TypePrivacyErase + " alice," + event.TypeReviewDecided + " alice," + event.TypeRevoked + " alice"; strings.Join(sent, ",") != want {
 		t.Errorf("sent %v, want %s", sent, want)
 	}
 }
