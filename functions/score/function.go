@@ -59,6 +59,8 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(context.Context) error {
+	open := sync.OnceValue(func() error { return score.OpenRuntime(score.Library(f.cfg.Runtime)) })
+	go open() //nolint:errcheck // asked for below; meanwhile the files are read
 	if f.cfg.FeaturesFile == "" {
 		f.cfg.FeaturesFile = filepath.Join(f.cfg.ModelsDir, "features.yaml")
 	}
@@ -66,8 +68,6 @@ func (f *Function) start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	open := sync.OnceValue(func() error { return score.OpenRuntime(score.Library(f.cfg.Runtime)) })
-	go open() //nolint:errcheck // asked for below; meanwhile the models' files are read
 	f.models, err = score.Open(score.Config{
 		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.Log,
 		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots, Runtime: open},
