@@ -21,6 +21,7 @@ type turn struct {
 	record *decide.Record // what was decided
 	made   uint64         // the journal's entry, where this decision was made before
 	gone   bool           // there is no such player (any more)
+	late   bool           // nobody can tell any more whether it was decided on before
 }
 
 func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, data *event.PlayerScored) (*ce.Event, error) {
@@ -41,8 +42,12 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 	if t.in.Features, t.in.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
 		return nil, event.Permanent(err)
 	}
-	if _, err = f.journal.Record(ctx, r.Subject, version, t.draft); err != nil {
+	draft := func(v journal.View) (*journal.Draft, error) { return t.draft(ctx, v) }
+	if _, err = f.journal.Record(ctx, r.Subject, version, draft); err != nil {
 		return nil, err
+	}
+	if t.late {
+		return nil, event.Permanent(errTooLate)
 	}
 	if t.gone {
 		return nil, nil
@@ -67,7 +72,7 @@ func (f *Function) clock(asOf time.Time) time.Time {
 }
 
 // draft decides on what the journal says is current.
-func (t *turn) draft(v journal.View) (*journal.Draft, error) {
+func (t *turn) draft(ctx context.Context, v journal.View) (*journal.Draft, error) {
 	contacts, err := decide.ParseContacts(v.Contacts)
 	if err != nil {
 		return nil, err
@@ -75,6 +80,9 @@ func (t *turn) draft(v journal.View) (*journal.Draft, error) {
 	if seq, ok := contacts.Find(t.in.Decision); ok {
 		t.made = seq
 		return nil, nil
+	}
+	if before, err := t.before(ctx, contacts); before || err != nil {
+		return nil, err
 	}
 	if v.Fresh {
 		if err := t.refresh(v.Version, v.State); err != nil || t.gone {
@@ -92,6 +100,30 @@ func (t *turn) draft(v journal.View) (*journal.Draft, error) {
 		draft.Deadline = t.in.Now.Add(t.f.cfg.Review)
 	}
 	return draft, nil
+}
+
+// errTooLate refuses an event that may have been decided on: what is current
+// comes with the player's next event.
+var errTooLate = errors.New("decide: the event is more than 24 hours old, so whether it was decided on before is not remembered")
+
+// before settles whether there is nothing to decide, where the contact history
+// alone can't tell.
+func (t *turn) before(ctx context.Context, contacts *decide.Contacts) (bool, error) {
+	switch contacts.Remembers(t.in.AsOf, t.in.Now) {
+	case decide.TooLate:
+		t.late = true
+		return true, nil
+	case decide.Unsure:
+		entry, _, err := t.f.journal.Find(ctx, t.in.Decision)
+		if errors.Is(err, journal.ErrNotFound) {
+			return false, nil
+		}
+		if err == nil {
+			t.made = entry.Seq
+		}
+		return err == nil, err
+	}
+	return false, nil
 }
 
 // refresh takes over the player's current state: the one the event carries has

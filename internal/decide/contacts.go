@@ -78,6 +78,28 @@ func (c *Contacts) Find(decision string) (seq uint64, ok bool) {
 	return 0, false
 }
 
+// Remember is what a history can tell of whether a decision was made before.
+type Remember int
+
+// A history remembers the decisions of 24 hours, but no more than 256: an older
+// event may have been decided on, and a younger one too where there were so many.
+const (
+	Knows   Remember = iota // Find's word is final
+	Unsure                  // there were too many: the journal knows
+	TooLate                 // nothing remembers so far back
+)
+
+// Remembers tells what the history knows of events as old as asOf.
+func (c *Contacts) Remembers(asOf, now time.Time) Remember {
+	switch {
+	case now.Sub(asOf) > madeFor:
+		return TooLate
+	case len(c.Made) >= madeKept && asOf.Before(c.Made[0].At.Add(time.Second)): // At is kept to the second
+		return Unsure
+	}
+	return Knows
+}
+
 // Clone returns a copy that shares nothing with c.
 func (c *Contacts) Clone() *Contacts {
 	return &Contacts{c.Bonuses, c.Hold, slices.Clone(c.Sent), slices.Clone(c.Made)}

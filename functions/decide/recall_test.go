@@ -1,0 +1,67 @@
+package decide
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+)
+
+// An event is decided on once, however many decisions about the player came in
+// between: beyond the contact history's memory the journal knows.
+func TestARedeliveryIsRecalledBeyondTheHistory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	f := w.function()
+	at := noon
+	f.now = func() time.Time { return at }
+	w.adult("alice", "GB")
+	w.happen("alice", event.TypeGameFailed, noon.Add(-time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
+	first := w.scored("alice", calm)
+	was, _ := handle(t, f, first)
+	for range 300 { // the history keeps 256
+		at = at.Add(3 * time.Second)
+		handle(t, f, w.scored("alice", calm))
+	}
+	for _, f := range []*Function{f, w.function()} { // the same instance, and one that knows nothing
+		f.now = func() time.Time { return at }
+		again, _ := handle(t, f, first)
+		if again == nil || again.ID() != was.ID() || string(again.Data()) != string(was.Data()) {
+			t.Fatalf("was %s, now %v", was, again)
+		}
+	}
+	n := 0
+	shard, err := journal.ShardOf(was.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.journal.Each(t.Context(), shard, 0, true, func(e *journal.Entry) error {
+		if strings.Contains(string(e.Open), was.ID()) {
+			n++
+		}
+		return nil
+	}); err != nil || n != 1 {
+		t.Fatalf("%d entries of one decision, %v", n, err)
+	}
+}
+
+// What nobody can tell any more whether it was decided on is refused for good:
+// a retry would change nothing, and a second decision might be a second message.
+func TestAnEventOfTheDayBeforeIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	f := w.function()
+	w.adult("alice", "GB")
+	e := w.scored("alice", calm)
+	f.now = func() time.Time { return noon.Add(24*time.Hour + time.Second) }
+	if _, err := f.Handle(context.Background(), *e); err == nil || !strings.Contains(err.Error(), "24 hours old") {
+		t.Fatalf("%v", err)
+	}
+	f.now = func() time.Time { return noon.Add(23 * time.Hour) }
+	if out, _ := handle(t, f, e); out == nil || out.Type() != event.TypeSuppressed {
+		t.Fatalf("%v", out)
+	}
+}
