@@ -123,7 +123,7 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 		return err
 	}
 	// With everysec a killed redis-server may lose what it acknowledged while
-	// an fsync was under way (docs/state.md).
+	// an fsync was under way.
 	if c.redis, err = redistest.Run(filepath.Join(c.dir, "redis"), "--appendonly", "yes", "--appendfsync", "always"); err != nil {
 		return err
 	}
