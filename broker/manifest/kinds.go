@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -29,6 +30,8 @@ var kinds = map[string]func() any{
 	"eventing.knative.dev/v1alpha1/RabbitmqBrokerConfig": func() any { return &rabbitmqBrokerConfig{} },
 	"networking.k8s.io/v1/NetworkPolicy":                 func() any { return &networkingv1.NetworkPolicy{} },
 	"policy/v1/PodDisruptionBudget":                      func() any { return &policyv1.PodDisruptionBudget{} },
+	"batch/v1/CronJob":                                   func() any { return &batchv1.CronJob{} },
+	"v1/PersistentVolumeClaim":                           func() any { return &corev1.PersistentVolumeClaim{} },
 	"v1/ServiceAccount":                                  func() any { return &corev1.ServiceAccount{} },
 	"v1/ConfigMap":                                       func() any { return &corev1.ConfigMap{} },
 	"v1/Secret":                                          func() any { return &corev1.Secret{} },

@@ -3,8 +3,12 @@ package manifest_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/manifest"
 )
@@ -147,4 +151,28 @@ func copyManifests(t *testing.T) string {
 		}
 	}
 	return dir
+}
+
+// What runs on a schedule is as locked up as the functions: not root, nothing
+// to write but its volume, no token, never two at once.
+func TestTheJournalsScheduleIsLockedUp(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "broker", "services", "journal.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c batchv1.CronJob
+	first, _, _ := strings.Cut(string(text), "\n---\n")
+	if err := yaml.UnmarshalStrict([]byte(first), &c); err != nil {
+		t.Fatal(err)
+	}
+	pod := c.Spec.JobTemplate.Spec.Template.Spec
+	box := pod.Containers[0].SecurityContext
+	if c.Spec.ConcurrencyPolicy != batchv1.ForbidConcurrent || !*pod.SecurityContext.RunAsNonRoot || *pod.AutomountServiceAccountToken ||
+		!*box.ReadOnlyRootFilesystem || *box.AllowPrivilegeEscalation || box.Capabilities.Drop[0] != "ALL" {
+		t.Errorf("%+v", pod)
+	}
+	if pod.Containers[0].VolumeMounts[0].MountPath != "/journal" || !slices.Contains(pod.Containers[0].Command, "/journal") {
+		t.Errorf("it writes elsewhere than to its volume: %v", pod.Containers[0].Command)
+	}
 }
