@@ -69,7 +69,12 @@ func split(line string, row []string) error {
 var roundInfo, _ = event.Lookup(event.TypeRoundSettled)
 
 func round(id, source, player string, at time.Time, data event.RoundSettled) *event.Record {
-	return &event.Record{ID: id, Source: source, Type: event.TypeRoundSettled, Subject: player, Time: at, Info: roundInfo, Data: &data}
+	both := &struct { // one allocation
+		record event.Record
+		data   event.RoundSettled
+	}{data: data}
+	both.record = event.Record{ID: id, Source: source, Type: event.TypeRoundSettled, Subject: player, Time: at, Info: roundInfo, Data: &both.data}
+	return &both.record
 }
 
 // bustabit: one bet of a crash game a row. The minor unit is a hundredth of a

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -13,6 +14,7 @@ func (s *Set) Vector(dst []float64, st *State, asOf time.Time) []float64 {
 	defer s.release(sc)
 	sc.set, sc.st = s, st
 	sc.look(asOf.UnixMilli())
+	dst = slices.Grow(dst, len(s.vector))
 	for _, i := range s.vector {
 		dst = append(dst, sc.feature(i))
 	}

@@ -21,8 +21,8 @@ const (
 )
 
 // batch is how many rows are gathered before the columns are written: few
-// enough for the processor's cache.
-const batch = 256
+// enough for the processor's first-level cache.
+const batch = 64
 
 // fast is Snappy with half the effort of the library's own choice: files are a
 // little larger.
@@ -163,7 +163,7 @@ func (p *Parquet) flush() error {
 		}
 	}
 	p.bytes, p.matrix = p.bytes[:0], p.matrix[:0]
-	if p.rows%(512*batch) == 0 {
+	if p.rows%(2048*batch) == 0 {
 		return p.w.Flush() // a row group
 	}
 	return nil
