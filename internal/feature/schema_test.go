@@ -1,10 +1,13 @@
 package feature_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
+
+	"pitboss/internal/feature"
 )
 
 // The schemas that editors use accept what the program accepts.
@@ -63,4 +66,18 @@ func plain(v any) any {
 		return float64(v)
 	}
 	return v
+}
+
+// Names reads from the file what the compiled set has.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	const file = "../../models/features.yaml"
+	set, err := feature.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := feature.Names(file)
+	if err != nil || !slices.Equal(names, set.Names()) {
+		t.Errorf("%v, %v; the set has %v", names, err, set.Names())
+	}
 }
