@@ -148,7 +148,7 @@ func (c *cluster) plan() (*plan, error) {
 	p.add(c, "ingress", brokerresources.MakeIngressDeployment(&brokerresources.IngressArgs{Broker: c.broker}))
 	for _, t := range c.triggers {
 		if err := c.trigger(p, t); err != nil {
-			return nil, fmt.Errorf("Trigger %s: %w", t.Name, err)
+			return nil, fmt.Errorf("trigger %s: %w", t.Name, err)
 		}
 	}
 	return p, nil
@@ -233,7 +233,7 @@ func (c *cluster) resolve(d *duckv1.Destination) (*duckv1.Addressable, error) {
 	}
 	url, err := apis.ParseURL(c.services[d.Ref.Name])
 	if err != nil || url.IsEmpty() {
-		return nil, fmt.Errorf("Service %s has no -service", d.Ref.Name)
+		return nil, fmt.Errorf("no -service for %s", d.Ref.Name)
 	}
 	if d.URI != nil {
 		url = url.ResolveReference(d.URI)
