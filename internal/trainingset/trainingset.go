@@ -35,7 +35,7 @@ type Options struct {
 	Points Points
 	// Games adds the player's recent games, event.Facts.RecentGames, to each row.
 	Games bool
-	// Decoded is how many players' states are kept decoded; 0: 8192.
+	// Decoded is how many players' states are kept decoded; 0: 2048.
 	Decoded int
 }
 
@@ -120,7 +120,7 @@ type pending struct {
 
 func newBuilder(opt Options, sink Sink) (*builder, error) {
 	if opt.Decoded == 0 {
-		opt.Decoded = 8192
+		opt.Decoded = 2048
 	}
 	switch opt.Points {
 	case Rounds, ScoreWhen, All:
