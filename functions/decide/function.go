@@ -36,8 +36,10 @@ type config struct {
 	ModelsDir string `env:"MODELS_DIR,default=models"`
 	Players   int    `env:"DECIDE_CACHE_PLAYERS,default=65536"` // contact histories kept in memory
 	// Clock says what "now" is: wall, or event, for a recorded day that is replayed.
-	Clock  string        `env:"DECIDE_CLOCK,default=wall"`
-	Review time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // deadline of a person's review
+	Clock        string        `env:"DECIDE_CLOCK,default=wall"`
+	WaitReplicas int           `env:"DECIDE_WAIT_REPLICAS,default=0"` // replicas that must have an entry before it is acknowledged
+	WaitTimeout  time.Duration `env:"DECIDE_WAIT_TIMEOUT,default=1s"`
+	Review       time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // deadline of a person's review
 }
 
 // Function is decide. Until Start has run, it answers with a retryable error.
@@ -85,7 +87,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	f.journal = journal.New(rdb, f.cfg.Players)
+	f.journal = journal.New(rdb, f.cfg.Players).WaitReplicas(f.cfg.WaitReplicas, f.cfg.WaitTimeout)
 	f.board = f.journal.Board(ctx)
 	f.Go(func(ctx context.Context) { f.keepDocuments(ctx); f.board.Follow(ctx) })
 	return nil

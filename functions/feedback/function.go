@@ -31,9 +31,11 @@ import (
 const name = "feedback"
 
 type config struct {
-	RedisURL string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
-	Players  int           `env:"FEEDBACK_CACHE_PLAYERS,default=4096"` // contact histories kept in memory
-	Review   time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"`    // as decide has it
+	RedisURL     string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
+	Players      int           `env:"FEEDBACK_CACHE_PLAYERS,default=4096"` // contact histories kept in memory
+	WaitReplicas int           `env:"FEEDBACK_WAIT_REPLICAS,default=0"`    // replicas that must have an entry before it is acknowledged
+	WaitTimeout  time.Duration `env:"FEEDBACK_WAIT_TIMEOUT,default=1s"`
+	Review       time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // as decide has it
 }
 
 // Function is feedback. Until Start has run, it answers with a retryable error.
@@ -57,7 +59,7 @@ func (f *Function) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.journal = journal.New(rdb, f.cfg.Players)
+	f.journal = journal.New(rdb, f.cfg.Players).WaitReplicas(f.cfg.WaitReplicas, f.cfg.WaitTimeout)
 	return nil
 }
 

@@ -32,7 +32,13 @@ import (
 //go:embed lua/record.lua
 var recordLua string
 
-var recordScript = player.NewScript(recordLua)
+//go:embed lua/confirm.lua
+var confirmLua string
+
+var (
+	recordScript  = player.NewScript(recordLua)
+	confirmScript = player.NewScript(confirmLua)
+)
 
 // ErrConflict means that what a decision rests on kept changing. It is
 // retryable.
@@ -44,10 +50,11 @@ const attempts = 8
 // Journal writes and reads the journal. It is safe for concurrent use; any
 // number of Journals may write to one Redis.
 type Journal struct {
-	rdb     redis.UniversalClient
-	run     *player.Runner
-	heads   [player.Shards + 1]head // the last one is Ops'
-	players *lru.Cache[string, *known]
+	rdb      redis.UniversalClient
+	run      *player.Runner
+	replicas int                     // see WaitReplicas
+	heads    [player.Shards + 1]head // the last one is Ops'
+	players  *lru.Cache[string, *known]
 }
 
 // head is what this process last saw of a shard's chain. Decisions of a shard
@@ -74,6 +81,27 @@ func New(rdb redis.UniversalClient, players int) *Journal {
 		panic(err)
 	}
 	return &Journal{rdb: rdb, run: player.NewRunner(rdb), players: cache}
+}
+
+// WaitReplicas makes every entry wait until so many replicas have it (Redis
+// WAIT), or fail with player.ErrNotReplicated after timeout: a retry then finds
+// the entry and waits again. To be called before the first Record. It returns j.
+func (j *Journal) WaitReplicas(replicas int, timeout time.Duration) *Journal {
+	j.replicas = replicas
+	j.run.Wait(replicas, timeout)
+	return j
+}
+
+// confirm waits for the replicas to have what was recorded before: WAIT asks
+// about the writes of its own connection, so the head is written as it is.
+func (j *Journal) confirm(ctx context.Context, shard int) error {
+	if j.replicas == 0 {
+		return nil
+	}
+	if _, err := j.run.Run(ctx, confirmScript, []string{HeadKey(shard)}); err != nil {
+		return fmt.Errorf("journal: confirm: %w", err)
+	}
+	return nil
 }
 
 // View is what a decision is to rest on.
@@ -121,8 +149,11 @@ func (j *Journal) Record(ctx context.Context, id string, version player.Version,
 	for range attempts {
 		view.Seq, view.Contacts = h.seq+1, who.contacts
 		d, err := decide(view)
-		if d == nil || err != nil {
+		if err != nil {
 			return 0, err
+		}
+		if d == nil {
+			return 0, j.confirm(ctx, shard)
 		}
 		after, reply, err := j.commit(ctx, shard, h, id, who, view.Version, d)
 		if err != nil {

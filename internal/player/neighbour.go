@@ -2,6 +2,7 @@ package player
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -20,6 +21,13 @@ type Runner struct{ l *link }
 
 // NewRunner returns a Runner on rdb.
 func NewRunner(rdb redis.UniversalClient) *Runner { return &Runner{&link{rdb: rdb}} }
+
+// Wait makes every script wait until so many replicas have what it wrote, or
+// fail with [ErrNotReplicated] after timeout; as [Config.WaitReplicas]. To be
+// called before the first Run.
+func (r *Runner) Wait(replicas int, timeout time.Duration) {
+	r.l.replicas, r.l.timeout = replicas, timeout
+}
 
 // Run evaluates the script; all keys are in one slot.
 func (r *Runner) Run(ctx context.Context, s *Script, keys []string, args ...any) (any, error) {
