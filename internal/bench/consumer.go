@@ -17,6 +17,9 @@ type consumer struct {
 	ln     net.Listener
 	server *http.Server
 
+	// seen, unless nil, gets the id of every recommendation, issued or suppressed.
+	seen func(id string)
+
 	mu    sync.Mutex
 	count map[string]int64 // by event type
 	hist  *hdrhistogram.Histogram
@@ -50,10 +53,13 @@ func (c *consumer) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	_, _ = io.Copy(io.Discard, r.Body)
 	at, err := time.Parse(time.RFC3339Nano, r.Header.Get("Ce-Receivedtime"))
+	typ := r.Header.Get("Ce-Type")
+	if c.seen != nil && (typ == typeIssued || typ == typeSuppressed) {
+		c.seen(r.Header.Get("Ce-Id"))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = now
-	typ := r.Header.Get("Ce-Type")
 	c.count[typ]++
 	if err == nil && typ != typeScored {
 		_ = c.hist.RecordValue(now.Sub(at).Microseconds())

@@ -17,9 +17,9 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
-	"pitboss/internal/simulator"
 )
 
 // stampFormat has a fixed width, so that a request's time can be written over.
@@ -32,8 +32,11 @@ type request struct {
 	stamp int
 }
 
-// requests prepares n events of a simulated world as POSTs to host.
-func requests(w *simulator.World, n int, host string) ([]request, error) {
+// source is where events come from: a simulated world, or recorded play.
+type source interface{ Next() *ce.Event }
+
+// requests prepares n events as POSTs to host.
+func requests(w source, n int, host string) ([]request, error) {
 	out := make([]request, n)
 	for i := range out {
 		e := w.Next()
@@ -87,17 +90,27 @@ func dial(host string) (*conn, error) {
 
 // post sends r stamped with at and returns the status.
 func (c *conn) post(r request, at time.Time) (int, error) {
-	at.UTC().AppendFormat(r.raw[r.stamp:r.stamp], stampFormat)
+	status, _, _, err := c.exchange(r, at)
+	return status, err
+}
+
+// exchange is post with what was answered.
+func (c *conn) exchange(r request, at time.Time) (status int, header http.Header, body []byte, err error) {
+	if r.stamp > 0 {
+		at.UTC().AppendFormat(r.raw[r.stamp:r.stamp], stampFormat)
+	}
 	if _, err := c.Write(r.raw); err != nil {
-		return 0, fmt.Errorf("bench: %w", err)
+		return 0, nil, nil, fmt.Errorf("bench: %w", err)
 	}
 	res, err := http.ReadResponse(c.in, nil)
 	if err != nil {
-		return 0, fmt.Errorf("bench: %w", err)
+		return 0, nil, nil, fmt.Errorf("bench: %w", err)
 	}
-	_, err = io.Copy(io.Discard, res.Body)
-	res.Body.Close()
-	return res.StatusCode, err
+	defer res.Body.Close()
+	if body, err = io.ReadAll(res.Body); err != nil {
+		return 0, nil, nil, fmt.Errorf("bench: %w", err)
+	}
+	return res.StatusCode, res.Header, body, nil
 }
 
 // Load is what a loader saw.
@@ -111,57 +124,71 @@ type Load struct {
 // times that are fixed beforehand: a send that is late counts its waiting
 // (no coordinated omission). rate 0: one after the other, as fast as conns allow.
 func openLoop(ctx context.Context, host string, reqs []request, rate float64, conns int) (Load, error) {
-	l := Load{Ack: newHistogram()}
-	due := schedule(len(reqs), rate)
-	var next, sent, failed atomic.Int64
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	errs := make(chan error, conns)
-	begin := time.Now()
-	for range conns {
-		c, err := dial(host)
+	return (&loop{host: host, reqs: reqs, begin: time.Now(), due: schedule(len(reqs), rate), conns: conns}).run(ctx)
+}
+
+// loop sends requests over connections that each wait for their answer.
+type loop struct {
+	host  string
+	reqs  []request
+	begin time.Time
+	due   []time.Duration // after begin; nil: as fast as answers come
+	conns int
+	// took, unless nil, sees every answer; called concurrently.
+	took func(i int, status int, header http.Header, body []byte)
+
+	next, sent, failed atomic.Int64
+	mu                 sync.Mutex
+	ack                *hdrhistogram.Histogram
+}
+
+func (l *loop) run(ctx context.Context) (Load, error) {
+	l.ack = newHistogram()
+	g, ctx := errgroup.WithContext(ctx)
+	began := time.Now()
+	for range l.conns {
+		c, err := dial(l.host)
 		if err != nil {
-			return l, err
+			return Load{Ack: l.ack}, errors.Join(err, g.Wait())
 		}
 		defer c.Close()
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			h := newHistogram()
-			for ctx.Err() == nil {
-				i := next.Add(1) - 1
-				if i >= int64(len(reqs)) {
-					break
-				}
-				at := time.Now()
-				if due != nil {
-					at = begin.Add(due[i])
-					time.Sleep(time.Until(at))
-				}
-				status, err := c.post(reqs[i], at)
-				if err != nil {
-					errs <- err
-					return
-				}
-				sent.Add(1)
-				if status != http.StatusAccepted && status != http.StatusOK {
-					failed.Add(1)
-				}
-				_ = h.RecordValue(time.Since(at).Microseconds())
-			}
-			mu.Lock()
-			l.Ack.Merge(h)
-			mu.Unlock()
-		}()
+		g.Go(func() error { return l.connection(ctx, c) })
 	}
-	wg.Wait()
-	l.Elapsed, l.Sent, l.Failed = time.Since(begin), sent.Load(), failed.Load()
-	select {
-	case err := <-errs:
-		return l, err
-	default:
-		return l, ctx.Err()
+	err := g.Wait()
+	return Load{Elapsed: time.Since(began), Sent: l.sent.Load(), Failed: l.failed.Load(), Ack: l.ack}, err
+}
+
+func (l *loop) connection(ctx context.Context, c *conn) error {
+	h := newHistogram()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ack.Merge(h)
+	}()
+	for ctx.Err() == nil {
+		i := int(l.next.Add(1) - 1)
+		if i >= len(l.reqs) {
+			return nil
+		}
+		at := time.Now()
+		if l.due != nil {
+			at = l.begin.Add(l.due[i])
+			time.Sleep(time.Until(at))
+		}
+		status, header, body, err := c.exchange(l.reqs[i], at)
+		if err != nil {
+			return err
+		}
+		l.sent.Add(1)
+		if status != http.StatusAccepted && status != http.StatusOK {
+			l.failed.Add(1)
+		}
+		if l.took != nil {
+			l.took(i, status, header, body)
+		}
+		_ = h.RecordValue(time.Since(at).Microseconds())
 	}
+	return ctx.Err()
 }
 
 // schedule is n offsets of a Poisson process, or nil for rate 0.
@@ -169,7 +196,7 @@ func schedule(n int, rate float64) []time.Duration {
 	if rate == 0 {
 		return nil
 	}
-	rng := rand.New(rand.NewPCG(1, uint64(n)))
+	rng := newRand()
 	out := make([]time.Duration, n)
 	at := 0.0
 	for i := range out {
@@ -178,6 +205,9 @@ func schedule(n int, rate float64) []time.Duration {
 	}
 	return out
 }
+
+// newRand draws the same times in every run.
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 0)) }
 
 func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)

@@ -26,12 +26,16 @@ type PathConfig struct {
 	Phase   time.Duration // length of each rate
 	Burst   int           // events of the run that finds the maximum
 	Players int
-	Profile string // folder for the Broker's CPU profile; "": none
+	Profile string // folder for the CPU profiles of Broker and functions; "": none
 	Mixed   bool   // decisions as features.yaml asks for them, instead of one for every event
+	Play    string // file of recorded play; "": the simulator's
+	Idle    int    // more Triggers that no event matches
+	Metrics bool   // serve the functions' metrics: for latency by hop
 }
 
 // Point is one line of the table.
 type Point struct {
+	Run       string             `json:"run"`  // every event decided, mix, or mix of recorded play
 	Rate      float64            `json:"rate"` // offered events/s; 0: as fast as it goes
 	EventsPS  float64            `json:"events_per_s"`
 	Events    int64              `json:"events"`
@@ -46,28 +50,45 @@ type Point struct {
 	RSSByPart map[string]int64   `json:"rss_bytes_by_component"`
 }
 
+// Runs of the whole path.
+const (
+	RunEvery    = "every event decided"
+	RunMix      = "mix"
+	RunRecorded = "mix, recorded play"
+)
+
+func (cfg PathConfig) run() string {
+	switch {
+	case cfg.Play != "":
+		return RunRecorded
+	case cfg.Mixed:
+		return RunMix
+	}
+	return RunEvery
+}
+
+// Memory of a component, bytes.
+type Memory struct {
+	Rest int64 `json:"rest"` // a second after the start
+	Load int64 `json:"load"` // at most, under load
+}
+
 var pathFunctions = []string{"profile", "score", "decide"}
 
 // Path runs the whole path at each rate, and once as fast as it goes.
-func Path(ctx context.Context, cfg PathConfig, progress io.Writer) ([]Point, error) {
-	c, err := newConsumer()
+func Path(ctx context.Context, cfg PathConfig, progress io.Writer) ([]Point, map[string]Memory, error) {
+	p, err := openPath(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer c.close()
-	env := []string{}
-	if !cfg.Mixed {
-		env = append(env, "SCORE_WHEN=always")
+	defer p.close()
+	time.Sleep(time.Second) // at rest
+	memory := map[string]Memory{}
+	for part, u := range p.system.Usage() {
+		memory[part] = Memory{Rest: u.RSS}
 	}
-	s, err := StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: c.addr(), Env: env, Profiles: cfg.Profile})
-	if err != nil {
-		return nil, err
-	}
-	defer s.Stop()
-	world := simulator.New(simulator.Config{Seed: 1, Players: cfg.Players, Start: time.Now().Add(-15 * time.Minute), Pace: 1})
-	p := &path{cfg: cfg, system: s, consumer: c, world: world}
 	if _, err := p.measure(ctx, 0, max(cfg.Burst/4, 1000)); err != nil { // connections, caches, pages
-		return nil, err
+		return nil, nil, err
 	}
 	var out []Point
 	for _, rate := range append([]float64{0}, cfg.Rates...) {
@@ -77,34 +98,75 @@ func Path(ctx context.Context, cfg PathConfig, progress io.Writer) ([]Point, err
 		}
 		point, err := p.measure(ctx, rate, n)
 		if err != nil {
-			return out, err
+			return out, nil, err
 		}
 		fmt.Fprintln(progress, point.line())
 		out = append(out, point)
 	}
-	return out, nil
+	for part, u := range p.system.Usage() {
+		memory[part] = Memory{Rest: memory[part].Rest, Load: u.Peak}
+	}
+	return out, memory, nil
 }
 
 type path struct {
 	cfg      PathConfig
 	system   *System
 	consumer *consumer
-	world    *simulator.World
+	source   source
 }
 
+// openPath starts everything, with accounts where recorded play knows none.
+func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
+	p := &path{cfg: cfg}
+	if p.consumer, err = newConsumer(); err != nil {
+		return nil, err
+	}
+	env := []string{}
+	if !cfg.Mixed {
+		env = append(env, "SCORE_WHEN=always")
+	}
+	p.system, err = StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: p.consumer.addr(), Env: env,
+		Profiles: cfg.Profile, Metrics: cfg.Metrics, Idle: cfg.Idle})
+	if err != nil {
+		p.consumer.close()
+		return nil, err
+	}
+	if cfg.Play == "" {
+		p.source = simulated(cfg.Players)
+		return p, nil
+	}
+	if err := p.recorded(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// simulated is the simulator's play up to about now.
+func simulated(players int) *simulator.World {
+	return simulator.New(simulator.Config{Seed: 1, Players: players, Start: time.Now().Add(-15 * time.Minute), Pace: 1})
+}
+
+func (p *path) close() {
+	p.system.Stop()
+	p.consumer.close()
+}
+
+func (p *path) host() string { return strings.TrimPrefix(p.system.BrokerURL, "http://") }
+
 func (p *path) measure(ctx context.Context, rate float64, n int) (Point, error) {
-	host := strings.TrimPrefix(p.system.BrokerURL, "http://")
-	reqs, err := requests(p.world, n, host)
+	reqs, err := requests(p.source, n, p.host())
 	if err != nil {
 		return Point{}, err
 	}
 	p.consumer.reset()
-	before, began := p.system.CPU(), time.Now()
+	before, began := p.system.Usage(), time.Now()
 	conns := 64
 	if rate > 0 {
 		conns = 256 // more than can be in flight: an arrival never waits for a connection
 	}
-	load, err := openLoop(ctx, host, reqs, rate, conns)
+	load, err := openLoop(ctx, p.host(), reqs, rate, conns)
 	if err != nil {
 		return Point{}, err
 	}
@@ -112,16 +174,15 @@ func (p *path) measure(ctx context.Context, rate float64, n int) (Point, error) 
 	if err != nil {
 		return Point{}, err
 	}
-	after := p.system.CPU()
-	point := Point{Rate: rate, Events: load.Sent, Failed: load.Failed, CPUByPart: map[string]float64{}, RSSByPart: p.system.RSS()}
+	point := Point{Run: p.cfg.run(), Rate: rate, Events: load.Sent, Failed: load.Failed, CPUByPart: map[string]float64{}, RSSByPart: map[string]int64{}}
 	point.Decided, _ = p.consumer.decided()
 	point.EventsPS = float64(load.Sent) / max(last.Sub(began), load.Elapsed).Seconds()
 	h := p.consumer.histogram()
 	point.P50Ms, point.P99Ms, point.P999Ms = ms(h, 50), ms(h, 99), ms(h, 99.9)
 	point.AckP99Ms = ms(load.Ack, 99)
-	for part, cpu := range after {
-		us := float64((cpu - before[part]).Microseconds()) / float64(load.Sent)
-		point.CPUByPart[part] = us
+	for part, u := range p.system.Usage() {
+		us := float64((u.CPU - before[part].CPU).Microseconds()) / float64(load.Sent)
+		point.CPUByPart[part], point.RSSByPart[part] = us, u.RSS
 		point.CPUUs += us
 	}
 	return point, nil

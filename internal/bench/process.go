@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,11 +15,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-)
 
-// clockTick is USER_HZ, the unit of /proc/<pid>/stat's CPU times. Linux fixes
-// it at 100 for every architecture Go runs on.
-const clockTick = 10 * time.Millisecond
+	"pitboss/internal/redistest"
+)
 
 // process is one running component.
 type process struct {
@@ -61,41 +58,32 @@ func (p *process) stop() {
 	p.log.Close()
 }
 
-// cpu is the process's user and system time so far.
-func (p *process) cpu() time.Duration { return cpuOf(p.cmd.Process.Pid) }
-
-func cpuOf(pid int) time.Duration {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	// The command's name may hold spaces: fields are counted after its ")".
-	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * clockTick
+// usage is what one process has used and holds, from proc(5).
+type usage struct {
+	CPU              time.Duration
+	RSS, Peak        int64 // bytes resident, now and at most so far
+	Threads, Handles int
 }
 
-// rss is the process's resident memory in bytes.
-func (p *process) rss() int64 {
-	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
-	fields := strings.Fields(string(raw))
-	if len(fields) < 2 {
-		return 0
+// usageOf reads the usage of a process; what cannot be read is 0.
+func usageOf(pid int) (u usage) {
+	u.CPU, _ = redistest.ProcessCPU(pid)
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(raw)) {
+		name, value, _ := strings.Cut(line, ":")
+		n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			u.RSS = n << 10
+		case "VmHWM":
+			u.Peak = n << 10
+		case "Threads":
+			u.Threads = int(n)
+		}
 	}
-	pages, _ := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize())
-}
-
-// freePort asks the kernel for a port. Another process could take it before it
-// is used; start then fails and says so.
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("bench: %w", err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	handles, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	u.Handles = len(handles)
+	return u
 }
 
 // await polls url until it answers 200.

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/redistest"
 )
 
 // System is Pitboss on this machine, a process per component.
@@ -19,8 +19,10 @@ type System struct {
 	Dir       string // logs and data; removed by Stop unless KeepLogs
 	BrokerURL string
 	RedisURL  string
+	redis     *redistest.Server
 	parts     []*process
-	ports     map[string]int
+	hosts     map[string]string // function → host:port
+	metrics   map[string]string // function → host:port of /metrics
 }
 
 // SystemConfig says what to start.
@@ -29,15 +31,20 @@ type SystemConfig struct {
 	Functions []string // which functions
 	// Consumer is the address (host:port) that takes scores and
 	// recommendations through the Triggers in broker/local/triggers.
+	// "": no Broker, the functions alone.
 	Consumer string
 	Env      []string // more environment for the functions, NAME=value
+	// Metrics serves each function's metrics; the main runs go without.
+	Metrics bool
+	// Idle is how many more Triggers there are that no event matches.
+	Idle int
 	// Profiles is a folder for each component's CPU profile; "": none is taken.
 	Profiles string
 }
 
 // StartSystem starts Redis, the functions and the Broker, and waits until all are ready.
 func StartSystem(ctx context.Context, cfg SystemConfig) (_ *System, err error) {
-	s := &System{ports: map[string]int{}}
+	s := &System{hosts: map[string]string{}, metrics: map[string]string{}}
 	if s.Dir, err = os.MkdirTemp("", "pitboss-bench-"); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -47,22 +54,26 @@ func StartSystem(ctx context.Context, cfg SystemConfig) (_ *System, err error) {
 			s.Stop()
 		}
 	}()
-	if err = s.startRedis(); err != nil {
+	if s.redis, err = redistest.Run(s.Dir); err != nil {
 		return nil, err
 	}
-	brokerPort, err := freePort()
+	s.RedisURL = s.redis.URL()
+	if cfg.Consumer == "" { // functions alone
+		return s, s.startFunctions(ctx, cfg)
+	}
+	brokerPort, err := redistest.FreePort()
 	if err != nil {
 		return nil, err
 	}
 	s.BrokerURL = fmt.Sprintf("http://127.0.0.1:%d", brokerPort)
 	services := []string{"pitboss-local-consumer=http://" + cfg.Consumer}
-	for _, name := range cfg.Functions {
-		if err = s.startFunction(cfg, name); err != nil {
-			return nil, err
-		}
-		services = append(services, fmt.Sprintf("pitboss-%s=http://127.0.0.1:%d", name, s.ports[name]))
+	if err = s.startFunctions(ctx, cfg); err != nil {
+		return nil, err
 	}
-	triggers, err := s.triggersFor(cfg.Functions)
+	for name, host := range s.hosts {
+		services = append(services, fmt.Sprintf("pitboss-%s=http://%s", name, host))
+	}
+	triggers, err := s.triggersFor(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -77,43 +88,40 @@ func StartSystem(ctx context.Context, cfg SystemConfig) (_ *System, err error) {
 		return nil, err
 	}
 	s.parts = append(s.parts, p)
-	for _, name := range cfg.Functions {
-		if err = await(ctx, fmt.Sprintf("http://127.0.0.1:%d/health/readiness", s.ports[name]), 30*time.Second); err != nil {
-			return nil, err
-		}
-	}
 	return s, await(ctx, s.BrokerURL+"/healthz", 30*time.Second)
 }
 
-func (s *System) startRedis() error {
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	p, err := start(s.Dir, "redis", nil, "redis-server", "--port", fmt.Sprint(port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no", "--dir", s.Dir)
-	if err != nil {
-		return err
-	}
-	s.parts = append(s.parts, p)
-	s.RedisURL = fmt.Sprintf("redis://127.0.0.1:%d", port)
-	for range 400 {
-		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			return c.Close()
+// startFunctions starts them all, then waits until each is ready.
+func (s *System) startFunctions(ctx context.Context, cfg SystemConfig) error {
+	for _, name := range cfg.Functions {
+		if err := s.startFunction(cfg, name); err != nil {
+			return err
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
-	return errors.New("bench: redis-server did not answer within 2 s")
+	for _, name := range cfg.Functions {
+		if err := await(ctx, "http://"+s.hosts[name]+"/health/readiness", 30*time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *System) startFunction(cfg SystemConfig, name string) error {
-	port, err := freePort()
+	port, err := redistest.FreePort()
 	if err != nil {
 		return err
 	}
-	s.ports[name] = port
-	env := append([]string{"FUNCTION_TARGET=" + name, fmt.Sprintf("LISTEN_ADDRESS=127.0.0.1:%d", port), "LOG_LEVEL=warn",
+	s.hosts[name] = fmt.Sprintf("127.0.0.1:%d", port)
+	env := append([]string{"FUNCTION_TARGET=" + name, "LISTEN_ADDRESS=" + s.hosts[name], "LOG_LEVEL=warn",
 		"REDIS_URL=" + s.RedisURL, "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"}, cfg.Env...)
+	if cfg.Metrics {
+		port, err := redistest.FreePort()
+		if err != nil {
+			return err
+		}
+		s.metrics[name] = fmt.Sprintf("127.0.0.1:%d", port)
+		env = append(env, "METRICS_ADDR="+s.metrics[name])
+	}
 	if cfg.Profiles != "" {
 		env = append(env, "CPUPROFILE="+filepath.Join(cfg.Profiles, name+".prof"))
 	}
@@ -126,13 +134,13 @@ func (s *System) startFunction(cfg SystemConfig, name string) error {
 }
 
 // triggersFor copies the Triggers whose subscriber is started here.
-func (s *System) triggersFor(functions []string) (string, error) {
+func (s *System) triggersFor(cfg SystemConfig) (string, error) {
 	dir := filepath.Join(s.Dir, "triggers")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", fmt.Errorf("bench: %w", err)
 	}
 	runs := map[string]bool{"pitboss-local-consumer": true}
-	for _, name := range functions {
+	for _, name := range cfg.Functions {
 		runs["pitboss-"+name] = true
 	}
 	for _, from := range []string{"triggers", "broker/local/triggers"} {
@@ -158,23 +166,14 @@ func (s *System) triggersFor(functions []string) (string, error) {
 			}
 		}
 	}
-	return dir, nil
+	return dir, idleTriggers(dir, cfg.Idle)
 }
 
-// CPU is each component's CPU time so far.
-func (s *System) CPU() map[string]time.Duration {
-	out := map[string]time.Duration{}
+// Usage is what each component used so far, and holds.
+func (s *System) Usage() map[string]usage {
+	out := map[string]usage{"redis": usageOf(s.redis.Pid())}
 	for _, p := range s.parts {
-		out[p.name] = p.cpu()
-	}
-	return out
-}
-
-// RSS is each component's resident memory, bytes.
-func (s *System) RSS() map[string]int64 {
-	out := map[string]int64{}
-	for _, p := range s.parts {
-		out[p.name] = p.rss()
+		out[p.name] = usageOf(p.cmd.Process.Pid)
 	}
 	return out
 }
@@ -183,6 +182,9 @@ func (s *System) RSS() map[string]int64 {
 func (s *System) Stop() {
 	for i := len(s.parts) - 1; i >= 0; i-- {
 		s.parts[i].stop()
+	}
+	if s.redis != nil {
+		s.redis.Kill()
 	}
 	os.RemoveAll(s.Dir)
 }
@@ -202,22 +204,26 @@ func (s *System) logTail() error {
 	return errors.Join(all...)
 }
 
+// brokerStats is what the benchmark wants of GET /admin/stats.
+type brokerStats struct {
+	Accepted    int64 `json:"accepted"`
+	Waiting     int64 `json:"waiting"`
+	DeadLetters int64 `json:"dead_letters"`
+}
+
 // Waiting is how many events the Broker has not finished delivering.
 func (s *System) Waiting(ctx context.Context) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.BrokerURL+"/admin/stats", nil)
+	stats, err := s.stats(ctx)
+	return stats.Waiting, err
+}
+
+func (s *System) stats(ctx context.Context) (stats brokerStats, err error) {
+	body, err := get(ctx, s.BrokerURL+"/admin/stats")
 	if err != nil {
-		return 0, fmt.Errorf("bench: %w", err)
+		return stats, err
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("bench: %w", err)
+	if err := json.Unmarshal(body, &stats); err != nil {
+		return stats, fmt.Errorf("bench: stats: %w", err)
 	}
-	defer res.Body.Close()
-	var stats struct {
-		Waiting int64 `json:"waiting"`
-	}
-	if err := json.UnmarshalRead(res.Body, &stats); err != nil {
-		return 0, fmt.Errorf("bench: stats: %w", err)
-	}
-	return stats.Waiting, nil
+	return stats, nil
 }

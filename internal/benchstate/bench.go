@@ -39,14 +39,27 @@ type figures struct {
 	P50Ms                float64 `json:"p50_ms"`
 	P99Ms                float64 `json:"p99_ms"`
 	HotEventsPerS        float64 `json:"hot_events_per_s"`
+	ProxiedEventsPerS    float64 `json:"proxied_events_per_s"` // behind Knative's queue-proxy
+	ProxyCPUUs           float64 `json:"proxy_cpu_us"`
+	BytesPerPlayerMean   float64 `json:"bytes_per_player_mean"`
 	BytesPerPlayerMedian float64 `json:"bytes_per_player_median"`
 	BytesPerPlayerP99    float64 `json:"bytes_per_player_p99"`
 	Limits               limits  `json:"limits"`
+	Sweep                []point `json:"sweep"`
+}
+
+// point is a number of players and what an event costs with it.
+type point struct {
+	Players       int     `json:"players"`
+	EventsPerS    float64 `json:"events_per_s"`
+	CPUUsPerEvent float64 `json:"cpu_us_per_event"`
 }
 
 type limits struct {
 	EvalshaPerS  float64 `json:"evalsha_per_s"`
+	EvalshaCPU   float64 `json:"evalsha_cpu_us"` // client and Redis
 	HTTPPostPerS float64 `json:"http_post_per_s"`
+	HTTPPostCPU  float64 `json:"http_post_cpu_us"` // the function's
 }
 
 func newBench(o options) (*bench, error) {
@@ -100,7 +113,7 @@ func (b *bench) run() error {
 		name string
 		do   func() error
 	}{
-		{"limits", b.limits}, {"full", b.full}, {"half", b.half}, {"hot", b.hot}, {"sweep", b.sweep}, {"bytes", b.bytes},
+		{"limits", b.limits}, {"full", b.full}, {"proxy", b.proxied}, {"half", b.half}, {"hot", b.hot}, {"sweep", b.sweep}, {"bytes", b.bytes},
 	}
 	for _, s := range steps {
 		if !b.wants(s.name) {
@@ -123,7 +136,7 @@ func (b *bench) load(players int, rate float64, extra ...string) (*measured, err
 	args := []string{"-addr", b.fn.addr, "-run", fmt.Sprint("r", b.runs), "-start", fmt.Sprint(b.start),
 		"-skip", fmt.Sprint(warmUp), "-groups", fmt.Sprint(max(1, players/groupSize)), "-conns", fmt.Sprint(b.opt.conns),
 		"-rate", fmt.Sprint(rate), "-duration", b.opt.seconds.String()}
-	return measure(b.fn, b.redis, "load", append(args, extra...)...)
+	return measure(b.fn, b.redis, "load", append(args, extra...)...) // of two -addr the last counts
 }
 
 // full is a closed loop: as many events as are answered.
@@ -194,6 +207,7 @@ func (b *bench) sweep() error {
 			return err
 		}
 		b.sweeps = append(b.sweeps, sweep{n, m})
+		b.figures.Sweep = append(b.figures.Sweep, point{n, m.rate(), m.us(m.function + m.redis)})
 	}
 	return nil
 }
@@ -203,7 +217,7 @@ func (b *bench) limits() error {
 	if err != nil {
 		return err
 	}
-	b.figures.Limits.EvalshaPerS = m.rate()
+	b.figures.Limits.EvalshaPerS, b.figures.Limits.EvalshaCPU = m.rate(), m.us(m.load+m.redis)
 	b.row("limit: compare-and-set EVALSHA, 1 KB, unpipelined, per s", m.rate(), "")
 	b.row("  CPU each, client + Redis, µs", m.us(m.load+m.redis), "")
 	f, err := startFunction("acknowledge")
@@ -216,7 +230,7 @@ func (b *bench) limits() error {
 	if err != nil {
 		return err
 	}
-	b.figures.Limits.HTTPPostPerS = m.rate()
+	b.figures.Limits.HTTPPostPerS, b.figures.Limits.HTTPPostCPU = m.rate(), m.us(m.function)
 	b.row("limit: CloudEvent POST, acknowledged only, per s", m.rate(), "")
 	b.row("  CPU each, function only, µs", m.us(m.function), "")
 	return nil

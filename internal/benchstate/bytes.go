@@ -72,6 +72,11 @@ func (b *bench) bytes() error {
 	slices.Sort(sizes)
 	at := func(q float64) float64 { return float64(sizes[int(q*float64(len(sizes)-1))]) }
 	b.figures.BytesPerPlayerMedian, b.figures.BytesPerPlayerP99 = at(0.5), at(0.99)
+	var sum int64
+	for _, n := range sizes {
+		sum += n
+	}
+	b.figures.BytesPerPlayerMean = float64(sum) / float64(len(sizes))
 	b.row("bytes a player in Redis, %d players of %s: median", at(0.5), "≤ 1024", len(players), filepath.Base(b.opt.data))
 	b.row("  p1", at(0.01), "")
 	b.row("  p99", at(0.99), "")

@@ -65,6 +65,7 @@ type options struct {
 	sweep   string
 	profile string
 	only    string
+	proxy   string
 }
 
 func benchMain(args []string) error {
@@ -78,7 +79,8 @@ func benchMain(args []string) error {
 	f.IntVar(&o.players, "players", 10_000, "players of the main measurement")
 	f.StringVar(&o.sweep, "sweep", "1000,10000,100000,1000000", "numbers of players to compare")
 	f.StringVar(&o.profile, "profile", "", "write a CPU profile of the function under full load to this file")
-	f.StringVar(&o.only, "only", "", "measure only these, comma-separated: limits,full,half,hot,sweep,bytes")
+	f.StringVar(&o.only, "only", "", "measure only these, comma-separated: limits,full,proxy,half,hot,sweep,bytes")
+	f.StringVar(&o.proxy, "proxy", "", "Knative's queue-proxy, a binary: full load once more through it")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ func rootCmd(version string, extra ...*cobra.Command) *cobra.Command {
 		modelsCmd(),
 		simulateCmd(),
 		benchCmd(),
+		sizingCmd(),
 		rulesCmd(),
 		journalCmd(),
 		whyCmd(),

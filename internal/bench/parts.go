@@ -1,0 +1,170 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"pitboss/internal/event"
+	"pitboss/internal/setup"
+)
+
+// Part is one function alone: events POSTed straight at it, as fast as it answers.
+type Part struct {
+	Name     string  `json:"name"`
+	EventsPS float64 `json:"events_per_s"`
+	P99Ms    float64 `json:"p99_ms"` // of the closed loop, with 64 connections
+	CPUUs    float64 `json:"cpu_us_per_event"`
+	RedisUs  float64 `json:"redis_cpu_us_per_event"`
+	// What an event takes on the wire (one message of a Broker), and what it leaves in Redis.
+	EventBytes float64 `json:"event_bytes"`
+	ReplyBytes float64 `json:"reply_bytes"`
+	RedisBytes float64 `json:"redis_bytes_per_event"`
+}
+
+// Parts measures profile, score and decide alone: each gets the events that
+// the one before it answered with.
+func Parts(ctx context.Context, bin string, events int, progress io.Writer) ([]Part, error) {
+	s, err := StartSystem(ctx, SystemConfig{Bin: bin, Functions: pathFunctions, Env: []string{"SCORE_WHEN=always"}})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Stop()
+	reqs, err := requests(simulated(5000), events+events/4, s.hosts["profile"])
+	if err != nil {
+		return nil, err
+	}
+	var out []Part
+	for i, name := range pathFunctions {
+		warm, measured := reqs[:len(reqs)/5], reqs[len(reqs)/5:]
+		first, _, err := alone(ctx, s, name, warm)
+		if err != nil {
+			return out, err
+		}
+		second, part, err := alone(ctx, s, name, measured)
+		if err != nil {
+			return out, err
+		}
+		fmt.Fprintf(progress, "  %-8s %7.0f events/s  CPU %.1f + Redis %.1f µs/event\n", name, part.EventsPS, part.CPUUs, part.RedisUs)
+		out = append(out, part)
+		if i+1 < len(pathFunctions) {
+			reqs = readdress(append(first, second...), s.hosts[pathFunctions[i+1]])
+		}
+	}
+	return out, nil
+}
+
+// alone POSTs requests at one function and returns its replies.
+func alone(ctx context.Context, s *System, name string, reqs []request) ([]request, Part, error) {
+	replies := make([]request, len(reqs))
+	var refused atomic.Value
+	var replyBytes atomic.Int64
+	l := &loop{host: s.hosts[name], reqs: reqs, conns: 64, took: func(i, status int, header http.Header, body []byte) {
+		if status != http.StatusOK {
+			refused.Store(fmt.Sprintf("%d %s", status, body))
+			return
+		}
+		replies[i] = replyOf(header, body)
+		replyBytes.Add(int64(len(replies[i].raw)))
+	}}
+	stored, err := redisMemory(ctx, s.RedisURL)
+	if err != nil {
+		return nil, Part{}, err
+	}
+	before := s.Usage()
+	load, err := l.run(ctx)
+	if err != nil {
+		return nil, Part{}, err
+	}
+	if text := refused.Load(); text != nil {
+		return nil, Part{}, fmt.Errorf("bench: %s refused %d of %d events, e.g. %s", name, load.Failed, load.Sent, text)
+	}
+	after := s.Usage()
+	now, err := redisMemory(ctx, s.RedisURL)
+	n := float64(load.Sent)
+	us := func(part string) float64 { return float64((after[part].CPU - before[part].CPU).Microseconds()) / n }
+	eventBytes := 0
+	for _, r := range reqs {
+		eventBytes += len(r.raw)
+	}
+	return replies, Part{Name: name, EventsPS: n / load.Elapsed.Seconds(), P99Ms: ms(load.Ack, 99), CPUUs: us(name), RedisUs: us("redis"),
+		EventBytes: float64(eventBytes) / n, ReplyBytes: float64(replyBytes.Load()) / n, RedisBytes: float64(now-stored) / n}, err
+}
+
+// replyOf turns a function's answer into the event the Broker would deliver;
+// it still lacks the host.
+func replyOf(header http.Header, body []byte) request {
+	if header.Get("Ce-Id") == "" {
+		return request{} // acknowledged only
+	}
+	header = header.Clone()
+	for _, name := range []string{"Date", "Content-Length", "Connection", "Transfer-Encoding"} {
+		header.Del(name)
+	}
+	header.Set("Ce-"+event.ExtReceived, stampFormat)
+	var buf bytes.Buffer
+	_ = header.Write(&buf)
+	buf.WriteString("\r\n")
+	buf.Write(body)
+	return request{raw: buf.Bytes(), stamp: len(body)}
+}
+
+// readdress completes replies to requests to host.
+func readdress(replies []request, host string) []request {
+	out := make([]request, 0, len(replies))
+	for _, r := range replies {
+		if r.raw == nil {
+			continue
+		}
+		head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", host, r.stamp)
+		raw := append([]byte(head), r.raw...)
+		out = append(out, request{raw: raw, stamp: bytes.Index(raw, []byte(stampFormat))})
+	}
+	return out
+}
+
+// redisMemory is what Redis says its data takes, bytes.
+func redisMemory(ctx context.Context, url string) (int64, error) {
+	rdb, err := setup.Redis(ctx, url)
+	if err != nil {
+		return 0, fmt.Errorf("bench: %w", err)
+	}
+	defer rdb.Close()
+	info, err := rdb.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, fmt.Errorf("bench: redis info: %w", err)
+	}
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, "used_memory_dataset:"); ok {
+			return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		}
+	}
+	return 0, errors.New("bench: redis info has no used_memory_dataset")
+}
+
+// get is the body of a 200.
+func get(ctx context.Context, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("bench: %s: %s", url, res.Status)
+	}
+	return body, err
+}

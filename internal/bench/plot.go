@@ -1,0 +1,127 @@
+package bench
+
+import (
+	"fmt"
+	"image/color"
+	"os"
+	"path/filepath"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+)
+
+// Plot draws what was measured into dir: bench-latency.svg, bench-cpu.svg and bench-hops.svg.
+func (r *Report) Plot(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	for name, draw := range map[string]func(*plot.Plot) (drawn bool, err error){"bench-latency.svg": r.plotLatency, "bench-cpu.svg": r.plotCPU, "bench-hops.svg": r.plotHops} {
+		p := plot.New()
+		p.BackgroundColor = color.White // readable on a dark page too
+		p.Legend.Top, p.Legend.Left = true, true
+		drawn, err := draw(p)
+		if err == nil && drawn {
+			err = p.Save(16*vg.Centimeter, 9*vg.Centimeter, filepath.Join(dir, name))
+		}
+		if err != nil {
+			return fmt.Errorf("bench: %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// plotLatency is latency against load.
+func (r *Report) plotLatency(p *plot.Plot) (bool, error) {
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "POST to recommendation", "offered events/s", "ms"
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	var lines []any
+	for _, run := range []string{RunEvery, RunMix} {
+		var p50, p99 plotter.XYs
+		for _, pt := range r.Path {
+			if pt.Run == run && pt.Rate > 0 && pt.P50Ms > 0 {
+				p50, p99 = append(p50, plotter.XY{X: pt.Rate, Y: pt.P50Ms}), append(p99, plotter.XY{X: pt.Rate, Y: pt.P99Ms})
+			}
+		}
+		if len(p50) > 0 {
+			lines = append(lines, run+", p50", p50, run+", p99", p99)
+		}
+	}
+	if lines == nil {
+		return false, nil
+	}
+	return true, plotutil.AddLinePoints(p, lines...)
+}
+
+// plotCPU is CPU by component, a bar for each run.
+func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
+	p.Title.Text, p.Y.Label.Text = "CPU by component, as fast as it goes", "µs an event"
+	var runs []Point
+	for _, pt := range r.Path {
+		if pt.Rate == 0 {
+			runs = append(runs, pt)
+		}
+	}
+	if len(runs) == 0 {
+		return false, nil
+	}
+	var names []string
+	for _, pt := range runs {
+		names = append(names, pt.Run)
+	}
+	var bars []stackedBar
+	for _, c := range components {
+		b := stackedBar{name: c}
+		for _, pt := range runs {
+			b.values = append(b.values, pt.CPUByPart[c])
+		}
+		bars = append(bars, b)
+	}
+	p.Legend.Left = false
+	p.NominalX(names...)
+	return true, stack(p, bars)
+}
+
+// plotHops is where the mean latency of an event goes.
+func (r *Report) plotHops(p *plot.Plot) (bool, error) {
+	p.Title.Text, p.Y.Label.Text = fmt.Sprintf("Where the time goes, at %.0f events/s", r.HopRate), "ms, mean"
+	if len(r.Hops) == 0 {
+		return false, nil
+	}
+	between, own := stackedBar{name: "delivery and waiting"}, stackedBar{name: "the component itself"}
+	var names []string
+	before := 0.0
+	for _, h := range r.Hops {
+		names = append(names, h.Name)
+		between.values, own.values = append(between.values, max(0, h.SinceP-before-h.OwnMs)), append(own.values, h.OwnMs)
+		before = h.SinceP
+	}
+	p.NominalX(names...)
+	return true, stack(p, []stackedBar{between, own})
+}
+
+// stackedBar is one colour of a bar chart.
+type stackedBar struct {
+	name   string
+	values plotter.Values
+}
+
+func stack(p *plot.Plot, bars []stackedBar) error {
+	var below *plotter.BarChart
+	for i, b := range bars {
+		c, err := plotter.NewBarChart(b.values, 1.5*vg.Centimeter)
+		if err != nil {
+			return err
+		}
+		c.Color, c.LineStyle.Width = plotutil.Color(i), 0
+		if below != nil {
+			c.StackOn(below)
+		}
+		below = c
+		p.Add(c)
+		p.Legend.Add(b.name, c)
+	}
+	p.Y.Max *= 1.3 // room for the legend
+	return nil
+}

@@ -1,0 +1,357 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/sync/errgroup"
+
+	"pitboss/internal/event"
+)
+
+// SoakConfig of a long run of the whole path.
+type SoakConfig struct {
+	PathConfig
+	For     time.Duration
+	Rate    float64 // events/s; of a diurnal run the mean
+	Every   time.Duration
+	Diurnal bool // one day's curve, compressed into For
+}
+
+// Sample is one look at every component.
+type Sample struct {
+	At         float64            `json:"at_s"`
+	Sent       int64              `json:"sent"`
+	Rate       float64            `json:"rate"` // events/s since the sample before
+	P50Ms      float64            `json:"p50_ms"`
+	P99Ms      float64            `json:"p99_ms"`
+	CPU        float64            `json:"cores"`     // busy since the sample before, all components
+	RSS        map[string]int64   `json:"rss_bytes"` // by component, as the next three
+	Threads    map[string]int     `json:"threads"`
+	Handles    map[string]int     `json:"handles"`
+	Goroutines map[string]float64 `json:"goroutines"` // of functions
+	Redis      int64              `json:"redis_bytes"`
+}
+
+// Trend is how a series went over the run.
+type Trend struct {
+	Series  string  `json:"series"`
+	Mean    float64 `json:"mean"`
+	PerHour float64 `json:"per_hour"` // slope of the least-squares line, without the first third
+	Verdict string  `json:"verdict"`
+}
+
+// SoakResult is what came of it.
+type SoakResult struct {
+	Accepted    int64    `json:"accepted"`
+	Applied     int64    `json:"applied"`    // to players' state, by profile's own count
+	Asked       int64    `json:"asked"`      // decisions asked for, by profile's own count of replies
+	Decided     int64    `json:"decided"`    // distinct decisions at the consumer
+	Lost        int64    `json:"lost"`       // accepted, and not decided though it had to be
+	Repeated    int64    `json:"repeated"`   // deliveries of a decision that had come before: at-least-once
+	Unexpected  int64    `json:"unexpected"` // decisions of no event that was sent
+	DeadLetters int64    `json:"dead_letters"`
+	Samples     []Sample `json:"samples"`
+	Trends      []Trend  `json:"trends"`
+	Diurnal     bool     `json:"diurnal"`
+	PeakRate    float64  `json:"peak_rate"`
+}
+
+// Soak sends events at a rate for long. Each event's decision is awaited by
+// its id, which follows from the event's.
+func Soak(ctx context.Context, cfg SoakConfig, progress io.Writer) (*SoakResult, error) {
+	cfg.Metrics = true
+	p, err := openPath(ctx, cfg.PathConfig)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	s := &soak{path: p, cfg: cfg, progress: progress, expected: map[uint64]int32{}, res: &SoakResult{Diurnal: cfg.Diurnal}}
+	p.consumer.seen = s.seen
+	if err := s.run(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := p.drained(ctx); err != nil {
+		return nil, err
+	}
+	return s.res, s.judge(ctx)
+}
+
+type soak struct {
+	*path
+	cfg      SoakConfig
+	progress io.Writer
+	res      *SoakResult
+
+	mu       sync.Mutex
+	expected map[uint64]int32 // id of a decision → which event; two ids an event: issued or suppressed
+	times    []uint8          // how often each event's decision came
+	cpu      time.Duration
+}
+
+// seen counts a decision at the consumer.
+func (s *soak) seen(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.expected[xxhash.Sum64String(id)]
+	switch {
+	case !ok:
+		s.res.Unexpected++
+	case s.times[i] > 0:
+		s.res.Repeated++
+	default:
+		s.times[i]++
+		s.res.Decided++
+	}
+}
+
+// expect notes the ids that the decision on an event can have.
+func (s *soak) expect(source, id string) {
+	for _, fn := range []struct{ name, typ string }{{"profile", event.TypePlayerUpdated}, {"score", event.TypePlayerScored}} {
+		source, id = event.SourceOf(fn.name), event.ReplyID(source, id, fn.typ)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := int32(len(s.times))
+	s.times = append(s.times, 0)
+	for _, typ := range []string{typeIssued, typeSuppressed} {
+		s.expected[xxhash.Sum64String(event.ReplyID(source, id, typ))] = n
+	}
+}
+
+// chunk is what is sent between two samples.
+type chunk struct {
+	reqs []request
+	due  []time.Duration // after the begin of the run
+}
+
+func (s *soak) run(ctx context.Context) error {
+	chunks := make(chan chunk, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { defer close(chunks); return s.prepare(ctx, chunks) })
+	g.Go(func() error {
+		var begin time.Time
+		for c := range chunks {
+			if begin.IsZero() {
+				begin = time.Now()
+				for _, u := range s.system.Usage() {
+					s.cpu += u.CPU
+				}
+			}
+			s.consumer.reset()
+			load, err := (&loop{host: s.host(), reqs: c.reqs, begin: begin, due: c.due, conns: 256}).run(ctx)
+			if err != nil {
+				return err
+			}
+			if load.Failed > 0 {
+				return fmt.Errorf("bench: the Broker refused %d events", load.Failed)
+			}
+			if err := s.sample(ctx, load, time.Since(begin)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// prepare makes the events of each interval while the one before is sent.
+func (s *soak) prepare(ctx context.Context, out chan<- chunk) error {
+	at := 0.0
+	rng := newRand()
+	for end := s.cfg.Every; end <= s.cfg.For; end += s.cfg.Every {
+		var c chunk
+		for {
+			rate := s.rate(at)
+			s.res.PeakRate = max(s.res.PeakRate, rate)
+			if at += rng.ExpFloat64() / rate; at >= end.Seconds() {
+				break
+			}
+			e := s.source.Next()
+			s.expect(e.Source(), e.ID())
+			r, err := requestOf(e, s.host())
+			if err != nil {
+				return err
+			}
+			c.reqs, c.due = append(c.reqs, r), append(c.due, time.Duration(at*float64(time.Second)))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case out <- c:
+		}
+	}
+	return nil
+}
+
+// rate at a moment of the run, events/s.
+func (s *soak) rate(at float64) float64 {
+	if !s.cfg.Diurnal {
+		return s.cfg.Rate
+	}
+	return s.cfg.Rate * Diurnal(at/s.cfg.For.Seconds())
+}
+
+// Diurnal is a day's curve: the load at a share of the day, times the day's
+// mean. A quarter of the mean at night, 4.9 times the mean in the evening's
+// busiest moment; the mean over the day is 1.
+func Diurnal(day float64) float64 {
+	const sharp, mean = 12, 2704156.0 / (1 << 24)               // the mean of the 24th power of a sine: C(24,12) / 2^24
+	evening := math.Pow(math.Sin(math.Pi*(day-0.333)), 2*sharp) // highest at 20:00
+	return 0.25 + 0.75*evening/mean
+}
+
+func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
+	h := s.consumer.histogram()
+	out := Sample{At: at.Seconds(), P50Ms: ms(h, 50), P99Ms: ms(h, 99), RSS: map[string]int64{}, Threads: map[string]int{}, Handles: map[string]int{}, Goroutines: map[string]float64{}}
+	s.res.Accepted += load.Sent
+	out.Sent = s.res.Accepted
+	since := at.Seconds()
+	if n := len(s.res.Samples); n > 0 {
+		since -= s.res.Samples[n-1].At
+	}
+	out.Rate = float64(load.Sent) / since
+	var cpu time.Duration
+	for part, u := range s.system.Usage() {
+		out.RSS[part], out.Threads[part], out.Handles[part] = u.RSS, u.Threads, u.Handles
+		cpu += u.CPU
+	}
+	out.CPU, s.cpu = (cpu-s.cpu).Seconds()/since, cpu
+	metrics, err := s.system.scrape(ctx)
+	if err != nil {
+		return err
+	}
+	for fn, m := range metrics {
+		out.Goroutines[fn] = m["go_goroutines"]
+	}
+	if out.Redis, err = redisMemory(ctx, s.system.RedisURL); err != nil {
+		return err
+	}
+	s.res.Samples = append(s.res.Samples, out)
+	fmt.Fprintf(s.progress, "  %6.0f s  %7.0f events/s  p50 %.1f p99 %.1f ms  %.2f cores  Redis %.1f MiB\n", out.At, out.Rate, out.P50Ms, out.P99Ms, out.CPU, float64(out.Redis)/(1<<20))
+	return nil
+}
+
+// judge counts what was lost and finds what grew.
+func (s *soak) judge(ctx context.Context) error {
+	metrics, err := s.system.scrape(ctx)
+	if err != nil {
+		return err
+	}
+	s.res.Applied = int64(metrics["profile"][`pitboss_profile_events_total{result="applied"}`])
+	for series, v := range metrics["profile"] {
+		if strings.HasPrefix(series, "pitboss_function_events_total{") && strings.Contains(series, `result="replied"`) {
+			s.res.Asked += int64(v)
+		}
+	}
+	stats, err := s.system.stats(ctx)
+	if err != nil {
+		return err
+	}
+	s.res.DeadLetters = stats.DeadLetters
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := s.res.Asked
+	if !s.cfg.Mixed { // every event's decision is due, and each was awaited by id
+		due = s.res.Accepted
+	}
+	s.res.Lost = due - s.res.Decided
+	s.res.Trends = trends(s.res.Samples)
+	return nil
+}
+
+// trends are the series of the samples, judged.
+func trends(samples []Sample) (out []Trend) {
+	var parts []string
+	if len(samples) > 0 {
+		for part := range samples[0].RSS {
+			parts = append(parts, part)
+		}
+	}
+	slices.Sort(parts)
+	for _, part := range parts {
+		out = append(out, trend(part+" RSS, MiB", samples, func(s Sample) float64 { return float64(s.RSS[part]) / (1 << 20) }))
+		if _, ok := samples[0].Goroutines[part]; ok {
+			out = append(out, trend(part+" goroutines", samples, func(s Sample) float64 { return s.Goroutines[part] }))
+		} else {
+			out = append(out, trend(part+" threads", samples, func(s Sample) float64 { return float64(s.Threads[part]) }))
+		}
+		out = append(out, trend(part+" handles", samples, func(s Sample) float64 { return float64(s.Handles[part]) }))
+	}
+	return append(out, trend("Redis data, MiB", samples, func(s Sample) float64 { return float64(s.Redis) / (1 << 20) }))
+}
+
+// Verdicts of a trend.
+const (
+	flat     = "flat"
+	grows    = "grows"
+	tooShort = "too short to tell"
+)
+
+// trend fits a line through the last two thirds. A series grows when an hour
+// would add more than a tenth of its mean, and the line explains most of what
+// varies: noise is no growth.
+func trend(name string, samples []Sample, of func(Sample) float64) Trend {
+	t := Trend{Series: name, Verdict: tooShort}
+	kept := samples[len(samples)/3:]
+	n := float64(len(kept))
+	var mx, my float64
+	for _, s := range kept {
+		mx, my = mx+s.At/n, my+of(s)/n
+	}
+	var xx, xy, yy float64
+	for _, s := range kept {
+		x, y := s.At-mx, of(s)-my
+		xx, xy, yy = xx+x*x, xy+x*y, yy+y*y
+	}
+	t.Mean = my
+	if xx == 0 {
+		return t
+	}
+	t.PerHour = 3600 * xy / xx
+	if len(kept) < 12 {
+		return t
+	}
+	t.Verdict = flat
+	if t.PerHour > 0.1*my && yy > 0 && xy*xy/(xx*yy) > 0.5 {
+		t.Verdict = grows
+	}
+	return t
+}
+
+// Verdict is nil when nothing was lost, doubled or dead-lettered. A series
+// that grows is told, not failed: the journal in Redis grows by design.
+func (r *SoakResult) Verdict() error {
+	var all []error
+	if r.Lost != 0 {
+		all = append(all, fmt.Errorf("soak: %d of %d accepted events were not decided", r.Lost, r.Accepted))
+	}
+	if r.Applied != r.Accepted {
+		all = append(all, fmt.Errorf("soak: %d events accepted, %d applied to state", r.Accepted, r.Applied))
+	}
+	if r.Unexpected != 0 || r.DeadLetters != 0 {
+		all = append(all, fmt.Errorf("soak: %d decisions of no event that was sent, %d dead letters", r.Unexpected, r.DeadLetters))
+	}
+	return errors.Join(all...)
+}
+
+// Print writes the verdicts.
+func (r *SoakResult) Print(w io.Writer) {
+	fmt.Fprintf(w, "\n%d accepted, %d applied, %d decisions due, %d decided; %d lost, %d delivered again, %d unexpected, %d dead letters\n\n",
+		r.Accepted, r.Applied, r.Decided+r.Lost, r.Decided, r.Lost, r.Repeated, r.Unexpected, r.DeadLetters)
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+	defer t.Flush()
+	fmt.Fprint(t, "series\tmean\tan hour adds\tverdict\t\n")
+	for _, trend := range r.Trends {
+		fmt.Fprintf(t, "%s\t%.1f\t%+.1f\t%s\t\n", trend.Series, trend.Mean, trend.PerHour, trend.Verdict)
+	}
+}
