@@ -89,7 +89,8 @@ def left_out(d, x, y):
     span = pd.concat([d[f"duration_{p}"].fillna(0) for p in SPORTS + CASINO], axis=1).max(axis=1).to_numpy()[:, None]
     apart = d[[f"{c}_{p}" for p in SPORTS for c in ("sum_bets", "sum_stakes", "net_loss", "bettingdays", "percent_lost",
                                                     "bets_per_day", "euros_per_bet", "frequency")]].fillna(0).to_numpy(float)
-    extra = {"with_in_play_apart": apart, "with_country": pd.get_dummies(country).to_numpy(float), "with_deposit_date_and_duration": np.hstack([first, span])}
+    extra = {"with_in_play_apart": apart,
+             "with_country": pd.get_dummies(country).to_numpy(float), "with_deposit_date_and_duration": np.hstack([first, span])}
     return {k: round(float(cross_validate(np.hstack([x, v]), y, boosted)[1].mean()), 4) for k, v in extra.items()}
 
 

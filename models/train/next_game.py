@@ -158,7 +158,8 @@ def main():
     want = np.exp(logits - logits.max(1, keepdims=True))
     want /= want.sum(1, keepdims=True)
     diff = export.parity(model, dense, want)
-    metrics = {"hold_out": results["model"], "given_the_last_game_only": only_last, "baseline_markov": results["Markov chain"], "baseline_popularity": results["popularity"],
+    metrics = {"hold_out": results["model"], "given_the_last_game_only": only_last,
+               "baseline_markov": results["Markov chain"], "baseline_popularity": results["popularity"],
                "lead_over_markov_95": gain,
                "where_the_game_changes": switch["model"], "where_the_game_changes_markov": switch["Markov chain"],
                "hold_out_rows": len(hold), "items": len(items), "parity_max_difference": diff}
