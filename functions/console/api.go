@@ -36,6 +36,7 @@ func (f *Function) api() http.Handler {
 	look("GET /api/reviews", f.listReviews)
 	look("GET /api/models", f.listModels)
 	look("GET /api/experiments", f.listExperiments)
+	look("GET /api/report", f.showReport)
 	look("GET /api/deadletters", f.listLetters)
 	look("GET /api/rules", f.listRules)
 	look("GET /api/changes", f.listChanges)

@@ -57,6 +57,7 @@ type Function struct {
 	routes    http.Handler
 
 	experiments *experiments
+	report      report
 }
 
 // New returns console, not yet started.

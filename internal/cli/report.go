@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"pitboss/internal/decide"
@@ -39,33 +38,21 @@ of the arms that explore (IPS, SNIPS, doubly robust).`,
 // rows reads the journal. Players are told apart by the names of their sealing
 // keys, so that no personal part is opened.
 func (o *office) rows(cmd *cobra.Command) ([]decide.Row, error) {
-	var rows []decide.Row
-	at := map[string]int{}
-	outcomes := map[string][]string{}
-	err := o.journal.Everything(cmd.Context(), journal.Segments{Dir: o.segments}, func(e *journal.Entry) error {
+	written, err := o.written()
+	if err != nil {
+		return nil, err
+	}
+	rows := decide.NewRows()
+	err = o.journal.Everything(cmd.Context(), written, func(e *journal.Entry) error {
 		switch e.Kind {
 		case journal.KindDecision:
-			r, err := decide.Join(e.Open, nil)
-			if err != nil {
-				return err
-			}
-			at[r.Input.Decision] = len(rows)
-			rows = append(rows, decide.Row{Player: e.KeyName, At: r.Input.Now, Decision: &r.Decision})
+			return rows.Decision(e.KeyName, e.Open)
 		case journal.KindOutcome:
-			var out decide.Outcome
-			if err := json.Unmarshal(e.Open, &out); err != nil {
-				return fmt.Errorf("report: outcome: %w", err)
-			}
-			outcomes[out.Decision] = append(outcomes[out.Decision], out.Status)
+			return rows.Outcome(e.Open)
 		}
 		return nil
 	})
-	for id, list := range outcomes {
-		if n, ok := at[id]; ok {
-			rows[n].Outcomes = list
-		}
-	}
-	return rows, err
+	return rows.All(), err
 }
 
 func printReport(cmd *cobra.Command, rows []decide.Row, temperature float64) error {

@@ -14,7 +14,9 @@ type Logged struct {
 
 // Estimate is a value with its 95 % interval.
 type Estimate struct {
-	Value, Low, High float64
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
 }
 
 // OffPolicy holds the usual estimators.

@@ -1,8 +1,11 @@
 package decide
 
 import (
+	"fmt"
 	"sort"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Row is a decision with what became of it. Player is a pseudonym.
@@ -11,6 +14,47 @@ type Row struct {
 	At       time.Time
 	Decision *Decision
 	Outcomes []string
+}
+
+// Rows gathers rows from the journal's entries, in any order.
+type Rows struct {
+	list     []Row
+	at       map[string]int      // decision → its row
+	outcomes map[string][]string // by decision
+}
+
+// NewRows returns Rows without any.
+func NewRows() *Rows { return &Rows{at: map[string]int{}, outcomes: map[string][]string{}} }
+
+// Decision adds a decision by the open part of its entry; player is a pseudonym.
+func (r *Rows) Decision(player string, open []byte) error {
+	rec, err := Join(open, nil)
+	if err != nil {
+		return err
+	}
+	r.at[rec.Input.Decision] = len(r.list)
+	r.list = append(r.list, Row{Player: player, At: rec.Input.Now, Decision: &rec.Decision})
+	return nil
+}
+
+// Outcome adds what became of a decision.
+func (r *Rows) Outcome(open []byte) error {
+	var out Outcome
+	if err := json.Unmarshal(open, &out); err != nil {
+		return fmt.Errorf("decide: outcome: %w", err)
+	}
+	r.outcomes[out.Decision] = append(r.outcomes[out.Decision], out.Status)
+	return nil
+}
+
+// All joins decisions and outcomes.
+func (r *Rows) All() []Row {
+	for id, list := range r.outcomes {
+		if n, ok := r.at[id]; ok {
+			r.list[n].Outcomes = list
+		}
+	}
+	return r.list
 }
 
 // The window in which a player who is seen again has stayed: nearer is the
@@ -22,19 +66,27 @@ const (
 
 // ReportLine is what is known of one action in one arm.
 type ReportLine struct {
-	Action, Arm                            string
-	Issued, Delivered, Accepted, Dismissed int
+	Action    string `json:"action"`
+	Arm       string `json:"arm"`
+	Issued    int    `json:"issued"`
+	Delivered int    `json:"delivered"`
+	Accepted  int    `json:"accepted"`
+	Dismissed int    `json:"dismissed"`
 	// Stayed is the share of players who were seen again between 10 minutes and
 	// 24 hours after their first such decision; Holdout, that of players who
 	// would have got the action and were held out.
-	Players, HoldoutPlayers int
-	Stayed, Holdout, Uplift Estimate
+	Players        int      `json:"players"`
+	HoldoutPlayers int      `json:"holdout_players"`
+	Stayed         Estimate `json:"stayed"`
+	Holdout        Estimate `json:"holdout"`
+	Uplift         Estimate `json:"uplift"` // means nothing where either group has nobody
 }
 
 // Report joins decisions and outcomes per action and arm, against the holdout.
 type Report struct {
-	Decisions, Issued int
-	Lines             []ReportLine
+	Decisions int          `json:"decisions"`
+	Issued    int          `json:"issued"`
+	Lines     []ReportLine `json:"lines"`
 }
 
 type cell struct{ action, arm string }
@@ -51,7 +103,7 @@ func MakeReport(rows []Row) Report {
 	rows = append([]Row(nil), rows...)
 	sort.SliceStable(rows, func(a, b int) bool { return rows[a].At.Before(rows[b].At) })
 	stayed := stayers(rows)
-	rep := Report{Decisions: len(rows)}
+	rep := Report{Decisions: len(rows), Lines: []ReportLine{}}
 	tallies := map[cell]*tally{}
 	for i := range rows {
 		d := rows[i].Decision

@@ -52,8 +52,11 @@ const (
 // are there, drops what is old from Redis.
 type Segments struct{ Dir string }
 
-// list names the segment files in order.
+// list names the segment files in order; none where Dir is empty.
 func (s Segments) list() ([]string, error) {
+	if s.Dir == "" {
+		return nil, nil
+	}
 	names, err := filepath.Glob(filepath.Join(s.Dir, segmentGlob))
 	if err != nil {
 		return nil, fmt.Errorf("journal: segments: %w", err)
