@@ -55,8 +55,16 @@ train: ## train every model anew from the data folder (PITBOSS_DATA)
 	@scripts/train.sh
 
 .PHONY: bench
-bench: build ## the whole path, measured; JSON=FILE writes the figures
-	@scripts/bench.sh
+bench: build ## the whole path, its parts, growth and limits; JSON=FILE PLOTS=FOLDER ONLY=path,mixed,…
+	@scripts/bench.sh $(if $(ONLY),--only $(ONLY))
+
+.PHONY: soak
+soak: build ## a steady load for FOR (default 1h): nothing lost, nothing twice, nothing grows; RATE, JSON=FILE
+	@scripts/bench.sh soak --for $(or $(FOR),1h) --rate $(or $(RATE),1000)
+
+.PHONY: bench-compare
+bench-compare: build ## benchstat of OLD and NEW, files that make bench wrote with JSON=FILE
+	@scripts/bench-compare.sh $(OLD) $(NEW)
 
 .PHONY: bench-state
 bench-state: build ## player state, measured; JSON=FILE writes the figures

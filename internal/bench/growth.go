@@ -168,7 +168,9 @@ func features(models string, n int) ([]byte, error) {
 	for i := range grown {
 		f := map[string]any{}
 		for k, v := range base[i%len(base)] {
-			f[k] = v
+			if k != "helper" { // it counts, too
+				f[k] = v
+			}
 		}
 		if i >= len(base) {
 			f["name"] = fmt.Sprintf("%s_copy%d", f["name"], i/len(base))

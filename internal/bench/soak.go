@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	ce "github.com/cloudevents/sdk-go/v2/event"
 	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
+	"pitboss/internal/journal"
 )
 
 // SoakConfig of a long run of the whole path.
@@ -93,7 +95,7 @@ type soak struct {
 	res      *SoakResult
 
 	mu       sync.Mutex
-	expected map[uint64]int32 // id of a decision → which event; two ids an event: issued or suppressed
+	expected map[uint64]int32 // id of a decision → which event
 	times    []uint8          // how often each event's decision came
 	cpu      time.Duration
 }
@@ -114,18 +116,17 @@ func (s *soak) seen(id string) {
 	}
 }
 
-// expect notes the ids that the decision on an event can have.
-func (s *soak) expect(source, id string) {
+// expect notes the id that the decision on an event will have.
+func (s *soak) expect(e *ce.Event) {
+	source, id := e.Source(), e.ID()
 	for _, fn := range []struct{ name, typ string }{{"profile", event.TypePlayerUpdated}, {"score", event.TypePlayerScored}} {
 		source, id = event.SourceOf(fn.name), event.ReplyID(source, id, fn.typ)
 	}
+	id = journal.DecisionID(e.Subject(), event.ReplyID(source, id, typeIssued)) // issued or suppressed alike
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := int32(len(s.times))
+	s.expected[xxhash.Sum64String(id)] = int32(len(s.times))
 	s.times = append(s.times, 0)
-	for _, typ := range []string{typeIssued, typeSuppressed} {
-		s.expected[xxhash.Sum64String(event.ReplyID(source, id, typ))] = n
-	}
 }
 
 // chunk is what is sent between two samples.
@@ -177,7 +178,7 @@ func (s *soak) prepare(ctx context.Context, out chan<- chunk) error {
 				break
 			}
 			e := s.source.Next()
-			s.expect(e.Source(), e.ID())
+			s.expect(e)
 			r, err := requestOf(e, s.host())
 			if err != nil {
 				return err
@@ -297,6 +298,10 @@ const (
 	tooShort = "too short to tell"
 )
 
+// shortest is what must be left without the first third: before, caches and
+// heaps still find their size.
+const shortest = 5 * time.Minute
+
 // trend fits a line through the last two thirds. A series grows when an hour
 // would add more than a tenth of its mean, and the line explains most of what
 // varies: noise is no growth.
@@ -318,7 +323,7 @@ func trend(name string, samples []Sample, of func(Sample) float64) Trend {
 		return t
 	}
 	t.PerHour = 3600 * xy / xx
-	if len(kept) < 12 {
+	if len(kept) < 12 || kept[len(kept)-1].At-kept[0].At < shortest.Seconds() {
 		return t
 	}
 	t.Verdict = flat

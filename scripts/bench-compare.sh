@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Compares two benchmarks, e.g. the last release's and this one's, with benchstat.
+# Usage: scripts/bench-compare.sh OLD.json NEW.json, each a file that
+# `make bench JSON=FILE` wrote, or several of the same commit with commas
+# between: from six on, benchstat says which differences are more than noise.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [[ $# != 2 ]]; then
+  echo "usage: scripts/bench-compare.sh OLD.json[,OLD2.json…] NEW.json[,NEW2.json…]" >&2
+  exit 2
+fi
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+bin/pitboss bench format ${1//,/ } >"$dir/old"
+bin/pitboss bench format ${2//,/ } >"$dir/new"
+# The release of the x/perf module that this was written with.
+go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da -ignore commit "$dir/old" "$dir/new"
