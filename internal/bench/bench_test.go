@@ -164,10 +164,10 @@ func report() *Report {
 	return &Report{
 		Commit: "abc", Path: []Point{
 			{Run: RunMix, Events: 1000, Decided: 50, EventsPS: 9000, CPUUs: 100, CPUByPart: map[string]float64{"broker": 40, "profile": 30, "score": 5, "decide": 15, "redis": 10}},
-			{Run: RunMix, Rate: 250, Events: 1000, EventsPS: 250, P50Ms: 2, P99Ms: 9},
+			{Run: RunMix, Rate: 250, Events: 1000, EventsPS: 250, P50Ms: 2, P99Ms: 9, CPUByPart: map[string]float64{"profile": 60, "score": 10, "decide": 30, "redis": 20}},
 		},
 		Parts: []Part{{Name: "profile", EventBytes: 500, ReplyBytes: 2000}, {Name: "score", ReplyBytes: 3000}, {Name: "decide", ReplyBytes: 1000, RedisBytes: 2000}},
-		State: &State{PlayerBytes: 1000},
+		State: &State{PlayerBytes: 1000, ProxyCPUUs: 100},
 	}
 }
 
@@ -184,7 +184,8 @@ func TestSizingFollowsFromTheFigures(t *testing.T) {
 		got, want float64
 	}{
 		{"events/s", s.Mean, 1000}, {"at the peak", s.Top, 5000}, {"due", s.Due, 0.05},
-		{"cores of the functions", functions.Mean, 0.05}, {"at the peak", functions.Top, 0.25}, {"nodes", float64(s.Nodes), 1},
+		{"cores of the functions", functions.Mean, 0.1}, {"at the peak", functions.Top, 0.25},
+		{"cores of queue-proxies", s.Cores[len(s.Cores)-2].Mean, 0.11}, {"nodes", float64(s.Nodes), 2},
 		{"GB of state", s.StateGB, 10}, {"GB of journal", s.JournalGB, 17.28}, {"shards", float64(s.ShardsGB), 3}, {"shards by CPU", float64(s.ShardsCPU), 1},
 		{"messages", s.Messages, 1.15}, {"bytes", s.Bytes, 800}, {"partitions", float64(s.Partitions), 12},
 	} {

@@ -54,6 +54,22 @@ type State struct {
 	} `json:"limits"`
 }
 
+// cold is what an event costs with the most players, times what it costs with
+// ten thousand; 1 where that was not measured.
+func (st *State) cold() float64 {
+	var few, many float64
+	for _, s := range st.Sweep {
+		if s.Players == 10_000 {
+			few = s.CPUUs
+		}
+		many = s.CPUUs
+	}
+	if few == 0 {
+		return 1
+	}
+	return max(1, many/few)
+}
+
 // MeasureState runs benchstate, which shares nothing with this process. only
 // are its parts (limits, full, sweep, bytes, proxy); proxy the queue-proxy's
 // binary or "".
@@ -125,10 +141,10 @@ func rowsLike(m *score.Manifest, n int) [][]float32 {
 // Limits holds the figures of the run against what the machine can do.
 func (r *Report) limits(st *State, model *Limit) (out []Limit) {
 	add := func(l Limit) {
-		if l.PerS > 0 && l.OursPerS > 0 {
+		if l.PerS > 0 { // measured
 			l.Ratio = l.OursPerS / l.PerS
+			out = append(out, l)
 		}
-		out = append(out, l)
 	}
 	part := func(name string) (perS float64) {
 		if i := slices.IndexFunc(r.Parts, func(p Part) bool { return p.Name == name }); i >= 0 {

@@ -75,14 +75,26 @@ func (r *Report) most(run string) Point {
 	return Point{}
 }
 
+// busiest is the run's highest open-loop rate, or as fast as it goes where
+// there is none.
+func (r *Report) busiest(run string) Point {
+	best := r.most(run)
+	for _, p := range r.Path {
+		if p.Run == run && p.Rate > best.Rate {
+			best = p
+		}
+	}
+	return best
+}
+
 // components in the order of an event's way.
 var components = []string{"broker", "profile", "score", "decide", "redis"}
 
-// Print writes the tables.
+// Print writes the tables as Markdown, as docs/performance.md has them.
 func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s · commit %s · %s · load average before: %s\n%s\n", r.Machine, r.Commit, r.Began.Format(time.RFC3339), r.LoadAvg, r.Command)
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
-	defer t.Flush()
+	fmt.Fprintf(w, "\n%s · commit %s · %s · load average before: %s\n\n`%s`\n", r.Machine, r.Commit, r.Began.Format(time.RFC3339), r.LoadAvg, r.Command)
+	t := &strings.Builder{}
+	defer func() { markdown(w, t.String()) }()
 	r.printPath(t)
 	if len(r.Hops) > 0 {
 		fmt.Fprintf(t, "\nhop, at %.0f/s\tmean ms since POST\tp99\tof the mean its own\t\n", r.HopRate)
@@ -114,6 +126,27 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
+// markdown turns lines of cells with tabs between into Markdown's tables; the
+// first line of each is its head.
+func markdown(w io.Writer, text string) {
+	t := tabwriter.NewWriter(w, 0, 1, 1, ' ', 0)
+	defer t.Flush()
+	head := true
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\t")
+		if !strings.Contains(line, "\t") {
+			fmt.Fprintln(t, line)
+			head = true
+			continue
+		}
+		fmt.Fprintf(t, "| %s\t|\n", strings.ReplaceAll(line, "\t", "\t| "))
+		if head {
+			fmt.Fprintf(t, "| ---%s\t|\n", strings.Repeat("\t| ---", strings.Count(line, "\t")))
+		}
+		head = false
+	}
+}
+
 func (r *Report) printPath(t io.Writer) {
 	if len(r.Path) == 0 {
 		return
@@ -138,7 +171,7 @@ func (r *Report) printPath(t io.Writer) {
 
 func (r *Report) printState(t io.Writer) {
 	if s := r.State; s != nil && s.EventsPS > 0 {
-		fmt.Fprintf(t, "\nstate path\tevents/s\tCPU µs\t\nalone\t%.0f\t%.1f\t\n", s.EventsPS, s.CPUUs)
+		fmt.Fprintf(t, "\nstate path\tevents/s\tCPU µs an event\t\nalone\t%.0f\t%.1f\t\n", s.EventsPS, s.CPUUs)
 		if s.ProxiedPS > 0 {
 			fmt.Fprintf(t, "behind queue-proxy\t%.0f\t+ %.1f of the proxy\t\n", s.ProxiedPS, s.ProxyCPUUs)
 		}

@@ -21,11 +21,12 @@ var Sections = []string{"path", "mixed", "recorded", "hops", "parts", "state", "
 // Config of a whole benchmark.
 type Config struct {
 	PathConfig
-	Only    []string // of Sections; none: all
-	Models  string   // folder of features.yaml, rules and models
-	HopRate float64  // events/s of the measurement by hop
-	Events  int      // of each function alone and each size of growth
-	Proxy   string   // Knative's queue-proxy, a binary; "": the state path is not measured behind it
+	Only     []string  // of Sections; none: all
+	MixRates []float64 // open-loop rates of the mix, events/s; sizing takes the highest
+	Models   string    // folder of features.yaml, rules and models
+	HopRate  float64   // events/s of the measurement by hop
+	Events   int       // of each function alone and each size of growth
+	Proxy    string    // Knative's queue-proxy, a binary; "": the state path is not measured behind it
 }
 
 func (c Config) wants(section string) bool {
@@ -59,7 +60,11 @@ func Run(ctx context.Context, cfg Config, progress io.Writer) (*Report, error) {
 		do      func() error
 	}{
 		{"path", func() error { return r.path(ctx, cfg, cfg.PathConfig, progress) }},
-		{"mixed", func() error { c := cfg.PathConfig; c.Mixed = true; return r.path(ctx, cfg, c, progress) }},
+		{"mixed", func() error {
+			c := cfg.PathConfig
+			c.Mixed, c.Rates = true, cfg.MixRates
+			return r.path(ctx, cfg, c, progress)
+		}},
 		{"recorded", func() error { return r.recorded(ctx, cfg, progress) }},
 		{"hops", func() (err error) {
 			r.HopRate = cfg.HopRate

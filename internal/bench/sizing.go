@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"text/tabwriter"
+	"strings"
 )
 
 // Demand is what a deployment has to carry. All but the first three are
@@ -25,6 +25,7 @@ type Size struct {
 	From                *Report
 	Mean, Top           float64 // events/s
 	Due                 float64 // decisions asked for, per event
+	Cold                float64 // what profile and Redis cost with many players, times what they do with few
 	Cores               []Cores
 	Nodes               int
 	StateGB, JournalGB  float64
@@ -36,12 +37,19 @@ type Size struct {
 // Cores of a component.
 type Cores struct {
 	Part      string
-	Us        float64 // measured, an event of the mix
+	Us, TopUs float64 // an event of the mix: at the busiest open-loop rate, and as fast as it goes
 	Mean, Top float64
 }
 
-// Size computes a deployment. From the mix it takes CPU by component and how
-// often a decision is due; from the functions alone, bytes of messages and of
+func (s *Size) cores(part string, us, topUs float64) Cores {
+	return Cores{Part: part, Us: us, TopUs: topUs, Mean: us * s.Mean / 1e6, Top: topUs * s.Top / 1e6}
+}
+
+// Size computes a deployment. From the mix it takes how often a decision is due
+// and CPU by component: of the busiest open-loop rate for the day's mean, since
+// an event costs more while there are few, and as fast as it goes for the peak.
+// With many players a state is seldom in memory: profile and Redis cost as much
+// more as they did with the most players measured. from the functions alone, bytes of messages and of
 // the journal; from the state path, bytes of a player.
 func (d Demand) Size(r *Report) (*Size, error) {
 	mix := r.most(RunMix)
@@ -57,21 +65,28 @@ func (d Demand) Size(r *Report) (*Size, error) {
 	}
 	s := &Size{Demand: d, From: r, Mean: d.EventsADay / 86400, Due: float64(mix.Decided) / float64(mix.Events)}
 	s.Top = s.Mean * d.Peak
+	steady := r.busiest(RunMix)
+	s.Cold = r.State.cold()
 	functions := Cores{Part: "functions"}
 	for _, c := range components {
-		us := mix.CPUByPart[c]
-		part := Cores{Part: c, Us: us, Mean: us * s.Mean / 1e6, Top: us * s.Top / 1e6}
+		factor := 1.0
+		if c == "profile" || c == "redis" {
+			factor = s.Cold
+		}
+		part := s.cores(c, factor*steady.CPUByPart[c], factor*mix.CPUByPart[c])
 		s.Cores = append(s.Cores, part)
 		if c != "broker" && c != "redis" {
-			functions.Us, functions.Mean, functions.Top = functions.Us+part.Us, functions.Mean+part.Mean, functions.Top+part.Top
+			functions.Us, functions.TopUs = functions.Us+part.Us, functions.TopUs+part.TopUs
 		}
 	}
-	s.Cores = append(s.Cores, functions)
-	s.Nodes = ceil(functions.Top / d.Busy / d.NodeCores)
+	functions = s.cores("functions, all three", functions.Us, functions.TopUs)
+	proxy := r.State.ProxyCPUUs * (1 + 2*s.Due) // profile takes every event, score and decide those that are due
+	s.Cores = append(s.Cores, s.cores("queue-proxies before them", proxy, proxy), functions)
+	s.Nodes = ceil((functions.Top + s.cores("", 0, proxy).Top) / d.Busy / d.NodeCores)
 	decide := r.Parts[len(r.Parts)-1]
 	s.StateGB = d.Players * r.State.PlayerBytes / 1e9
 	s.JournalGB = d.EventsADay * s.Due * d.JournalDays * decide.RedisBytes / 1e9
-	s.ShardsCPU, s.ShardsGB = ceil(mix.CPUByPart["redis"]*s.Top/1e6/d.Busy), ceil((s.StateGB+s.JournalGB)/d.ShardGB)
+	s.ShardsCPU, s.ShardsGB = ceil(s.Cold*mix.CPUByPart["redis"]*s.Top/1e6/d.Busy), ceil((s.StateGB+s.JournalGB)/d.ShardGB)
 	s.Messages = 1 + s.Due*float64(len(r.Parts))
 	s.Bytes = r.Parts[0].EventBytes
 	for _, p := range r.Parts {
@@ -91,24 +106,23 @@ func (s *Size) Print(w io.Writer) {
 	fmt.Fprintf(w, "Measured: %s, commit %s, %s, load average before %s.\n\n", s.From.Machine, s.From.Commit, s.From.Began.Format("2006-01-02 15:04"), s.From.LoadAvg)
 	fmt.Fprintf(w, "%.0f million events a day: %.0f events/s on average, %.0f at the peak (%.1f times). A decision is due on %.2f %% of events.\n\n",
 		s.EventsADay/1e6, s.Mean, s.Top, s.Peak, 100*s.Due)
-	t := tabwriter.NewWriter(w, 0, 1, 1, ' ', 0)
-	fmt.Fprintln(t, "| component\t| CPU µs an event\t| cores, mean\t| cores, peak\t| core-hours a month\t|")
-	fmt.Fprintln(t, "| ---\t| ---\t| ---\t| ---\t| ---\t|")
+	fmt.Fprintf(w, "profile and Redis are counted %.2f times: so much more they took with the most players measured.\n\n", s.Cold)
+	t := &strings.Builder{}
+	fmt.Fprintln(t, "component\tCPU µs an event\tat the peak\tcores, mean\tcores, peak\tcore-hours a month")
 	for _, c := range s.Cores {
-		fmt.Fprintf(t, "| %s\t| %.1f\t| %.2f\t| %.2f\t| %.0f\t|\n", c.Part, c.Us, c.Mean, c.Top, c.Mean*24*365/12)
+		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.2f\t%.2f\t%.0f\n", c.Part, c.Us, c.TopUs, c.Mean, c.Top, c.Mean*24*365/12)
 	}
-	_ = t.Flush()
+	markdown(w, t.String())
 	all := s.Cores[len(s.Cores)-1]
 	verdict := "**under**"
 	if all.Mean > functionCores {
 		verdict = "**not under**"
 	}
 	fmt.Fprintf(w, "\nThe day's events take %.2f cores of the functions on average: %s the goal of %.0f.\n\n", all.Mean, verdict, functionCores)
-	t = tabwriter.NewWriter(w, 0, 1, 1, ' ', 0)
-	row := func(what, how, n string) { fmt.Fprintf(t, "| %s\t| %s\t| %s\t|\n", what, how, n) }
-	fmt.Fprintln(t, "| what\t| how\t| how many\t|")
-	fmt.Fprintln(t, "| ---\t| ---\t| ---\t|")
-	row("nodes for the functions", fmt.Sprintf("%.1f cores at the peak, %.0f %% busy, %.0f a node", all.Top, 100*s.Busy, s.NodeCores), fmt.Sprint(s.Nodes))
+	t.Reset()
+	row := func(what, how, n string) { fmt.Fprintf(t, "%s\t%s\t%s\n", what, how, n) }
+	row("what", "how", "how many")
+	row("nodes for the functions", fmt.Sprintf("%.1f cores at the peak with queue-proxies, %.0f %% busy, %.0f a node", all.Top+s.Cores[len(s.Cores)-2].Top, 100*s.Busy, s.NodeCores), fmt.Sprint(s.Nodes))
 	row("Redis, state", fmt.Sprintf("%.0f million players, %.0f bytes each (mean)", s.Players/1e6, s.From.State.PlayerBytes), fmt.Sprintf("%.0f GB", s.StateGB))
 	row("Redis, journal and contacts", fmt.Sprintf("%.1f days of decisions, %.0f bytes each", s.JournalDays, s.From.Parts[len(s.From.Parts)-1].RedisBytes), fmt.Sprintf("%.0f GB", s.JournalGB))
 	shards := max(s.ShardsCPU, s.ShardsGB)
@@ -116,5 +130,5 @@ func (s *Size) Print(w io.Writer) {
 		fmt.Sprintf("%d, and %d replicas", shards, shards*s.Replicas))
 	row("Kafka", fmt.Sprintf("%.2f messages an event, %.0f bytes, all hops", s.Messages, s.Bytes), fmt.Sprintf("%.1f MB/s at the peak", s.Top*s.Bytes/1e6))
 	row("Kafka partitions", fmt.Sprintf("%.0f MB/s or %.0f messages/s each (assumed)", s.PartitionMB, s.PartitionEvents), fmt.Sprint(s.Partitions))
-	_ = t.Flush()
+	markdown(w, t.String())
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -353,10 +352,10 @@ func (r *SoakResult) Verdict() error {
 func (r *SoakResult) Print(w io.Writer) {
 	fmt.Fprintf(w, "\n%d accepted, %d applied, %d decisions due, %d decided; %d lost, %d delivered again, %d unexpected, %d dead letters\n\n",
 		r.Accepted, r.Applied, r.Decided+r.Lost, r.Decided, r.Lost, r.Repeated, r.Unexpected, r.DeadLetters)
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
-	defer t.Flush()
+	t := &strings.Builder{}
 	fmt.Fprint(t, "series\tmean\tan hour adds\tverdict\t\n")
 	for _, trend := range r.Trends {
 		fmt.Fprintf(t, "%s\t%.1f\t%+.1f\t%s\t\n", trend.Series, trend.Mean, trend.PerHour, trend.Verdict)
 	}
+	markdown(w, t.String())
 }

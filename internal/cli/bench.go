@@ -42,6 +42,7 @@ func benchCmd() *cobra.Command {
 	f.StringSliceVar(&cfg.Only, "only", nil, "measure only these: "+strings.Join(bench.Sections, ","))
 	pathFlags(f, &cfg.PathConfig)
 	f.Float64SliceVar(&cfg.Rates, "rates", []float64{250, 500, 1000, 2000}, "open-loop rates, events/s")
+	f.Float64SliceVar(&cfg.MixRates, "mix-rates", []float64{250, 500, 1000, 2000, 3704}, "the same of the simulator's mix; 3704/s is 320 million a day")
 	f.DurationVar(&cfg.Phase, "phase", 10*time.Second, "length of each rate")
 	f.IntVar(&cfg.Burst, "burst", 40000, "events of the run that finds the maximum")
 	f.StringVar(&cfg.Profile, "profile", "", "write CPU profiles into this folder")
