@@ -87,7 +87,8 @@ func growFunction(ctx context.Context, bin, models, name string, replaced map[st
 		return Part{}, err
 	}
 	defer s.Stop()
-	if err := s.startFunctions(ctx, SystemConfig{Bin: bin, Functions: []string{name}, Env: []string{"SCORE_WHEN=always", "MODELS_DIR=" + dir}}); err != nil {
+	grown := SystemConfig{Bin: bin, Functions: []string{name}, Env: []string{"SCORE_WHEN=always", "MODELS_DIR=" + dir}}
+	if err := s.startFunctions(ctx, grown); err != nil {
 		return Part{}, errors.Join(err, s.logTail())
 	}
 	reqs, err := requests(simulated(2000), events+events/4, s.hosts[pathFunctions[0]])

@@ -46,8 +46,8 @@ func Hops(ctx context.Context, cfg PathConfig, rate float64, progress io.Writer)
 	var out []Hop
 	for _, fn := range pathFunctions {
 		d := after[fn].minus(before[fn])
-		out = append(out, Hop{Name: fn, SinceP: 1000 * d.mean("pitboss_since_received_seconds", fn), P99Ms: 1000 * d.quantile("pitboss_since_received_seconds", fn, 0.99),
-			OwnMs: 1000 * d.mean("pitboss_function_seconds", fn)})
+		out = append(out, Hop{Name: fn, SinceP: 1000 * d.mean("pitboss_since_received_seconds", fn),
+			P99Ms: 1000 * d.quantile("pitboss_since_received_seconds", fn, 0.99), OwnMs: 1000 * d.mean("pitboss_function_seconds", fn)})
 	}
 	h := p.consumer.histogram()
 	out = append(out, Hop{Name: "consumer", SinceP: h.Mean() / 1000, P99Ms: ms(h, 99)})

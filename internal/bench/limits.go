@@ -153,8 +153,10 @@ func (r *Report) limits(st *State, model *Limit) (out []Limit) {
 		return perS
 	}
 	if st != nil {
-		add(Limit{Name: "Redis: compare-and-set EVALSHA, 1 KB", PerS: st.Limits.Evalsha, CPU: st.Limits.EvalshaCPU, Ours: "state path", OursPerS: st.EventsPS})
-		add(Limit{Name: "HTTP: CloudEvent POST, acknowledged only", PerS: st.Limits.HTTPPost, CPU: st.Limits.HTTPCPU, Ours: "state path", OursPerS: st.EventsPS})
+		add(Limit{Name: "Redis: compare-and-set EVALSHA, 1 KB", PerS: st.Limits.Evalsha, CPU: st.Limits.EvalshaCPU,
+			Ours: "state path", OursPerS: st.EventsPS})
+		add(Limit{Name: "HTTP: CloudEvent POST, acknowledged only", PerS: st.Limits.HTTPPost, CPU: st.Limits.HTTPCPU,
+			Ours: "state path", OursPerS: st.EventsPS})
 		add(Limit{Name: "HTTP: the four POSTs of a decided event", PerS: st.Limits.HTTPPost / 4, CPU: 4 * st.Limits.HTTPCPU,
 			Ours: "whole path, " + RunEvery, OursPerS: r.most(RunEvery).EventsPS})
 	}

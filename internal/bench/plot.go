@@ -17,7 +17,10 @@ func (r *Report) Plot(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	for name, draw := range map[string]func(*plot.Plot) (drawn bool, err error){"bench-latency.svg": r.plotLatency, "bench-cpu.svg": r.plotCPU, "bench-hops.svg": r.plotHops} {
+	drawings := map[string]func(*plot.Plot) (drawn bool, err error){
+		"bench-latency.svg": r.plotLatency, "bench-cpu.svg": r.plotCPU, "bench-hops.svg": r.plotHops,
+	}
+	for name, draw := range drawings {
 		p := plot.New()
 		p.BackgroundColor = color.White // readable on a dark page too
 		p.Legend.Top, p.Legend.Left = true, true

@@ -34,7 +34,8 @@ type Report struct {
 }
 
 func newReport(args []string) *Report {
-	r := &Report{Began: time.Now().UTC().Truncate(time.Second), Command: strings.Join(args, " "), Commit: "unknown"}
+	r := &Report{Began: time.Now().UTC().Truncate(time.Second), Commit: "unknown"}
+	r.Command = strings.ReplaceAll(strings.Join(args, " "), os.Getenv("HOME"), "~")
 	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
 		r.Commit = strings.TrimSpace(string(out))
 	}
@@ -92,7 +93,8 @@ var components = []string{"broker", "profile", "score", "decide", "redis"}
 
 // Print writes the tables as Markdown, as docs/performance.md has them.
 func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "\n%s · commit %s · %s · load average before: %s\n\n`%s`\n", r.Machine, r.Commit, r.Began.Format(time.RFC3339), r.LoadAvg, r.Command)
+	fmt.Fprintf(w, "\n%s · commit %s · %s · load average before: %s\n\n`%s`\n",
+		r.Machine, r.Commit, r.Began.Format(time.RFC3339), r.LoadAvg, r.Command)
 	t := &strings.Builder{}
 	defer func() { markdown(w, t.String()) }()
 	r.printPath(t)
@@ -201,7 +203,8 @@ func (r *Report) GoBench(w io.Writer) {
 			line("Path/run="+names[p.Run]+"/rate=max", p.Events, p.EventsPS, p.CPUUs) // its latency is the queue's
 			continue
 		}
-		line(fmt.Sprintf("Path/run=%s/rate=%.0f", names[p.Run], p.Rate), p.Events, p.EventsPS, p.CPUUs, p.P50Ms, "p50-ms", p.P99Ms, "p99-ms", p.P999Ms, "p99.9-ms")
+		line(fmt.Sprintf("Path/run=%s/rate=%.0f", names[p.Run], p.Rate), p.Events, p.EventsPS, p.CPUUs,
+			p.P50Ms, "p50-ms", p.P99Ms, "p99-ms", p.P999Ms, "p99.9-ms")
 	}
 	for _, p := range r.Parts {
 		line("Alone/function="+p.Name, 1, p.EventsPS, p.CPUUs+p.RedisUs)

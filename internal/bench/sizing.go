@@ -60,7 +60,8 @@ func (d Demand) Size(r *Report) (*Size, error) {
 		return nil, errors.New("sizing: the figures hold no functions alone: run pitboss bench with --only mixed,parts,state or without --only")
 	case r.State == nil || r.State.PlayerBytes == 0:
 		return nil, errors.New("sizing: the figures hold no bytes of a player: the state section needs the data folder (PITBOSS_DATA)")
-	case d.EventsADay <= 0 || d.Peak < 1 || d.Players <= 0 || d.Busy <= 0 || d.NodeCores <= 0 || d.ShardGB <= 0 || d.PartitionMB <= 0 || d.PartitionEvents <= 0:
+	case d.EventsADay <= 0 || d.Peak < 1 || d.Players <= 0 || d.Busy <= 0 ||
+		d.NodeCores <= 0 || d.ShardGB <= 0 || d.PartitionMB <= 0 || d.PartitionEvents <= 0:
 		return nil, errors.New("sizing: every quantity must be above 0, --peak at least 1")
 	}
 	s := &Size{Demand: d, From: r, Mean: d.EventsADay / 86400, Due: float64(mix.Decided) / float64(mix.Events)}
@@ -103,7 +104,8 @@ const functionCores = 2.0
 
 // Print writes the tables as Markdown, as docs/sizing.md has them.
 func (s *Size) Print(w io.Writer) {
-	fmt.Fprintf(w, "Measured: %s, commit %s, %s, load average before %s.\n\n", s.From.Machine, s.From.Commit, s.From.Began.Format("2006-01-02 15:04"), s.From.LoadAvg)
+	fmt.Fprintf(w, "Measured: %s, commit %s, %s, load average before %s.\n\n",
+		s.From.Machine, s.From.Commit, s.From.Began.Format("2006-01-02 15:04"), s.From.LoadAvg)
 	fmt.Fprintf(w, "%.0f million events a day: %.0f events/s on average, %.0f at the peak (%.1f times). A decision is due on %.2f %% of events.\n\n",
 		s.EventsADay/1e6, s.Mean, s.Top, s.Peak, 100*s.Due)
 	fmt.Fprintf(w, "profile and Redis are counted %.2f times: so much more they took with the most players measured.\n\n", s.Cold)
@@ -122,9 +124,14 @@ func (s *Size) Print(w io.Writer) {
 	t.Reset()
 	row := func(what, how, n string) { fmt.Fprintf(t, "%s\t%s\t%s\n", what, how, n) }
 	row("what", "how", "how many")
-	row("nodes for the functions", fmt.Sprintf("%.1f cores at the peak with queue-proxies, %.0f %% busy, %.0f a node", all.Top+s.Cores[len(s.Cores)-2].Top, 100*s.Busy, s.NodeCores), fmt.Sprint(s.Nodes))
-	row("Redis, state", fmt.Sprintf("%.0f million players, %.0f bytes each (mean)", s.Players/1e6, s.From.State.PlayerBytes), fmt.Sprintf("%.0f GB", s.StateGB))
-	row("Redis, journal and contacts", fmt.Sprintf("%.1f days of decisions, %.0f bytes each", s.JournalDays, s.From.Parts[len(s.From.Parts)-1].RedisBytes), fmt.Sprintf("%.0f GB", s.JournalGB))
+	journal := s.From.Parts[len(s.From.Parts)-1].RedisBytes
+	row("nodes for the functions",
+		fmt.Sprintf("%.1f cores at the peak with queue-proxies, %.0f %% busy, %.0f a node", all.Top+s.Cores[len(s.Cores)-2].Top, 100*s.Busy, s.NodeCores),
+		fmt.Sprint(s.Nodes))
+	row("Redis, state", fmt.Sprintf("%.0f million players, %.0f bytes each (mean)", s.Players/1e6, s.From.State.PlayerBytes),
+		fmt.Sprintf("%.0f GB", s.StateGB))
+	row("Redis, journal and contacts", fmt.Sprintf("%.1f days of decisions, %.0f bytes each", s.JournalDays, journal),
+		fmt.Sprintf("%.0f GB", s.JournalGB))
 	shards := max(s.ShardsCPU, s.ShardsGB)
 	row("Redis shards", fmt.Sprintf("%d by memory (%.0f GB each), %d by CPU at the peak", s.ShardsGB, s.ShardGB, s.ShardsCPU),
 		fmt.Sprintf("%d, and %d replicas", shards, shards*s.Replicas))

@@ -212,7 +212,8 @@ func Diurnal(day float64) float64 {
 
 func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 	h := s.consumer.histogram()
-	out := Sample{At: at.Seconds(), P50Ms: ms(h, 50), P99Ms: ms(h, 99), RSS: map[string]int64{}, Threads: map[string]int{}, Handles: map[string]int{}, Goroutines: map[string]float64{}}
+	out := Sample{At: at.Seconds(), P50Ms: ms(h, 50), P99Ms: ms(h, 99),
+		RSS: map[string]int64{}, Threads: map[string]int{}, Handles: map[string]int{}, Goroutines: map[string]float64{}}
 	s.res.Accepted += load.Sent
 	out.Sent = s.res.Accepted
 	since := at.Seconds()
@@ -237,7 +238,8 @@ func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 		return err
 	}
 	s.res.Samples = append(s.res.Samples, out)
-	fmt.Fprintf(s.progress, "  %6.0f s  %7.0f events/s  p50 %.1f p99 %.1f ms  %.2f cores  Redis %.1f MiB\n", out.At, out.Rate, out.P50Ms, out.P99Ms, out.CPU, float64(out.Redis)/(1<<20))
+	fmt.Fprintf(s.progress, "  %6.0f s  %7.0f events/s  p50 %.1f p99 %.1f ms  %.2f cores  Redis %.1f MiB\n",
+		out.At, out.Rate, out.P50Ms, out.P99Ms, out.CPU, float64(out.Redis)/(1<<20))
 	return nil
 }
 
