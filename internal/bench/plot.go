@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -54,7 +55,10 @@ func (r *Report) plotLatency(p *plot.Plot) (bool, error) {
 	if lines == nil {
 		return false, nil
 	}
-	return true, plotutil.AddLinePoints(p, lines...)
+	err := plotutil.AddLinePoints(p, lines...)
+	p.X.Min = 0
+	p.Y.Min, p.Y.Max = 1, 10*math.Pow(10, math.Ceil(math.Log10(p.Y.Max))) // whole decades have labels; one for the legend
+	return true, err
 }
 
 // plotCPU is CPU by component, a bar for each run.
