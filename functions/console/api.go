@@ -225,9 +225,9 @@ func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
 // oneDecision is the whole why: what was known, what the models said and which
 // features moved them, each rule.
 func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
-	d, ok := f.decisions.get(r.PathValue("id"))
-	if !ok {
-		failed(w, errNotFound)
+	d, err := f.decisionOf(r.Context(), r.PathValue("id"))
+	if err != nil {
+		failed(w, err)
 		return
 	}
 	record := f.journaled(r.Context(), d.Decision)

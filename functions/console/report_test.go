@@ -3,12 +3,16 @@ package console_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/decide"
+	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/redistest"
 )
@@ -18,27 +22,12 @@ import (
 func TestReportComesFromTheJournal(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
-	opt, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rdb := redis.NewClient(opt)
-	defer rdb.Close()
-	j := journal.New(rdb, 10)
 	id := journal.DecisionID("alice", "d1")
-	in := decide.Record{Input: decide.Input{Decision: id, Player: "alice", Now: time.Now().UTC().Truncate(time.Millisecond)},
-		Decision: decide.Decision{Action: "payment_help", Kind: decide.Service, Issued: true, Arm: "explore", Propensity: 0.5}}
-	open, personal := in.Split()
 	outcome, err := json.Marshal(decide.Outcome{Decision: id, Status: "accepted", At: time.Now().UTC()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []*journal.Draft{{Kind: journal.KindDecision, Open: open, Personal: personal, Decision: id}, {Kind: journal.KindOutcome, Open: outcome}} {
-		d.Time, d.Contacts = time.Now(), []byte("x")
-		if _, err := j.Record(t.Context(), "alice", journal.Anew, func(journal.View) (*journal.Draft, error) { return d, nil }); err != nil {
-			t.Fatal(err)
-		}
-	}
+	inJournal(t, url, issued(id), &journal.Draft{Kind: journal.KindOutcome, Open: outcome})
 	s := start(t, map[string]string{"REDIS_URL": url})
 	var out struct {
 		Made   time.Time     `json:"made"`
@@ -52,5 +41,70 @@ func TestReportComesFromTheJournal(t *testing.T) {
 	}
 	if status := start(t, nil).get("/api/report", nil); status == http.StatusOK {
 		t.Error("a console without Redis has a report")
+	}
+}
+
+// issued is the journal's entry of a recommendation to alice that a person must look at.
+func issued(id string) *journal.Draft {
+	in := decide.Record{Input: decide.Input{Decision: id, Player: "alice", Now: time.Now().UTC().Truncate(time.Millisecond)},
+		Decision: decide.Decision{Action: "payment_help", Kind: decide.Service, Issued: true, Arm: "explore", Propensity: 0.5, Review: []string{"GB-AUTO"}}}
+	open, personal := in.Split()
+	return &journal.Draft{Kind: journal.KindDecision, Open: open, Personal: personal, Decision: id, Deadline: time.Now().Add(time.Hour)}
+}
+
+// inJournal records entries about alice, as decide and feedback do.
+func inJournal(t *testing.T, url string, drafts ...*journal.Draft) {
+	t.Helper()
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(opt)
+	defer rdb.Close()
+	j := journal.New(rdb, 10)
+	for _, d := range drafts {
+		d.Time, d.Contacts = time.Now(), []byte("x")
+		if _, err := j.Record(t.Context(), "alice", journal.Anew, func(journal.View) (*journal.Draft, error) { return d, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A decision from before the console started is opened from the journal, and a
+// person's word on it goes out like any other.
+func TestReviewOfADecisionFromBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	id := journal.DecisionID("alice", "d1")
+	inJournal(t, url, issued(id))
+	var mu sync.Mutex
+	var sent []string
+	broker := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		sent = append(sent, r.Header.Get("Ce-Type")+" "+r.Header.Get("Ce-Subject"))
+	}))
+	defer broker.Close()
+	s := start(t, map[string]string{"REDIS_URL": url, "K_SINK": broker.URL})
+	var queue struct {
+		Open []struct{ Decision, Player, Action, Verdict string }
+	}
+	s.get("/api/reviews", &queue)
+	if len(queue.Open) != 1 || queue.Open[0].Decision != id || queue.Open[0].Player != "alice" || queue.Open[0].Action != "payment_help" {
+		t.Fatalf("the queue is %+v", queue)
+	}
+	if got := s.get("/api/decisions/"+id, nil); got != http.StatusOK {
+		t.Errorf("open it: %d", got)
+	}
+	if got := s.change("/api/reviews/"+id, map[string]string{"verdict": "overturned", "note": "not now"}, nil); got != http.StatusOK {
+		t.Fatalf("overturn: %d", got)
+	}
+	if got := s.change("/api/reviews/"+id, map[string]string{"verdict": "approved", "note": "again"}, nil); got != http.StatusConflict {
+		t.Errorf("second word: %d, want 409", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []string{event.TypeReviewDecided + " alice", event.TypeRevoked + " alice"}; !slices.Equal(sent, want) {
+		t.Errorf("sent %v, want %v", sent, want)
 	}
 }

@@ -2,12 +2,14 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
+	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 )
@@ -118,26 +120,50 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]any{"open": open[:min(200, len(open))], "done": done[:min(100, len(done))], "waiting": len(open)})
 }
 
-// remembered is a decision that only the journal knows.
+// remembered is a decision that waits for a person and that, it may be, only
+// the journal knows; one that was written out or erased is shown by its id.
 func (f *Function) remembered(ctx context.Context, c journal.Waiting) *decision {
-	d := &decision{Deadline: c.Deadline, Verdict: "issued"}
-	d.Decision, d.Review = c.Decision, true
-	d.Words = "Made before the console started; its record in the journal says why."
-	if record := f.journaled(ctx, c.Decision); record != nil {
-		var open struct {
-			At           time.Time `json:"at"`
-			Jurisdiction string    `json:"jurisdiction"`
-			Result       struct {
-				Issued       bool
-				Action, Kind string
-				Reasons      []event.Reason
-			} `json:"result"`
-		}
-		if json.Unmarshal(record.Record, &open, json.MatchCaseInsensitiveNames(true)) == nil {
-			d.DecidedAt, d.Jurisdiction, d.Action, d.Kind, d.Reasons = open.At, open.Jurisdiction, open.Result.Action, open.Result.Kind, open.Result.Reasons
-		}
+	d, err := f.recalled(ctx, c.Decision)
+	if err != nil {
+		d = &decision{Words: "Made before the console started; its record is not in Redis any more."}
+		d.Decision, d.Review = c.Decision, true
 	}
+	d.Deadline = c.Deadline
 	return d
+}
+
+// decisionOf is the decision of that id: of the newest, or out of the journal.
+func (f *Function) decisionOf(ctx context.Context, id string) (*decision, error) {
+	if d, ok := f.decisions.get(id); ok {
+		return d, nil
+	}
+	return f.recalled(ctx, id)
+}
+
+// recalled reads a decision out of the journal: the console's own memory
+// begins when it starts, and is short.
+func (f *Function) recalled(ctx context.Context, id string) (*decision, error) {
+	if f.store.journal == nil {
+		return nil, errNotFound
+	}
+	entry, _, err := f.store.journal.Find(ctx, id)
+	if errors.Is(err, journal.ErrNotFound) || err == nil && entry.Personal == nil {
+		return nil, errNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	record, err := decide.Join(entry.Open, entry.Personal)
+	if err != nil {
+		return nil, err
+	}
+	d := &decision{Recommendation: *record.Recommendation(), ID: id, Player: record.Input.Player,
+		Jurisdiction: record.Input.Facts.Jurisdiction, Verdict: "suppressed", at: record.Input.Now}
+	if record.Decision.Issued {
+		d.Verdict = "issued"
+	}
+	d.Words = words(d)
+	return d, nil
 }
 
 // review says what a person decided: review.decided goes to the Broker and is
@@ -155,9 +181,9 @@ func (f *Function) review(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "verdict is approved or overturned, and the note says why, in at most 256 characters")
 		return
 	}
-	d, ok := f.decisions.get(r.PathValue("id"))
-	if !ok {
-		failed(w, errNotFound)
+	d, err := f.decisionOf(r.Context(), r.PathValue("id"))
+	if err != nil {
+		failed(w, err)
 		return
 	}
 	if said, ok := f.reviews()[d.Decision]; ok {
