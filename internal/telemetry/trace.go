@@ -22,6 +22,7 @@ import (
 type tracing struct {
 	tracer trace.Tracer
 	share  float64 // of new traces that are kept
+	on     bool    // there is somewhere to send spans
 }
 
 var current atomic.Pointer[tracing]
@@ -29,7 +30,8 @@ var current atomic.Pointer[tracing]
 func init() { setTracer(noop.NewTracerProvider(), 0) }
 
 func setTracer(p trace.TracerProvider, share float64) {
-	current.Store(&tracing{p.Tracer("pitboss"), share})
+	_, off := p.(noop.TracerProvider)
+	current.Store(&tracing{p.Tracer("pitboss"), share, !off})
 }
 
 // sizes of a traceparent: "00-" trace id "-" span id "-" flags.
@@ -87,7 +89,7 @@ func Root(ctx context.Context, fn string, e *ce.Event) (context.Context, func(er
 	if !has {
 		sc = fresh(t.share)
 	}
-	if !sc.IsSampled() {
+	if !sc.IsSampled() || !t.on {
 		if !has {
 			e.SetExtension(event.ExtTraceparent, format(sc))
 		}
@@ -121,11 +123,12 @@ func fresh(share float64) trace.SpanContext {
 
 // begin starts the function's span, when the event's trace is kept.
 func begin(ctx context.Context, fn string, e *ce.Event) (context.Context, trace.Span, trace.SpanContext) {
+	t := current.Load()
 	sc, ok := parse(traceparentOf(e))
-	if !ok || !sc.IsSampled() {
+	if !ok || !sc.IsSampled() || !t.on {
 		return ctx, nil, sc
 	}
-	ctx, span := current.Load().tracer.Start(trace.ContextWithRemoteSpanContext(ctx, sc), fn+" "+e.Type(),
+	ctx, span := t.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, sc), fn+" "+e.Type(),
 		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(about(e)...))
 	return ctx, span, sc
 }
