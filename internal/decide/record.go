@@ -66,10 +66,7 @@ func (r *Record) writeOpen(w *event.Writer) {
 	w.Str("feature_set", in.FeatureSet)
 	event.OptList(w, "models", in.Models, func(w *event.Writer, m *event.ModelRun) {
 		w.Begin('{')
-		w.Str("name", m.Name)
-		w.Str("version", m.Version)
-		w.Str("sha256", m.SHA256)
-		w.Str("output", m.Output)
+		m.WriteModel(w)
 		w.End('}')
 	})
 	event.OptList(w, "killed", in.Killed, event.QuoteEach)

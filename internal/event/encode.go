@@ -289,13 +289,18 @@ func (s *PlayerScored) scores(w *Writer) {
 	OptList(w, "ranking", s.Ranking, WriteRanked)
 }
 
-// WriteRun writes a model run.
-func WriteRun(w *Writer, m *ModelRun) {
-	w.Begin('{')
+// WriteModel writes the members that say which model ran.
+func (m *ModelRun) WriteModel(w *Writer) {
 	w.Str("name", m.Name)
 	w.Str("version", m.Version)
 	w.Str("sha256", m.SHA256)
 	w.Str("output", m.Output)
+}
+
+// WriteRun writes a model run.
+func WriteRun(w *Writer, m *ModelRun) {
+	w.Begin('{')
+	m.WriteModel(w)
 	w.Num("score", m.Score)
 	w.OptTrue("shadow", m.Shadow)
 	OptList(w, "contributions", m.Contributions, func(w *Writer, c *Contribution) {

@@ -131,6 +131,28 @@ func readUpdated(data []byte) (features, facts jsontext.Value, err error) {
 	return features, facts, nil
 }
 
+// NextFeature cuts the next member off features as feature.Set.AppendJSON writes
+// them: an object of plain numbers, without spaces and escapes. rest begins with
+// what stands after the number: ',', or the '}' of the last. ok is false for
+// anything else, which is a JSON decoder's to read, at ten times the cost.
+func NextFeature(b []byte) (name, number, rest []byte, ok bool) {
+	if len(b) < 2 || b[0] != '{' && b[0] != ',' || b[1] != '"' {
+		return nil, nil, nil, false
+	}
+	n := bytes.IndexByte(b[2:], '"') + 2
+	if n < 2 || n+2 >= len(b) || b[n+1] != ':' || b[n+2] != '-' && b[n+2]-'0' > 9 {
+		return nil, nil, nil, false
+	}
+	end := n + 2
+	for end < len(b) && (b[end]-'0' < 10 || b[end] == '.' || b[end] == '-' || b[end] == '+' || b[end] == 'e') {
+		end++
+	}
+	if end == len(b) || end == n+2 || b[end] != ',' && b[end] != '}' {
+		return nil, nil, nil, false
+	}
+	return b[2:n], b[n+2 : end], b[end:], true
+}
+
 // Decode unmarshals the data of one of Pitboss's own events into T; a failure
 // is permanent.
 func Decode[T any](e *ce.Event) (*T, error) {

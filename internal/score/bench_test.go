@@ -94,7 +94,7 @@ func BenchmarkExplain(b *testing.B) {
 }
 
 func benchExplain(b *testing.B, e *explainer, in [][]float32) {
-	phi, decided := make([]float64, e.columns), make([]uint8, e.columns)
+	phi, decided := make([]float64, len(in[0])), make([]uint8, len(in[0]))
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {

@@ -25,7 +25,6 @@ type explainer struct {
 	nodes   []explainNode
 	roots   []int32
 	weights [][]float64 // [p][n]: p!n!/(p+n+1)!
-	columns int
 }
 
 // explainNode is a split or a leaf in 16 bytes: an explanation waits for memory
@@ -42,7 +41,7 @@ const maxTreeDepth = 64
 
 // newExplainer prepares an explanation against reference, one value per column.
 func newExplainer(trees []tree, base float64, reference []float32) (*explainer, error) {
-	e := &explainer{base: base, columns: len(reference)}
+	e := &explainer{base: base}
 	depth := 0
 	for t := range trees {
 		root := int32(len(e.nodes))

@@ -134,37 +134,25 @@ func (sc *scratch) parse(lineup *Lineup, features jsontext.Value) error {
 	return nil
 }
 
-// asWritten reads features as feature.Set.AppendJSON writes them, an object of
-// plain numbers without spaces, for a fraction of what a JSON decoder takes.
+// asWritten reads features where they are as feature.Set.AppendJSON writes them.
 func (sc *scratch) asWritten(lineup *Lineup, b []byte) bool {
-	if len(b) < 2 || b[0] != '{' {
-		return false
-	}
-	for b[0] != '}' {
-		if b = b[1:]; len(b) == 0 || b[0] != '"' { // after '{' or ','
+	for {
+		name, number, rest, ok := event.NextFeature(b)
+		if !ok {
 			return false
 		}
-		n := bytes.IndexByte(b[1:], '"') + 1
-		if n < 1 || n+2 >= len(b) || b[n+1] != ':' {
-			return false
-		}
-		end := n + 2
-		for end < len(b) && (b[end]-'0' < 10 || b[end] == '.' || b[end] == '-' || b[end] == '+' || b[end] == 'e') {
-			end++
-		}
-		if end == len(b) || end == n+2 || b[end] != ',' && b[end] != '}' {
-			return false
-		}
-		if slot, wanted := lineup.slots[string(b[1:n])]; wanted { // no alloc
-			v, err := strconv.ParseFloat(string(b[n+2:end]), 64)
+		if slot, wanted := lineup.slots[string(name)]; wanted { // no alloc
+			v, err := strconv.ParseFloat(string(number), 64)
 			if err != nil {
 				return false
 			}
 			sc.values[slot] = v
 		}
-		b = b[end:]
+		if rest[0] == '}' {
+			return len(rest) == 1
+		}
+		b = rest
 	}
-	return len(b) == 1
 }
 
 // run scores one probability model and explains its score by the top features.
