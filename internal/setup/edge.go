@@ -60,7 +60,7 @@ func (g *Edge) Open(ctx context.Context, cfg map[string]string, into any, start 
 }
 
 func (g *Edge) open(ctx context.Context, cfg map[string]string, into any, start func(context.Context) error) error {
-	quiet, err := telemetry.Start(ctx, g.name)
+	quiet, err := telemetry.Start(ctx, g.Log)
 	if err != nil {
 		return err
 	}
@@ -141,15 +141,13 @@ func (g *Edge) Ready(ctx context.Context) (bool, error) {
 
 // Answer counts, times and traces one event, hands it to handle and turns its
 // error into what the Broker does: see event.Result. Before the start is done
-// the Broker is to try again. A failed event is logged here, and nowhere else.
+// the Broker is to try again. Every event is logged here (a failed one as a
+// warning, the others at level debug), and nowhere else.
 func (g *Edge) Answer(ctx context.Context, e *ce.Event, handle telemetry.Func) (*ce.Event, error) {
 	if !g.ready.Load() {
 		handle = g.starting
 	}
-	reply, err := telemetry.Handle(ctx, g.name, e, handle)
-	if err != nil {
-		g.Log.Warn("event failed", append(telemetry.Fields(e), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))...)
-	}
+	reply, err := telemetry.Handle(ctx, g.name, g.Log, e, handle)
 	return reply, event.Result(err)
 }
 
