@@ -17,6 +17,8 @@ import (
 	kbroker "knative.dev/eventing/pkg/broker"
 	"knative.dev/eventing/pkg/kncloudevents"
 	"knative.dev/eventing/pkg/kncloudevents/attributes"
+
+	"pitboss/internal/telemetry"
 )
 
 // ErrNoDeadLetter is returned for an id that is not, or no longer, kept.
@@ -62,11 +64,12 @@ func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempt
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
 	t.deadLettered.Add(1)
-	t.b.cfg.Logger.Warn("dead letter", zap.String("trigger", t.name), zap.String("type", e.Type()), zap.String("source", e.Source()),
-		zap.String("id", e.ID()), zap.Int("code", f.code), zap.ByteString("reason", f.body[:min(len(f.body), 256)]))
+	t.b.cfg.Logger.Warn("dead letter", append(telemetry.Fields(&e), zap.String("trigger", t.name), zap.Int("code", f.code),
+		zap.ByteString("reason", f.body[:min(len(f.body), 256)]))...)
 	if t.sink != nil {
 		if _, err := t.b.dispatcher.SendEvent(ctx, e, *t.sink, kncloudevents.WithHeader(m.header()), kncloudevents.WithRetryConfig(&t.retry)); err != nil {
-			t.b.cfg.Logger.Warn("dead-letter sink", zap.String("trigger", t.name), zap.String("sink", t.sink.URL.String()), zap.Error(err))
+			t.b.cfg.Logger.Warn("dead-letter sink", append(telemetry.Fields(&e), zap.String("trigger", t.name),
+				zap.String("sink", t.sink.URL.String()), zap.Error(err))...)
 		}
 	}
 	return nil

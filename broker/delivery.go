@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
 	"knative.dev/eventing/pkg/kncloudevents"
+
+	"pitboss/internal/telemetry"
 )
 
 // delivery is one event on its way to one Trigger's subscriber.
@@ -121,7 +123,8 @@ func (d *delivery) end(failed *failure, err error) {
 	if d.t.ctx.Err() != nil {
 		return // what is kept is delivered after the next start
 	}
-	d.t.b.cfg.Logger.Error("not delivered, tried again in a second", zap.String("trigger", d.t.name), zap.String("id", d.m.attribute("id")), zap.Error(err))
+	e := d.m.event()
+	d.t.b.cfg.Logger.Error("not delivered, tried again in a second", append(telemetry.Fields(&e), zap.String("trigger", d.t.name), zap.Error(err))...)
 	d.wait()
 	time.AfterFunc(time.Second, func() { d.t.again(d) })
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
+
+	"pitboss/internal/telemetry"
 )
 
 const defaultTTL = 255 // as Knative's ingress sets it
@@ -121,7 +123,9 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 	}
 	m, err := readRequest(w, r, b.cfg.MaxBody)
 	if err == nil {
+		end := m.traced(r.Context(), r.Header.Get("Traceparent"))
 		err = b.accept(r.Context(), m)
+		end(err)
 	} else {
 		err = unreadable(err, b.cfg.MaxBody)
 		b.refused.Add(1)
@@ -133,7 +137,8 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &refused):
 		problem(w, refused.status, refused.detail)
 	default:
-		b.cfg.Logger.Error("event not accepted", zap.Error(err))
+		e := m.event()
+		b.cfg.Logger.Error("event not accepted", append(telemetry.Fields(&e), zap.Error(err))...)
 		w.Header().Set("Retry-After", "1")
 		problem(w, http.StatusServiceUnavailable, "the log cannot take the event now; send it again")
 	}

@@ -13,6 +13,8 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
+
+	"pitboss/internal/telemetry"
 )
 
 // Function takes one event and answers with one event, nothing, or an error;
@@ -62,6 +64,7 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, short("not a CloudEvent: "+err.Error()), unreadable(err))
 		return
 	}
+	telemetry.Adopt(e, r.Header.Get("Traceparent"))
 	reply, err := f.handle(r.Context(), *e)
 	if err != nil {
 		status := http.StatusInternalServerError

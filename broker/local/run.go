@@ -21,6 +21,7 @@ import (
 	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
 	"pitboss/internal/sink"
+	"pitboss/internal/telemetry"
 )
 
 // config of `pitboss run`, from the environment.
@@ -77,6 +78,11 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
 
+	quiet, err := telemetry.Start(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = quiet(context.WithoutCancel(ctx)) }() // the Broker's spans; the functions' end before
 	redisURL, stopRedis, err := openRedis(cfg.RedisURL)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"pitboss/broker"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 // brokerCmd is the Broker alone, for functions that run as processes of their
@@ -44,6 +45,10 @@ func brokerCmd() *cobra.Command {
 				url, ok := services[name]
 				return url, ok
 			}
+			quiet, err := telemetry.Start(cmd.Context(), cfg.Logger)
+			if err != nil {
+				return err
+			}
 			b, err := broker.Open(cfg)
 			if err != nil {
 				return err
@@ -60,6 +65,7 @@ func brokerCmd() *cobra.Command {
 			if drainErr := b.Drain(ctx); err == nil {
 				err = drainErr
 			}
+			_ = quiet(ctx) // spans not sent at the very end are no reason to fail
 			return err
 		},
 	}

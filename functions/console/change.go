@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"pitboss/internal/event"
+	"pitboss/internal/telemetry"
 )
 
 // What a person changes. Each change is journaled first; one that cannot be
@@ -36,7 +37,10 @@ func (f *Function) send(ctx context.Context, typ, subject, id string, data any) 
 	if err != nil {
 		return err
 	}
-	return f.sink.Post(ctx, e)
+	ctx, end := telemetry.Send(ctx, name, f.Log, e)
+	err = f.sink.Post(ctx, e)
+	end(err)
+	return err
 }
 
 func newID() string {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/event"
+	"pitboss/internal/telemetry"
 )
 
 // maxBody is the most that one event may weigh: data of event.MaxData, and a
@@ -31,12 +32,15 @@ type seen struct {
 
 // receive takes one event from a Trigger.
 func (f *Function) receive(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	s, status, why := f.read(w, r)
 	if status != 0 {
+		telemetry.Refused(name, "", time.Since(began))
 		http.Error(w, why, status)
 		return
 	}
 	f.note(s)
+	telemetry.Done(name, s.Type, time.Since(began))
 	w.WriteHeader(http.StatusAccepted)
 }
 

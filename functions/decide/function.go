@@ -20,7 +20,6 @@ import (
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/decide"
 	"pitboss/internal/event"
@@ -67,15 +66,23 @@ func (f *Function) start(ctx context.Context) (err error) {
 	if f.cfg.Clock != "wall" && f.cfg.Clock != "event" {
 		return fmt.Errorf("decide: DECIDE_CLOCK is %q: want wall or event", f.cfg.Clock)
 	}
-	file := filepath.Join(f.cfg.ModelsDir, "features.yaml")
-	names, err := feature.Names(file)
+	var declared *feature.Declarations
+	var files *decide.Files
+	var rdb setup.Client
+	err = setup.Together(
+		func() (err error) {
+			declared, err = feature.Read(filepath.Join(f.cfg.ModelsDir, "features.yaml"))
+			return err
+		},
+		func() (err error) { files, err = decide.Read(f.cfg.ModelsDir); return err },
+		func() (err error) { rdb, err = f.Redis(ctx, f.cfg.RedisURL); return err })
 	if err != nil {
 		return err
 	}
-	var g errgroup.Group // two compilations, most of a cold start
-	g.Go(func() (err error) { f.set, err = feature.Load(file); return err })
-	g.Go(func() (err error) { f.policy, err = decide.Load(f.cfg.ModelsDir, names); return err })
-	if err := g.Wait(); err != nil {
+	err = setup.Together(
+		func() (err error) { f.set, err = declared.Compile(); return err },
+		func() (err error) { f.policy, err = files.Compile(declared.Names()); return err })
+	if err != nil {
 		return err
 	}
 	nobody, err := f.set.Decode(nil)
@@ -83,10 +90,6 @@ func (f *Function) start(ctx context.Context) (err error) {
 		return err
 	}
 	f.empty = f.set.Vector(nil, nobody, nobody.AsOf())
-	rdb, err := f.Redis(ctx, f.cfg.RedisURL)
-	if err != nil {
-		return err
-	}
 	f.journal = journal.New(rdb, f.cfg.Players).WaitReplicas(f.cfg.WaitReplicas, f.cfg.WaitTimeout)
 	f.board = f.journal.Board(ctx)
 	f.Go(func(ctx context.Context) { f.keepDocuments(ctx); f.board.Follow(ctx) })

@@ -91,40 +91,42 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Function) post(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	refuse := func(status int, code, detail string, wrong ...fieldError) {
+		telemetry.Refused(name, "", time.Since(began))
+		writeProblem(w, status, code, detail, wrong)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, f.cfg.MaxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			writeProblem(w, http.StatusRequestEntityTooLarge, event.CodeTooLarge,
-				fmt.Sprintf("the body must have at most %d bytes", tooLarge.Limit), nil)
+			refuse(http.StatusRequestEntityTooLarge, event.CodeTooLarge, fmt.Sprintf("the body must have at most %d bytes", tooLarge.Limit))
 			return
 		}
-		writeProblem(w, http.StatusBadRequest, "unreadable-body", err.Error(), nil)
+		refuse(http.StatusBadRequest, "unreadable-body", err.Error())
 		return
 	}
 	producer, err := f.auth.authenticate(r, body, f.now())
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="pitboss"`)
-		writeProblem(w, http.StatusUnauthorized, "unauthenticated", err.Error(), nil)
+		refuse(http.StatusUnauthorized, "unauthenticated", err.Error())
 		return
 	}
 	events, batch, problem := f.read(r, body)
 	if problem != nil {
-		writeProblem(w, http.StatusBadRequest, problem.Code, problem.Detail, []fieldError{{Pointer: problem.Pointer, Code: problem.Code, Detail: problem.Detail}})
+		refuse(http.StatusBadRequest, problem.Code, problem.Detail, fieldError{Pointer: problem.Pointer, Code: problem.Code, Detail: problem.Detail})
 		return
 	}
 	if wait := f.rates.take(producer, len(events), f.now()); wait > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int(wait.Seconds())+1))
-		writeProblem(w, http.StatusTooManyRequests, "rate-exceeded",
-			fmt.Sprintf("producer %q is over its rate of %g events/s", producer, f.cfg.Rate), nil)
+		refuse(http.StatusTooManyRequests, "rate-exceeded", fmt.Sprintf("producer %q is over its rate of %g events/s", producer, f.cfg.Rate))
 		return
 	}
-	if wrong := f.check(events, batch); len(wrong) > 0 {
+	if wrong := f.check(events, batch, producer); len(wrong) > 0 {
 		writeProblem(w, http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong)
 		return
 	}
 	if err := f.forward(r.Context(), events); err != nil {
-		f.Log.Warn("broker did not take the events", zap.Int("events", len(events)), zap.Error(err))
 		w.Header().Set("Retry-After", "1")
 		writeProblem(w, http.StatusServiceUnavailable, "broker-unavailable",
 			"the Broker did not acknowledge; POST the same again (events are deduplicated by source and id)", nil)
@@ -144,6 +146,7 @@ func (f *Function) read(r *http.Request, body []byte) (events []ce.Event, batch 
 		if err != nil {
 			return nil, false, notCloudEvent(err)
 		}
+		telemetry.Adopt(e, r.Header.Get("Traceparent"))
 		return []ce.Event{*e}, false, nil
 	}
 	events, err := cehttp.NewEventsFromHTTPRequest(r)
@@ -156,6 +159,9 @@ func (f *Function) read(r *http.Request, body []byte) (events []ce.Event, batch 
 		return nil, true, &event.Problem{Code: event.CodeTooLarge,
 			Detail: fmt.Sprintf("a batch may hold %d events, this one holds %d", f.cfg.MaxBatch, len(events))}
 	}
+	for i := range events {
+		telemetry.Adopt(&events[i], r.Header.Get("Traceparent"))
+	}
 	return events, true, nil
 }
 
@@ -167,28 +173,39 @@ func notCloudEvent(err error) *event.Problem {
 
 // check returns what is wrong with each event. One bad event refuses its whole
 // batch, so that a producer never has to guess which part went in.
-func (f *Function) check(events []ce.Event, batch bool) (wrong []fieldError) {
+func (f *Function) check(events []ce.Event, batch bool, producer string) (wrong []fieldError) {
 	now := f.now()
 	for i := range events {
-		prefix := ""
-		if batch {
-			prefix = fmt.Sprintf("/%d", i)
-		}
-		if err := events[i].Validate(); err != nil {
-			wrong = append(wrong, fieldError{Pointer: prefix, Code: event.CodeNotCloudEvent, Detail: notCloudEvent(err).Detail})
+		began := time.Now()
+		p := checkOne(&events[i], now)
+		if p == nil {
 			continue
 		}
-		rec, err := event.Parse(&events[i], now)
-		var p *event.Problem
-		switch {
-		case errors.As(err, &p):
-			wrong = append(wrong, fieldError{Pointer: prefix + p.Pointer, Code: p.Code, Detail: p.Detail})
-		case rec.Info.Direction != event.In:
-			wrong = append(wrong, fieldError{Pointer: prefix + "/type", Code: event.CodeUnknownType,
-				Detail: fmt.Sprintf("type %q is Pitboss's own; platforms do not send it", rec.Type)})
+		telemetry.Refused(name, events[i].Type(), time.Since(began))
+		f.Log.Warn("event refused", append(telemetry.Fields(&events[i]), zap.String("producer", producer),
+			zap.String("code", p.Code), zap.String("pointer", p.Pointer))...) // no detail: it may quote the player
+		if batch {
+			p.Pointer = fmt.Sprintf("/%d%s", i, p.Pointer)
 		}
+		wrong = append(wrong, *p)
 	}
 	return wrong
+}
+
+func checkOne(e *ce.Event, now time.Time) *fieldError {
+	if err := e.Validate(); err != nil {
+		return &fieldError{Code: event.CodeNotCloudEvent, Detail: notCloudEvent(err).Detail}
+	}
+	rec, err := event.Parse(e, now)
+	var p *event.Problem
+	switch {
+	case errors.As(err, &p):
+		return &fieldError{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail}
+	case rec.Info.Direction != event.In:
+		return &fieldError{Pointer: "/type", Code: event.CodeUnknownType,
+			Detail: fmt.Sprintf("type %q is Pitboss's own; platforms do not send it", rec.Type)}
+	}
+	return nil
 }
 
 // forward POSTs the events to the Broker, 16 at a time. Any failure fails the
@@ -207,7 +224,7 @@ func (f *Function) forward(ctx context.Context, events []ce.Event) error {
 
 func (f *Function) send(ctx context.Context, e *ce.Event) error {
 	stamp(e, f.now())
-	ctx, end := telemetry.Root(ctx, name, e)
+	ctx, end := telemetry.Send(ctx, name, f.Log, e)
 	err := f.broker.Post(ctx, e)
 	end(err)
 	return err

@@ -59,7 +59,11 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 
 func (f *Function) start(ctx context.Context) error {
 	c := f.cfg
-	set, err := feature.Load(filepath.Join(c.ModelsDir, "features.yaml"))
+	var set *feature.Set
+	var rdb setup.Client
+	err := setup.Together(
+		func() (err error) { set, err = feature.Load(filepath.Join(c.ModelsDir, "features.yaml")); return err },
+		func() (err error) { rdb, err = f.Redis(ctx, c.RedisURL); return err })
 	if err != nil {
 		return err
 	}
@@ -69,10 +73,6 @@ func (f *Function) start(ctx context.Context) error {
 		set.ScoreAlways()
 	default:
 		return fmt.Errorf("profile: SCORE_WHEN is %q: want always, or leave it to features.yaml", c.ScoreWhen)
-	}
-	rdb, err := f.Redis(ctx, c.RedisURL)
-	if err != nil {
-		return err
 	}
 	f.set = set
 	f.store = player.NewStore(rdb, set, player.Config{

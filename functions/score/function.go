@@ -14,6 +14,7 @@ package score
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -21,6 +22,7 @@ import (
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
@@ -60,7 +62,21 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 
 func (f *Function) start(context.Context) error {
 	open := sync.OnceValue(func() error { return score.OpenRuntime(score.Library(f.cfg.Runtime)) })
-	go open() //nolint:errcheck // asked for below; meanwhile the files are read
+	var files errgroup.Group // read while ONNX Runtime opens, which takes longest and so begins at once, here
+	files.Go(func() error { return f.open(open) })
+	if err := errors.Join(open(), files.Wait()); err != nil {
+		return err
+	}
+	f.scorer = score.NewScorer(f.models, f.cfg.Reasons)
+	if f.cfg.Poll > 0 {
+		f.Go(func(ctx context.Context) { f.models.Watch(ctx, f.cfg.Poll) })
+	}
+	return nil
+}
+
+// open loads the models; runtime waits for ONNX Runtime. A model that doesn't
+// load is no error: some other may serve, and Watch tries again.
+func (f *Function) open(runtime func() error) error {
 	if f.cfg.FeaturesFile == "" {
 		f.cfg.FeaturesFile = filepath.Join(f.cfg.ModelsDir, "features.yaml")
 	}
@@ -70,18 +86,11 @@ func (f *Function) start(context.Context) error {
 	}
 	f.models, err = score.Open(score.Config{
 		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.Log,
-		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots, Runtime: open},
+		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots, Runtime: runtime},
 	})
-	if err := open(); err != nil {
-		return err
-	}
-	if err != nil { // some other model may serve, and Watch tries again
-		f.Log.Error("models", zap.Error(err))
-	}
 	f.AtEnd(f.models.Close) // once calls in flight have ended
-	f.scorer = score.NewScorer(f.models, f.cfg.Reasons)
-	if f.cfg.Poll > 0 {
-		f.Go(func(ctx context.Context) { f.models.Watch(ctx, f.cfg.Poll) })
+	if err != nil && runtime() == nil {
+		f.Log.Error("models", zap.Error(err))
 	}
 	return nil
 }

@@ -84,11 +84,8 @@ func (f *Function) loop(ctx context.Context) {
 }
 
 // Handle treats any event as a tick, e.g. a PingSource's.
-func (f *Function) Handle(ctx context.Context, _ ce.Event) (*ce.Event, error) {
-	if !f.Started() {
-		return nil, event.Result(errors.New("timer: starting"))
-	}
-	return nil, event.Result(f.tick(ctx))
+func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
+	return f.Answer(ctx, &e, func(ctx context.Context, _ *ce.Event) (*ce.Event, error) { return nil, f.tick(ctx) })
 }
 
 // tick sends everything that is due.
@@ -149,7 +146,7 @@ func (f *Function) post(ctx context.Context, r player.Reminder) error {
 	if err := e.SetData(ce.ApplicationJSON, event.ReminderDue{Reminder: r.Name, Due: r.Due}); err != nil {
 		return fmt.Errorf("timer: encode: %w", err)
 	}
-	ctx, end := telemetry.Root(ctx, name, &e)
+	ctx, end := telemetry.Send(ctx, name, f.Log, &e)
 	err := f.broker.Post(ctx, &e)
 	end(err)
 	return err

@@ -6,11 +6,11 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
-	"golang.org/x/sync/errgroup"
 )
 
 // expression is a compiled CEL expression.
@@ -40,17 +40,19 @@ func (l *language) compile(text string, want *cel.Type) (*expression, error) {
 	return c.expr, c.err
 }
 
-// warm compiles expressions on all cores: a start is mostly that.
+// warm compiles expressions on all cores: a start is mostly that. A goroutine
+// a core, since CEL's parser needs a large stack, which each would have to grow.
 func (l *language) warm(texts []string) {
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, text := range texts {
-		g.Go(func() error {
-			_, _ = l.compile(text, nil) // whoever needs it is told the mistake
-			return nil
+	var work sync.WaitGroup
+	var next atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		work.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(texts)); i = next.Add(1) - 1 {
+				_, _ = l.compile(texts[i], nil) // whoever needs it is told the mistake
+			}
 		})
 	}
-	_ = g.Wait()
+	work.Wait()
 }
 
 func (l *language) translate(text string) compiled {

@@ -98,6 +98,22 @@ const DefaultPack = "default"
 // the features that a feature set declares. The error is [Problems]: every
 // mistake with its file, line and remedy.
 func Load(dir string, features []string) (*Policy, error) {
+	f, err := Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f.Compile(features)
+}
+
+// Files are a policy's files, read and decoded, not yet compiled.
+type Files struct {
+	loader *loader
+	packs  []*packFile
+}
+
+// Read reads dir/actions.yaml and dir/rules/*.yaml. Mistakes in them are told
+// by [Files.Compile].
+func Read(dir string) (*Files, error) {
 	files := map[string][]byte{}
 	names, err := filepath.Glob(filepath.Join(dir, "rules", "*.yaml"))
 	if err != nil {
@@ -114,27 +130,38 @@ func Load(dir string, features []string) (*Policy, error) {
 		}
 		files[filepath.ToSlash(rel)] = b
 	}
-	return Parse(files, features)
+	return decodeFiles(files), nil
 }
 
 // Parse compiles policy files by name: actions.yaml and rules/<pack>.yaml.
 func Parse(files map[string][]byte, features []string) (*Policy, error) {
+	return decodeFiles(files).Compile(features)
+}
+
+func decodeFiles(files map[string][]byte) *Files {
+	l := &loader{p: &Policy{packs: map[string]*pack{}, files: files}}
+	return &Files{l, l.read()}
+}
+
+// Compile compiles the files, once, against the features that a feature set
+// declares. The error is [Problems].
+func (f *Files) Compile(features []string) (*Policy, error) {
 	lang, err := newLanguage(features)
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{p: &Policy{lang: lang, packs: map[string]*pack{}, files: files}}
-	packs := l.read()
-	lang.warm(l.texts(packs))
+	l := f.loader
+	l.p.lang = lang
+	lang.warm(l.texts(f.packs))
 	l.actions()
-	for _, f := range packs {
-		l.pack(f)
+	for _, p := range f.packs {
+		l.pack(p)
 	}
 	l.include()
 	if len(l.problems) > 0 {
 		return nil, l.problems
 	}
-	l.p.hash = hashFiles(files, features)
+	l.p.hash = hashFiles(l.p.files, features)
 	return l.p, nil
 }
 

@@ -48,31 +48,57 @@ type Set struct {
 // Load reads and compiles the declarations in the file at path. Errors name
 // file, line and feature.
 func Load(path string) (*Set, error) {
+	d, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return d.Compile()
+}
+
+// Declarations are a features.yaml, read and not yet compiled, which takes
+// longer: a start does something else meanwhile.
+type Declarations struct {
+	file string
+	src  []byte
+	decl *File
+}
+
+// Read reads the declarations in the file at path.
+func Read(path string) (*Declarations, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("feature: %w", err)
 	}
-	return Parse(path, b)
+	return readFile(path, b)
+}
+
+func readFile(path string, src []byte) (*Declarations, error) {
+	f, err := read(src)
+	if err != nil {
+		return nil, yamlProblem(path, err)
+	}
+	return &Declarations{path, src, f}, nil
+}
+
+// Names lists the features that are declared for the vector, in order.
+func (d *Declarations) Names() []string {
+	var names []string
+	for i := range d.decl.Features {
+		if !d.decl.Features[i].Helper {
+			names = append(names, d.decl.Features[i].Name)
+		}
+	}
+	return names
 }
 
 // Names lists the features that the file at path declares for the vector, in
 // order. It compiles nothing: for those who need no more, and start faster.
 func Names(path string) ([]string, error) {
-	b, err := os.ReadFile(path)
+	d, err := Read(path)
 	if err != nil {
-		return nil, fmt.Errorf("feature: %w", err)
+		return nil, err
 	}
-	f, err := read(b)
-	if err != nil {
-		return nil, yamlProblem(path, err)
-	}
-	var names []string
-	for i := range f.Features {
-		if !f.Features[i].Helper {
-			names = append(names, f.Features[i].Name)
-		}
-	}
-	return names, nil
+	return d.Names(), nil
 }
 
 // ScoreAlways makes every applied event a decision point, whatever score_when

@@ -23,12 +23,17 @@ const maxInputs = 64
 // Parse compiles declarations; file is their name in error messages. Every
 // error is a [*Problem].
 func Parse(file string, src []byte) (*Set, error) {
-	f, err := read(src)
+	d, err := readFile(file, src)
 	if err != nil {
-		return nil, yamlProblem(file, err)
+		return nil, err
 	}
-	b := &builder{file: file, src: src, decl: f, slotAt: map[string]int{}, inputAt: map[string]int{}, programAt: map[string]int{}, set: &Set{
-		file: file, bySlot: map[uint32]int{}, byInput: map[uint32]int{}, plans: map[string]*plan{},
+	return d.Compile()
+}
+
+// Compile compiles the declarations, once. Every error is a [*Problem].
+func (d *Declarations) Compile() (*Set, error) {
+	b := &builder{file: d.file, src: d.src, decl: d.decl, slotAt: map[string]int{}, inputAt: map[string]int{}, programAt: map[string]int{}, set: &Set{
+		file: d.file, bySlot: map[uint32]int{}, byInput: map[uint32]int{}, plans: map[string]*plan{},
 	}}
 	for _, build := range []func() error{b.limits, b.features, b.derived, b.reminders, b.conditions, b.finish} {
 		if err := build(); err != nil {

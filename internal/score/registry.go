@@ -1,10 +1,12 @@
 package score
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -150,6 +152,7 @@ func (r *Registry) build(serving Serving, seen fingerprint) *buildResult {
 
 // freshModel is a model just loaded, or why it was not.
 type freshModel struct {
+	dir   string
 	model *Model
 	err   error
 }
@@ -162,16 +165,29 @@ func (r *Registry) fresh(serving Serving, seen fingerprint) map[string]*freshMod
 	for name, line := range serving {
 		for _, version := range append([]string{line.Live}, line.Shadow...) {
 			key := name + "/" + version
-			if have, ok := r.loaded[key]; ok && have.content == seen.content(key) || out[key] != nil {
-				continue
+			if have, ok := r.loaded[key]; !ok || have.content != seen.content(key) {
+				out[key] = &freshModel{dir: filepath.Join(r.conf.Dir, name, version)}
 			}
-			f := &freshModel{}
-			out[key] = f
-			work.Go(func() { f.model, f.err = LoadModel(filepath.Join(r.conf.Dir, name, version), r.conf.LoadOptions) })
 		}
+	}
+	models := slices.Collect(maps.Values(out)) // the largest first: it takes as long as all others together
+	slices.SortFunc(models, func(a, b *freshModel) int { return cmp.Compare(folderSize(b.dir), folderSize(a.dir)) })
+	for _, f := range models {
+		work.Go(func() { f.model, f.err = LoadModel(f.dir, r.conf.LoadOptions) })
 	}
 	work.Wait()
 	return out
+}
+
+// folderSize is the size of a folder's files; 0 where there is none.
+func folderSize(dir string) (bytes int64) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			bytes += info.Size()
+		}
+	}
+	return bytes
 }
 
 // load returns the model name/version: the one that serves when its content

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
@@ -33,6 +35,7 @@ type Edge struct {
 	redis  Client // pinged by Ready; nil: none
 	failed atomic.Pointer[error]
 	ready  atomic.Bool
+	opens  atomic.Pointer[chan struct{}] // closed when Open is done; nil: not begun
 
 	mu     sync.Mutex                    // held by Open and Stop: a Stop in the middle of a start waits for it
 	living context.Context               // Start's, without its end
@@ -48,6 +51,9 @@ func NewEdge(name string) *Edge { return &Edge{Log: zap.NewNop(), name: name} }
 func (g *Edge) Open(ctx context.Context, cfg map[string]string, into any, start func(context.Context) error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	done := make(chan struct{})
+	g.opens.Store(&done)
+	defer close(done)
 	g.Log = Logger(g.name)
 	err := g.open(ctx, cfg, into, start)
 	if err != nil {
@@ -60,7 +66,7 @@ func (g *Edge) Open(ctx context.Context, cfg map[string]string, into any, start 
 }
 
 func (g *Edge) open(ctx context.Context, cfg map[string]string, into any, start func(context.Context) error) error {
-	quiet, err := telemetry.Start(ctx, g.name)
+	quiet, err := telemetry.Start(ctx, g.Log)
 	if err != nil {
 		return err
 	}
@@ -89,6 +95,16 @@ func (g *Edge) Redis(ctx context.Context, url string) (Client, error) {
 	g.redis = rdb
 	g.AtEnd(rdb.Close)
 	return rdb, nil
+}
+
+// Together takes steps of a start that don't wait for each other, at once. The
+// error is the first step's that failed.
+func Together(steps ...func() error) error {
+	var g errgroup.Group
+	for _, step := range steps {
+		g.Go(step)
+	}
+	return g.Wait()
 }
 
 // AtEnd has Stop call end, the last one first. For the function's own start.
@@ -141,16 +157,34 @@ func (g *Edge) Ready(ctx context.Context) (bool, error) {
 
 // Answer counts, times and traces one event, hands it to handle and turns its
 // error into what the Broker does: see event.Result. Before the start is done
-// the Broker is to try again. A failed event is logged here, and nowhere else.
+// the Broker is to try again. Every event is logged here (a failed one as a
+// warning, the others at level debug), and nowhere else.
 func (g *Edge) Answer(ctx context.Context, e *ce.Event, handle telemetry.Func) (*ce.Event, error) {
-	if !g.ready.Load() {
+	if !g.ready.Load() && !g.awaitStart(ctx) {
 		handle = g.starting
 	}
-	reply, err := telemetry.Handle(ctx, g.name, e, handle)
-	if err != nil {
-		g.Log.Warn("event failed", append(telemetry.Fields(e), zap.Bool("permanent", event.IsPermanent(err)), zap.Error(err))...)
-	}
+	reply, err := telemetry.Handle(ctx, g.name, g.Log, e, handle)
 	return reply, event.Result(err)
+}
+
+// startWait is how long an event waits for the start: longer than any start
+// takes, shorter than a Broker waits for an answer.
+const startWait = 2 * time.Second
+
+// awaitStart waits for a start that has begun and tells whether it succeeded:
+// a retry would come after the Broker's backoff, ten times a start later.
+func (g *Edge) awaitStart(ctx context.Context) bool {
+	opens := g.opens.Load()
+	if opens == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	select {
+	case <-*opens:
+	case <-ctx.Done():
+	}
+	return g.ready.Load()
 }
 
 func (g *Edge) starting(context.Context, *ce.Event) (*ce.Event, error) {

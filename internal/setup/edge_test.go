@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
@@ -49,6 +50,43 @@ func TestAnswerTellsTheBrokerWhatToDo(t *testing.T) {
 		if _, err := g.Answer(ctx, anEvent(), handle); status(err) != code {
 			t.Fatalf("%v: status %d, want %d", fault, status(err), code)
 		}
+	}
+}
+
+// An event that comes while the function starts is answered when it has, and
+// where the start fails, the Broker is told to try again.
+func TestAnEventWaitsForTheStart(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for name, fault := range map[string]error{"starts": nil, "fails": errors.New("no features.yaml")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := NewEdge("test")
+			begun, end, answered := make(chan struct{}), make(chan struct{}), make(chan error)
+			go g.Open(ctx, nil, &struct{}{}, func(context.Context) error { close(begun); <-end; return fault }) //nolint:errcheck // told by the answer
+			<-begun
+			gone, cancel := context.WithCancel(ctx)
+			cancel()
+			if _, err := g.Answer(gone, anEvent(), nil); status(err) != http.StatusInternalServerError {
+				t.Fatalf("whoever asked has gone: %v", err)
+			}
+			handled := false
+			go func() {
+				_, err := g.Answer(ctx, anEvent(), func(context.Context, *ce.Event) (*ce.Event, error) { handled = true; return nil, nil })
+				answered <- err
+			}()
+			select {
+			case err := <-answered:
+				t.Fatalf("answered before the start was done: %v", err)
+			case <-time.After(20 * time.Millisecond):
+			}
+			close(end)
+			err := <-answered
+			if handled != (fault == nil) || (err == nil) != (fault == nil) || (fault != nil && status(err) != http.StatusInternalServerError) {
+				t.Fatalf("handled %v, answer %v", handled, err)
+			}
+			_ = g.Stop(ctx)
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"pitboss/internal/event"
+	"pitboss/internal/telemetry"
 )
 
 // Runner sends a World's events as time passes and answers recommendations as
@@ -64,7 +65,7 @@ func (r *Runner) Run(ctx context.Context) {
 			defer func() { <-slots }()
 			if err := r.Post(ctx, e); err != nil {
 				if ctx.Err() == nil {
-					r.Log.Warn("event not acknowledged", zap.String("type", e.Type()), zap.Error(err))
+					r.Log.Warn("event not acknowledged", append(telemetry.Fields(e), zap.Error(err))...)
 				}
 				return
 			}

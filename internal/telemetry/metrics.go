@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 )
@@ -16,7 +17,7 @@ import (
 var (
 	handled = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_function_events_total",
-		Help: "Events a function handled, by what came of it: replied, done (no reply), refused (permanent, dead-lettered) or failed (retried).",
+		Help: "Events a function handled, by what came of it: replied, done (no reply), sent (its own), refused (permanent, dead-lettered) or failed (retried).",
 	}, []string{"function", "type", "result"})
 	seconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pitboss_function_seconds", Help: "Time a function took for one event, seconds.",
@@ -44,6 +45,7 @@ var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 const (
 	resultReplied = "replied"
 	resultDone    = "done"
+	resultSent    = "sent"
 	resultRefused = "refused"
 	resultFailed  = "failed"
 )
@@ -71,9 +73,7 @@ func seriesOf(fn string) *series {
 }
 
 func (s *series) count(fn, typ, result string) {
-	if _, known := event.Lookup(typ); !known {
-		typ = "unknown" // anybody can invent types: they must not become series
-	}
+	typ = known(typ)
 	key := counterKey{typ, result}
 	c, ok := s.counters.Load(key)
 	if !ok {
@@ -86,28 +86,84 @@ func (s *series) count(fn, typ, result string) {
 type Func func(context.Context, *ce.Event) (*ce.Event, error)
 
 // Handle runs next for the event: the one line at a function's edge. It counts
-// and times it, makes it a span of the event's trace, and puts the reply into
-// the same trace. next's error is returned as it is: map it with event.Result
-// outside, or inside.
-func Handle(ctx context.Context, fn string, e *ce.Event, next Func) (*ce.Event, error) {
+// and times it, makes it a span of the event's trace, tells log, and puts the
+// reply into the same trace. next's error is returned as it is: map it with
+// event.Result outside, or inside.
+func Handle(ctx context.Context, fn string, log *zap.Logger, e *ce.Event, next Func) (*ce.Event, error) {
 	s, began := seriesOf(fn), time.Now()
 	s.inFlight.Inc()
-	ctx, span, sc := begin(ctx, fn, e)
+	defer s.inFlight.Dec()
+	ctx, p := begin(ctx, fn, processing, e)
 	reply, err := next(ctx, e)
-	s.inFlight.Dec()
-	now := time.Now()
-	s.seconds.Observe(now.Sub(began).Seconds())
-	s.count(fn, e.Type(), resultOf(reply, err))
-	if span != nil {
-		if own := span.SpanContext(); own.IsValid() {
-			sc = own
-		}
-		finish(span, err)
-	}
+	now, result := time.Now(), resultOf(reply, err)
+	s.done(fn, e, &p, log, result, now.Sub(began), err)
 	if reply != nil && err == nil {
-		s.reply(reply, sc, now)
+		s.reply(reply, &p, now)
 	}
 	return reply, err
+}
+
+// Send is for a function that sends events of its own: it puts e into its trace
+// (a new one, if e has none) before e is sent. end is called once it is, or
+// could not be; it counts, times and tells log as Handle does.
+func Send(ctx context.Context, fn string, log *zap.Logger, e *ce.Event) (_ context.Context, end func(error)) {
+	s, began := seriesOf(fn), time.Now()
+	s.inFlight.Inc()
+	ctx, p := begin(ctx, fn, sending, e)
+	p.carry(e)
+	return ctx, func(err error) {
+		s.inFlight.Dec()
+		result := resultSent
+		if err != nil {
+			result = resultOf(nil, err)
+		}
+		s.done(fn, e, &p, log, result, time.Since(began), err)
+	}
+}
+
+// Accept puts an event that a Broker takes into its trace, and begins one for
+// an event that came without. end is called once the Broker has it. The Broker
+// counts for itself.
+func Accept(ctx context.Context, fn string, e *ce.Event) (end func(error)) {
+	_, p := begin(ctx, fn, accepting, e)
+	p.carry(e)
+	if p.span == nil {
+		return func(error) {}
+	}
+	return func(err error) {
+		result := resultDone
+		if err != nil {
+			result = resultOf(nil, err)
+		}
+		p.end(result, err)
+	}
+}
+
+// Done counts and times an event that a function read by hand, and that has no
+// span of its own; typ "" is one that could not be read.
+func Done(fn, typ string, took time.Duration) { byHand(fn, typ, resultDone, took) }
+
+// Refused is Done for an event that was refused.
+func Refused(fn, typ string, took time.Duration) { byHand(fn, typ, resultRefused, took) }
+
+func byHand(fn, typ, result string, took time.Duration) {
+	s := seriesOf(fn)
+	s.seconds.Observe(took.Seconds())
+	s.count(fn, typ, result)
+}
+
+func (s *series) done(fn string, e *ce.Event, p *part, log *zap.Logger, result string, took time.Duration, err error) {
+	observe(s.seconds, took, p.sc)
+	s.count(fn, e.Type(), result)
+	p.end(result, err)
+	p.tell(log, e, result, took, err)
+}
+
+// carry has e carry the trace on.
+func (p *part) carry(e *ce.Event) {
+	if p.span != nil || !p.carried {
+		e.SetExtension(event.ExtTraceparent, format(p.sc))
+	}
 }
 
 func resultOf(reply *ce.Event, err error) string {
@@ -123,18 +179,16 @@ func resultOf(reply *ce.Event, err error) string {
 }
 
 // reply measures how late the reply is and puts it into the trace.
-func (s *series) reply(reply *ce.Event, sc trace.SpanContext, now time.Time) {
-	if sc.IsSampled() {
-		reply.SetExtension(event.ExtTraceparent, format(sc))
-	}
+func (s *series) reply(reply *ce.Event, p *part, now time.Time) {
+	p.carry(reply)
 	if text := extension(reply, event.ExtReceived); text != "" {
 		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-			observe(s.received, now.Sub(at), sc)
+			observe(s.received, now.Sub(at), p.sc)
 		}
 	}
 	if at := reply.Time(); !at.IsZero() {
 		if lag := now.Sub(at); lag < maxEventLag { // a replayed file's events are years old
-			observe(s.event, lag, sc)
+			observe(s.event, lag, p.sc)
 		}
 	}
 	switch reply.Type() {

@@ -1,8 +1,8 @@
 // Package telemetry is what every function does at its edge: count the event,
 // time it, and carry one trace from the platform's POST to the recommendation.
 //
-// A function calls [Handle] once; a function that sends events of its own
-// calls [Root] for each. [Start] reads the environment, once per process:
+// A function calls [Handle] for each event (setup.Edge does); one that sends
+// events of its own calls [Send] for each. [Start] reads the environment, once per process:
 //
 //	METRICS_ADDR                 serve /metrics there; empty: do not
 //	OTEL_EXPORTER_OTLP_ENDPOINT  send traces there; empty: keep none
@@ -10,11 +10,11 @@
 //
 // The trace is carried by the events themselves (CloudEvents Distributed
 // Tracing extension, attribute traceparent), so it survives whatever Broker
-// lies between. Metrics cost about 0.5 µs an event, a trace that is not sampled
-// nothing more than reading that attribute.
+// lies between. A trace that is not kept costs nothing more than reading that
+// attribute; docs/observability.md has the figures.
 //
-// Sources: OpenTelemetry semantic conventions for CloudEvents 1.30, W3C Trace
-// Context, the RED method (rate, errors, duration).
+// Sources: OpenTelemetry semantic conventions 1.41 for messaging and for
+// CloudEvents, W3C Trace Context, the RED method (rate, errors, duration).
 package telemetry
 
 import (
@@ -30,12 +30,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/zap"
 )
 
 // process is what this process's functions share.
@@ -43,12 +45,13 @@ var process struct {
 	mu     sync.Mutex
 	users  int
 	server *http.Server
-	spans  *sdktrace.TracerProvider
+	spans  *exporting
 }
 
 // Start sets the process up and returns what undoes it. In local mode all
 // functions share one process: the first Start counts, the last stop undoes.
-func Start(ctx context.Context, fn string) (stop func(context.Context) error, err error) {
+// log is told when spans cannot be sent.
+func Start(ctx context.Context, log *zap.Logger) (stop func(context.Context) error, err error) {
 	process.mu.Lock()
 	defer process.mu.Unlock()
 	if process.users == 0 {
@@ -56,8 +59,8 @@ func Start(ctx context.Context, fn string) (stop func(context.Context) error, er
 			return nil, err
 		}
 		if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" {
-			if err := startSpans(ctx, fn); err != nil {
-				return nil, err
+			if err := startSpans(ctx, log); err != nil {
+				return nil, errors.Join(err, stopMetrics(ctx))
 			}
 		}
 	}
@@ -90,26 +93,59 @@ func MetricsHandler() http.Handler {
 	return promhttp.HandlerFor(prometheus.DefaultGatherer, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
-func startSpans(ctx context.Context, fn string) error {
+func stopMetrics(ctx context.Context) error {
+	if process.server == nil {
+		return nil
+	}
+	defer func() { process.server = nil }()
+	return process.server.Shutdown(ctx)
+}
+
+// exporting sends the spans of all the process's functions, each as a service
+// of its own.
+type exporting struct {
+	processor sdktrace.SpanProcessor
+	env       *resource.Resource // what OTEL_RESOURCE_ATTRIBUTES says
+	tracers   sync.Map           // function → trace.Tracer
+}
+
+func startSpans(ctx context.Context, log *zap.Logger) error {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		if v := os.Getenv(name); v != "" && v != "http/protobuf" {
+			return fmt.Errorf("telemetry: %s is %q: want http/protobuf (port 4318 of a collector)", name, v)
+		}
+	}
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return fmt.Errorf("telemetry: OTLP exporter: %w", err)
 	}
-	service := os.Getenv("OTEL_SERVICE_NAME")
-	if service == "" {
-		service = "pitboss-" + fn
+	env, err := resource.New(ctx, resource.WithFromEnv(), resource.WithTelemetrySDK(), resource.WithHost())
+	if err != nil {
+		return fmt.Errorf("telemetry: OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	process.spans = sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter), sdktrace.WithSampler(sampler()),
-		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", service))),
-	)
-	setTracer(process.spans, sampledShare())
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("spans not sent", zap.Error(err)) }))
+	process.spans = &exporting{processor: sdktrace.NewBatchSpanProcessor(exporter), env: env}
+	current.Store(&tracing{process.spans.tracer, sampledShare(), true})
 	return nil
 }
 
-// sampler keeps a trace if its parent is kept, and of new ones a share.
-func sampler() sdktrace.Sampler {
-	return sdktrace.ParentBased(sdktrace.TraceIDRatioBased(sampledShare()))
+// tracer is fn's: a service named after it, and its revision where Knative
+// tells one, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say otherwise.
+func (x *exporting) tracer(fn string) trace.Tracer {
+	if t, ok := x.tracers.Load(fn); ok {
+		return t.(trace.Tracer)
+	}
+	own := resource.NewWithAttributes(semconv.SchemaURL, semconv.ServiceName("pitboss-"+fn), semconv.ServiceNamespace("pitboss"))
+	if revision := os.Getenv("K_REVISION"); revision != "" {
+		own, _ = resource.Merge(own, resource.NewSchemaless(semconv.ServiceVersion(revision)))
+	}
+	if both, err := resource.Merge(own, x.env); err == nil { // else their schemas differ
+		own = both
+	}
+	p := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(x.processor), sdktrace.WithSampler(sdktrace.AlwaysSample()),
+		sdktrace.WithIDGenerator(ids{}), sdktrace.WithResource(own)) // what is not to be kept never gets here
+	t, _ := x.tracers.LoadOrStore(fn, p.Tracer(scope))
+	return t.(trace.Tracer)
 }
 
 const defaultShare = 0.01
@@ -122,24 +158,22 @@ func sampledShare() float64 {
 	return share
 }
 
+// lastWord is how long a collector that does not answer may hold up the end.
+const lastWord = 3 * time.Second
+
 func release(ctx context.Context) (err error) {
 	process.mu.Lock()
 	defer process.mu.Unlock()
 	if process.users--; process.users > 0 {
 		return nil
 	}
-	if process.server != nil {
-		err = process.server.Shutdown(ctx)
-		process.server = nil
-	}
+	ctx, cancel := context.WithTimeout(ctx, lastWord)
+	defer cancel()
+	err = stopMetrics(ctx)
 	if process.spans != nil {
-		err = errors.Join(err, process.spans.Shutdown(ctx)) // sends what is left
+		Use(noop.NewTracerProvider(), 0)
+		err = errors.Join(err, process.spans.processor.Shutdown(ctx)) // sends what is left
 		process.spans = nil
-		setTracer(noop.NewTracerProvider(), 0)
 	}
 	return err
 }
-
-// Use makes functions record spans with provider and keep share of new traces:
-// for tests, and for processes that set OpenTelemetry up themselves.
-func Use(provider trace.TracerProvider, share float64) { setTracer(provider, share) }

@@ -13,6 +13,7 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
@@ -42,11 +43,11 @@ func TestOneTraceThroughEveryHop(t *testing.T) {
 	ctx := context.Background()
 
 	e := newEvent(event.TypePaymentFailed)
-	_, end := telemetry.Root(ctx, "ingest", e)
+	_, end := telemetry.Send(ctx, "ingest", zap.NewNop(), e)
 	end(nil)
 	hops := []struct{ fn, typ string }{{"profile", event.TypePlayerUpdated}, {"score", event.TypePlayerScored}, {"decide", event.TypeRecommendation}}
 	for _, hop := range hops {
-		reply, err := telemetry.Handle(ctx, hop.fn, e, answerWith(hop.typ))
+		reply, err := telemetry.Handle(ctx, hop.fn, zap.NewNop(), e, answerWith(hop.typ))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +79,7 @@ func TestUnsampledTraceIsCarriedOn(t *testing.T) {
 	const given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 	e := newEvent(event.TypePaymentFailed)
 	e.SetExtension(event.ExtTraceparent, given)
-	reply, err := telemetry.Handle(context.Background(), "profile", e, answerWith(event.TypePlayerUpdated))
+	reply, err := telemetry.Handle(context.Background(), "profile", zap.NewNop(), e, answerWith(event.TypePlayerUpdated))
 	if err != nil || reply.Extensions()[event.ExtTraceparent] != given {
 		t.Errorf("got %v, %v; want %s", reply.Extensions(), err, given)
 	}
@@ -94,10 +95,10 @@ func TestMetricsByResult(t *testing.T) {
 		"failed": func(context.Context, *ce.Event) (*ce.Event, error) { return nil, event.Result(errors.New("later")) },
 	}
 	for _, next := range outcomes {
-		_, _ = telemetry.Handle(context.Background(), "metered", newEvent(event.TypePlayerScored), next)
+		_, _ = telemetry.Handle(context.Background(), "metered", zap.NewNop(), newEvent(event.TypePlayerScored), next)
 	}
 	unknown := newEvent("somebody.invented.this")
-	_, _ = telemetry.Handle(context.Background(), "metered", unknown, outcomes["done"])
+	_, _ = telemetry.Handle(context.Background(), "metered", zap.NewNop(), unknown, outcomes["done"])
 
 	rec := httptest.NewRecorder()
 	telemetry.MetricsHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
@@ -134,7 +135,7 @@ func BenchmarkHandle(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = telemetry.Handle(context.Background(), "bench", e, c.next)
+				_, _ = telemetry.Handle(context.Background(), "bench", zap.NewNop(), e, c.next)
 			}
 		})
 	}

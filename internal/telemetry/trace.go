@@ -2,8 +2,11 @@ package telemetry
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync/atomic"
@@ -11,28 +14,33 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
-	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 )
 
 // tracing is how spans are made now.
 type tracing struct {
-	tracer trace.Tracer
+	tracer func(fn string) trace.Tracer
 	share  float64 // of new traces that are kept
 	on     bool    // there is somewhere to send spans
 }
 
 var current atomic.Pointer[tracing]
 
-func init() { setTracer(noop.NewTracerProvider(), 0) }
+func init() { Use(noop.NewTracerProvider(), 0) }
 
-func setTracer(p trace.TracerProvider, share float64) {
-	_, off := p.(noop.TracerProvider)
-	current.Store(&tracing{p.Tracer("pitboss"), share, !off})
+// Use makes functions record spans with provider and keep share of new traces:
+// for tests, and for processes that set OpenTelemetry up themselves.
+func Use(provider trace.TracerProvider, share float64) {
+	_, off := provider.(noop.TracerProvider)
+	tracer := provider.Tracer(scope)
+	current.Store(&tracing{func(string) trace.Tracer { return tracer }, share, !off})
 }
+
+const scope = "pitboss"
 
 // sizes of a traceparent: "00-" trace id "-" span id "-" flags.
 const (
@@ -68,8 +76,6 @@ func format(sc trace.SpanContext) string {
 	return string(hex.AppendEncode(append(b, '-'), []byte{byte(sc.TraceFlags())}))
 }
 
-func traceparentOf(e *ce.Event) string { return extension(e, event.ExtTraceparent) }
-
 // extension reads one attribute without copying them all, as e.Extensions does.
 func extension(e *ce.Event, name string) string {
 	v1, ok := e.Context.(*ce.EventContextV1)
@@ -81,80 +87,144 @@ func extension(e *ce.Event, name string) string {
 	return s
 }
 
-// Root begins the trace of an event that is about to be sent for the first
-// time: its traceparent is set, if it has none. end is called once it is sent.
-func Root(ctx context.Context, fn string, e *ce.Event) (context.Context, func(error)) {
-	t := current.Load()
-	sc, has := parse(traceparentOf(e))
-	if !has {
-		sc = fresh(t.share)
+// traceOf is the trace that an event belongs to; carried says whether it says
+// so itself. One that does not has a trace of its own, the same wherever and
+// however often it is delivered: its id is a hash of source and id.
+func traceOf(e *ce.Event, share float64) (sc trace.SpanContext, carried bool) {
+	if sc, ok := parse(extension(e, event.ExtTraceparent)); ok {
+		return sc, true
 	}
-	if !sc.IsSampled() || !t.on {
-		if !has {
-			e.SetExtension(event.ExtTraceparent, format(sc))
-		}
-		return ctx, func(error) {}
-	}
-	if has {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, sc)
-	}
-	ctx, span := t.tracer.Start(ctx, fn+" send "+e.Type(), trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(about(e)...))
-	if own := span.SpanContext(); own.IsValid() {
-		sc = own
-	}
-	e.SetExtension(event.ExtTraceparent, format(sc))
-	return ctx, func(err error) { finish(span, err) }
-}
-
-// fresh is the context of a new trace, kept with probability share. The ids
-// need to be unique, not secret.
-func fresh(share float64) trace.SpanContext {
-	var c trace.SpanContextConfig
-	binary.BigEndian.PutUint64(c.TraceID[:8], rand.Uint64())
-	low := rand.Uint64()
-	binary.BigEndian.PutUint64(c.TraceID[8:], low)
-	binary.BigEndian.PutUint64(c.SpanID[:], rand.Uint64()|1)
+	sum := sha256.Sum256([]byte(e.Source() + "\x00" + e.ID()))
+	c := trace.SpanContextConfig{TraceID: trace.TraceID(sum[:16]), SpanID: trace.SpanID(sum[16:24])}
 	// The same test as OpenTelemetry's TraceIDRatioBased, so that both agree.
-	if low>>1 < uint64(share*math.MaxInt64) {
+	if binary.BigEndian.Uint64(sum[8:16])>>1 < uint64(share*math.MaxInt64) {
 		c.TraceFlags = trace.FlagsSampled
 	}
-	return trace.NewSpanContext(c)
+	return trace.NewSpanContext(c), false
 }
 
-// begin starts the function's span, when the event's trace is kept.
-func begin(ctx context.Context, fn string, e *ce.Event) (context.Context, trace.Span, trace.SpanContext) {
+// Adopt takes the trace of the HTTP request (its traceparent header) for an
+// event that came without one: what instrumented platforms and Brokers send.
+func Adopt(e *ce.Event, header string) {
+	if _, ok := parse(header); !ok {
+		return
+	}
+	if _, carried := parse(extension(e, event.ExtTraceparent)); !carried {
+		e.SetExtension(event.ExtTraceparent, header)
+	}
+}
+
+// step is what is done with an event, as OpenTelemetry's conventions for
+// messaging name it. Accepting is a Broker's: they have no word for that.
+type step struct {
+	name string // of the operation, and first word of the span's
+	typ  attribute.KeyValue
+	kind trace.SpanKind
+}
+
+var (
+	sending    = step{"send", semconv.MessagingOperationTypeSend, trace.SpanKindProducer}
+	accepting  = step{"accept", semconv.MessagingOperationTypeReceive, trace.SpanKindServer}
+	processing = step{"process", semconv.MessagingOperationTypeProcess, trace.SpanKindConsumer}
+)
+
+// part is one step's part of an event's trace.
+type part struct {
+	sc      trace.SpanContext // the step's own span where there is one, else what the event came with
+	carried bool              // the event came with a traceparent
+	span    trace.Span        // nil: not kept
+}
+
+// begin starts the step's span, when the event's trace is kept.
+func begin(ctx context.Context, fn string, s step, e *ce.Event) (context.Context, part) {
 	t := current.Load()
-	sc, ok := parse(traceparentOf(e))
-	if !ok || !sc.IsSampled() || !t.on {
-		return ctx, nil, sc
+	sc, carried := traceOf(e, t.share)
+	p := part{sc: sc, carried: carried}
+	if !t.on || !sc.IsSampled() {
+		return ctx, p
 	}
-	ctx, span := t.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, sc), fn+" "+e.Type(),
-		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(about(e)...))
-	return ctx, span, sc
+	if carried {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, sc)
+	} else {
+		ctx = trace.ContextWithSpanContext(context.WithValue(ctx, rootKey{}, sc.TraceID()), trace.SpanContext{})
+	}
+	typ := known(e.Type())
+	ctx, p.span = t.tracer(fn).Start(ctx, s.name+" "+typ, trace.WithSpanKind(s.kind), trace.WithAttributes(about(e, s, typ)...))
+	if own := p.span.SpanContext(); own.IsValid() {
+		p.sc = own
+	}
+	return ctx, p
 }
 
-// about is what a span says of the event; of the player only a hash.
-func about(e *ce.Event) []attribute.KeyValue {
-	return []attribute.KeyValue{
-		attribute.String("cloudevents.event_id", e.ID()), attribute.String("cloudevents.event_source", e.Source()),
-		attribute.String("cloudevents.event_type", e.Type()), attribute.String("pitboss.player_hash", event.HashPlayer(e.Subject())),
+// about is what a span says of the event; of the player only a hash. In
+// Knative a Trigger subscribes to a type: that is a message's destination.
+func about(e *ce.Event, s step, typ string) []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 12) // room for the outcome's
+	attrs = append(attrs, semconv.MessagingSystemKey.String("knative"), semconv.MessagingOperationName(s.name), s.typ,
+		semconv.MessagingDestinationName(typ),
+		semconv.CloudEventsEventID(e.ID()), semconv.CloudEventsEventSource(e.Source()),
+		semconv.CloudEventsEventSpecVersion(e.SpecVersion()), semconv.CloudEventsEventType(e.Type()))
+	if e.Subject() != "" {
+		attrs = append(attrs, attribute.String("pitboss.player_hash", event.HashPlayer(e.Subject())))
 	}
+	return attrs
 }
 
-func finish(span trace.Span, err error) {
+// end ends the span with what came of the event.
+func (p *part) end(result string, err error) {
+	if p.span == nil {
+		return
+	}
+	p.span.SetAttributes(attribute.String("pitboss.result", result))
 	if err != nil {
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
+		p.span.SetAttributes(semconv.ErrorTypeKey.String(errorType(err)))
+		p.span.RecordError(err)
+		p.span.SetStatus(codes.Error, err.Error())
 	}
-	span.End()
+	p.span.End()
 }
 
-// Fields are what a log line about the event carries: its trace and the hash
-// of its player.
-func Fields(e *ce.Event) []zap.Field {
-	fields := []zap.Field{zap.String("type", e.Type()), zap.String("id", e.ID()), zap.String("player", event.HashPlayer(e.Subject()))}
-	if sc, ok := parse(traceparentOf(e)); ok {
-		fields = append(fields, zap.String("trace_id", sc.TraceID().String()))
+// errorType names the kind of an error: the code of one against the contract,
+// else the innermost error's type. Both are few.
+func errorType(err error) string {
+	var problem *event.Problem
+	if errors.As(err, &problem) {
+		return problem.Code
 	}
-	return fields
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "timeout"
+	}
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return fmt.Sprintf("%T", err)
+}
+
+// known is a type as it may become a label or a span's name: anybody can
+// invent types.
+func known(typ string) string {
+	if _, ok := event.Lookup(typ); !ok {
+		return "unknown"
+	}
+	return typ
+}
+
+// rootKey is the context's key of the trace id that a trace's first span takes.
+type rootKey struct{}
+
+// ids makes ids of spans, unique and not secret, and lets traceOf choose those of traces.
+type ids struct{}
+
+func (ids) NewIDs(ctx context.Context) (t trace.TraceID, s trace.SpanID) {
+	t, ok := ctx.Value(rootKey{}).(trace.TraceID)
+	if !ok {
+		binary.BigEndian.PutUint64(t[:8], rand.Uint64())
+		binary.BigEndian.PutUint64(t[8:], rand.Uint64()|1)
+	}
+	return t, ids{}.NewSpanID(ctx, t)
+}
+
+func (ids) NewSpanID(context.Context, trace.TraceID) (s trace.SpanID) {
+	binary.BigEndian.PutUint64(s[:], rand.Uint64()|1)
+	return s
 }

@@ -1,0 +1,30 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"pitboss/internal/event"
+	"pitboss/internal/telemetry"
+)
+
+// traced puts an event that is POSTed into its trace, so that all whom the
+// Broker delivers it to, however often, are in one. header is the request's
+// traceparent; end is called once the event is in the log, or refused.
+func (m *message) traced(ctx context.Context, header string) (end func(error)) {
+	before := m.attribute(event.ExtTraceparent)
+	e := m.event()
+	telemetry.Adopt(&e, header)
+	accepted := telemetry.Accept(ctx, "broker", &e)
+	if v, _ := e.Context.GetExtension(event.ExtTraceparent); v != nil && v != before {
+		m.drop(event.ExtTraceparent)
+		m.set(event.ExtTraceparent, v.(string))
+	}
+	return func(err error) {
+		var refused *refusal
+		if errors.As(err, &refused) {
+			err = event.Permanent(err)
+		}
+		accepted(err)
+	}
+}
