@@ -26,6 +26,7 @@ import (
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 const name = "decide"
@@ -91,6 +92,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	}
 	f.empty = f.set.Vector(nil, nobody, nobody.AsOf())
 	f.journal = journal.New(rdb, f.cfg.Players).WaitReplicas(f.cfg.WaitReplicas, f.cfg.WaitTimeout)
+	f.AtEnd(telemetry.WatchJournal(name, f.journal.Stats))
 	f.board = f.journal.Board(ctx)
 	f.Go(func(ctx context.Context) { f.keepDocuments(ctx); f.board.Follow(ctx) })
 	return nil

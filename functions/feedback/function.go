@@ -26,6 +26,7 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 const name = "feedback"
@@ -60,6 +61,7 @@ func (f *Function) start(ctx context.Context) error {
 		return err
 	}
 	f.journal = journal.New(rdb, f.cfg.Players).WaitReplicas(f.cfg.WaitReplicas, f.cfg.WaitTimeout)
+	f.AtEnd(telemetry.WatchJournal(name, f.journal.Stats))
 	return nil
 }
 

@@ -79,8 +79,7 @@ func (f *Function) start(ctx context.Context) error {
 		RememberIDs: c.RememberIDs, RememberFor: c.RememberFor, CachePlayers: c.CachePlayers,
 		WaitReplicas: c.WaitReplicas, WaitTimeout: c.WaitTimeout, Now: f.now,
 	})
-	unwatch := telemetry.WatchStore(name, f.store.Stats)
-	f.AtEnd(func() error { unwatch(); return nil })
+	f.AtEnd(telemetry.WatchStore(name, f.store.Stats))
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -55,7 +56,14 @@ type Journal struct {
 	replicas int                     // see WaitReplicas
 	heads    [player.Shards + 1]head // the last one is Ops'
 	players  *lru.Cache[string, *known]
+
+	commits, conflicts atomic.Uint64
 }
+
+// Stats are the commits sent to Redis about players, and how many of them it
+// refused since this process did not know what is current: another wrote, or
+// this one has just begun.
+func (j *Journal) Stats() (commits, conflicts uint64) { return j.commits.Load(), j.conflicts.Load() }
 
 // head is what this process last saw of a shard's chain. Decisions of a shard
 // take turns here, since only one of them could be the next in the chain.
@@ -165,6 +173,7 @@ func (j *Journal) Record(ctx context.Context, id string, version player.Version,
 			j.players.Add(id, after)
 			return h.seq, nil
 		}
+		j.conflicts.Add(1)
 		if who, err = j.learn(h, who, reply, &view); err != nil {
 			return 0, err
 		}
@@ -216,6 +225,7 @@ func (j *Journal) commit(ctx context.Context, shard int, h *head, id string, who
 	if !d.Deadline.IsZero() {
 		deadline = strconv.FormatInt(d.Deadline.Unix(), 10)
 	}
+	j.commits.Add(1)
 	state := versionText(version)
 	v, err := j.run.Run(ctx, recordScript,
 		[]string{player.StateKey(id), ContactsKey(id), HeadKey(shard), StreamKey(shard), SealPrefix(shard), ReviewKey(shard)},

@@ -93,6 +93,7 @@ func (g *Edge) Redis(ctx context.Context, url string) (Client, error) {
 		g.Log.Warn("redis is not there yet", zap.Error(err))
 	}
 	g.redis = rdb
+	watchRoundTrips(rdb, g.name)
 	g.AtEnd(rdb.Close)
 	return rdb, nil
 }

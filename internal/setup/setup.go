@@ -60,6 +60,7 @@ type Client = redis.UniversalClient
 //
 // Options go in the query, e.g. ?read_timeout=1s&pool_size=20.
 func Redis(ctx context.Context, rawURL string) (Client, error) {
+	logRedis()
 	opt, err := redisOptions(rawURL)
 	if err != nil {
 		return nil, err
