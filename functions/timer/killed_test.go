@@ -63,7 +63,7 @@ func process(t *testing.T, redisURL, sink string) *exec.Cmd {
 // effects is what came of the reminders, by player.
 type effects map[string]int
 
-func (effects) Decode(b []byte) (*effects, error) {
+func (effects) Reuse(_ *effects, b []byte) (*effects, error) {
 	e := effects{}
 	if len(b) == 0 {
 		return &e, nil

@@ -85,7 +85,11 @@ func fail[S any](p *entry[S], batch []*call[S], err error) {
 
 // adopt makes v what the next fold builds on.
 func (st *Store[S]) adopt(p *entry[S], v value) (err error) {
-	if p.state, err = st.codec.Decode(v.state); err != nil {
+	old := p.state
+	if old == nil {
+		old, _ = st.cache.spare.Get().(*S)
+	}
+	if p.state, err = st.codec.Reuse(old, v.state); err != nil {
 		p.state = nil
 		return fmt.Errorf("player: decode: %w", err)
 	}

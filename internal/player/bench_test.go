@@ -20,7 +20,11 @@ type blob struct{ b [1024]byte }
 
 type blobCodec struct{}
 
-func (blobCodec) Decode(b []byte) (*blob, error) { s := new(blob); copy(s.b[:], b); return s, nil }
+func (blobCodec) Reuse(_ *blob, b []byte) (*blob, error) {
+	s := new(blob)
+	copy(s.b[:], b)
+	return s, nil
+}
 func (blobCodec) Append(dst []byte, s *blob) ([]byte, error) {
 	return append(dst, s.b[:]...), nil
 }

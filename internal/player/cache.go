@@ -42,7 +42,8 @@ type cache[S any] struct {
 		idle    entry[S] // sentinel: next is the most recently used
 		n       int      // idle entries
 	}
-	limit int // idle entries in a stripe
+	limit int       // idle entries in a stripe
+	spare sync.Pool // of *S: states that were dropped, whose memory the next may have
 }
 
 func (c *cache[S]) init(players int) {
@@ -130,6 +131,7 @@ func (c *cache[S]) exit(p *entry[S]) {
 		last.unlink()
 		delete(s.entries, last.name)
 		s.n--
+		c.spare.Put(last.state)
 	}
 }
 

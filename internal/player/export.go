@@ -36,7 +36,7 @@ func (st *Store[S]) Export(ctx context.Context, player string) (*Copy[S], error)
 		return nil, err
 	}
 	out := &Copy[S]{}
-	if out.State, err = st.codec.Decode(v.state); err != nil {
+	if out.State, err = st.codec.Reuse(nil, v.state); err != nil {
 		return nil, fmt.Errorf("player: decode: %w", err)
 	}
 	if v.erased != (mark{}) {

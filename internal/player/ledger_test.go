@@ -20,7 +20,7 @@ func (l *ledger) total() (n int) {
 
 type ledgerCodec struct{}
 
-func (ledgerCodec) Decode(b []byte) (*ledger, error) {
+func (ledgerCodec) Reuse(_ *ledger, b []byte) (*ledger, error) {
 	l := &ledger{applied: map[uint64]uint32{}}
 	if len(b)%12 != 0 {
 		return nil, errors.New("ledger: odd length")

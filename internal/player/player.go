@@ -37,10 +37,11 @@ type Effects struct {
 	Reminders []ReminderChange
 }
 
-// Codec turns a state into bytes and back. Decode of no bytes gives a new
-// player's state; the state must not keep b.
+// Codec turns a state into bytes and back. Reuse reads one: of no bytes a new
+// player's. The state must not keep b. old, which may be nil, is a state that
+// is no longer used; its memory may be.
 type Codec[S any] interface {
-	Decode(b []byte) (*S, error)
+	Reuse(old *S, b []byte) (*S, error)
 	Append(dst []byte, s *S) ([]byte, error)
 }
 
@@ -55,7 +56,8 @@ type Op[S any] struct {
 	// Store, but may be called again, on fresh state, after a conflict. With
 	// dup the event was applied before: Fold must leave s as it is and only
 	// build the reply; due is then what Effects.Due was. An error leaves the
-	// stored state unchanged and is returned by Update as it is.
+	// stored state unchanged and is returned by Update as it is. Nothing of s
+	// may be kept: its memory is another player's next.
 	Fold func(s *S, dup bool, due uint8) (Effects, error)
 	// Keep folds the event even where the player was erased after At.
 	Keep bool

@@ -68,7 +68,7 @@ func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error
 	if err != nil {
 		return nil, Version{}, err
 	}
-	s, err := st.codec.Decode(v.state)
+	s, err := st.codec.Reuse(nil, v.state)
 	if err != nil {
 		return nil, Version{}, fmt.Errorf("player: decode: %w", err)
 	}
