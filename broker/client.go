@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -18,7 +20,7 @@ import (
 // dispatcher takes. What follows a failed one is the dispatcher's.
 type client struct {
 	host    *fasthttp.HostClient
-	uri     string
+	head    string // of every request: the request line, and the host
 	timeout time.Duration
 
 	mu    sync.Mutex
@@ -39,7 +41,8 @@ const ioBuffer = 16 << 10
 var errTooLarge = errors.New("the reply is too large")
 
 func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Duration) *client {
-	c := &client{uri: to.URL.String(), timeout: timeout, conns: map[net.Conn]struct{}{}}
+	c := &client{timeout: timeout, conns: map[net.Conn]struct{}{}}
+	c.head = "POST " + to.URL.URL().RequestURI() + " HTTP/1.1\r\nHost: " + to.URL.Host + "\r\n"
 	addr := to.URL.Host
 	if to.URL.URL().Port() == "" {
 		addr = net.JoinHostPort(to.URL.URL().Hostname(), "80")
@@ -47,60 +50,112 @@ func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Du
 	c.host = &fasthttp.HostClient{
 		Addr: addr, Dial: c.dial, MaxConns: conns, MaxConnWaitTimeout: timeout,
 		MaxIdleConnDuration: 30 * time.Second, MaxResponseBodySize: int(maxBody),
-		NoDefaultUserAgentHeader: true, DisablePathNormalizing: true,
 		ReadBufferSize: ioBuffer, WriteBufferSize: ioBuffer,
-		// A connection that the subscriber closed while it was idle: once more, on a new one.
-		MaxIdemponentCallAttempts: 2,
-		RetryIfErr: func(_ *fasthttp.Request, _ int, err error) (bool, bool) {
-			return false, errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
-		},
 	}
 	return c
 }
 
-// post makes one attempt.
+// post makes one attempt; a connection that the subscriber closed while it was
+// idle is none, and there is another on a new one.
 func (c *client) post(m *message) (a answer, err error) {
-	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
+	resp := fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseResponse(resp)
-	req.Header.DisableNormalizing()
-	req.Header.SetNoDefaultContentType(true)
-	req.Header.SetMethod(fasthttp.MethodPost)
-	req.SetRequestURI(c.uri)
+	for tries := 0; ; tries++ {
+		if err = c.exchange(m, resp); err == nil {
+			return c.read(resp)
+		}
+		stale := errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+		if !stale || tries > 0 {
+			break
+		}
+	}
+	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		err = errTooLarge
+	}
+	return a, err
+}
+
+// exchange sends the event and reads the answer. fasthttp's own request would
+// have every header in memory three times first.
+func (c *client) exchange(m *message, resp *fasthttp.Response) error {
+	cc, err := c.host.AcquireConn(c.timeout, false)
+	if err != nil {
+		return err
+	}
+	conn := cc.Conn()
+	if err = conn.SetDeadline(time.Now().Add(c.timeout)); err == nil {
+		w := c.host.AcquireWriter(conn)
+		err = c.write(w, m)
+		c.host.ReleaseWriter(w)
+	}
+	if err == nil {
+		r := c.host.AcquireReader(conn)
+		resp.Header.SetNoDefaultContentType(true)
+		err = resp.ReadLimitBody(r, c.host.MaxResponseBodySize)
+		c.host.ReleaseReader(r)
+	}
+	if err != nil || resp.ConnectionClose() {
+		c.host.CloseConn(cc)
+	} else {
+		c.host.ReleaseConn(cc)
+	}
+	return err
+}
+
+// write writes a request. Every name and value may be a header as it is: the
+// message is plain.
+func (c *client) write(w *bufio.Writer, m *message) error {
+	w.WriteString(c.head)
+	line := func(name, value string) {
+		w.WriteString(name)
+		w.WriteString(": ")
+		w.WriteString(value)
+		w.WriteString("\r\n")
+	}
 	for i := 0; i < len(m.attrs); i += 2 {
-		req.Header.Add(headerOf(m.attrs[i]), m.attrs[i+1])
+		line(headerOf(m.attrs[i]), m.attrs[i+1])
 	}
 	for i := 0; i < len(m.headers); i += 2 {
-		req.Header.Add(m.headers[i], m.headers[i+1])
+		line(m.headers[i], m.headers[i+1])
 	}
-	req.Header.Add("Prefer", "reply")
-	req.SetBodyRaw(m.data)
-	resp.Header.SetNoDefaultContentType(true)
-	if err := c.host.DoTimeout(req, resp, c.timeout); err != nil {
-		if errors.Is(err, fasthttp.ErrBodyTooLarge) {
-			err = errTooLarge
-		}
-		return a, err
-	}
-	return c.read(resp)
+	line("Prefer", "reply")
+	line("Content-Length", strconv.Itoa(len(m.data)))
+	w.WriteString("\r\n")
+	w.Write(m.data)
+	return w.Flush() // it keeps the first error
 }
 
 func (c *client) read(resp *fasthttp.Response) (a answer, err error) {
 	a.status = resp.StatusCode()
 	a.body = append([]byte(nil), resp.Body()...)
-	if a.status < 200 || a.status > 299 {
-		a.header = http.Header{}
-		for name, value := range resp.Header.All() {
-			a.header.Add(string(name), string(value))
-		}
-		return a, nil
+	header := headerPairs(&resp.Header)
+	if a.status >= 200 && a.status <= 299 {
+		a.reply, err = readReply(header, a.body)
+		return a, err
 	}
-	a.reply, err = readReply(func(name string) string { return string(resp.Header.Peek(name)) }, func(f func(name, value string)) {
-		for name, value := range resp.Header.All() {
-			f(string(name), string(value))
-		}
-	}, a.body)
-	return a, err
+	a.header = http.Header{}
+	for i := 0; i < len(header); i += 2 {
+		a.header.Add(header[i], header[i+1])
+	}
+	return a, nil
+}
+
+// headerPairs is name, value, … of the header; the values share one string.
+func headerPairs(h *fasthttp.ResponseHeader) []string {
+	n, size := 0, 0
+	for _, value := range h.All() {
+		n, size = n+1, size+len(value)
+	}
+	pairs, values := make([]string, 0, 2*n), make([]byte, 0, size)
+	for name, value := range h.All() {
+		pairs = append(pairs, headerName(name), "")
+		values = append(values, value...)
+	}
+	all, i := string(values), 1
+	for _, value := range h.All() {
+		pairs[i], all, i = all[:len(value)], all[len(value):], i+2
+	}
+	return pairs
 }
 
 // dial is net.Dial; close ends what it opened.

@@ -137,7 +137,7 @@ func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, *messag
 	if err != nil {
 		return DeadLetter{}, nil, err
 	}
-	e := m.event
+	e := m.event()
 	letter := DeadLetter{ID: strconv.FormatUint(seq, 10), At: msg.Time, Trigger: msg.Subject[len(deadPrefix):], Event: e}
 	letter.Subscriber, _ = e.Extensions()[attributes.KnativeErrorDestExtensionKey].(string)
 	if code, ok := e.Extensions()[attributes.KnativeErrorCodeExtensionKey].(string); ok {

@@ -123,7 +123,8 @@ func (d *delivery) end(failed *failure, err error) {
 	if d.t.ctx.Err() != nil {
 		return // what is kept is delivered after the next start
 	}
-	d.t.b.cfg.Logger.Error("not delivered, tried again in a second", append(telemetry.Fields(&d.m.event), zap.String("trigger", d.t.name), zap.Error(err))...)
+	e := d.m.event()
+	d.t.b.cfg.Logger.Error("not delivered, tried again in a second", append(telemetry.Fields(&e), zap.String("trigger", d.t.name), zap.Error(err))...)
 	d.wait()
 	time.AfterFunc(time.Second, func() { d.t.again(d) })
 }
@@ -155,11 +156,11 @@ func (d *delivery) reply(m *message) (*failure, error) {
 // 502, and so is retried, as the Broker's filter does.
 var errReply = errors.New("the reply is neither empty nor a CloudEvent")
 
-func readReply(get func(name string) string, header func(func(name, value string)), body []byte) (*message, error) {
-	if len(body) == 0 && get("Ce-Specversion") == "" {
+func readReply(header []string, body []byte) (*message, error) {
+	if len(body) == 0 && valueOf(header, "Ce-Specversion") == "" {
 		return nil, nil
 	}
-	m, err := readHTTP(get, header, body)
+	m, err := readHTTP(header, body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errReply, err)
 	}
@@ -183,7 +184,7 @@ func (s *sending) send() (*failure, error) {
 	rc := t.retry
 	rc.RetryMax -= s.tries
 	rc.CheckRetry, rc.Backoff = s.check(rc.CheckRetry), s.backoff(rc.Backoff, s.tries)
-	e := s.m.event.Clone()
+	e := s.m.event().Clone()
 	opts := []kncloudevents.SendOption{kncloudevents.WithHeader(s.m.header()), kncloudevents.WithRetryConfig(&rc), kncloudevents.WithEventFormat(t.format)}
 	info, err := t.b.dispatcher.SendMessage(t.ctx, binding.ToMessage(&e), t.subscriber, opts...)
 	if t.ctx.Err() != nil && err != nil {
@@ -222,11 +223,7 @@ func (s *sending) read(resp *http.Response) {
 		err = errTooLarge
 	}
 	if err == nil {
-		s.out, err = readReply(resp.Header.Get, func(f func(name, value string)) {
-			for name, values := range resp.Header {
-				f(name, values[0])
-			}
-		}, body)
+		s.out, err = readReply(pairsOf(resp.Header), body)
 	}
 	if err != nil {
 		resp.StatusCode, resp.Status = http.StatusBadGateway, "502 Bad Gateway"
@@ -247,7 +244,7 @@ func (s *sending) backoff(next kncloudevents.Backoff, before int) kncloudevents.
 
 // withTTL is the event as a dead letter has it, in a cluster too.
 func (m *message) withTTL() (e ce.Event) {
-	e = m.event.Clone()
+	e = m.event().Clone()
 	_ = kbroker.SetTTL(e.Context, m.ttl)
 	return e
 }

@@ -28,7 +28,18 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.detail }
 
-var ttlDefaulter = kbroker.TTLDefaulter(zap.NewNop(), defaultTTL)
+// ttlLeft is what Knative's TTLDefaulter makes of the knativebrokerttl that an
+// event came with, "" for none, or, of a reply, that of the event it answers.
+func ttlLeft(answers int32, own string) int32 {
+	if answers > 0 {
+		return answers - 1
+	}
+	left, err := types.ToInteger(own)
+	if err != nil {
+		return defaultTTL
+	}
+	return max(0, left-1)
+}
 
 // admit checks an event and stamps its arrival. ttl is that of the event it
 // answers; 0: it answers none, and has its own.
@@ -43,20 +54,15 @@ func (b *Broker) admit(m *message, ttl int32) error {
 }
 
 func (b *Broker) stamp(m *message, ttl int32) error {
-	if err := m.event.Validate(); err != nil {
-		return &refusal{http.StatusBadRequest, "not a valid CloudEvent: " + strings.TrimSpace(err.Error())}
+	if !m.valid {
+		if err := m.event().Validate(); err != nil {
+			return &refusal{http.StatusBadRequest, "not a valid CloudEvent: " + strings.TrimSpace(err.Error())}
+		}
 	}
-	if ttl > 0 {
-		_ = kbroker.SetTTL(m.event.Context, ttl)
-	}
-	m.event = ttlDefaulter(context.Background(), m.event)
-	left, err := kbroker.GetTTL(m.event.Context)
-	if err != nil || left <= 0 {
+	m.ttl = ttlLeft(ttl, m.drop(kbroker.TTLAttribute))
+	if m.ttl <= 0 {
 		return &refusal{http.StatusBadRequest, "knativebrokerttl is used up: the event went round in a loop of replies"}
 	}
-	m.ttl = left
-	m.drop(kbroker.TTLAttribute)
-	_ = kbroker.DeleteTTL(m.event.Context)
 	m.drop(kbroker.EventArrivalTime)
 	m.set(kbroker.EventArrivalTime, types.FormatTime(time.Now()))
 	return nil
@@ -88,7 +94,7 @@ func (b *Broker) append(ctx context.Context, m *message) error {
 
 // offer hands an event to every Trigger that it matches, and ends the caller's part of r.
 func (b *Broker) offer(m *message, r *root) {
-	for _, t := range b.byType[m.event.Type()] {
+	for _, t := range b.byType[m.attribute("type")] {
 		t.offer(m, r)
 	}
 	for _, t := range b.ofAnyType {
@@ -131,7 +137,8 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &refused):
 		problem(w, refused.status, refused.detail)
 	default:
-		b.cfg.Logger.Error("event not accepted", append(telemetry.Fields(&m.event), zap.Error(err))...)
+		e := m.event()
+		b.cfg.Logger.Error("event not accepted", append(telemetry.Fields(&e), zap.Error(err))...)
 		w.Header().Set("Retry-After", "1")
 		problem(w, http.StatusServiceUnavailable, "the log cannot take the event now; send it again")
 	}
@@ -142,11 +149,7 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) (*message,
 	if err != nil {
 		return nil, err
 	}
-	return readHTTP(r.Header.Get, func(f func(name, value string)) {
-		for name, values := range r.Header {
-			f(name, values[0])
-		}
-	}, body)
+	return readHTTP(pairsOf(r.Header), body)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {

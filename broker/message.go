@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -26,23 +27,25 @@ type message struct {
 	attrs   []string // name, value, …; specversion first; without knativebrokerttl
 	headers []string // name, value, …: those that travel with an event
 	data    []byte
-	event   ce.Event // the same, for filters and Knative's dispatcher
-	ttl     int32    // what a reply to it starts from
-	plain   bool     // version 1.0, and every attribute may be an HTTP header as it is
+	ttl     int32 // what a reply to it starts from
+	plain   bool  // version 1.0, and every attribute may be an HTTP header as it is
+	valid   bool  // for sure; what is out of the ordinary is for sdk-go to judge
+	made    atomic.Pointer[ce.Event]
 }
 
 var errRecord = errors.New("broker: a record of the log cannot be read")
 
 // readHTTP reads an event in binary mode, what functions and platforms send, at
-// little cost, and in any other mode through sdk-go. header calls its argument
-// with each header of the request or reply.
-func readHTTP(get func(name string) string, header func(func(name, value string)), body []byte) (*message, error) {
-	if v := get("Ce-Specversion"); v != ce.CloudEventsVersionV1 {
+// little cost, and in any other mode through sdk-go. header is name, value, …
+// of the request or reply, names in canonical form.
+func readHTTP(header []string, body []byte) (*message, error) {
+	if valueOf(header, "Ce-Specversion") != ce.CloudEventsVersionV1 {
 		return readAnyMode(header, body)
 	}
-	m := &message{data: body, attrs: make([]string, 2, 24)}
+	m := &message{data: body, attrs: make([]string, 2, len(header)+4)}
 	m.attrs[0], m.attrs[1] = specversion, ce.CloudEventsVersionV1
-	header(func(name, value string) {
+	for i := 0; i < len(header); i += 2 {
+		name, value := header[i], header[i+1]
 		if len(name) > 3 && name[:3] == "Ce-" {
 			if name = attributeOf(name); name != specversion && value != "" && m.attribute(name) == "" {
 				m.attrs = append(m.attrs, name, value)
@@ -52,16 +55,37 @@ func readHTTP(get func(name string) string, header func(func(name, value string)
 		} else if travels(name) {
 			m.headers = append(m.headers, name, value)
 		}
-	})
+	}
 	return m, m.decode()
+}
+
+// valueOf is the first of that name among name, value, …; "": none.
+func valueOf(pairs []string, name string) string {
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i] == name {
+			return pairs[i+1]
+		}
+	}
+	return ""
+}
+
+// pairsOf is the first value of each header.
+func pairsOf(h http.Header) []string {
+	pairs := make([]string, 0, 2*len(h))
+	for name, values := range h {
+		pairs = append(pairs, name, values[0])
+	}
+	return pairs
 }
 
 const specversion = "specversion"
 
 // readAnyMode is readHTTP for structured mode, other versions, and what is no event.
-func readAnyMode(header func(func(name, value string)), body []byte) (*message, error) {
+func readAnyMode(header []string, body []byte) (*message, error) {
 	h := http.Header{}
-	header(func(name, value string) { h[name] = append(h[name], value) })
+	for i := 0; i < len(header); i += 2 {
+		h[header[i]] = append(h[header[i]], header[i+1])
+	}
 	e, err := binding.ToEvent(context.Background(), cehttp.NewMessage(h, io.NopCloser(bytes.NewReader(body))))
 	if err != nil {
 		return nil, err
@@ -112,27 +136,68 @@ func travels(name string) bool {
 	return len(utils.PassThroughHeaders(http.Header{name: {""}})) > 0
 }
 
-// decode fills in what attrs say.
+// decode looks at the attributes. What is out of the ordinary, and every error,
+// is sdk-go's.
 func (m *message) decode() error {
 	if len(m.attrs) < 2 || m.attrs[0] != specversion {
 		return errRecord
 	}
-	m.plain, m.event = m.attrs[1] == ce.CloudEventsVersionV1, ce.New(m.attrs[1])
-	c := m.event.Context
+	m.plain = m.attrs[1] == ce.CloudEventsVersionV1
+	m.valid = m.plain
+	required := 0
 	for i := 2; i < len(m.attrs); i += 2 {
 		name, v := m.attrs[i], m.attrs[i+1]
 		m.plain = m.plain && httpguts.ValidHeaderFieldValue(v)
-		if err := setAttribute(c, name, v); err != nil {
-			return fmt.Errorf("attribute %s: %w", name, err)
+		switch name {
+		case "id", "type", "source":
+			required++
+			m.valid = m.valid && strings.TrimSpace(v) != "" && (name != "source" || types.ParseURIRef(v) != nil)
+		case "subject":
+			m.valid = m.valid && strings.TrimSpace(v) != ""
+		case "datacontenttype":
+			m.valid = m.valid && v == ce.ApplicationJSON
+		case "dataschema":
+			u := types.ParseURI(v)
+			m.valid = m.valid && u != nil && u.Validate()
+		case "time":
+			t, err := types.ParseTime(v)
+			if err != nil {
+				return fmt.Errorf("attribute time: %w", err)
+			}
+			m.attrs[i+1] = types.FormatTime(t) // as sdk-go writes it
+		default:
+			m.valid = m.valid && ce.IsExtensionNameValid(name)
 		}
-		if name == "time" { // as sdk-go writes it
-			m.attrs[i+1] = types.FormatTime(c.GetTime())
+	}
+	m.valid = m.valid && required == 3
+	if m.valid {
+		return nil
+	}
+	_, err := m.make()
+	return err
+}
+
+// event is the message for filters and Knative's dispatcher.
+func (m *message) event() ce.Event {
+	e := m.made.Load()
+	if e == nil {
+		e, _ = m.make() // decode would have said so
+		m.made.Store(e)
+	}
+	return *e
+}
+
+func (m *message) make() (*ce.Event, error) {
+	e := ce.New(m.attrs[1])
+	for i := 2; i < len(m.attrs); i += 2 {
+		if err := setAttribute(e.Context, m.attrs[i], m.attrs[i+1]); err != nil {
+			return &e, fmt.Errorf("attribute %s: %w", m.attrs[i], err)
 		}
 	}
 	if len(m.data) > 0 {
-		m.event.DataEncoded = m.data
+		e.DataEncoded = m.data
 	}
-	return nil
+	return &e, nil
 }
 
 func setAttribute(c ce.EventContext, name, v string) error {
@@ -165,7 +230,7 @@ func (m *message) drop(name string) (value string) {
 		if m.attrs[i] == name {
 			value = m.attrs[i+1]
 			m.attrs = append(m.attrs[:i], m.attrs[i+2:]...)
-			_ = m.event.Context.SetExtension(name, nil)
+			m.made.Store(nil)
 			return value
 		}
 	}
@@ -175,18 +240,11 @@ func (m *message) drop(name string) (value string) {
 // set puts an extension in.
 func (m *message) set(name, value string) {
 	m.attrs = append(m.attrs, name, value)
-	_ = m.event.Context.SetExtension(name, value)
+	m.made.Store(nil)
 }
 
 // attribute is the value of one; "" if there is none.
-func (m *message) attribute(name string) string {
-	for i := 0; i < len(m.attrs); i += 2 {
-		if m.attrs[i] == name {
-			return m.attrs[i+1]
-		}
-	}
-	return ""
-}
+func (m *message) attribute(name string) string { return valueOf(m.attrs, name) }
 
 // size is roughly the memory that the message takes, in bytes.
 func (m *message) size() int64 {
@@ -293,6 +351,14 @@ func names(attributes ...string) (headers, back map[string]string) {
 		headers[name], back[header] = header, name
 	}
 	return headers, back
+}
+
+// headerName is the name as a string that exists already, where it does.
+func headerName(name []byte) string {
+	if a, ok := attributeNames[string(name)]; ok {
+		return headerNames[a]
+	}
+	return string(name)
 }
 
 func headerOf(attribute string) string {

@@ -13,9 +13,10 @@ import (
 // traceparent; end is called once the event is in the log, or refused.
 func (m *message) traced(ctx context.Context, header string) (end func(error)) {
 	before := m.attribute(event.ExtTraceparent)
-	telemetry.Adopt(&m.event, header)
-	accepted := telemetry.Accept(ctx, "broker", &m.event)
-	if v, _ := m.event.Context.GetExtension(event.ExtTraceparent); v != nil && v != before {
+	e := m.event()
+	telemetry.Adopt(&e, header)
+	accepted := telemetry.Accept(ctx, "broker", &e)
+	if v, _ := e.Context.GetExtension(event.ExtTraceparent); v != nil && v != before {
 		m.drop(event.ExtTraceparent)
 		m.set(event.ExtTraceparent, v.(string))
 	}

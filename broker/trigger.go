@@ -29,8 +29,8 @@ type trigger struct {
 	b          *Broker
 	name       string
 	file       string
-	filter     eventfilter.Filter
-	typ        string // the one event type that can match; "": any
+	filter     eventfilter.Filter // nil: typ says it all
+	typ        string             // the one event type that can match; "": any
 	subscriber duckv1.Addressable
 	sink       *duckv1.Addressable // nil: dead letters are only kept
 	retry      kncloudevents.RetryConfig
@@ -153,8 +153,10 @@ func (t *trigger) setFilter(m manifest.Trigger) {
 			}
 		}
 	case m.Spec.Filter != nil && len(m.Spec.Filter.Attributes) > 0:
-		t.filter = attributes.NewAttributesFilter(m.Spec.Filter.Attributes)
 		t.typ = m.Spec.Filter.Attributes["type"]
+		if t.typ == "" || len(m.Spec.Filter.Attributes) > 1 {
+			t.filter = attributes.NewAttributesFilter(m.Spec.Filter.Attributes)
+		}
 	default:
 		t.filter = subscriptionsapi.NewNoFilter()
 	}
@@ -171,7 +173,7 @@ func (t *trigger) catchUp(held []uint64) {
 
 // offer takes an event that the Trigger's type admits, if its filter does.
 func (t *trigger) offer(m *message, r *root) {
-	if t.filter.Filter(t.ctx, m.event) == eventfilter.FailFilter {
+	if t.filter != nil && t.filter.Filter(t.ctx, m.event()) == eventfilter.FailFilter {
 		t.unmatched.Add(1)
 		return
 	}

@@ -17,6 +17,13 @@ type cell struct {
 	set  []member // sorted by id
 }
 
+// copy makes c what from is; both keep memory of their own.
+func (c *cell) copy(from *cell) {
+	set := append(c.set[:0], from.set...)
+	*c = *from
+	c.set = set
+}
+
 // member is a window's bucket or a distinct value.
 type member struct {
 	id int64 // bucket number, or hash of the value

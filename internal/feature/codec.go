@@ -60,7 +60,7 @@ func (s *Set) Reuse(st *State, b []byte) (*State, error) {
 	}
 	clear(st.cells)
 	clear(st.head)
-	*st = State{set: s, cells: st.cells, head: st.head, facts: st.facts[:0], rows: st.rows[:0], values: st.values[:0]}
+	*st = State{set: s, cells: st.cells, head: st.head, mark: st.mark, facts: st.facts[:0], rows: st.rows[:0], values: st.values[:0]}
 	return st, st.decode(b)
 }
 

@@ -46,7 +46,7 @@ func (st *State) appendSlots(dst []byte) []byte {
 		}
 		if sl.prune(c, st.latest, horizon); !c.on {
 			if sl.ordered {
-				st.fresh = false
+				st.stale(0)
 			}
 			continue
 		}

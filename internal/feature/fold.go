@@ -163,7 +163,7 @@ func (st *State) foldBehind(r *row) {
 		}
 	}
 	st.dead += st.set.stored(r.mask)
-	st.fresh = false
+	st.stale(0)
 }
 
 // undo takes a rolled-back round out. A round that has not come yet is

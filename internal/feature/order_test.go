@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -281,4 +282,50 @@ func TestStoringChangesNothing(t *testing.T) {
 			t.Fatalf("in memory:\n%s\nstored:\n%s", s.Dump(a), s.Dump(b))
 		}
 	})
+}
+
+// A state that takes event after event, many a little out of order, folds only
+// the end of its timeline again. It has the features, to the bit, of one that
+// is read anew, and so folds everything, after each.
+func TestTheEndOfATimelineIsEnough(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]*feature.Set{"features.yaml": load(t), "exact": parse(t, exact)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			draw := rapid.Custom(func(t *rapid.T) *event.Record { return drawEvent(t, "", start) })
+			var rounds []*event.Record
+			a, _ := s.Decode(nil)
+			b, _ := s.Decode(nil)
+			for i := range 700 { // more than a timeline holds
+				e := draw.Example(i)
+				at := start.Add(time.Duration(i) * 2 * time.Second)
+				switch rand.N(20) {
+				case 0: // far behind
+					at = at.Add(-rand.N(s.Lateness()))
+				case 1, 2, 3, 4, 5, 6, 7:
+					at = at.Add(-rand.N(150 * time.Second))
+				}
+				e.ID, e.Time = fmt.Sprint(i), at
+				if e.Type == event.TypeRoundSettled {
+					rounds = append(rounds, e)
+				}
+				if n := len(rounds); n > 20 && rand.N(30) == 0 {
+					e = rollback(rounds[n-1-rand.N(20)], at)
+					e.ID = fmt.Sprint("undo-", i)
+				}
+				for _, st := range []*feature.State{a, b} {
+					if _, err := s.Fold(st, e); err != nil {
+						t.Fatal(err)
+					}
+				}
+				b = reload(t, s, b)
+				v, w := s.Vector(nil, a, a.AsOf()), s.Vector(nil, b, b.AsOf())
+				for j := range v {
+					if math.Float64bits(v[j]) != math.Float64bits(w[j]) {
+						t.Fatalf("after %d events %s is %v, read anew %v", i+1, s.Names()[j], v[j], w[j])
+					}
+				}
+			}
+		})
+	}
 }

@@ -18,6 +18,9 @@ type State struct {
 	cells        []cell     // by slot: sums; the base of ordered slots; registers
 	head         []cell     // by slot: ordered slots with the timeline folded over the base
 	fresh        bool       // head is up to date
+	folded       bool       // head was up to date before
+	mark         []cell     // head as it was after so many rows as marked
+	marked       int        // 0: there is no mark
 
 	rows   []row   // the timeline, sorted by position
 	values []value // of the rows' inputs, see row.at
@@ -71,7 +74,7 @@ func (st *State) insert(r row) {
 	n := len(st.rows)
 	if n > 0 && r.pos.before(st.rows[n-1].pos) {
 		n, _ = slices.BinarySearchFunc(st.rows, r.pos, func(a row, p position) int { return a.pos.compare(p) })
-		st.fresh = false
+		st.stale(n)
 	} else if st.fresh {
 		for i, n := range st.set.ordered {
 			if sl := st.set.slots[n]; sl.mask&r.mask != 0 {
@@ -91,23 +94,52 @@ func (st *State) foldBase(r *row) {
 	}
 }
 
+// stale says that the timeline has changed from row n on, or the base (0).
+func (st *State) stale(n int) {
+	st.fresh = false
+	if n < st.marked {
+		st.marked = 0
+	}
+}
+
+// tail is how many rows there are behind the mark when it is set: few events
+// come later than so many others, and only what follows the mark is folded again.
+const tail = 32
+
 // refresh folds the timeline over the base, unless the head is up to date.
 func (st *State) refresh() {
 	if st.fresh {
 		return
 	}
-	for i, n := range st.set.ordered {
-		sl, c := st.set.slots[n], &st.head[i]
-		set := append(c.set[:0], st.cells[n].set...)
-		*c = st.cells[n]
-		c.set = set
-		for j := range st.rows {
-			if r := &st.rows[j]; sl.mask&r.mask != 0 {
-				sl.step(c, st, r)
-			}
+	from, to := st.marked, st.marked
+	if st.folded && len(st.rows)-from > 2*tail { // a player who is only read once needs no mark
+		to = len(st.rows) - tail
+		if st.mark == nil {
+			st.mark = make([]cell, len(st.head))
 		}
 	}
-	st.fresh = true
+	for i, n := range st.set.ordered {
+		sl, c := st.set.slots[n], &st.head[i]
+		if from == 0 {
+			c.copy(&st.cells[n])
+		} else {
+			c.copy(&st.mark[i])
+		}
+		if to > from {
+			sl.steps(c, st, st.rows[from:to])
+			st.mark[i].copy(c)
+		}
+		sl.steps(c, st, st.rows[to:])
+	}
+	st.marked, st.fresh, st.folded = to, true, true
+}
+
+func (sl *slot) steps(c *cell, st *State, rows []row) {
+	for j := range rows {
+		if r := &rows[j]; sl.mask&r.mask != 0 {
+			sl.step(c, st, r)
+		}
+	}
 }
 
 // lookup finds the row at p.
@@ -119,7 +151,7 @@ func (st *State) lookup(p position) (int, bool) {
 func (st *State) remove(n int) {
 	st.dead += st.set.stored(st.rows[n].mask)
 	st.rows = slices.Delete(st.rows, n, n+1)
-	st.fresh = false
+	st.stale(n)
 }
 
 // settle folds rows into the base that no event may precede any more, and
@@ -139,6 +171,7 @@ func (st *State) settle() {
 		st.dead += st.set.stored(r.mask)
 	}
 	st.rows = slices.Delete(st.rows, 0, n)
+	st.marked = max(0, st.marked-n)
 	if st.floor.ms < edge {
 		st.floor = position{}
 	}
