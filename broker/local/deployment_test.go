@@ -61,7 +61,7 @@ type deployment struct {
 	serving string            // score's serving.yaml
 }
 
-func deploy(t *testing.T) *deployment {
+func deploy(t *testing.T, env ...string) *deployment {
 	t.Helper()
 	if os.Getenv("ONNXRUNTIME_LIB") == "" {
 		t.Skip("ONNXRUNTIME_LIB is not set: make test sets it (scripts/onnxruntime.sh)")
@@ -83,9 +83,9 @@ func deploy(t *testing.T) *deployment {
 		listen := freeAddr(t)
 		d.urls[name], d.metrics[name] = "http://"+listen, freeAddr(t)
 		services = append(services, "pitboss-"+name+"="+d.urls[name])
-		d.start(name, nil, "PITBOSS_TEST_AS=function", "FUNCTION_TARGET="+name, "LISTEN_ADDRESS="+listen, "METRICS_ADDR="+d.metrics[name],
+		d.start(name, nil, append(env, "PITBOSS_TEST_AS=function", "FUNCTION_TARGET="+name, "LISTEN_ADDRESS="+listen, "METRICS_ADDR="+d.metrics[name],
 			"REDIS_URL="+d.redis.URL(), "MODELS_DIR=../../models", "SERVING_FILE="+d.serving, "MODELS_POLL=100ms", "K_SINK="+d.broker,
-			"BROKER_ADMIN_URL="+d.broker, "TIMER_EVERY=50ms", "ORT_DISABLE_TELEMETRY=1", "K_REVISION=pitboss-"+name+"-00001")
+			"BROKER_ADMIN_URL="+d.broker, "TIMER_EVERY=50ms", "ORT_DISABLE_TELEMETRY=1", "K_REVISION=pitboss-"+name+"-00001")...)
 	}
 	d.start("broker", []string{"broker", "--addr", addr, "--data", filepath.Join(d.dir, "broker"), "--broker", "../base/broker.yaml",
 		"--triggers", "../../triggers,triggers", "--service", strings.Join(services, ",")}, "PITBOSS_TEST_AS=pitboss")
@@ -96,23 +96,29 @@ func deploy(t *testing.T) *deployment {
 	return d
 }
 
-// start runs one process; its standard error goes to <dir>/<name>.log.
+// start runs one process of ours; its standard error goes to <dir>/<name>.log.
 func (d *deployment) start(name string, args []string, env ...string) {
+	d.t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(append(os.Environ(), "LOG_LEVEL=debug", "OTEL_EXPORTER_OTLP_ENDPOINT="+d.spans.server.URL,
+		"OTEL_TRACES_SAMPLER_ARG=1", "OTEL_BSP_SCHEDULE_DELAY=50"), env...)
+	d.run(name, cmd, syscall.SIGTERM)
+}
+
+// run starts cmd and ends it with the test.
+func (d *deployment) run(name string, cmd *exec.Cmd, end syscall.Signal) {
 	d.t.Helper()
 	log, err := os.Create(d.logFile(name))
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(append(os.Environ(), "LOG_LEVEL=debug", "OTEL_EXPORTER_OTLP_ENDPOINT="+d.spans.server.URL,
-		"OTEL_TRACES_SAMPLER_ARG=1", "OTEL_BSP_SCHEDULE_DELAY=50"), env...)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Process.Signal(end)
 		late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		late.Stop()

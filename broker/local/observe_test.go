@@ -2,14 +2,21 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
+	"pitboss/functions"
 	"pitboss/internal/event"
 )
 
@@ -227,6 +234,7 @@ func TestOneTraceFromPostToDecision(t *testing.T) {
 			t.Errorf("the team got span %s, decide's is %s", id, last.id())
 		}
 	})
+	t.Run("logs", func(t *testing.T) { d.checkLogs(t, given) })
 	if n := len(d.spans.of(unkept)); n > 0 {
 		t.Errorf("%d spans of a trace that is not to be kept", n)
 	}
@@ -239,7 +247,7 @@ func TestOneTraceFromPostToDecision(t *testing.T) {
 	}
 }
 
-var players = []string{"alice-1", "bob-1", "carol-1", "dave-1", "erin-1", "frank-1", "grace-1", "heidi-1"}
+var players = []string{"alice-1", "bob-1", "carol-1", "dave-1", "erin-1", "frank-1", "grace-1", "heidi-1", "ivan-1"}
 
 // awaitError is a span of profile's about e that failed.
 func (d *deployment) awaitError(t *testing.T, e *ce.Event) (found *span) {
@@ -258,4 +266,70 @@ func (d *deployment) awaitError(t *testing.T, e *ce.Event) (found *span) {
 	})
 	checkSpan(t, found, nil)
 	return found
+}
+
+// line is what every log line about an event has.
+type line struct {
+	Msg, ID, Type, Source, Player string
+	Trace                         string `json:"trace_id"`
+	Span                          string `json:"span_id"`
+}
+
+var (
+	traceID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	spanID  = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	hash    = regexp.MustCompile(`^[0-9a-f]{12}$`)
+)
+
+// checkLogs reads what every process wrote: JSON, no player's id, and on each
+// line about an event its trace, span and hashed player. trace is one that went
+// the whole way.
+func (d *deployment) checkLogs(t *testing.T, trace string) {
+	bad := aFailedPayment("ivan-1")
+	_ = bad.SetData(ce.ApplicationJSON, []byte(`{"operation":"deposit"}`))
+	req, err := cehttp.NewHTTPRequestFromEvent(context.Background(), d.urls["ingest"], *bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := http.DefaultClient.Do(req); err != nil || res.StatusCode != http.StatusBadRequest {
+		t.Fatalf("ingest took an event against the contract: %v %v", res, err)
+	}
+	want := map[string]string{ // who must have told what
+		"ingest": "event refused", "broker": "dead letter", "profile": "event failed", "score": "event", "decide": "event", "timer": "event"}
+	told := map[string]bool{}
+	onTrace := map[string]bool{}
+	for _, name := range append(functions.Names(), "broker") {
+		raw, err := os.ReadFile(d.logFile(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, player := range players {
+			if bytes.Contains(raw, []byte(player)) {
+				t.Errorf("%s's log names the player %s", name, player)
+			}
+		}
+		for _, text := range bytes.Split(bytes.TrimSpace(raw), []byte("\n")) {
+			var l line
+			if err := json.Unmarshal(text, &l); err != nil {
+				t.Errorf("%s's log: %v: %s", name, err, text)
+				continue
+			}
+			onTrace[name] = onTrace[name] || l.Trace == trace
+			told[l.Msg+" "+name] = true
+			about := l.Type != "" || l.ID != "" || bytes.Contains(text, []byte("payment of "))
+			if about && (l.Type == "" || l.ID == "" || l.Source == "" || !traceID.MatchString(l.Trace) || !spanID.MatchString(l.Span) || !hash.MatchString(l.Player)) {
+				t.Errorf("%s's log, a line about an event without its trace, span or hashed player: %s", name, text)
+			}
+		}
+	}
+	for name, msg := range want {
+		if !told[msg+" "+name] {
+			t.Errorf("%s's log has no line %q", name, msg)
+		}
+	}
+	for _, name := range []string{"ingest", "profile", "score", "decide"} {
+		if !onTrace[name] {
+			t.Errorf("%s's log says nothing of trace %s", name, trace)
+		}
+	}
 }

@@ -3,22 +3,17 @@ package console
 import (
 	"bufio"
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
-	"github.com/go-json-experiment/json"
 )
 
 // Role is what a person may do. Each role may look at everything.
@@ -36,18 +31,25 @@ var allRoles = []Role{Viewer, Operator, Compliance}
 // accessConfig says how people prove who they are. With neither tokens nor
 // OIDC the console answers to this machine only, and that with every role.
 type accessConfig struct {
-	TokensFile  string        `env:"CONSOLE_TOKENS_FILE"` // lines: role[,role] name token
-	OIDCIssuer  string        `env:"CONSOLE_OIDC_ISSUER"`
-	OIDCClient  string        `env:"CONSOLE_OIDC_CLIENT_ID"`
-	OIDCClaim   string        `env:"CONSOLE_OIDC_ROLES_CLAIM,default=roles"` // values pitboss-viewer, pitboss-operator, pitboss-compliance
-	SessionKey  string        `env:"CONSOLE_SESSION_KEY"`                    // signs sessions; default: new at each start
-	SessionFor  time.Duration `env:"CONSOLE_SESSION_FOR,default=8h"`
-	KnativeName string        `env:"K_SERVICE"`
+	TokensFile     string        `env:"CONSOLE_TOKENS_FILE"` // lines: role[,role] name token
+	URL            string        `env:"CONSOLE_URL"`         // where browsers reach the console; with an issuer, its page signs people in there
+	OIDCIssuer     string        `env:"CONSOLE_OIDC_ISSUER"`
+	OIDCClient     string        `env:"CONSOLE_OIDC_CLIENT_ID"`
+	OIDCSecret     string        `env:"CONSOLE_OIDC_CLIENT_SECRET"` // none: a public client, PKCE alone
+	OIDCSecretFile string        `env:"CONSOLE_OIDC_CLIENT_SECRET_FILE"`
+	OIDCScopes     string        `env:"CONSOLE_OIDC_SCOPES,default=openid profile email"`
+	OIDCClaim      string        `env:"CONSOLE_OIDC_ROLES_CLAIM,default=roles"` // a claim's name, or a path: realm_access.roles
+	OIDCRoles      string        `env:"CONSOLE_OIDC_ROLES"`                     // role=value; role=value; default pitboss-viewer, …
+	SessionKey     string        `env:"CONSOLE_SESSION_KEY"`                    // seal sessions, the first new ones; default: new at each start
+	SessionKeyFile string        `env:"CONSOLE_SESSION_KEY_FILE"`
+	SessionFor     time.Duration `env:"CONSOLE_SESSION_FOR,default=8h"`
+	KnativeName    string        `env:"K_SERVICE"`
 }
 
 // person is who asks.
 type person struct {
 	Name  string    `json:"name"`
+	ID    string    `json:"id,omitzero"` // the OIDC subject: names change hands, subjects do not
 	Roles []Role    `json:"roles"`
 	Until time.Time `json:"until,omitzero"`
 }
@@ -67,32 +69,64 @@ type access struct {
 	cfg      accessConfig
 	now      func() time.Time
 	tokens   []staticToken
-	verifier *oidc.IDTokenVerifier
-	key      []byte
+	provider *provider // nil: no OIDC
+	seal     sealer
+	origin   *url.URL // of CONSOLE_URL; nil: not set
 }
 
-func newAccess(ctx context.Context, cfg accessConfig, now func() time.Time) (*access, error) {
-	a := &access{cfg: cfg, now: now, key: []byte(cfg.SessionKey)}
-	if len(a.key) == 0 {
-		a.key = make([]byte, 32)
-		_, _ = rand.Read(a.key) // never fails: crypto/rand
-	} else if len(a.key) < 32 {
-		return nil, errors.New("console: CONSOLE_SESSION_KEY needs at least 32 characters")
+func newAccess(cfg accessConfig, now func() time.Time) (a *access, err error) {
+	a = &access{cfg: cfg, now: now}
+	keys, err := orFile(cfg.SessionKey, cfg.SessionKeyFile, "CONSOLE_SESSION_KEY_FILE")
+	if err != nil {
+		return nil, err
+	}
+	if a.seal, err = newSealer(keys); err != nil {
+		return nil, err
 	}
 	if cfg.TokensFile != "" {
-		var err error
 		if a.tokens, err = readTokens(cfg.TokensFile); err != nil {
 			return nil, err
 		}
 	}
-	if cfg.OIDCIssuer != "" {
-		provider, err := oidc.NewProvider(ctx, cfg.OIDCIssuer)
-		if err != nil {
-			return nil, fmt.Errorf("console: CONSOLE_OIDC_ISSUER: %w", err)
+	if cfg.URL != "" {
+		if a.origin, err = webURL("CONSOLE_URL", cfg.URL); err != nil {
+			return nil, err
 		}
-		a.verifier = provider.Verifier(&oidc.Config{ClientID: cfg.OIDCClient})
+		if strings.Trim(a.origin.Path, "/") != "" {
+			return nil, fmt.Errorf("console: CONSOLE_URL: %q has a path; the console is served at the root of its host", cfg.URL)
+		}
+	}
+	if cfg.OIDCIssuer != "" {
+		if a.provider, err = newProvider(cfg, a.origin, now); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
+}
+
+// orFile is a setting that is given by value or, being secret, in a file.
+func orFile(value, file, setting string) (string, error) {
+	if file == "" {
+		return value, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("console: %s: %w", setting, err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+// webURL parses an address that secrets travel to: https, or this machine.
+func webURL(setting, raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("console: %s: %q is not an address like https://host", setting, raw)
+	}
+	ip := net.ParseIP(u.Hostname())
+	if loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(); u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
+		return nil, fmt.Errorf("console: %s: %q needs https (http only on this machine)", setting, raw)
+	}
+	return u, nil
 }
 
 func readTokens(path string) ([]staticToken, error) {
@@ -121,7 +155,7 @@ func readTokens(path string) ([]staticToken, error) {
 	return out, lines.Err()
 }
 
-// rolesOf keeps the roles among names; pitboss-operator is operator.
+// rolesOf keeps the roles among names.
 func rolesOf(names []string) (roles []Role) {
 	for _, n := range names {
 		if r := Role(strings.TrimPrefix(n, "pitboss-")); slices.Contains(allRoles, r) && !slices.Contains(roles, r) {
@@ -132,16 +166,16 @@ func rolesOf(names []string) (roles []Role) {
 }
 
 // open says that nothing is configured: this machine only.
-func (a *access) open() bool { return a.tokens == nil && a.verifier == nil }
+func (a *access) open() bool { return a.tokens == nil && a.provider == nil }
 
-var errLogin = errors.New("sign in with a token")
+var errLogin = errors.New("sign in to go on")
 
 // who says who asks, or why nobody is let in.
 func (a *access) who(r *http.Request) (*person, error) {
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && !a.open() {
 		return a.verify(r.Context(), token)
 	}
-	if c, err := r.Cookie(cookieName); err == nil && !a.open() {
+	if c, err := r.Cookie(a.cookieName(r, sessionCookie)); err == nil && !a.open() {
 		return a.session(c.Value)
 	}
 	if !a.open() {
@@ -174,83 +208,12 @@ func (a *access) verify(ctx context.Context, token string) (*person, error) {
 			return &p, nil
 		}
 	}
-	if a.verifier == nil {
+	if a.provider == nil {
 		return nil, errors.New("the token is not known")
 	}
-	id, err := a.verifier.Verify(ctx, token)
+	p, err := a.provider.verify(ctx, token, "")
 	if err != nil {
 		return nil, fmt.Errorf("the token was refused: %w", err)
 	}
-	claims := map[string]any{}
-	if err := id.Claims(&claims); err != nil {
-		return nil, fmt.Errorf("the token's claims: %w", err)
-	}
-	p := &person{Name: id.Subject, Until: id.Expiry}
-	if mail, ok := claims["email"].(string); ok {
-		p.Name = mail
-	}
-	var names []string
-	if list, ok := claims[a.cfg.OIDCClaim].([]any); ok {
-		for _, v := range list {
-			if s, ok := v.(string); ok {
-				names = append(names, s)
-			}
-		}
-	}
-	if p.Roles = rolesOf(names); len(p.Roles) == 0 {
-		return nil, fmt.Errorf("%s has none of the roles pitboss-viewer, pitboss-operator, pitboss-compliance in claim %q", p.Name, a.cfg.OIDCClaim)
-	}
 	return p, nil
-}
-
-const cookieName = "pitboss-session"
-
-// login exchanges a token for a session that scripts cannot read and other
-// sites cannot send.
-func (a *access) login(w http.ResponseWriter, r *http.Request, token string) (*person, error) {
-	p, err := a.verify(r.Context(), strings.TrimSpace(token))
-	if err != nil {
-		return nil, err
-	}
-	until := a.now().Add(a.cfg.SessionFor)
-	if p.Until.IsZero() || p.Until.After(until) {
-		p.Until = until
-	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		return nil, err
-	}
-	value := base64.RawURLEncoding.EncodeToString(body)
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: value + "." + a.sign(value), Path: "/", Expires: p.Until,
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: secureCookie(r)})
-	return p, nil
-}
-
-// secureCookie: a browser keeps Secure cookies for https (and gateways end
-// TLS before us), but not for plain http on another name than localhost.
-func secureCookie(r *http.Request) bool {
-	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
-}
-
-func (a *access) logout(w http.ResponseWriter) {
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
-}
-
-func (a *access) session(value string) (*person, error) {
-	body, mac, ok := strings.Cut(value, ".")
-	if !ok || !hmac.Equal([]byte(mac), []byte(a.sign(body))) {
-		return nil, errLogin
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(body)
-	p := &person{}
-	if err != nil || json.Unmarshal(raw, p) != nil || !a.now().Before(p.Until) {
-		return nil, errLogin
-	}
-	return p, nil
-}
-
-func (a *access) sign(value string) string {
-	mac := hmac.New(sha256.New, a.key)
-	mac.Write([]byte(value))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }

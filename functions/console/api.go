@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,10 +23,7 @@ func (f *Function) api() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /api/me", f.me)
 	m.HandleFunc("POST /api/login", f.login)
-	m.HandleFunc("POST /api/logout", func(w http.ResponseWriter, _ *http.Request) {
-		f.access.logout(w)
-		answer(w, map[string]bool{"ok": true})
-	})
+	m.HandleFunc("POST /api/logout", f.logout)
 	look := func(pattern string, h http.HandlerFunc) { m.Handle(pattern, f.needs(Viewer, h)) }
 	look("GET /api/stream", f.hub.ServeHTTP)
 	look("GET /api/live", f.live)
@@ -55,6 +53,10 @@ func (f *Function) api() http.Handler {
 // needs lets a person with the role through.
 func (f *Function) needs(role Role, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+			refuse(w, http.StatusForbidden, "only the console's own page may ask for this") // reads too, streams too
+			return
+		}
 		p, err := f.access.who(r)
 		if err != nil {
 			refuse(w, http.StatusUnauthorized, err.Error())
@@ -69,7 +71,13 @@ func (f *Function) needs(role Role, next http.HandlerFunc) http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		next(w, r.WithContext(context.WithValue(r.Context(), personKey{}, p)))
+		ctx := context.WithValue(r.Context(), personKey{}, p)
+		if !p.Until.IsZero() { // a stream ends with what lets it be seen
+			var end context.CancelFunc
+			ctx, end = context.WithTimeout(ctx, p.Until.Sub(f.now()))
+			defer end()
+		}
+		next(w, r.WithContext(ctx))
 	})
 }
 
@@ -115,29 +123,49 @@ func body(w http.ResponseWriter, r *http.Request, v any) bool {
 	return err == nil
 }
 
+// me tells the page who asks and how to sign in.
 func (f *Function) me(w http.ResponseWriter, r *http.Request) {
-	p, err := f.access.who(r)
-	if err != nil {
-		answer(w, map[string]any{"person": nil, "why": err.Error(), "login": !f.access.open()})
-		return
+	w.Header().Set("Cache-Control", "no-store")
+	a := f.access
+	out := map[string]any{"person": nil, "login": !a.open(), "sign_in": "", "token": a.tokens != nil || !a.canSignIn()}
+	if a.canSignIn() {
+		out["sign_in"] = signInPath
 	}
-	answer(w, map[string]any{"person": p, "login": !f.access.open(), "broker": f.broker.known(), "sink": f.sink != nil})
+	if p, err := a.who(r); err != nil {
+		out["why"] = err.Error()
+	} else {
+		out["person"], out["broker"], out["sink"] = p, f.broker.known(), f.sink != nil
+	}
+	answer(w, out)
 }
 
+// login exchanges a token for a session.
 func (f *Function) login(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Token string `json:"token"`
 	}
+	w.Header().Set("Cache-Control", "no-store")
 	if !body(w, r, &in) {
 		return
 	}
-	p, err := f.access.login(w, r, in.Token)
+	p, err := f.access.verify(r.Context(), strings.TrimSpace(in.Token))
+	if err == nil {
+		err = f.access.begin(w, r, p)
+	}
 	if err != nil {
 		f.Log.Warn("sign-in refused")
 		refuse(w, http.StatusUnauthorized, err.Error())
 		return
 	}
 	answer(w, map[string]any{"person": p})
+}
+
+// logout ends the session here and says where to end it at the provider.
+func (f *Function) logout(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	p, _ := f.access.who(r)
+	f.access.setCookie(w, r, sessionCookie, "", time.Time{})
+	answer(w, map[string]string{"next": f.access.signOutURL(r.Context(), p)})
 }
 
 // live is what a page that just opened needs before the stream begins.

@@ -20,6 +20,7 @@ const kindChange = "change"
 type change struct {
 	At      time.Time `json:"at"`
 	Who     string    `json:"who"`
+	ID      string    `json:"who_id,omitzero"` // the OIDC subject
 	Roles   []Role    `json:"roles,omitempty"`
 	What    string    `json:"what"` // review.approve, kill-switch.on, player.erase, …
 	Subject string    `json:"subject"`
@@ -45,7 +46,7 @@ func newAudit(j *journal.Journal, log *zap.Logger, now func() time.Time) *audit 
 // record journals a change before it is made; a change that cannot be
 // journaled is not made.
 func (a *audit) record(ctx context.Context, p *person, what, subject, note string) error {
-	c := change{At: a.now().UTC(), Who: p.Name, Roles: p.Roles, What: what, Subject: subject, Note: note}
+	c := change{At: a.now().UTC(), Who: p.Name, ID: p.ID, Roles: p.Roles, What: what, Subject: subject, Note: note}
 	a.log.Info("change", zap.String("who", c.Who), zap.String("what", what), zap.String("subject", subject))
 	if a.journal == nil {
 		a.mu.Lock()

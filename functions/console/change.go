@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/http"
 
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
 )
@@ -30,15 +32,19 @@ func (f *Function) journal(w http.ResponseWriter, r *http.Request, what, subject
 
 // send POSTs an event of the console's to the Broker.
 func (f *Function) send(ctx context.Context, typ, subject, id string, data any) error {
-	if f.sink == nil {
-		return errNoSink
-	}
 	e, err := event.New(name, typ, subject, id, f.now(), data)
 	if err != nil {
 		return err
 	}
+	return f.post(ctx, e)
+}
+
+func (f *Function) post(ctx context.Context, e *ce.Event) error {
+	if f.sink == nil {
+		return errNoSink
+	}
 	ctx, end := telemetry.Send(ctx, name, f.Log, e)
-	err = f.sink.Post(ctx, e)
+	err := f.sink.Post(ctx, e)
 	end(err)
 	return err
 }

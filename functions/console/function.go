@@ -69,7 +69,7 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(ctx context.Context) (err error) {
-	if f.access, err = newAccess(ctx, f.cfg.Access, f.now); err != nil {
+	if f.access, err = newAccess(f.cfg.Access, f.now); err != nil {
 		return err
 	}
 	f.flow = newFlow(f.now)
@@ -112,8 +112,14 @@ func (f *Function) mux() http.Handler {
 	m.HandleFunc("POST /events", f.receive)
 	m.HandleFunc("POST /deadletters", f.receiveDeadLetter)
 	m.Handle("/api/", f.api())
+	m.HandleFunc("GET "+signInPath, f.toProvider)
+	m.HandleFunc("GET "+callbackPath, f.fromProvider)
 	m.Handle("/", page())
-	return secure(http.NewCrossOriginProtection().Handler(m))
+	protect := http.NewCrossOriginProtection()
+	if f.access.origin != nil { // a gateway may give the request another Host
+		_ = protect.AddTrustedOrigin(f.access.origin.Scheme + "://" + f.access.origin.Host)
+	}
+	return secure(protect.Handler(m))
 }
 
 // secure sets the headers every answer carries. Scripts and styles come from

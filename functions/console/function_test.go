@@ -336,8 +336,8 @@ func TestSessionIsForThisSiteOnly(t *testing.T) {
 	}
 	res.Body.Close()
 	c := res.Cookies()[0]
-	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode {
-		t.Errorf("cookie: %+v, want HttpOnly and SameSite=Strict", c)
+	if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode {
+		t.Errorf("cookie: %+v, want HttpOnly and SameSite=Lax", c)
 	}
 	cookie := []string{"Cookie", c.Name + "=" + c.Value}
 	if got := s.change("/api/deadletters/1/discard", struct{}{}, nil, cookie...); got != 200 {

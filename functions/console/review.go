@@ -216,8 +216,9 @@ func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 	if v.Verdict != "overturned" || d.Verdict != "issued" {
 		return nil
 	}
-	data := d.Recommendation
-	data.Revoked = []string{d.Decision}
-	data.Reasons = append([]event.Reason{{Code: "overturned", Text: v.Note}}, data.Reasons...)
-	return f.send(ctx, event.TypeRevoked, d.Player, event.ReplyID(event.SourceOf(name), d.Decision, event.TypeRevoked), data)
+	e, err := decide.Overturned(name, d.Player, d.Recommendation, v.Note, v.At)
+	if err != nil {
+		return err
+	}
+	return f.post(ctx, e)
 }

@@ -27,13 +27,15 @@ type Copy struct {
 	Features []Feature   `json:"features,omitempty"`
 	// State is what the features are computed from, in words: registers, sums,
 	// and the recent events, one a line.
-	State      []string       `json:"state,omitempty"`
-	Bytes      int            `json:"bytes"` // of state and duplicate memory as stored
-	Reminders  []Reminder     `json:"reminders,omitempty"`
-	Remembered []Remembered   `json:"remembered,omitempty"`
-	Contacts   *Contacts      `json:"contacts"`
-	Journal    []Entry        `json:"journal,omitempty"`
-	LegalHold  jsontext.Value `json:"legal_hold,omitempty"`
+	State      []string     `json:"state,omitempty"`
+	Bytes      int          `json:"bytes"` // of state and duplicate memory as stored
+	Reminders  []Reminder   `json:"reminders,omitempty"`
+	Remembered []Remembered `json:"remembered,omitempty"`
+	Contacts   *Contacts    `json:"contacts"`
+	Journal    []Entry      `json:"journal,omitempty"`
+	// Missing says what is not in this copy.
+	Missing   string         `json:"missing,omitempty"`
+	LegalHold jsontext.Value `json:"legal_hold,omitempty"`
 }
 
 // Contacts is what the player was recommended of late.
@@ -90,8 +92,9 @@ type Entry struct {
 	Personal jsontext.Value `json:"personal,omitempty"`
 }
 
-// Export writes a copy of everything about the player as JSON. Journal entries
-// that were written out to segments are not in it.
+const missing = "Journal entries that were written out to segments: `pitboss privacy export --segments` adds them."
+
+// Export writes a copy of everything about the player as JSON.
 func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) ([]byte, error) {
 	out := Copy{Player: id, Request: request, Made: now}
 	kept, err := r.store.Export(ctx, id)
@@ -111,12 +114,15 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 	if out.LegalHold, err = r.journal.LegalHold(ctx, id); err != nil {
 		return nil, err
 	}
-	err = r.journal.About(ctx, id, func(e *journal.Entry) error {
+	whole, err := r.journal.About(ctx, r.segments, id, func(e *journal.Entry) error {
 		out.Journal = append(out.Journal, Entry{e.Kind, e.Time.UTC(), e.Seq, jsontext.Value(e.Open), jsontext.Value(e.Personal)})
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if !whole {
+		out.Missing = missing
 	}
 	doc, err := json.Marshal(&out, json.Deterministic(true), jsontext.WithIndent("  "))
 	if err != nil {

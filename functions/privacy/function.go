@@ -11,6 +11,7 @@ package privacy
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
+	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
 )
@@ -30,6 +32,7 @@ type config struct {
 	Keep      time.Duration `env:"PRIVACY_EXPORT_KEEP,default=168h"` // how long a copy can be fetched
 	Refuse    time.Duration `env:"PRIVACY_REFUSE_FOR,default=25h"`   // how long an erased player's earlier events are refused
 	Replicas  int           `env:"PRIVACY_WAIT_REPLICAS,default=0"`  // replicas that must have an erasure
+	Segments  string        `env:"PITBOSS_SEGMENTS"`                 // folder of the journal's segments, if it is mounted
 }
 
 // Function is privacy. Until Start has run, it answers with a retryable error.
@@ -50,6 +53,9 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(ctx context.Context) error {
+	if info, err := os.Stat(f.cfg.Segments); f.cfg.Segments != "" && (err != nil || !info.IsDir()) {
+		return fmt.Errorf("privacy: PITBOSS_SEGMENTS %s is not a folder that can be read: is the storage mounted?", f.cfg.Segments)
+	}
 	set, err := feature.Load(filepath.Join(f.cfg.ModelsDir, "features.yaml"))
 	if err != nil {
 		return err
@@ -58,7 +64,7 @@ func (f *Function) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.rights = newRights(rdb, set, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
+	f.rights = newRights(rdb, set, journal.Segments{Dir: f.cfg.Segments}, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
 	return nil
 }
 

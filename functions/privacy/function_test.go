@@ -308,3 +308,14 @@ func TestExportTellsWhatBecameOfDecisions(t *testing.T) {
 		t.Fatalf("%+v %v", c.Journal, err)
 	}
 }
+
+// A folder of segments that is not mounted would make copies look whole.
+func TestStartTellsThatSegmentsAreNotMounted(t *testing.T) {
+	t.Parallel()
+	f := New()
+	err := f.Start(t.Context(), map[string]string{"MODELS_DIR": "../../models", "REDIS_URL": redistest.Start(t), "PITBOSS_SEGMENTS": t.TempDir() + "/not-there"})
+	if err == nil || !strings.Contains(err.Error(), "PITBOSS_SEGMENTS") {
+		t.Fatalf("%v", err)
+	}
+	_ = f.Stop(context.Background())
+}

@@ -17,20 +17,22 @@ import (
 
 // Rights erases and copies players. The function and the commands share it.
 type Rights struct {
-	rdb     setup.Client
-	set     *feature.Set
-	store   *player.Store[feature.State]
-	journal *journal.Journal
+	rdb      setup.Client
+	set      *feature.Set
+	store    *player.Store[feature.State]
+	journal  *journal.Journal
+	segments journal.Segments
 }
 
-// NewRights returns Rights over the players in rdb.
-func NewRights(rdb setup.Client, set *feature.Set) *Rights {
-	return newRights(rdb, set, player.Config{})
+// NewRights returns Rights over the players in rdb and the journal's entries
+// in rdb and segments.
+func NewRights(rdb setup.Client, set *feature.Set, segments journal.Segments) *Rights {
+	return newRights(rdb, set, segments, player.Config{})
 }
 
-func newRights(rdb setup.Client, set *feature.Set, cfg player.Config) *Rights {
+func newRights(rdb setup.Client, set *feature.Set, segments journal.Segments, cfg player.Config) *Rights {
 	cfg.CachePlayers = 1
-	return &Rights{rdb, set, player.NewStore(rdb, set, cfg), journal.New(rdb, 1)}
+	return &Rights{rdb, set, player.NewStore(rdb, set, cfg), journal.New(rdb, 1), segments}
 }
 
 // LegalHold is what is kept of an erased player, because the law demands that

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/spf13/cobra"
 
 	"pitboss/internal/decide"
@@ -159,14 +160,20 @@ func whoami() string {
 	return ""
 }
 
+// source is what the commands' events come from, as [event.SourceOf] has it.
+const source = "cli"
+
 // tell POSTs an event to the Broker, checked against the contract first.
 func (p *person) tell(cmd *cobra.Command, typ, subject string, data any) error {
-	now := time.Now().UTC()
-	e, err := event.New("cli", typ, subject, rand.Text(), now, data)
+	e, err := event.New(source, typ, subject, rand.Text(), time.Now().UTC(), data)
 	if err != nil {
 		return err
 	}
-	if _, err := event.Parse(e, now); err != nil {
+	return p.post(cmd, e)
+}
+
+func (p *person) post(cmd *cobra.Command, e *ce.Event) error {
+	if _, err := event.Parse(e, time.Now().UTC()); err != nil {
 		return err
 	}
 	to := sink.New(p.broker, 10*time.Second, 1)

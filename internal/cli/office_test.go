@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +96,36 @@ func (w *town) told() *ce.Event {
 	return &w.posted[len(w.posted)-1]
 }
 
+// toldOf are the events of a type that were POSTed to the Broker.
+func (w *town) toldOf(typ string) (out []ce.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.posted {
+		if e.Type() == typ {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// takenBack fails unless the consumers of a decision's recommendation were told,
+// by an event that their Triggers filter as they did the recommendation.
+func (w *town) takenBack(decision string) {
+	w.t.Helper()
+	out := w.toldOf(event.TypeRevoked)
+	if len(out) != 1 {
+		w.t.Fatalf("%d revocations, want 1", len(out))
+	}
+	e := out[0]
+	data, err := event.Decode[event.Recommendation](&e)
+	if err != nil || !slices.Equal(data.Revoked, []string{decision}) || data.Reasons[0] != (event.Reason{Code: "overturned", Text: "a mix-up"}) {
+		w.t.Errorf("%+v %v", data, err)
+	}
+	if x := e.Extensions(); e.Subject() != "alice" || x[event.ExtKind] != "protection" || x[event.ExtAction] != "safer_gambling_call" || x[event.ExtChannel] == nil {
+		w.t.Errorf("%v", e)
+	}
+}
+
 // run is the command with the town's Redis, Broker and models.
 func (w *town) run(args ...string) (string, error) {
 	w.t.Setenv("REDIS_URL", w.redis)
@@ -166,12 +197,13 @@ func TestComplianceCommands(t *testing.T) {
 	w.says([]string{"review", "list"}, d, "safer_gambling_call (protection) by GB-AUTO", "GB")
 	w.refuses([]string{"review", "overturn", d}, "--note must say why")
 	w.refuses([]string{"review", "approve", d, "--broker", "http://127.0.0.1:1"}, "nothing was recorded", "--broker")
-	w.says([]string{"review", "overturn", d, "--by", "carol", "--note", "a mix-up"}, d+": overturned")
-	if e := w.told(); e.Type() != event.TypeReviewDecided || e.Subject() != "alice" {
-		t.Fatalf("%v", e)
-	} else if _, err := w.back.Handle(t.Context(), *e); err != nil {
+	w.says([]string{"review", "overturn", d, "--by", "carol", "--note", "a mix-up"}, d+": overturned", "recommendation.revoked")
+	if said := w.toldOf(event.TypeReviewDecided); len(said) != 1 || said[0].Subject() != "alice" {
+		t.Fatalf("%v", said)
+	} else if _, err := w.back.Handle(t.Context(), said[0]); err != nil {
 		t.Fatal(err)
 	}
+	w.takenBack(d)
 	w.says([]string{"review", "list"}, "nothing waits")
 	w.says([]string{"explain", d}, `"verdict":"overturned"`, "carol", "a mix-up")
 	w.says([]string{"review", "approve", d}, "it was reviewed before")
@@ -191,7 +223,14 @@ func TestComplianceCommands(t *testing.T) {
 	w.says([]string{"replay-decision", d, "--segments", dir}, "bit for bit")
 	w.says([]string{"report", "--segments", dir}, "safer_gambling_call")
 
-	w.says([]string{"privacy", "export", "alice"}, `"birth_date": "1986-01-01"`, `"status": "open"`)
+	if out := w.says([]string{"privacy", "export", "alice"}, `"birth_date": "1986-01-01"`, `"status": "open"`, "--segments` adds them"); strings.Contains(out, `"kind": "decision"`) {
+		t.Errorf("without segments: %s", out)
+	}
+	w.refuses([]string{"privacy", "export", "alice", "--segments", dir + "x"}, "is the storage mounted?")
+	whole := w.says([]string{"privacy", "export", "alice", "--segments", dir}, `"kind": "decision"`, `"kind": "review"`, `"decision": "`+d+`"`, "a mix-up")
+	if strings.Contains(whole, `"missing"`) {
+		t.Errorf("with segments: %s", whole)
+	}
 	w.refuses([]string{"privacy", "erase", "alice"}, `"request" not set`)
 	w.says([]string{"privacy", "erase", "alice", "--request", "R1"}, "alice is erased")
 	w.says([]string{"explain", d, "--segments", dir}, "The player was erased")

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pitboss/functions/privacy"
+	"pitboss/internal/journal"
 )
 
 // privacyCmd keeps the players' rights by hand; as events: privacy.erase and
@@ -53,7 +54,7 @@ func privacyEraseCmd(o *office) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			held, err := privacy.NewRights(o.rdb, set).Erase(cmd.Context(), args[0], request, time.Now().UTC().Truncate(time.Millisecond))
+			held, err := privacy.NewRights(o.rdb, set, journal.Segments{}).Erase(cmd.Context(), args[0], request, time.Now().UTC().Truncate(time.Millisecond))
 			if err != nil {
 				return err
 			}
@@ -72,13 +73,17 @@ func privacyEraseCmd(o *office) *cobra.Command {
 
 func privacyExportCmd(o *office) *cobra.Command {
 	return &cobra.Command{
-		Use: "export PLAYER", Short: "print everything about a player as JSON", Args: cobra.ExactArgs(1),
+		Use: "export PLAYER", Short: "print everything about a player as JSON; with --segments what was written out, too", Args: cobra.ExactArgs(1),
 		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
 			_, set, err := o.policy()
 			if err != nil {
 				return err
 			}
-			doc, err := privacy.NewRights(o.rdb, set).Export(cmd.Context(), args[0], "by hand", time.Now().UTC().Truncate(time.Millisecond))
+			written, err := o.written()
+			if err != nil {
+				return err
+			}
+			doc, err := privacy.NewRights(o.rdb, set, written).Export(cmd.Context(), args[0], "by hand", time.Now().UTC().Truncate(time.Millisecond))
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), string(doc))
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 )
@@ -54,9 +55,12 @@ func (o *office) inShort(cmd *cobra.Command, id string) string {
 
 func verdictCmd(o *office, word, verdict string) *cobra.Command {
 	var who person
-	var note string
+	var note, more string
+	if verdict == "overturned" {
+		more = ", and takes back what was issued: recommendation.revoked"
+	}
 	cmd := &cobra.Command{
-		Use: word + " DECISION", Short: word + " a decision: sends review.decided to the Broker; feedback journals it", Args: cobra.ExactArgs(1),
+		Use: word + " DECISION", Short: word + " a decision: sends review.decided to the Broker, which feedback journals" + more, Args: cobra.ExactArgs(1),
 		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
 			r, _, err := o.find(cmd.Context(), args[0])
 			if err != nil {
@@ -79,6 +83,12 @@ func verdictCmd(o *office, word, verdict string) *cobra.Command {
 				return fmt.Errorf("review: nothing was recorded: %w", err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; feedback journals it\n", args[0], verdict)
+			if verdict == "overturned" && r.Decision.Issued {
+				if err := who.takeBack(cmd, r, note); err != nil {
+					return fmt.Errorf("review: it is recorded as overturned, but was not taken back; run the command again: %w", err)
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "recommendation.revoked tells its consumers to take it back")
+			}
 			if !slices.ContainsFunc(waiting, func(w journal.Waiting) bool { return w.Decision == args[0] }) {
 				fmt.Fprintln(cmd.OutOrStdout(), "(no review of it was asked for, or it was reviewed before)")
 			}
@@ -88,4 +98,13 @@ func verdictCmd(o *office, word, verdict string) *cobra.Command {
 	who.flags(cmd, "who looked")
 	cmd.Flags().StringVar(&note, "note", "", "why, in plain words; no personal data")
 	return cmd
+}
+
+// takeBack tells the consumers of an issued recommendation that it was overturned.
+func (p *person) takeBack(cmd *cobra.Command, r *decide.Record, note string) error {
+	e, err := decide.Overturned(source, r.Input.Player, *r.Recommendation(), note, time.Now().UTC())
+	if err != nil {
+		return err
+	}
+	return p.post(cmd, e)
 }

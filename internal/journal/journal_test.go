@@ -1,18 +1,22 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
 	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/player"
@@ -315,6 +319,122 @@ func TestSegments(t *testing.T) {
 			t.Fatalf("%+v %v", v, err)
 		}
 	})
+}
+
+// A player's copy has every entry about them, wherever it is: in segments, in
+// both, or in Redis alone; none of another player's of the shard; and it is told
+// where some are missing.
+func TestAboutReadsSegmentsAndRedis(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, j, s := t.Context(), New(rdb, 8), Segments{Dir: t.TempDir()}
+		ids := neighbours(2)
+		others := []string{}
+		for i := 0; len(others) < 300; i++ { // of other shards, so that a segment has many
+			if id := fmt.Sprint("other", i); player.Shard(id) != player.Shard(ids[0]) {
+				others = append(others, id)
+			}
+		}
+		number := 0
+		some := func() {
+			for _, id := range append([]string{ids[0], ids[1], ids[0]}, others...) {
+				number++
+				put(t, j, id, DecisionID(id, fmt.Sprint(number)))
+			}
+		}
+		write := func(keep time.Duration) {
+			if _, n, err := j.WriteOut(ctx, s, keep, noon.Add(2*time.Hour)); err != nil || n != 303 {
+				t.Fatal(n, err)
+			}
+		}
+		read := func(from Segments) (seqs []uint64, whole bool) {
+			whole, err := j.About(ctx, from, ids[0], func(e *Entry) error {
+				if e.Personal == nil || e.Hash == (Hash{}) {
+					t.Fatalf("entry %d is sealed, or without its hash", e.Seq)
+				}
+				seqs = append(seqs, e.Seq)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return seqs, whole
+		}
+		some()
+		write(time.Hour) // in the segment alone
+		if seqs, whole := read(Segments{}); len(seqs) != 0 || whole {
+			t.Fatalf("without segments: %v, whole: %v", seqs, whole)
+		}
+		some()
+		write(0) // in both
+		some()   // in Redis alone
+		if seqs, whole := read(s); !slices.Equal(seqs, []uint64{1, 3, 4, 6, 7, 9}) || !whole {
+			t.Fatalf("%v, whole: %v", seqs, whole)
+		}
+		if seqs, whole := read(Segments{}); !slices.Equal(seqs, []uint64{4, 6, 7, 9}) || whole {
+			t.Fatalf("without segments: %v, whole: %v", seqs, whole)
+		}
+		if err := os.Remove(filepath.Join(s.Dir, "segment-00000001.parquet")); err != nil {
+			t.Fatal(err)
+		}
+		if seqs, whole := read(s); !slices.Equal(seqs, []uint64{4, 6, 7, 9}) || whole {
+			t.Fatalf("a segment is missing: %v, whole: %v", seqs, whole)
+		}
+	})
+}
+
+// largeSegment writes a segment of many pages: shard i has i%200 rows.
+func largeSegment(tb testing.TB, shards int) (s Segments, rows int) {
+	tb.Helper()
+	s.Dir = tb.TempDir()
+	f, err := os.Create(filepath.Join(s.Dir, "segment-00000001.parquet"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w := parquet.NewGenericWriter[segmentRow](f, parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}))
+	for shard := range shards {
+		for i := range shard % 200 {
+			entry := bytes.Repeat(fmt.Appendf(nil, "%d of %d. ", i, shard), 30)
+			if _, err := w.Write([]segmentRow{{Shard: int32(shard), Seq: int64(i + 1), Open: "{}", Entry: entry, Hash: make([]byte, 32)}}); err != nil {
+				tb.Fatal(err)
+			}
+			rows++
+		}
+	}
+	if err := errors.Join(w.Close(), f.Close()); err != nil {
+		tb.Fatal(err)
+	}
+	return s, rows
+}
+
+// A shard's rows are found by the index alone, all of them and no others,
+// wherever pages begin and end.
+func TestShardOfALargeSegment(t *testing.T) {
+	t.Parallel()
+	s, _ := largeSegment(t, 2000) // 199,000 rows
+	for shard := -1; shard <= 2000; shard += 23 {
+		i := 0
+		err := s.of(shard, func(raw, _ []byte) error {
+			if want := fmt.Appendf(nil, "%d of %d. ", i, shard); !bytes.HasPrefix(raw, want) {
+				return fmt.Errorf("row %.20q, want %q", raw, want)
+			}
+			i++
+			return nil
+		})
+		if err != nil || shard >= 0 && shard < 2000 && i != shard%200 {
+			t.Fatalf("shard %d: %d rows, %v", shard, i, err)
+		}
+	}
+}
+
+func BenchmarkShardOfASegment(b *testing.B) {
+	s, rows := largeSegment(b, 4096)
+	for b.Loop() {
+		if err := s.of(1999, func(_, _ []byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(rows), "rows")
 }
 
 func TestSwitches(t *testing.T) {

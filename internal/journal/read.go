@@ -92,32 +92,76 @@ func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, v
 	})
 }
 
-// About calls visit with the entries in Redis that are about a player: what is
-// sealed with their key, and what became of it.
-func (j *Journal) About(ctx context.Context, id string, visit func(*Entry) error) error {
+// About calls visit with the entries that are about a player: what is sealed
+// with their key, and what became of it. First those in segments, then those that
+// only Redis has. whole is false where entries of the player's shard are missing:
+// they were written out to segments other than those given.
+func (j *Journal) About(ctx context.Context, s Segments, id string, visit func(*Entry) error) (whole bool, err error) {
 	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) || err == nil && len(b) < 8+keyNameSize {
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		return fmt.Errorf("journal: about: %w", err)
+		return false, fmt.Errorf("journal: about: %w", err)
 	}
-	key, mine := string(b[8:8+keyNameSize]), map[string]bool{}
-	return j.Each(ctx, player.Shard(id), 0, false, func(e *Entry) error {
-		var open struct {
-			Decision string `json:"decision"`
-		}
-		if err := json.Unmarshal(e.Open, &open); err != nil {
-			return nil // not an object: nothing of a player's
-		}
-		switch {
-		case e.KeyName == key:
-			mine[open.Decision] = true
-		case open.Decision == "" || !mine[open.Decision]:
-			return nil
-		}
-		return visit(e)
-	})
+	shard := player.Shard(id)
+	a := about{key: string(b[8 : 8+keyNameSize]), mine: map[string]bool{}, visit: visit, whole: true}
+	if a.secret, err = j.sealingKey(ctx, shard, a.key); err != nil {
+		return false, err
+	}
+	end, _, err := j.Head(ctx, shard)
+	if err != nil {
+		return false, err
+	}
+	take := func(raw, hash []byte) error { return a.take(shard, raw, hash) }
+	if err := s.of(shard, take); err != nil {
+		return false, err
+	}
+	err = j.raw(ctx, shard, 0, func(_ string, raw, hash []byte) error { return take(raw, hash) })
+	return a.whole && a.last >= end, err
+}
+
+// about sorts out what is about a player.
+type about struct {
+	key    string // the name of their sealing key
+	secret []byte
+	mine   map[string]bool // decisions about them
+	last   uint64          // sequence number taken last
+	whole  bool
+	visit  func(*Entry) error
+}
+
+func (a *about) take(shard int, raw, hash []byte) error {
+	e, err := parseEntry(shard, raw, a.open)
+	if err != nil {
+		return err
+	}
+	if e.Seq <= a.last {
+		return nil // Redis has it, too
+	}
+	a.whole = a.whole && e.Seq == a.last+1
+	a.last = e.Seq
+	copy(e.Hash[:], hash)
+	var open struct {
+		Decision string `json:"decision"`
+	}
+	if err := json.Unmarshal(e.Open, &open); err != nil {
+		return nil // not an object: nothing of a player's
+	}
+	switch {
+	case e.KeyName == a.key:
+		a.mine[open.Decision] = true
+	case open.Decision == "" || !a.mine[open.Decision]:
+		return nil
+	}
+	return a.visit(e)
+}
+
+func (a *about) open(name string) ([]byte, error) {
+	if name != a.key {
+		return nil, nil
+	}
+	return a.secret, nil
 }
 
 // raw calls visit with the stream's entries as they are.

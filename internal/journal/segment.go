@@ -225,6 +225,116 @@ func (s Segments) each(name string, visit func(shard int, raw, hash []byte) erro
 	}
 }
 
+// of calls visit with a shard's rows of all segments, in order. A segment is
+// written shard by shard, so its index tells where they lie: of each file its
+// footer is read, and the pages that hold the shard.
+func (s Segments) of(shard int, visit func(raw, hash []byte) error) error {
+	names, err := s.list()
+	for _, name := range names {
+		if err == nil {
+			err = visitShard(name, int32(shard), visit)
+		}
+	}
+	return err
+}
+
+func visitShard(name string, shard int32, visit func(raw, hash []byte) error) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("journal: segment: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("journal: segment: %w", err)
+	}
+	pf, err := parquet.OpenFile(f, st.Size(), parquet.ReadBufferSize(64<<10))
+	if err != nil {
+		return fmt.Errorf("journal: segment %s: %w", name, err)
+	}
+	for _, group := range pf.RowGroups() {
+		from, to, err := rowsOf(group, shard)
+		if err != nil {
+			return fmt.Errorf("journal: segment %s: %w", name, err)
+		}
+		if from < to {
+			if err := visitRows(group, from, to, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rowsOf finds where a shard's rows begin and end: by the index the page, in
+// the page the row.
+func rowsOf(group parquet.RowGroup, shard int32) (from, to int64, err error) {
+	column, ok := group.Schema().Lookup("shard")
+	if !ok {
+		return 0, 0, errors.New("has no column shard")
+	}
+	chunk := group.ColumnChunks()[column.ColumnIndex]
+	bounds, err := chunk.ColumnIndex()
+	if err != nil {
+		return 0, 0, err
+	}
+	offsets, err := chunk.OffsetIndex()
+	if err != nil {
+		return 0, 0, err
+	}
+	pages := chunk.Pages()
+	defer pages.Close()
+	from = -1
+	for i := range bounds.NumPages() {
+		if bounds.MaxValue(i).Int32() < shard || bounds.MinValue(i).Int32() > shard {
+			continue
+		}
+		if err := pages.SeekToRow(offsets.FirstRowIndex(i)); err != nil {
+			return 0, 0, err
+		}
+		page, err := pages.ReadPage()
+		if err != nil {
+			return 0, 0, err
+		}
+		values := make([]parquet.Value, page.NumValues())
+		n, err := page.Values().ReadValues(values)
+		parquet.Release(page)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, 0, err
+		}
+		for k, v := range values[:n] {
+			if v.Int32() == shard {
+				to = offsets.FirstRowIndex(i) + int64(k) + 1
+				if from < 0 {
+					from = to - 1
+				}
+			}
+		}
+	}
+	return max(0, from), to, nil
+}
+
+func visitRows(group parquet.RowGroup, from, to int64, visit func(raw, hash []byte) error) error {
+	r := parquet.NewGenericRowGroupReader[segmentRow](group)
+	defer r.Close()
+	if err := r.SeekToRow(from); err != nil {
+		return fmt.Errorf("journal: segment: %w", err)
+	}
+	rows := make([]segmentRow, min(256, to-from))
+	for from < to {
+		n, err := r.Read(rows[:min(int64(len(rows)), to-from)])
+		for i := range rows[:n] {
+			if err := visit(rows[i].Entry, rows[i].Hash); err != nil {
+				return err
+			}
+		}
+		if from += int64(n); err != nil && !errors.Is(err, io.EOF) || n == 0 {
+			return fmt.Errorf("journal: segment: %w", errors.Join(err, io.ErrUnexpectedEOF))
+		}
+	}
+	return nil
+}
+
 // Everything calls visit with every entry, from segments and Redis, once each,
 // a shard's in order. Personal parts stay sealed.
 func (j *Journal) Everything(ctx context.Context, s Segments, visit func(*Entry) error) error {
@@ -268,28 +378,22 @@ func (j *Journal) FindWritten(ctx context.Context, s Segments, decision string) 
 	}
 	var found *Entry
 	var about []*Entry
-	names, err := s.list()
-	for _, name := range names {
-		err = errors.Join(err, s.each(name, func(n int, raw, hash []byte) error {
-			if n != shard {
-				return nil
+	err = s.of(shard, func(raw, hash []byte) error {
+		e, err := parseEntry(shard, raw, nil)
+		switch {
+		case err != nil:
+			return err
+		case e.isDecision(decision):
+			found, err = parseEntry(shard, raw, func(k string) ([]byte, error) { return j.sealingKey(ctx, shard, k) })
+			if err == nil {
+				copy(found.Hash[:], hash)
 			}
-			e, err := parseEntry(shard, raw, nil)
-			switch {
-			case err != nil:
-				return err
-			case e.isDecision(decision):
-				found, err = parseEntry(shard, raw, func(k string) ([]byte, error) { return j.sealingKey(ctx, shard, k) })
-				if err == nil {
-					copy(found.Hash[:], hash)
-				}
-				return err
-			case e.isAbout(decision):
-				about = append(about, e)
-			}
-			return nil
-		}))
-	}
+			return err
+		case e.isAbout(decision):
+			about = append(about, e)
+		}
+		return nil
+	})
 	if err == nil && found == nil {
 		err = fmt.Errorf("%w: decision %s", ErrNotFound, decision)
 	}

@@ -2,6 +2,7 @@ package score
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -65,18 +66,14 @@ func BenchmarkExplain(b *testing.B) {
 		}
 		benchExplain(b, e, rows(1, benchRows, 40))
 	})
-	for _, name := range []string{"leave", "harm"} {
+	for name, dir := range map[string]string{"leave": "../../models/leave/v1", "harm": "../../models/harm/v2"} {
 		b.Run(name, func(b *testing.B) {
 			openRuntime(b)
-			man, err := ReadManifest("../../models/"+name+"/v1", nil)
+			m, err := LoadModel(dir, LoadOptions{})
 			if err != nil {
 				b.Fatal(err)
 			}
-			m, err := LoadModel("../../models/"+name+"/v1", LoadOptions{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			golden, err := readGolden("../../models/" + name + "/v1/" + man.Golden)
+			golden, err := readGolden(filepath.Join(dir, m.Manifest.Golden))
 			if err != nil {
 				b.Fatal(err)
 			}

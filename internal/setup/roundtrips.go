@@ -65,13 +65,14 @@ func (h roundTrips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 	}
 }
 
-// took counts an error where it is one: an absent key and a script that Redis
-// does not have yet are answers.
+// took counts an error where it is one: an absent key, a script that Redis does
+// not have yet and a greeting (CLIENT SETINFO) that it is too old for are answers.
 func (h roundTrips) took(began time.Time, err error) {
 	h.seconds.Observe(time.Since(began).Seconds())
-	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "NOSCRIPT") {
-		h.errors.Inc()
+	if err == nil || errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "NOSCRIPT") || redis.HasErrorPrefix(err, "ERR unknown subcommand") {
+		return
 	}
+	h.errors.Inc()
 }
 
 // redisLog has go-redis, which has one logger in a process, write JSON as

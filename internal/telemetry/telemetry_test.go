@@ -5,15 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	otlp "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
@@ -138,5 +143,76 @@ func BenchmarkHandle(b *testing.B) {
 				_, _ = telemetry.Handle(context.Background(), "bench", zap.NewNop(), e, c.next)
 			}
 		})
+	}
+}
+
+// The share of new traces that is kept is the share asked for, whatever the
+// way through the process; and it is the same traces at every function.
+func TestTheShareOfTracesKept(t *testing.T) {
+	var mu sync.Mutex
+	services := map[string]map[string]bool{} // service → traces
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var req otlp.ExportTraceServiceRequest
+		if err := proto.Unmarshal(body, &req); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, rs := range req.ResourceSpans {
+			for _, a := range rs.Resource.Attributes {
+				if a.Key != "service.name" {
+					continue
+				}
+				of := services[a.Value.GetStringValue()]
+				if of == nil {
+					of = map[string]bool{}
+					services[a.Value.GetStringValue()] = of
+				}
+				for _, s := range rs.ScopeSpans[0].Spans {
+					of[string(s.TraceId)] = true
+				}
+			}
+		}
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	t.Setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+	stop, err := telemetry.Start(context.Background(), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 1600
+	for i := range n {
+		e := newEvent(event.TypePaymentFailed)
+		e.SetID(fmt.Sprint(i))
+		if i%2 == 0 { // POSTed to ingest; the others straight to the Broker, which knows no traces
+			_, end := telemetry.Send(context.Background(), "ingest", zap.NewNop(), e)
+			end(nil)
+		}
+		for _, fn := range []string{"profile", "score"} { // two who get the same event
+			if _, err := telemetry.Handle(context.Background(), fn, zap.NewNop(), e, answerWith(event.TypePlayerUpdated)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"pitboss-ingest": n / 8, "pitboss-profile": n / 4, "pitboss-score": n / 4} {
+		if got := len(services[name]); got < want*8/10 || got > want*12/10 {
+			t.Errorf("%s: %d of %d traces kept, want about %d", name, got, n, want)
+		}
+	}
+	if !maps.Equal(services["pitboss-profile"], services["pitboss-score"]) {
+		t.Error("profile and score kept different traces")
+	}
+}
+
+func TestAProtocolThatIsNotSpokenIsRefused(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+	if _, err := telemetry.Start(context.Background(), zap.NewNop()); err == nil || !strings.Contains(err.Error(), "OTEL_EXPORTER_OTLP_PROTOCOL") {
+		t.Errorf("got %v, want an error that names the setting", err)
 	}
 }

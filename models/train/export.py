@@ -2,8 +2,8 @@
 
 The graph is plain: one float32 input [N, features], one float32 output [N, 1]
 (no ZipMap, no label), operator sets 17 and ai.onnx.ml 3, IR version 9, which
-every ONNX Runtime since 1.15 accepts. `nodes_hitrates` holds the training rows
-that reached each node: Pitboss explains a score from the very file that scored.
+every ONNX Runtime since 1.15 accepts. Pitboss explains a score from the very file
+that scored: it reads the trees, and needs nothing in it that scoring does not.
 """
 
 import hashlib
@@ -32,15 +32,14 @@ class _Ensemble:
 
     def __init__(self):
         self.nodes = {k: [] for k in ("treeids", "nodeids", "featureids", "values", "modes",
-                                      "truenodeids", "falsenodeids", "hitrates")}
+                                      "truenodeids", "falsenodeids")}
         self.target = {k: [] for k in ("treeids", "nodeids", "ids", "weights")}
 
     def add(self, tree: int, node: dict, ids) -> int:
         n = next(ids)
         leaf = "leaf_value" in node
         row = {"treeids": tree, "nodeids": n, "featureids": 0, "values": 0.0, "modes": "LEAF",
-               "truenodeids": 0, "falsenodeids": 0,
-               "hitrates": float(node.get("leaf_count", node.get("internal_count", 1)))}
+               "truenodeids": 0, "falsenodeids": 0}
         at = len(self.nodes["treeids"])
         for k, v in row.items():
             self.nodes[k].append(v)

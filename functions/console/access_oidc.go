@@ -1,0 +1,337 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+)
+
+const (
+	signInPath   = "/auth/signin"
+	callbackPath = "/auth/callback"
+	signInFor    = 10 * time.Minute // from the redirect to the provider until the return
+)
+
+var (
+	errProvider = errors.New("the sign-in service does not answer")
+	errNoRole   = errors.New("none of the console's roles")
+)
+
+// provider is the OIDC provider. It is asked for its addresses when the first
+// person comes, not at the start: events are received though it is down.
+type provider struct {
+	cfg    accessConfig
+	roles  map[string][]Role // by the claim's values
+	secret string
+	back   string // the callback's address; empty: only bearer tokens
+	now    func() time.Time
+	http   *http.Client
+
+	mu      sync.Mutex
+	known   *knownProvider
+	failure error
+	retry   time.Time // no new attempt before
+}
+
+// knownProvider is what discovery told.
+type knownProvider struct {
+	verifier *oidc.IDTokenVerifier
+	oauth    oauth2.Config
+	end      string // where a person signs out of the provider; empty: nowhere
+}
+
+func newProvider(cfg accessConfig, origin *url.URL, now func() time.Time) (p *provider, err error) {
+	p = &provider{cfg: cfg, now: now, http: &http.Client{Timeout: 5 * time.Second}}
+	if _, err = webURL("CONSOLE_OIDC_ISSUER", cfg.OIDCIssuer); err != nil {
+		return nil, err
+	}
+	if cfg.OIDCClient == "" {
+		return nil, errors.New("console: CONSOLE_OIDC_CLIENT_ID is needed with CONSOLE_OIDC_ISSUER")
+	}
+	if p.secret, err = orFile(cfg.OIDCSecret, cfg.OIDCSecretFile, "CONSOLE_OIDC_CLIENT_SECRET_FILE"); err != nil {
+		return nil, err
+	}
+	if p.roles, err = readRoles(cfg.OIDCRoles); err != nil {
+		return nil, err
+	}
+	if origin != nil {
+		p.back = origin.JoinPath(callbackPath).String()
+	}
+	return p, nil
+}
+
+// readRoles reads "role=value; role=value"; a value may contain "=" and ",", as
+// the names of LDAP groups do.
+func readRoles(text string) (map[string][]Role, error) {
+	roles := map[string][]Role{}
+	for part := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ';' || c == '\n' }) {
+		name, value, _ := strings.Cut(part, "=")
+		role, value := Role(strings.TrimSpace(name)), strings.TrimSpace(value)
+		if !slices.Contains(allRoles, role) || value == "" {
+			return nil, fmt.Errorf("console: CONSOLE_OIDC_ROLES: %q is not role=value with a role among %v", strings.TrimSpace(part), allRoles)
+		}
+		roles[value] = append(roles[value], role)
+	}
+	if len(roles) == 0 {
+		for _, r := range allRoles {
+			roles["pitboss-"+string(r)] = []Role{r}
+		}
+	}
+	return roles, nil
+}
+
+// ask returns what discovery told. A failure is remembered for a moment, lest
+// everybody waits for a provider that is down.
+func (p *provider) ask(ctx context.Context) (*knownProvider, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known != nil {
+		return p.known, nil
+	}
+	if p.now().Before(p.retry) {
+		return nil, p.failure
+	}
+	found, err := oidc.NewProvider(p.client(ctx), p.cfg.OIDCIssuer)
+	if err != nil {
+		p.failure, p.retry = fmt.Errorf("%w: %w", errProvider, err), p.now().Add(time.Second)
+		return nil, p.failure
+	}
+	var more struct {
+		End string `json:"end_session_endpoint"`
+	}
+	_ = found.Claims(&more) // optional
+	p.known = &knownProvider{
+		verifier: found.Verifier(&oidc.Config{ClientID: p.cfg.OIDCClient, Now: p.now}),
+		oauth: oauth2.Config{ClientID: p.cfg.OIDCClient, ClientSecret: p.secret, Endpoint: found.Endpoint(), RedirectURL: p.back,
+			Scopes: strings.Fields(p.cfg.OIDCScopes)},
+		end: more.End,
+	}
+	return p.known, nil
+}
+
+// client makes both libraries use the client with the time limit. What one
+// person asked for is finished though they leave: others wait for it.
+func (p *provider) client(ctx context.Context) context.Context {
+	return oidc.ClientContext(context.WithoutCancel(ctx), p.http)
+}
+
+// verify checks an ID token and reads who it names.
+func (p *provider) verify(ctx context.Context, token, nonce string) (*person, error) {
+	known, err := p.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id, err := known.verifier.Verify(p.client(ctx), token)
+	if err != nil {
+		return nil, err
+	}
+	if nonce != "" && id.Nonce != nonce {
+		return nil, errors.New("the nonce is not that of this sign-in")
+	}
+	claims := map[string]any{}
+	if err := id.Claims(&claims); err != nil {
+		return nil, fmt.Errorf("claims: %w", err)
+	}
+	who := &person{Name: nameOf(claims), ID: id.Subject, Until: id.Expiry}
+	for _, v := range valuesAt(claims, p.cfg.OIDCClaim) {
+		for _, r := range p.roles[v] {
+			if !slices.Contains(who.Roles, r) {
+				who.Roles = append(who.Roles, r)
+			}
+		}
+	}
+	if len(who.Roles) == 0 {
+		return nil, fmt.Errorf("%s has %w in claim %q", who.Name, errNoRole, p.cfg.OIDCClaim)
+	}
+	return who, nil
+}
+
+// nameOf is what people call the person; an address that the provider did not
+// verify is anybody's claim.
+func nameOf(claims map[string]any) string {
+	for _, name := range []string{"email", "preferred_username", "name"} {
+		verified, said := claims["email_verified"].(bool)
+		if s, ok := claims[name].(string); ok && s != "" && (name != "email" || verified || !said) {
+			return s
+		}
+	}
+	s, _ := claims["sub"].(string)
+	return s
+}
+
+// valuesAt are the strings of the claim called path, or at that path, dots
+// between its parts: some providers' names have dots of their own.
+func valuesAt(claims map[string]any, path string) (values []string) {
+	found, ok := claims[path]
+	for at := any(claims); !ok && path != ""; {
+		name, rest, more := strings.Cut(path, ".")
+		object, _ := at.(map[string]any)
+		at, path = object[name], rest
+		if !more {
+			found = at
+		}
+	}
+	switch v := found.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		for _, e := range v {
+			if s, ok := e.(string); ok {
+				values = append(values, s)
+			}
+		}
+	}
+	return values
+}
+
+// signIn is what the console must remember while a person is at the provider.
+type signIn struct {
+	State    string    `json:"state"`
+	Nonce    string    `json:"nonce"`
+	Verifier string    `json:"verifier"`
+	Next     string    `json:"next"`
+	Until    time.Time `json:"until"`
+}
+
+func (s *signIn) cookie() string { return signInCookie + s.State[:8] }
+
+// localPath is the page to come back to: a path of this console, else its
+// first page. What a browser could read as another host is not.
+func localPath(next string) string {
+	u, err := url.Parse(next)
+	odd := strings.ContainsFunc(next, func(c rune) bool { return c <= ' ' || c == '\\' || c == 0x7f })
+	if err != nil || odd || len(next) > 1500 || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" ||
+		!strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.HasPrefix(u.Path, "//") ||
+		strings.HasPrefix(u.Path, "/auth/") || strings.HasPrefix(u.Path, "/api/") {
+		return "/"
+	}
+	return next
+}
+
+// canSignIn says whether the page may offer the provider.
+func (a *access) canSignIn() bool { return a.provider != nil && a.provider.back != "" }
+
+// toProvider begins a sign-in: GET /auth/signin?next=/decisions.
+func (f *Function) toProvider(w http.ResponseWriter, r *http.Request) {
+	a, next := f.access, localPath(r.FormValue("next"))
+	if !a.canSignIn() {
+		http.NotFound(w, r)
+		return
+	}
+	known, err := a.provider.ask(r.Context())
+	if err != nil {
+		f.refused(w, r, next, err)
+		return
+	}
+	s := &signIn{State: oauth2.GenerateVerifier(), Nonce: oauth2.GenerateVerifier(), Verifier: oauth2.GenerateVerifier(), Next: next,
+		Until: a.now().Add(signInFor)}
+	value, err := a.seal.lock(signInCookie, s)
+	if err != nil {
+		f.refused(w, r, next, err)
+		return
+	}
+	a.setCookie(w, r, s.cookie(), value, s.Until)
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, known.oauth.AuthCodeURL(s.State, oidc.Nonce(s.Nonce), oauth2.S256ChallengeOption(s.Verifier)), http.StatusSeeOther)
+}
+
+// fromProvider ends a sign-in: GET /auth/callback?state=…&code=….
+func (f *Function) fromProvider(w http.ResponseWriter, r *http.Request) {
+	a := f.access
+	if !a.canSignIn() {
+		http.NotFound(w, r)
+		return
+	}
+	s := a.signInOf(r)
+	if s == nil {
+		f.trouble(w, r, "/", http.StatusBadRequest, "This sign-in is over",
+			"It was begun more than "+fmt.Sprint(int(signInFor.Minutes()))+" minutes ago, in another browser or at another address than "+
+				a.origin.String()+", or has been used already. Sign in again.", nil)
+		return
+	}
+	a.setCookie(w, r, s.cookie(), "", time.Time{}) // once
+	p, err := a.finish(r, s)
+	if err == nil {
+		err = a.begin(w, r, p)
+	}
+	if err != nil {
+		f.refused(w, r, s.Next, err)
+		return
+	}
+	f.Log.Info("signed in")
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, s.Next, http.StatusSeeOther)
+}
+
+// signInOf finds the sign-in that the returning browser began; nil: none.
+func (a *access) signInOf(r *http.Request) *signIn {
+	state := r.FormValue("state")
+	if len(state) < 8 {
+		return nil
+	}
+	c, err := r.Cookie(a.cookieName(r, signInCookie+state[:8]))
+	s := &signIn{}
+	if err != nil || !a.seal.unlock(signInCookie, c.Value, s) || s.State != state || !a.now().Before(s.Until) {
+		return nil
+	}
+	return s
+}
+
+// deniedError is the provider's own no.
+type deniedError struct{ code, text string }
+
+func (e *deniedError) Error() string { return strings.TrimSuffix(e.code+": "+e.text, ": ") }
+
+// finish exchanges the code for an ID token and reads it.
+func (a *access) finish(r *http.Request, s *signIn) (*person, error) {
+	if code := r.FormValue("error"); code != "" {
+		return nil, &deniedError{code, r.FormValue("error_description")}
+	}
+	known, err := a.provider.ask(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := known.oauth.Exchange(a.provider.client(r.Context()), r.FormValue("code"), oauth2.VerifierOption(s.Verifier))
+	if err != nil {
+		var said *oauth2.RetrieveError
+		if errors.As(err, &said) && said.Response.StatusCode < http.StatusInternalServerError {
+			return nil, &deniedError{said.ErrorCode, said.ErrorDescription}
+		}
+		return nil, fmt.Errorf("%w: %w", errProvider, err)
+	}
+	token, _ := tokens.Extra("id_token").(string)
+	if token == "" {
+		return nil, errors.New("there is no ID token in the answer: is the scope openid missing?")
+	}
+	return a.provider.verify(r.Context(), token, s.Nonce)
+}
+
+// signOutURL is where the person also leaves the provider; empty: nowhere.
+// Who came with a token has no session there.
+func (a *access) signOutURL(ctx context.Context, p *person) string {
+	if !a.canSignIn() || p == nil || p.ID == "" {
+		return ""
+	}
+	known, err := a.provider.ask(ctx)
+	if err != nil || known.end == "" {
+		return ""
+	}
+	end, err := url.Parse(known.end)
+	if err != nil {
+		return ""
+	}
+	q := end.Query()
+	q.Set("client_id", a.cfg.OIDCClient)
+	q.Set("post_logout_redirect_uri", a.origin.JoinPath("/").String())
+	end.RawQuery = q.Encode()
+	return end.String()
+}

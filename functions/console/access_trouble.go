@@ -1,0 +1,63 @@
+package console
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"html"
+	"io/fs"
+	"net/http"
+	"net/url"
+
+	"go.uber.org/zap"
+)
+
+// refused says in words why a sign-in failed, and what may help.
+func (f *Function) refused(w http.ResponseWriter, r *http.Request, next string, err error) {
+	var denied *deniedError
+	switch {
+	case errors.Is(err, errProvider):
+		f.trouble(w, r, next, http.StatusBadGateway, "The sign-in service does not answer",
+			"Try again in a minute. If it stays so, tell whoever runs "+f.cfg.Access.OIDCIssuer+".", err)
+	case errors.Is(err, errNoRole):
+		f.trouble(w, r, next, http.StatusForbidden, "You have no role here",
+			err.Error()+". Ask whoever hands out access for the role viewer, operator or compliance, then sign in again.", err)
+	case errors.As(err, &denied) && denied.code == "invalid_grant":
+		f.trouble(w, r, next, http.StatusBadRequest, "This sign-in is over", "Its code was used already or is too old. Sign in again.", err)
+	case errors.As(err, &denied):
+		f.trouble(w, r, next, http.StatusForbidden, "The sign-in service said no", "It said: "+denied.Error()+".", err)
+	default:
+		f.trouble(w, r, next, http.StatusBadGateway, "The sign-in service's answer cannot be trusted",
+			"Nobody was signed in: "+err.Error()+". Sign in again; if it stays so, tell whoever runs the console.", err)
+	}
+}
+
+// trouble answers a browser with a page that says what is wrong.
+func (f *Function) trouble(w http.ResponseWriter, r *http.Request, next string, status int, title, text string, err error) {
+	f.Log.Warn("sign-in refused", zap.String("why", title), zap.Error(err))
+	again := signInPath + "?" + url.Values{"next": {next}}.Encode()
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, troublePage, html.EscapeString(title), html.EscapeString(styleOf(bundle)), html.EscapeString(title), html.EscapeString(text),
+		html.EscapeString(again))
+}
+
+// styleOf is the path of the built page's stylesheet; its name has a hash.
+func styleOf(files embed.FS) string {
+	found, _ := fs.Glob(files, "ui/dist/assets/*.css")
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0][len("ui/dist"):]
+}
+
+const troublePage = `<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="dark light">
+<title>%s · Pitboss</title><link rel="icon" href="/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="%s"></head>
+<body><div id="app"><main class="login" id="main"><div class="card">
+<img src="/icon.svg" alt="" width="44" height="44"><h1>%s</h1><p>%s</p><p><a class="button primary" href="%s">Sign in again</a></p>
+</div></main></div></body>
+</html>
+`
