@@ -126,6 +126,9 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 	if !cfg.Mixed {
 		env = append(env, "SCORE_WHEN=always")
 	}
+	if cfg.Play != "" { // days of it: what is older than a day by the clock would be refused
+		env = append(env, "DECIDE_CLOCK=event")
+	}
 	p.system, err = StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: p.consumer.addr(), Env: env,
 		Profiles: cfg.Profile, Metrics: cfg.Metrics, Idle: cfg.Idle})
 	if err != nil {
