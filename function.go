@@ -11,9 +11,10 @@ import (
 )
 
 // New returns the function that FUNCTION_TARGET names. func's scaffolding
-// calls it once, at start. An unknown name ends the process: nothing could be
-// served, and the reason must be the last line of the log.
-func New() any {
+// calls it once, at start, as http.Start(f.New()): so its type must have Handle.
+// An unknown name ends the process: nothing could be served, and the reason must
+// be the last line of the log.
+func New() functions.HTTPFunction {
 	f, err := functions.New(os.Getenv("FUNCTION_TARGET"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -4,91 +4,60 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 )
 
-// players holds every player's state: the most recent ones decoded, the
-// others as the bytes that serving would store.
+// players holds every player's state as the bytes that serving would store.
+// One at a time is decoded: the one whose part of a block is folded.
 type players struct {
 	set     *feature.Set
-	stored  map[string][]byte
-	waiting map[string][]*pending // of stored players, see player.waiting
-	decoded *simplelru.LRU[string, *player]
-	limit   int
+	byID    map[string]*player
 	spare   *feature.State // of the player stored last
 	scratch []byte
-	seen    int64
-	err     error
 }
 
 type player struct {
-	hash    string
-	state   *feature.State
+	stored  []byte
 	waiting []*pending // rows whose labels are open, oldest first
 }
 
-func newPlayers(set *feature.Set, decoded int) (*players, error) {
-	ps := &players{set: set, limit: decoded, stored: map[string][]byte{}, waiting: map[string][]*pending{}}
-	var err error
-	ps.decoded, err = simplelru.NewLRU(decoded, ps.store)
-	return ps, err
+// turn is a player's part of a block.
+type turn struct {
+	*player
+	hash  string
+	state *feature.State
 }
 
-// store is called for a player who leaves the decoded ones.
-func (ps *players) store(id string, p *player) {
-	var err error
-	if ps.scratch, err = ps.set.Append(ps.scratch[:0], p.state); err != nil {
-		ps.err = err
+// begin decodes the state of the player with this id.
+func (ps *players) begin(id string) (t turn, err error) {
+	t = turn{player: ps.byID[id], hash: event.HashPlayer(id)}
+	if t.player == nil {
+		t.player = &player{}
+		ps.byID[id] = t.player
 	}
-	ps.stored[id] = bytes.Clone(ps.scratch)
-	ps.spare = p.state
-	if len(p.waiting) > 0 {
-		ps.waiting[id] = p.waiting
-	}
-}
-
-// written forgets a row whose labels no event will be shown any more.
-func (ps *players) written(id string, row *pending) {
-	if p, ok := ps.decoded.Peek(id); ok {
-		p.waiting = without(p.waiting, row)
-		return
-	}
-	if rows := without(ps.waiting[id], row); len(rows) > 0 {
-		ps.waiting[id] = rows
-	} else {
-		delete(ps.waiting, id)
-	}
-}
-
-// without takes row out of rows; it mostly is the first.
-func without(rows []*pending, row *pending) []*pending {
-	if n := slices.Index(rows, row); n >= 0 {
-		return slices.Delete(rows, n, n+1)
-	}
-	return rows
-}
-
-func (ps *players) get(id string) (*player, error) {
-	if p, ok := ps.decoded.Get(id); ok {
-		return p, nil
-	}
-	b, known := ps.stored[id]
-	if !known {
-		ps.seen++
-	}
-	if ps.decoded.Len() == ps.limit {
-		ps.decoded.RemoveOldest() // its state's memory is used again
-	}
-	st, err := ps.set.Reuse(ps.spare, b)
+	t.state, err = ps.set.Reuse(ps.spare, t.stored)
 	ps.spare = nil
-	if err != nil {
-		return nil, err
+	return t, err
+}
+
+// end stores the player's state.
+func (ps *players) end(t turn) (err error) {
+	if ps.scratch, err = ps.set.Append(ps.scratch[:0], t.state); err != nil {
+		return err
 	}
-	p := &player{hash: event.HashPlayer(id), state: st, waiting: ps.waiting[id]}
-	delete(ps.waiting, id)
-	ps.decoded.Add(id, p)
-	return p, ps.err
+	if len(ps.scratch) <= cap(t.stored) {
+		t.stored = append(t.stored[:0], ps.scratch...)
+	} else {
+		t.stored = bytes.Clone(ps.scratch)
+	}
+	ps.spare = t.state
+	return nil
+}
+
+// forget takes a row, mostly the first, out of those that wait for labels.
+func (p *player) forget(row *pending) {
+	if n := slices.Index(p.waiting, row); n >= 0 {
+		p.waiting = slices.Delete(p.waiting, n, n+1)
+	}
 }

@@ -3,8 +3,8 @@
 // event (point-in-time) and what happened next (labels).
 //
 // Memory is bounded by the players (about 500 bytes each: the stored form of
-// their state), by the traffic of one label horizon, and by a fixed number of
-// decoded states; never by the length of the file.
+// their state), by the traffic of one label horizon, and by a block of events;
+// never by the length of the file.
 package trainingset
 
 import (
@@ -35,8 +35,8 @@ type Options struct {
 	Points Points
 	// Games adds the player's recent games, event.Facts.RecentGames, to each row.
 	Games bool
-	// Decoded is how many players' states are kept decoded; 0: 2048.
-	Decoded int
+	// Block is how many events are folded together; 0: 32,768. It changes speed and memory only.
+	Block int
 }
 
 // Totals of a run.
@@ -77,24 +77,24 @@ func Run(ctx context.Context, opt Options, next func() (*event.Record, error), s
 	if err != nil {
 		return Totals{}, err
 	}
-	for n := 0; ; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
+	for last := false; !last; {
+		if ctx.Err() != nil {
 			return b.totals, ctx.Err()
 		}
-		r, err := next()
-		if errors.Is(err, io.EOF) {
-			return b.totals, b.finish()
-		}
-		if err != nil {
+		if last, err = b.read(next); err != nil {
 			return b.totals, err
 		}
-		if err := b.add(r); err != nil {
-			return b.totals, fmt.Errorf("training set: event %s: %w", r.ID, err)
+		if err := b.fold(); err != nil {
+			return b.totals, err
 		}
 	}
+	return b.totals, b.finish()
 }
 
-// builder holds the rows whose labels are not settled yet, oldest first.
+// builder folds one block of events after another, in each player by player,
+// so that a player's state is decoded once a block and stays in the
+// processor's cache meanwhile. What a player's rows are does not depend on the
+// events of others, nor on where blocks end.
 type builder struct {
 	opt    Options
 	sink   Sink
@@ -103,54 +103,120 @@ type builder struct {
 	players *players
 	ahead   []int64 // ms per label
 	longest int64
-	queue   []*pending // from head on
-	head    int
-	spare   []*pending
-	latest  int64 // ms: the latest event time read
+	slack   int64 // ms: how late an event may be
+
+	block []place
+	first map[string]int32 // by player: where its events in the block begin
+	order []int32          // the players' first events, in order of arrival
+
+	queue  []*pending // rows whose labels are not settled yet, oldest first, from head on
+	head   int
+	spare  []*pending
+	latest int64 // ms: the latest event time read
+}
+
+// place is an event's place in the block.
+type place struct {
+	event *event.Record
+	row   *pending // the decision point it is, or nil
+	edge  int64    // ms: rows before it are written once the event is folded
+	next  int32    // of the same player, or 0
+	last  int32    // of the same player; known at its first
 }
 
 // pending is a row that waits for its labels.
 type pending struct {
 	row    Row
-	player string
+	player *player
 	ms     int64
 	open   int    // labels that events can still change
 	done   []bool // by label
 }
 
 func newBuilder(opt Options, sink Sink) (*builder, error) {
-	if opt.Decoded == 0 {
-		opt.Decoded = 2048
+	if opt.Block == 0 {
+		opt.Block = 1 << 15
 	}
 	switch opt.Points {
 	case Rounds, ScoreWhen, All:
 	default:
 		return nil, fmt.Errorf("training set: points are %q: want rounds, score_when or all", opt.Points)
 	}
-	b := &builder{opt: opt, sink: sink}
+	b := &builder{opt: opt, sink: sink, first: map[string]int32{}, slack: opt.Set.Lateness().Milliseconds(),
+		players: &players{set: opt.Set, byID: map[string]*player{}}}
 	for _, l := range opt.Labels {
 		ms := l.Ahead().Milliseconds()
 		b.ahead = append(b.ahead, ms)
 		b.longest = max(b.longest, ms)
 	}
-	var err error
-	b.players, err = newPlayers(opt.Set, opt.Decoded)
-	return b, err
+	return b, nil
+}
+
+// read fills the block; last is true where the events end.
+func (b *builder) read(next func() (*event.Record, error)) (last bool, err error) {
+	clear(b.block)
+	clear(b.first)
+	b.block, b.order = b.block[:0], b.order[:0]
+	for len(b.block) < b.opt.Block {
+		r, err := next()
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		b.latest = max(b.latest, r.Time.UnixMilli())
+		n := int32(len(b.block))
+		b.block = append(b.block, place{event: r, edge: b.latest - b.longest - b.slack, last: n})
+		if first, known := b.first[r.Subject]; known {
+			b.block[b.block[first].last].next = n
+			b.block[first].last = n
+		} else {
+			b.first[r.Subject] = n
+			b.order = append(b.order, n)
+		}
+	}
+	return false, nil
+}
+
+// fold folds the block and writes the rows that are settled after it.
+func (b *builder) fold() error {
+	for _, first := range b.order {
+		t, err := b.players.begin(b.block[first].event.Subject)
+		if err != nil {
+			return fmt.Errorf("training set: player of event %s: %w", b.block[first].event.ID, err)
+		}
+		for n := first; ; n = b.block[n].next {
+			if err := b.add(t, &b.block[n]); err != nil {
+				return fmt.Errorf("training set: event %s: %w", b.block[n].event.ID, err)
+			}
+			if b.block[n].next == 0 {
+				break
+			}
+		}
+		if err := b.players.end(t); err != nil {
+			return fmt.Errorf("training set: %w", err)
+		}
+	}
+	for i := range b.block {
+		if row := b.block[i].row; row != nil {
+			b.queue = append(b.queue, row)
+		}
+	}
+	b.totals.Events += int64(len(b.block))
+	b.totals.Players = int64(len(b.players.byID))
+	if len(b.block) == 0 {
+		return nil
+	}
+	return b.flush(b.block[len(b.block)-1].edge)
 }
 
 // add folds one event, settles what it says about earlier rows, and opens a
 // row of its own where it is a decision point.
-func (b *builder) add(r *event.Record) error {
-	b.totals.Events++
-	p, err := b.players.get(r.Subject)
-	if err != nil {
-		return err
-	}
-	b.totals.Players = b.players.seen
-	ms := r.Time.UnixMilli()
-	b.latest = max(b.latest, ms)
-	b.settle(p, r, ms)
-	out, err := b.opt.Set.Fold(p.state, r)
+func (b *builder) add(t turn, at *place) error {
+	r := at.event
+	b.settle(t.player, r, at.edge)
+	out, err := b.opt.Set.Fold(t.state, r)
 	if err != nil {
 		return err
 	}
@@ -159,9 +225,9 @@ func (b *builder) add(r *event.Record) error {
 		return nil
 	}
 	if b.isPoint(r, out.Due) {
-		b.open(p, r, &out)
+		at.row = b.open(t, r, &out)
 	}
-	return b.flush(b.latest - b.longest)
+	return nil
 }
 
 func (b *builder) isPoint(r *event.Record, due []string) bool {
@@ -175,7 +241,7 @@ func (b *builder) isPoint(r *event.Record, due []string) bool {
 	}
 }
 
-func (b *builder) open(p *player, r *event.Record, out *feature.Outcome) {
+func (b *builder) open(t turn, r *event.Record, out *feature.Outcome) *pending {
 	var row *pending
 	if n := len(b.spare); n > 0 {
 		row, b.spare = b.spare[n-1], b.spare[:n-1]
@@ -186,37 +252,39 @@ func (b *builder) open(p *player, r *event.Record, out *feature.Outcome) {
 	if out.Vector != nil {
 		vector = append(vector, out.Vector...)
 	} else {
-		vector = b.opt.Set.Vector(vector, p.state, p.state.AsOf())
+		vector = b.opt.Set.Vector(vector, t.state, t.state.AsOf())
 	}
 	clear(row.done)
 	clear(row.row.Labels)
-	row.player, row.ms, row.open = r.Subject, r.Time.UnixMilli(), len(b.ahead)
+	row.player, row.ms, row.open = t.player, r.Time.UnixMilli(), len(b.ahead)
 	games := row.row.Games[:0]
 	if b.opt.Games {
-		games = p.state.RecentGames(games)
+		games = t.state.RecentGames(games)
 	}
-	row.row = Row{Player: p.hash, Time: r.Time, ID: r.ID, Type: r.Type, Due: out.Due, Games: games, Vector: vector, Labels: row.row.Labels}
+	row.row = Row{Player: t.hash, Time: r.Time, ID: r.ID, Type: r.Type, Due: out.Due, Games: games, Vector: vector, Labels: row.row.Labels}
 	for i, l := range b.opt.Labels {
 		if l.Agg == feature.LabelNone {
 			row.row.Labels[i].Number = 1
 		}
 	}
-	b.queue = append(b.queue, row)
 	if row.open > 0 {
-		p.waiting = append(p.waiting, row)
+		t.waiting = append(t.waiting, row)
 	}
 	b.totals.Rows++
+	return row
 }
 
-// settle shows an event to the player's waiting rows.
-func (b *builder) settle(p *player, r *event.Record, ms int64) {
+// settle shows an event to the player's waiting rows from edge on; those
+// before it would be written by now, if each event were a block of its own.
+func (b *builder) settle(p *player, r *event.Record, edge int64) {
 	if len(p.waiting) == 0 {
 		return
 	}
+	ms := r.Time.UnixMilli()
 	for i, l := range b.opt.Labels {
 		v, ok := l.Draw(r)
 		for _, row := range p.waiting {
-			if row.done[i] || ms < row.ms {
+			if row.done[i] || ms < row.ms || row.ms < edge {
 				continue
 			}
 			if ms-row.ms > b.ahead[i] {
@@ -259,10 +327,9 @@ func (row *pending) take(i int, agg feature.Agg, v feature.Drawn) {
 }
 
 // flush writes the rows, oldest first, whose labels no event can change any
-// more: those of before edge (ms), late events aside.
+// more: those of before edge (ms).
 func (b *builder) flush(edge int64) error {
-	slack := b.opt.Set.Lateness().Milliseconds()
-	for b.head < len(b.queue) && b.queue[b.head].ms < edge-slack {
+	for b.head < len(b.queue) && b.queue[b.head].ms < edge {
 		if err := b.write(b.queue[b.head]); err != nil {
 			return err
 		}
@@ -288,7 +355,7 @@ func (b *builder) write(p *pending) error {
 		return err
 	}
 	if p.open > 0 {
-		b.players.written(p.player, p)
+		p.player.forget(p)
 	}
 	b.spare = append(b.spare, p)
 	return nil

@@ -159,7 +159,7 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	sent, records := simulated(t, 6000)
-	table, _ := run(t, trainingset.Options{Set: load(t), Points: trainingset.ScoreWhen, Decoded: 8, Games: true}, records)
+	table, _ := run(t, trainingset.Options{Set: load(t), Points: trainingset.ScoreWhen, Block: 8, Games: true}, records)
 	trained := map[string]trainingset.Row{}
 	for _, r := range table {
 		trained[r.ID] = r
@@ -219,20 +219,21 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 	}
 }
 
-// However few states are kept decoded, the rows are the same.
-func TestMemoryDoesNotChangeTheRows(t *testing.T) {
+// However few events are folded together, the rows are the same.
+func TestBlocksDoNotChangeTheRows(t *testing.T) {
 	t.Parallel()
 	_, records := simulated(t, 4000)
 	opt := trainingset.Options{Set: load(t), Labels: labels(t, gone), Points: trainingset.All}
 	want, _ := run(t, opt, records)
-	opt.Decoded = 2
-	got, _ := run(t, opt, records)
-	if len(got) != len(want) {
-		t.Fatalf("%d rows, want %d", len(got), len(want))
-	}
-	for i := range want {
-		if !reflect.DeepEqual(got[i], want[i]) {
-			t.Fatalf("row %d:\n%+v\nwant\n%+v", i, got[i], want[i])
+	for _, opt.Block = range []int{1, 7, 1000} {
+		got, _ := run(t, opt, records)
+		if len(got) != len(want) {
+			t.Fatalf("blocks of %d: %d rows, want %d", opt.Block, len(got), len(want))
+		}
+		for i := range want {
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Fatalf("blocks of %d: row %d:\n%+v\nwant\n%+v", opt.Block, i, got[i], want[i])
+			}
 		}
 	}
 }
