@@ -8,7 +8,6 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"pitboss/internal/event"
@@ -153,7 +152,7 @@ func byHand(fn, typ, result string, took time.Duration) {
 }
 
 func (s *series) done(fn string, e *ce.Event, p *part, log *zap.Logger, result string, took time.Duration, err error) {
-	observe(s.seconds, took, p.sc)
+	p.observe(s.seconds, took)
 	s.count(fn, e.Type(), result)
 	p.end(result, err)
 	p.tell(log, e, result, took, err)
@@ -183,12 +182,12 @@ func (s *series) reply(reply *ce.Event, p *part, now time.Time) {
 	p.carry(reply)
 	if text := extension(reply, event.ExtReceived); text != "" {
 		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-			observe(s.received, now.Sub(at), p.sc)
+			p.observe(s.received, now.Sub(at))
 		}
 	}
 	if at := reply.Time(); !at.IsZero() {
 		if lag := now.Sub(at); lag < maxEventLag { // a replayed file's events are years old
-			observe(s.event, lag, p.sc)
+			p.observe(s.event, lag)
 		}
 	}
 	switch reply.Type() {
@@ -203,12 +202,12 @@ func (s *series) reply(reply *ce.Event, p *part, now time.Time) {
 
 const maxEventLag = time.Hour
 
-// observe adds the sampled trace as an exemplar, so that a slow bucket leads
-// to a trace that was slow.
-func observe(o prometheus.Observer, d time.Duration, sc trace.SpanContext) {
+// observe adds the trace as an exemplar where this process keeps its span, so
+// that a slow bucket leads to a trace that was slow.
+func (p *part) observe(o prometheus.Observer, d time.Duration) {
 	v := max(0, d.Seconds())
-	if x, ok := o.(prometheus.ExemplarObserver); ok && sc.IsSampled() {
-		x.ObserveWithExemplar(v, prometheus.Labels{"trace_id": sc.TraceID().String()})
+	if x, ok := o.(prometheus.ExemplarObserver); ok && p.span != nil {
+		x.ObserveWithExemplar(v, prometheus.Labels{"trace_id": p.sc.TraceID().String()})
 		return
 	}
 	o.Observe(v)
