@@ -94,6 +94,10 @@ coldstart: build ## exec to first answer of each function, 50 times; JSON=FILE
 image: ## build and push the image to REGISTRY (BUILDER=func or docker)
 	@scripts/image.sh $(or $(BUILDER),func)
 
+.PHONY: imagecheck
+imagecheck: ## build the image, push it to a registry of its own, start every function out of it (root)
+	@scripts/imagecheck.sh
+
 .PHONY: deploy
 deploy: ## deploy Broker, Triggers and every function (NAMESPACE, BROKER=kafka|rabbitmq|in-memory)
 	@scripts/deploy.sh

@@ -2,7 +2,7 @@
 # Builds and pushes the image, which holds every function, and writes its digest
 # to .func/image, as registry/name@sha256:…
 #
-#   REGISTRY=registry.example/team scripts/image.sh [func|docker]
+#   REGISTRY=registry.example/team [BASE_IMAGE=mirror/cc-debian12:nonroot] scripts/image.sh [func|docker]
 #
 # func (default): knative's own host builder, no Docker. It needs func v0.50 or
 #   later: v0.49 images end on SIGKILL and cannot drain.
@@ -13,6 +13,7 @@ root=$PWD
 how=${1:-func}
 die() { echo "image.sh: $*" >&2; exit 1; }
 [[ -n ${REGISTRY:-} ]] || die "REGISTRY is not set, e.g. REGISTRY=registry.example/team"
+base=${BASE_IMAGE:-gcr.io/distroless/cc-debian12:nonroot} # glibc and libstdc++, for ONNX Runtime
 mkdir -p .func
 
 case $how in
@@ -38,7 +39,7 @@ case $how in
     # /func/cli is the command line, for broker/services/journal.yaml.
     (cd "$scratch" && GOFLAGS=-mod=mod CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o cli ./internal/cli/pitboss)
     (cd "$scratch" && GOFLAGS=-mod=mod FUNC_GO="$root/scripts/go-cgo" "$func" build --path . --builder host --registry "$REGISTRY" \
-      --base-image gcr.io/distroless/cc-debian12:nonroot --push)
+      --base-image "$base" --push)
     cp "$scratch/.func/built-image" .func/image
     ;;
   *) die "unknown builder $how: func or docker" ;;

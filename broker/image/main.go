@@ -1,0 +1,109 @@
+// Command image proves scripts/image.sh without a cluster: the image is built,
+// pushed to a registry of this process, pulled, unpacked, and every function in
+// it is started as a cluster would: not root, no capabilities, a root filesystem
+// that can't be written to. An event then goes from profile to decide.
+//
+//	image [-root DIR] [-base IMAGE]
+//
+// Real: scripts/image.sh, scripts/go-cgo, the registry's protocol, the image,
+// the kernel's limits, Redis. Stood in for: the func CLI, which is no Go module
+// (build.go does what its host builder does), and distroless/cc-debian12, of which
+// this machine's glibc, libstdc++ and libgcc take the place.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+)
+
+func main() {
+	if filepath.Base(os.Args[0]) == "func" {
+		exit(hostBuilder(os.Args[1:]))
+	}
+	root := flag.String("root", "../..", "the repository")
+	base := flag.String("base", "", "the base image; default: one of this machine's libraries")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(check(ctx, *root, *base))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func check(ctx context.Context, root, base string) (err error) {
+	if os.Getuid() != 0 {
+		return errors.New("needs root: it mounts the image read-only and starts its functions as another user")
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "image-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // the functions' user passes through
+		return err
+	}
+	server := httptest.NewServer(registry.New(registry.Logger(quiet())))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	if base == "" {
+		base = host + "/cc-debian12:nonroot"
+		if err := pushBase(base); err != nil {
+			return fmt.Errorf("base image: %w", err)
+		}
+	}
+	digest, err := build(ctx, root, dir, host+"/team", base)
+	if err != nil {
+		return err
+	}
+	c, err := unpack(digest, filepath.Join(dir, "root"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", digest, err)
+	}
+	if err := c.tell(digest); err != nil {
+		return err
+	}
+	return walk(ctx, root, dir, c)
+}
+
+// build runs scripts/image.sh with this program as func and returns the digest
+// that the script wrote.
+func build(ctx context.Context, root, dir, repository, base string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "bin")
+	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink(self, filepath.Join(bin, "func"))); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "image.sh"), "func")
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "REGISTRY="+repository, "BASE_IMAGE="+base)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("image.sh: %w", err)
+	}
+	lines := strings.Split(string(bytes.TrimSpace(out)), "\n")
+	return lines[len(lines)-1], nil
+}
