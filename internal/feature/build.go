@@ -125,7 +125,7 @@ func (b *builder) aggregate(f *feature, path, within string) error {
 func (b *builder) checkAgg(d *Declaration, path, within string) error {
 	allowed, ok := horizons[d.Agg]
 	if !ok {
-		return b.fault(path+".agg", within, "agg %q is unknown; there are count, sum, mean, ratio, max, min, last, since, streak, distinct, gap, duration and follow (or expr for a feature over features)", d.Agg)
+		return b.fault(path+".agg", within, "agg %q is unknown; there are count, sum, mean, ratio, max, min, last, since, streak, changes, distinct, gap, duration and follow (or expr for a feature over features)", d.Agg)
 	}
 	h := d.Horizon
 	if _, ok := allowed[h.name()]; !ok {
@@ -231,7 +231,7 @@ func (b *builder) sumSlot(d *Declaration, s stream) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	sl := slot{text: "sum|" + d.Horizon.String() + "|" + s.text(), agg: Sum, float: float, value: -1, of: -1, active: -1}
+	sl := slot{text: "sum|" + d.Horizon.String() + "|" + s.text(), agg: opSum, float: float, value: -1, of: -1, active: -1}
 	sl.setHorizon(d.Horizon)
 	n, isNew, err := b.slot(sl)
 	if err != nil {

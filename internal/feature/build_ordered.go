@@ -40,7 +40,7 @@ func (b *builder) input(s stream, want []kind) (int, error) {
 
 // orderedSlot adds a slot that is folded over the timeline.
 func (b *builder) orderedSlot(d *Declaration, s stream) (n int, err error) {
-	sl := slot{agg: d.Agg, ordered: true, value: -1, of: -1, active: -1, limit: d.Limit, pause: d.Pause.ms()}
+	sl := slot{agg: ops[d.Agg], ordered: true, value: -1, of: -1, active: -1, limit: d.Limit, pause: d.Pause.ms()}
 	sl.setHorizon(d.Horizon)
 	if sl.value, err = b.input(s, valued[d.Agg]); err != nil {
 		return 0, err
@@ -48,7 +48,7 @@ func (b *builder) orderedSlot(d *Declaration, s stream) (n int, err error) {
 	sl.float = b.set.inputs[sl.value].float
 	sl.mask = 1 << sl.value
 	sl.text = fmt.Sprintf("%s|%s|%s|%s|%d", d.Agg, d.Horizon, s.text(), d.Pause, d.Limit)
-	if sl.agg == Distinct && sl.limit == 0 {
+	if sl.agg == opDistinct && sl.limit == 0 {
 		sl.limit = defaultDistinct
 	}
 	if d.Agg == Ratio {
@@ -202,7 +202,7 @@ func (b *builder) reminders() error {
 		r := &reminder{decl: d, after: d.After.ms()}
 		var err error
 		if r.slot, _, err = b.slot(slot{text: fmt.Sprintf("reminder|%s|%s|%v|%v", d.Name, d.After, d.SetWhen, d.CancelWhen),
-			agg: aggRegister, value: -1, of: -1, active: -1}); err != nil {
+			agg: opRegister, value: -1, of: -1, active: -1}); err != nil {
 			return b.fault(path, within, "%v", err)
 		}
 		b.set.remind = append(b.set.remind, r)
@@ -266,7 +266,7 @@ func (b *builder) conditions() error {
 		if err != nil {
 			return err
 		}
-		if c.slot, _, err = b.slot(slot{text: "due|" + d.Name, agg: aggRegister, value: -1, of: -1, active: -1}); err != nil {
+		if c.slot, _, err = b.slot(slot{text: "due|" + d.Name, agg: opRegister, value: -1, of: -1, active: -1}); err != nil {
 			return b.fault(path, within, "%v", err)
 		}
 		b.set.conds, b.set.asks = append(b.set.conds, c), append(b.set.asks, d.Name)

@@ -219,7 +219,7 @@ func (sl *slot) prune(c *cell, latest, horizon int64) {
 		if len(c.set) == 0 {
 			*c = cell{}
 		}
-	case sl.size > 0 && sl.agg == Distinct:
+	case sl.size > 0 && sl.agg == opDistinct:
 		c.set = slices.DeleteFunc(c.set, func(m member) bool { return m.v <= latest-sl.size })
 		if len(c.set) == 0 {
 			*c = cell{}

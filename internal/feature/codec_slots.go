@@ -27,7 +27,7 @@ const (
 
 func (sl *slot) setKind() byte {
 	switch {
-	case sl.agg == Distinct:
+	case sl.agg == opDistinct:
 		return setTimes
 	case sl.float || sl.ordered:
 		return setFloats

@@ -118,13 +118,13 @@ func (s *Set) Lateness() time.Duration { return time.Duration(s.lateness) * time
 
 // feature is one declaration, compiled.
 type feature struct {
-	decl  Declaration
-	empty float64
 	eval  evaluator
+	num   int // slot, or -1
+	den   int // slot of a mean's or ratio's denominator, or -1
+	empty float64
 	// derived features have an expression over others instead of slots.
 	expr *program
-	num  int // slot, or -1
-	den  int // slot of a mean's or ratio's denominator, or -1
+	decl Declaration // last: what every vector reads stands on one line of the processor's cache
 }
 
 // evaluator says how a feature's value is read from its slots.
@@ -137,13 +137,38 @@ const (
 	readDerived
 )
 
+// op is an aggregation as a slot has it: every event switches on it, so it is no string.
+type op uint8
+
+const (
+	opRegister op = iota // reminders and spacing
+	opCount
+	opSum
+	opMean
+	opRatio
+	opMax
+	opMin
+	opLast
+	opSince
+	opStreak
+	opChanges
+	opDistinct
+	opGap
+	opLength
+	opFollow
+)
+
+var ops = map[Agg]op{
+	Count: opCount, Sum: opSum, Mean: opMean, Ratio: opRatio, Max: opMax, Min: opMin, Last: opLast, Since: opSince,
+	Streak: opStreak, Changes: opChanges, Distinct: opDistinct, Gap: opGap, Length: opLength, Follow: opFollow,
+}
+
 // slot is one number (or small table) in the state. Features with the same
 // declaration share one.
 type slot struct {
-	hash  uint32 // identity in stored state: the declaration, not its name
-	text  string // what the hash is of
-	agg   Agg
-	float bool // the value is a float64, else an int64
+	agg     op
+	float   bool // the value is a float64, else an int64
+	ordered bool
 
 	halfLife float64 // milliseconds; decay
 	class    int     // slots of one class have the same half-life
@@ -152,15 +177,17 @@ type slot struct {
 	gap      int64   // milliseconds; session
 
 	// Ordered slots only.
-	ordered bool
-	value   int // input, or -1
-	of      int // input: a ratio's denominator, or what a follow comes after
-	active  int // input: what keeps a session open
-	mask    uint64
-	streak  int64 // follow: how many in a row
-	within  int64 // follow: milliseconds
-	pause   int64 // gap: a longer one is a break, milliseconds; 0: none is
-	limit   int   // distinct: how many values are remembered
+	mask   uint64
+	value  int   // input, or -1
+	of     int   // input: a ratio's denominator, or what a follow comes after
+	active int   // input: what keeps a session open
+	streak int64 // follow: how many in a row
+	within int64 // follow: milliseconds
+	pause  int64 // gap: a longer one is a break, milliseconds; 0: none is
+	limit  int   // distinct: how many values are remembered
+
+	hash uint32 // identity in stored state: the declaration, not its name
+	text string // what the hash is of
 }
 
 // input is a stream of values drawn from events: which types, where, what.

@@ -76,8 +76,6 @@ const (
 	Gap      Agg = "gap"
 	Length   Agg = "duration"
 	Follow   Agg = "follow"
-
-	aggRegister Agg = "register" // reminders and spacing
 )
 
 // Horizon says how far back a feature looks. The zero value is lifetime.

@@ -14,12 +14,12 @@ func (sl *slot) step(c *cell, st *State, r *row) {
 		if c.on && at.ms-c.act > sl.gap {
 			*c = cell{}
 		}
-		if !c.on && sl.agg == Length {
+		if !c.on && sl.agg == opLength {
 			c.t = at.ms
 		}
 		c.on, c.act = true, at.ms
 	}
-	if sl.agg == Follow {
+	if sl.agg == opFollow {
 		sl.stepFollow(c, st, r)
 		return
 	}
@@ -39,43 +39,43 @@ func (sl *slot) count(c *cell, st *State, r *row, v value) {
 	at := r.pos
 	x := v.number(sl.float)
 	switch sl.agg {
-	case Count:
+	case opCount:
 		c.i++
-	case Sum:
+	case opSum:
 		if sl.float {
 			c.f += x
 		} else {
 			c.i += int64(v)
 		}
-	case Mean:
+	case opMean:
 		c.f += x
 		c.j++
-	case Ratio:
+	case opRatio:
 		of, _ := st.input(r, sl.of)
 		c.f += x
 		c.g += of.number(st.set.inputs[sl.of].float)
-	case Max, Min:
+	case opMax, opMin:
 		sl.stepExtreme(c, at, x)
-	case Last, Since:
+	case opLast, opSince:
 		if !c.on || c.t == 0 || c.position().before(at) {
 			c.t, c.k = at.ms, at.key
-			if sl.agg == Last {
+			if sl.agg == opLast {
 				c.f = x
 			}
 		}
-	case Streak:
+	case opStreak:
 		if v != 0 {
 			c.i++
 		} else {
 			c.i = 0
 		}
-	case Changes:
+	case opChanges:
 		if !c.on || c.i == 0 || c.j != int64(v) {
 			c.i, c.j = c.i+1, int64(v)
 		}
-	case Distinct:
+	case opDistinct:
 		sl.stepDistinct(c, at.ms, int64(v))
-	case Gap:
+	case opGap:
 		sl.stepGap(c, at.ms)
 	}
 }
@@ -83,7 +83,7 @@ func (sl *slot) count(c *cell, st *State, r *row, v value) {
 // commutes reports whether step gives the same for entries out of order.
 func (sl *slot) commutes() bool {
 	switch sl.agg {
-	case Max, Min, Last, Since, Distinct:
+	case opMax, opMin, opLast, opSince, opDistinct:
 		return sl.gap == 0
 	}
 	return false
@@ -91,7 +91,7 @@ func (sl *slot) commutes() bool {
 
 func (sl *slot) stepExtreme(c *cell, at position, x float64) {
 	better := func(old float64) float64 {
-		if sl.agg == Min {
+		if sl.agg == opMin {
 			return math.Min(old, x)
 		}
 		return math.Max(old, x)
@@ -180,33 +180,33 @@ func (sl *slot) read(c *cell, ms int64) (x float64, ok bool) {
 		return 0, false
 	}
 	switch sl.agg {
-	case Count, Streak, Changes:
+	case opCount, opStreak, opChanges:
 		return float64(c.i), true
-	case Sum:
+	case opSum:
 		if sl.float {
 			return c.f, true
 		}
 		return float64(c.i), true
-	case Mean:
+	case opMean:
 		return c.f / float64(c.j), c.j > 0
-	case Ratio, Gap:
+	case opRatio, opGap:
 		x = c.f / c.g
-		if sl.agg == Gap {
+		if sl.agg == opGap {
 			x /= 1000
 		}
 		return x, c.g != 0
-	case Max, Min:
+	case opMax, opMin:
 		return sl.extreme(c, ms)
-	case Last:
+	case opLast:
 		return c.f, c.t != 0 && (sl.size == 0 || ms-c.t < sl.size)
-	case Since:
+	case opSince:
 		return float64(ms-c.t) / 1000, c.t != 0
-	case Distinct:
+	case opDistinct:
 		n := sl.countDistinct(c, ms)
 		return float64(n), n > 0
-	case Length:
+	case opLength:
 		return float64(c.act-c.t) / 1000, true
-	case Follow:
+	case opFollow:
 		if sl.halfLife > 0 {
 			return c.f * fade(ms-c.t, sl.halfLife), true
 		}
@@ -221,7 +221,7 @@ func (sl *slot) extreme(c *cell, ms int64) (x float64, ok bool) {
 	}
 	for n, m := range c.set[sl.expired(c, ms):] {
 		v := value(m.v).float()
-		if n == 0 || sl.agg == Max && v > x || sl.agg == Min && v < x {
+		if n == 0 || sl.agg == opMax && v > x || sl.agg == opMin && v < x {
 			x = v
 		}
 		ok = true

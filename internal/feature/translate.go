@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math"
+	"slices"
 
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
@@ -157,22 +158,23 @@ func (tr *translator) in(c ast.CallExpr) (code, bool) {
 	if !ok || (a.kind != kindString && a.kind != kindInt) {
 		return code{}, false
 	}
-	strs, ints := map[string]bool{}, map[int64]bool{}
+	var strs []string // few: looking through them is faster than a map
+	var ints []int64
 	for _, e := range c.Args()[1].AsList().Elements() {
 		if e.Kind() != ast.LiteralKind {
 			return code{}, false
 		}
 		switch v := e.AsLiteral().(type) {
 		case types.String:
-			strs[string(v)] = true
+			strs = append(strs, string(v))
 		case types.Int:
-			ints[int64(v)] = true
+			ints = append(ints, int64(v))
 		default:
 			return code{}, false
 		}
 	}
 	if a.kind == kindString {
-		return code{kind: kindBool, b: func(sc *scope) bool { return strs[a.s(sc)] }}, true
+		return code{kind: kindBool, b: func(sc *scope) bool { return slices.Contains(strs, a.s(sc)) }}, true
 	}
-	return code{kind: kindBool, b: func(sc *scope) bool { return ints[a.i(sc)] }}, true
+	return code{kind: kindBool, b: func(sc *scope) bool { return slices.Contains(ints, a.i(sc)) }}, true
 }

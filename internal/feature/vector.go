@@ -55,8 +55,9 @@ func (sc *scope) read(f *feature) (x float64, ok bool) {
 		return slots[f.num].sum(&st.cells[f.num], sc.asOf, sc.fading) / den, true
 	case readOrdered:
 		st.refresh()
-		x, ok = slots[f.num].read(&st.head[sc.set.headAt[f.num]], sc.asOf)
-		if f.decl.Agg == Since && ok {
+		sl := slots[f.num]
+		x, ok = sl.read(&st.head[sc.set.headAt[f.num]], sc.asOf)
+		if sl.agg == opSince && ok {
 			x = min(x, f.empty) // so long ago is as good as never
 		}
 		return x, ok

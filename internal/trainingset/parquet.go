@@ -38,7 +38,7 @@ type Parquet struct {
 	cols   []*parquet.ColumnWriter
 	vals   [][]parquet.Value // of a batch, by column; but for features
 	matrix []float64         // the batch's features, row by row
-	column []parquet.Value   // a feature's, on its way
+	column []parquet.Value   // a feature's part of the batch, on its way
 	rows   int
 
 	player, time, id, typ, due int // columns
@@ -82,8 +82,11 @@ func NewParquet(out io.Writer, opt Options) (*Parquet, error) {
 		p.text = append(p.text, l.Text)
 	}
 	schema := parquet.NewSchema("training_set", group)
-	p.w = parquet.NewGenericWriter[any](out, schema, parquet.Compression(&fast{}),
-		parquet.KeyValueMetadata("pitboss.feature_set", set.Hash()))
+	config := []parquet.WriterOption{schema, parquet.Compression(&fast{}), parquet.KeyValueMetadata("pitboss.feature_set", set.Hash())}
+	for _, name := range set.Names() { // a training run reads all rows: nobody asks for their bounds
+		config = append(config, parquet.SkipPageBounds(name))
+	}
+	p.w = parquet.NewGenericWriter[any](out, config...)
 	p.cols = p.w.ColumnWriters()
 	at := map[string]int{}
 	for i, path := range schema.Columns() {
@@ -101,6 +104,7 @@ func NewParquet(out io.Writer, opt Options) (*Parquet, error) {
 	}
 	p.vals = make([][]parquet.Value, len(p.cols))
 	p.matrix = make([]float64, 0, batch*len(p.feat))
+	p.column = make([]parquet.Value, batch)
 	return p, nil
 }
 
@@ -154,11 +158,11 @@ func (p *Parquet) flush() error {
 		p.vals[i] = vals[:0]
 	}
 	for i, column := range p.feat {
-		p.column = p.column[:0]
-		for at := i; at < len(p.matrix); at += len(p.feat) {
-			p.column = append(p.column, parquet.DoubleValue(p.matrix[at]))
+		vals := p.column[:len(p.matrix)/len(p.feat)]
+		for j := range vals {
+			vals[j] = parquet.DoubleValue(p.matrix[j*len(p.feat)+i])
 		}
-		if _, err := p.cols[column].WriteRowValues(p.column); err != nil {
+		if _, err := p.cols[column].WriteRowValues(vals); err != nil {
 			return fmt.Errorf("training set: parquet: %w", err)
 		}
 	}

@@ -35,7 +35,7 @@ type Options struct {
 	Points Points
 	// Games adds the player's recent games, event.Facts.RecentGames, to each row.
 	Games bool
-	// Block is how many events are folded together; 0: 32,768. It changes speed and memory only.
+	// Block is how many events are folded together; 0: 4096. It changes speed and memory only.
 	Block int
 }
 
@@ -135,7 +135,7 @@ type pending struct {
 
 func newBuilder(opt Options, sink Sink) (*builder, error) {
 	if opt.Block == 0 {
-		opt.Block = 1 << 15
+		opt.Block = 4096
 	}
 	switch opt.Points {
 	case Rounds, ScoreWhen, All:
