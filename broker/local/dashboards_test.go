@@ -187,7 +187,9 @@ var selector = regexp.MustCompile(`\b(?:pitboss[a-z0-9_:]*|up)\b(?:\{[^}]*\})?`)
 func (p *prom) checkRules(t *testing.T) {
 	t.Helper()
 	var data struct {
-		Groups []struct{ Rules []struct{ Name, Query, Health, LastError, Type string } }
+		Groups []struct {
+			Rules []struct{ Name, Query, Health, LastError, Type string }
+		}
 	}
 	p.get(t, "/api/v1/rules", nil, &data)
 	n := 0
