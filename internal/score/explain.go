@@ -20,15 +20,11 @@ import (
 // the p v·(p−1)!n!/(p+n)! and each of the n −v·p!(n−1)!/(p+n)!. So the cost is
 // that of the few nodes where the two differ, a tenth of what explaining
 // against the whole training set costs. Benchmark: BenchmarkExplain.
-//
-// The same nodes score: walking them in Go takes a third of a call of ONNX
-// Runtime, which at load proves that both compute the same.
 type explainer struct {
-	constant float64 // what the ensemble adds to the sum of its leaves
-	base     float64 // the reference's margin
-	nodes    []explainNode
-	roots    []int32
-	weights  [][]float64 // [p][n]: p!n!/(p+n+1)!
+	base    float64 // the reference's margin
+	nodes   []explainNode
+	roots   []int32
+	weights [][]float64 // [p][n]: p!n!/(p+n+1)!
 }
 
 // explainNode is a split or a leaf in 16 bytes: an explanation waits for memory
@@ -45,7 +41,7 @@ const maxTreeDepth = 64
 
 // newExplainer prepares an explanation against reference, one value per column.
 func newExplainer(trees []tree, base float64, reference []float32) (*explainer, error) {
-	e := &explainer{constant: base, base: base}
+	e := &explainer{base: base}
 	depth := 0
 	for t := range trees {
 		root := int32(len(e.nodes))
@@ -89,23 +85,6 @@ func (e *explainer) add(t *tree, root int32, reference []float32) error {
 		e.nodes = append(e.nodes, x)
 	}
 	return nil
-}
-
-// score is the model's probability for row x. No allocation.
-func (e *explainer) score(x []float32) float32 {
-	margin := e.constant
-	for _, i := range e.roots {
-		n := &e.nodes[i]
-		for n.feature >= 0 {
-			other := 0 // no jump: where a row goes cannot be foretold
-			if (x[n.feature] <= n.number) != n.refYes {
-				other = 1
-			}
-			n = &e.nodes[n.child[other]]
-		}
-		margin += float64(n.number)
-	}
-	return float32(1 / (1 + math.Exp(-margin)))
 }
 
 // depth is the longest path below node i.

@@ -29,8 +29,8 @@ type Model struct {
 	Unexplained string
 
 	columns, outputs int
-	session          *session   // nil once a model is proven that explainer can score
-	explainer        *explainer // nil: the graph is not a tree ensemble
+	session          *session
+	explainer        *explainer
 	drift            *drift
 	ranker           *ranker
 	refs             atomic.Int64 // lineups that hold it; the last one closes it
@@ -83,10 +83,7 @@ func LoadModel(dir string, opt LoadOptions) (*Model, error) {
 	if err := m.checkGolden(golden); err != nil {
 		return nil, errors.Join(fmt.Errorf("score: %s: %w", filepath.Join(dir, man.Golden), err), m.Close())
 	}
-	if m.explainer != nil { // ONNX Runtime has said what it had to say
-		err, m.session = m.session.close(), nil
-	}
-	return m, err
+	return m, nil
 }
 
 func newModel(man *Manifest, g *graph, data []byte, opt LoadOptions) (*Model, error) {
@@ -105,9 +102,7 @@ func newModel(man *Manifest, g *graph, data []byte, opt LoadOptions) (*Model, er
 			m.explainer, err = newExplainer(trees, base, man.reference())
 		}
 		if err != nil {
-			m.explainer, m.Unexplained = nil, err.Error()
-		} else {
-			slots = 1
+			m.Unexplained = err.Error()
 		}
 	}
 	if opt.Runtime != nil {
@@ -160,8 +155,7 @@ func elemName(elem int64) string {
 }
 
 // Score runs one row: x has a value per input column, y receives a value per
-// output. A tree ensemble is walked here, any other graph is ONNX Runtime's. It
-// allocates nothing. The error is [ErrNotFinite] or ONNX Runtime's.
+// output. It allocates nothing. The error is [ErrNotFinite] or ONNX Runtime's.
 func (m *Model) Score(x, y []float32) error {
 	if len(x) != m.columns || len(y) < m.outputs {
 		return fmt.Errorf("score: %s: row of %d inputs and %d outputs, want %d and %d",
@@ -169,10 +163,6 @@ func (m *Model) Score(x, y []float32) error {
 	}
 	if i := notFinite(x); i >= 0 {
 		return m.inputError(i, x[i])
-	}
-	if m.explainer != nil {
-		y[0] = m.explainer.score(x)
-		return nil
 	}
 	return m.session.run(x, y)
 }
@@ -187,12 +177,6 @@ func (m *Model) ScoreBatch(x, y []float32) error {
 	}
 	if i := notFinite(x); i >= 0 {
 		return fmt.Errorf("row %d: %w", i/m.columns, m.inputError(i%m.columns, x[i]))
-	}
-	if m.explainer != nil {
-		for i := range rows {
-			y[i] = m.explainer.score(x[i*m.columns : (i+1)*m.columns])
-		}
-		return nil
 	}
 	for at := 0; at < rows; at += batchRows {
 		n := min(batchRows, rows-at)
@@ -236,9 +220,4 @@ func (m *Model) Explain(x []float32, phi []float64, decided []uint8) (base float
 }
 
 // Close frees the model. Nobody may use it any more.
-func (m *Model) Close() error {
-	if m.session == nil {
-		return nil
-	}
-	return m.session.close()
-}
+func (m *Model) Close() error { return m.session.close() }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -265,80 +264,4 @@ func FuzzReadGraph(f *testing.F) {
 			t.Fatal(fmt.Sprint("an error without a reason: ", err))
 		}
 	})
-}
-
-// A tree ensemble is scored by Pitboss's own walk. It must be what ONNX Runtime
-// says of the same file, also where trees are uneven and values stand on thresholds.
-func TestTreesScoreAsONNXRuntimeDoes(t *testing.T) {
-	t.Parallel()
-	openRuntime(t)
-	m := newMade("leave", "v1", 7, 200, 6, 40)
-	for i := range m.trees { // cut some branches short
-		for k := range m.trees[i].nodes {
-			if n := &m.trees[i].nodes[k]; k%5 == i%5 && k > 0 {
-				n.leaf, n.value = true, float64(float32(k%40-20)/1000)
-			}
-		}
-	}
-	dirs := []string{m.write(t, t.TempDir())}
-	for _, pattern := range []string{"leave/*", "harm/*"} {
-		found, err := filepath.Glob(filepath.Join("..", "..", "models", pattern, "model.yaml"))
-		if err != nil || len(found) == 0 {
-			t.Fatalf("no version of %s (%v)", pattern, err)
-		}
-		for _, path := range found {
-			dirs = append(dirs, filepath.Dir(path))
-		}
-	}
-	for _, dir := range dirs {
-		model, err := LoadModel(dir, LoadOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if model.explainer == nil || model.session != nil {
-			t.Errorf("%s: not scored by its trees (%s)", dir, model.Unexplained)
-			continue
-		}
-		compareWithRuntime(t, model, dir)
-	}
-}
-
-// compareWithRuntime scores rows whose columns are thresholds of the model, or beside them.
-func compareWithRuntime(t *testing.T, model *Model, dir string) {
-	data, err := os.ReadFile(filepath.Join(dir, model.Manifest.File))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ort, err := newSession(data, tensorSpec{model.Manifest.Input, model.columns}, tensorSpec{model.Manifest.OutputTensor, 1}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ort.close()
-	at := make([][]float32, model.columns)
-	for _, n := range model.explainer.nodes {
-		if n.feature >= 0 {
-			at[n.feature] = append(at[n.feature], n.number, math.Nextafter32(n.number, math.MaxFloat32))
-		}
-	}
-	rng := rand.New(rand.NewPCG(1, 1))
-	x, own, its := make([]float32, model.columns), make([]float32, 1), make([]float32, 1)
-	lowest, highest := float32(1), float32(0)
-	for range 3000 {
-		for k := range x {
-			x[k] = 0
-			if len(at[k]) > 0 {
-				x[k] = at[k][rng.IntN(len(at[k]))]
-			}
-		}
-		if err := errors.Join(model.Score(x, own), ort.run(x, its)); err != nil {
-			t.Fatal(err)
-		}
-		if !near(float64(own[0]), float64(its[0]), 3e-6) {
-			t.Fatalf("%s: %v is %v by its trees, %v by ONNX Runtime", dir, x, own[0], its[0])
-		}
-		lowest, highest = min(lowest, own[0]), max(highest, own[0])
-	}
-	if highest-lowest < 0.3 {
-		t.Errorf("%s: scores from %v to %v: not put to the test", dir, lowest, highest)
-	}
 }

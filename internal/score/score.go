@@ -3,8 +3,8 @@
 // swaps them under load, explains each score by exact Shapley values, and
 // watches the features for drift.
 //
-//	models/serving.yaml ─▶ Registry ─▶ Lineup ─▶ Model ─▶ session (ONNX Runtime: proves trees at load, runs all else)
-//	                                              ├▶ explainer (the ONNX file's own trees: scores and Shapley values)
+//	models/serving.yaml ─▶ Registry ─▶ Lineup ─▶ Model ─▶ session (ONNX Runtime)
+//	                                              ├▶ explainer (Shapley values over the ONNX file's own trees)
 //	                                              └▶ drift (PSI against the training histogram)
 //
 // A model is a folder models/<name>/<version> with model.onnx, model.yaml
