@@ -201,6 +201,9 @@ func receive(req *http.Request) (Received, error) {
 func (r *recorder) words(e Received) string {
 	var parts []string
 	for name, v := range e.Attributes {
+		if name == "traceparent" && !strings.Contains(v, postedTrace) {
+			continue // the Broker began a trace: the one-machine one as an attribute, Knative as a header and only if told to
+		}
 		parts = append(parts, name+"="+r.value(name, v, e.Attributes))
 	}
 	for _, h := range []string{"Content-Type", "X-Request-Id", "X-B3-Traceid", "Knative-Test", "X-Other", "Prefer"} {

@@ -36,6 +36,10 @@ func status(n, code int, body string) func(http.ResponseWriter, Received, int) {
 func onType(typ string) string { return "filter: {attributes: {type: " + typ + "}}" }
 
 const (
+	// The trace of the scenarios whose events come in one.
+	postedTrace       = "0af7651916cd43dd8448eb211c80319c"
+	postedTraceparent = "00-" + postedTrace + "-b7ad6b7169203331-01"
+
 	retry2 = "delivery: {retry: 2, backoffPolicy: linear, backoffDelay: PT0.1S, deadLetterSink: {uri: DEAD}}"
 	dead   = "delivery: {deadLetterSink: {uri: DEAD}}"
 )
@@ -72,7 +76,7 @@ func structured(body string) Post {
 
 func replies() []Scenario {
 	return []Scenario{
-		{Name: "reply", Triggers: []Trigger{{Name: "first", Spec: onType("first"), Answer: reply("second", "Ce-Action", "call", "Ce-Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}, {Name: "second", Spec: onType("second")}},
+		{Name: "reply", Triggers: []Trigger{{Name: "first", Spec: onType("first"), Answer: reply("second", "Ce-Action", "call", "Ce-Traceparent", postedTraceparent)}, {Name: "second", Spec: onType("second")}},
 			Posts: []Post{event("1", "first")}},
 		{Name: "reply-chain", Triggers: []Trigger{{Name: "one", Spec: onType("one"), Answer: reply("two")}, {Name: "two", Spec: onType("two"), Answer: reply("three")}, {Name: "three", Spec: onType("three")}},
 			Posts: []Post{event("1", "one"), event("2", "one")}},
@@ -121,7 +125,7 @@ func failures() []Scenario {
 
 func ingress() []Scenario {
 	all := []Trigger{{Name: "all"}}
-	trace := []string{"Ce-Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Ce-Tracestate", "vendor=1"}
+	trace := []string{"Ce-Traceparent", postedTraceparent, "Ce-Tracestate", "vendor=1"}
 	return []Scenario{
 		{Name: "extensions-kept", Triggers: all, Posts: []Post{event("1", "t", append(trace, "Ce-Partitionkey", "player-1", "Ce-Subject", "player-1", "Ce-Text", "två ord", "Ce-Receivedtime", "2026-01-02T03:04:05.000000006Z", "Ce-Dataschema", "https://schemas.example/t.json", "Ce-Time", "2026-01-02T03:04:05.678+02:00")...)}},
 		{Name: "structured-in", Triggers: all, Posts: []Post{
