@@ -33,7 +33,7 @@ func TestDashboardsAndAlertsHaveData(t *testing.T) {
 	}
 	d := deploy(t, "SCORE_WHEN=always")
 	p := d.prometheus(program)
-	d.traffic()
+	defer d.traffic()()
 	panels := dashboards(t)
 	if len(panels) < 15 {
 		t.Fatalf("%d panels", len(panels))
@@ -46,14 +46,15 @@ func TestDashboardsAndAlertsHaveData(t *testing.T) {
 	p.checkExemplars(t, d.spans)
 }
 
-// traffic is events of all kinds and fates: 6,000 of simulated players, one
-// refused at the door, one behind it, a reminder, an outage of Redis, a model
-// that is refused.
-func (d *deployment) traffic() {
+// traffic is events of all kinds and fates: of simulated players, one refused at
+// the door, one behind it, a reminder, an outage of Redis, a model that is
+// refused. Play goes on until end is called, since a rate needs more than one
+// scrape, however slow the machine is.
+func (d *deployment) traffic() (end func()) {
 	d.t.Helper()
 	s := &system{t: d.t, url: d.urls["ingest"]}
 	events := worldEvents(6000)
-	s.send(events[:5000])
+	s.send(events[:1000])
 	bad := aFailedPayment("mallory")
 	_ = bad.SetData(ce.ApplicationJSON, []byte(`{}`))
 	d.post(d.broker, bad)
@@ -64,7 +65,7 @@ func (d *deployment) traffic() {
 	d.post(d.broker, reminded)
 	d.redis.Kill()
 	during := make(chan struct{})
-	go func() { defer close(during); s.send(events[5000:5200]) }()
+	go func() { defer close(during); s.send(events[1000:1200]) }()
 	time.Sleep(time.Second) // the outage: long enough for retries to be under way
 	if err := d.redis.Restart(); err != nil {
 		d.t.Fatal(err)
@@ -77,10 +78,19 @@ func (d *deployment) traffic() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	for e := range slices.Chunk(events[5200:], 100) { // rates need more than one scrape
-		s.send(e)
-		time.Sleep(300 * time.Millisecond)
-	}
+	stop, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		for e := range slices.Chunk(events[1200:], 40) {
+			select {
+			case <-stop:
+				return
+			case <-time.After(300 * time.Millisecond):
+				s.send(e)
+			}
+		}
+	}()
+	return func() { close(stop); <-over }
 }
 
 // prom is a running Prometheus.
@@ -96,7 +106,7 @@ func (d *deployment) prometheus(program string) *prom {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(folder, "rules.yml"), rules, 0o600)
 	}
-	conf := "global: {scrape_interval: 250ms, evaluation_interval: 500ms}\nrule_files: [rules.yml]\nscrape_configs:\n" +
+	conf := "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\nscrape_configs:\n" +
 		"  - job_name: pitboss\n    static_configs:\n"
 	for name, addr := range d.metrics {
 		conf += fmt.Sprintf("      - {targets: [%q], labels: {service: pitboss-%s}}\n", addr, name)
@@ -139,11 +149,12 @@ type sample struct {
 	Value  [2]any
 }
 
-// query returns the samples that are numbers.
+// query returns the samples that are numbers. Rates are of ten minutes: on a
+// slow machine the traffic is over for a while when the last panel is asked for.
 func (p *prom) query(t *testing.T, expr string) []sample {
 	t.Helper()
 	var data struct{ Result []sample }
-	p.get(t, "/api/v1/query", url.Values{"query": {strings.ReplaceAll(expr, "$__rate_interval", "1m")}}, &data)
+	p.get(t, "/api/v1/query", url.Values{"query": {strings.ReplaceAll(expr, "$__rate_interval", "10m")}}, &data)
 	return slices.DeleteFunc(data.Result, func(s sample) bool {
 		v, err := strconv.ParseFloat(fmt.Sprint(s.Value[1]), 64)
 		return err != nil || math.IsNaN(v)
