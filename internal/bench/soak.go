@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +28,9 @@ type SoakConfig struct {
 	Rate    float64 // events/s; of a diurnal run the mean
 	Every   time.Duration
 	Diurnal bool // one day's curve, compressed into For
+	// Keep is how long written journal entries stay in Redis: every minute they
+	// are moved to segments, as the cron job of a deployment does. 0: never.
+	Keep time.Duration
 }
 
 // Sample is one look at every component.
@@ -137,8 +142,11 @@ type chunk struct {
 func (s *soak) run(ctx context.Context) error {
 	chunks := make(chan chunk, 1)
 	g, ctx := errgroup.WithContext(ctx)
+	sent := make(chan struct{})
 	g.Go(func() error { defer close(chunks); return s.prepare(ctx, chunks) })
+	g.Go(func() error { return s.writeJournal(ctx, sent) })
 	g.Go(func() error {
+		defer close(sent)
 		var begin time.Time
 		for c := range chunks {
 			if begin.IsZero() {
@@ -162,6 +170,27 @@ func (s *soak) run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// writeJournal runs pitboss journal write every minute until all is sent.
+func (s *soak) writeJournal(ctx context.Context, sent <-chan struct{}) error {
+	if s.cfg.Keep == 0 {
+		return nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sent:
+			return nil
+		case <-time.After(time.Minute):
+		}
+		cmd := exec.CommandContext(ctx, filepath.Join(s.cfg.Bin, "pitboss"), "journal", "write", "--redis", s.system.RedisURL,
+			"--segments", filepath.Join(s.system.Dir, "segments"), "--keep", s.cfg.Keep.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("bench: journal write: %w: %s", err, out)
+		}
+	}
 }
 
 // prepare makes the events of each interval while the one before is sent.

@@ -101,6 +101,7 @@ func benchSoakCmd() *cobra.Command {
 	f.Float64Var(&cfg.Rate, "rate", 1000, "events/s; with --diurnal the day's mean")
 	f.DurationVar(&cfg.Every, "every", 10*time.Second, "between samples")
 	f.BoolVar(&cfg.Mixed, "mixed", false, "decisions as features.yaml asks for them, not one for every event")
+	f.DurationVar(&cfg.Keep, "journal-keep", 5*time.Minute, "how long the journal's entries stay in Redis once written to segments; 0: they are not written")
 	f.BoolVar(&cfg.Diurnal, "diurnal", false, "one day's curve, compressed into --for (2h24m: ten times as fast)")
 	f.StringVar(&file, "json", "", "also write samples and verdicts to this file")
 	return cmd
