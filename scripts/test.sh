@@ -11,3 +11,5 @@ else
   echo "test: no npm here: the committed page is not compared with a fresh build" >&2
 fi
 go test -race -timeout 15m ./...
+# A minute of the system as deployed, a process for each part: every event decided, once.
+make --no-print-directory soak FOR=1m RATE=300
