@@ -8,10 +8,10 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB
-go build -trimpath -o bin/benchstate ./internal/benchstate
 if [[ ${1:-} == soak ]]; then
   shift
   exec bin/pitboss bench soak ${JSON:+--json "$JSON"} "$@"
 fi
+go build -trimpath -o bin/ ./internal/benchstate ./broker/drill
 proxy=$(scripts/queueproxy-bin.sh)
 exec bin/pitboss bench ${JSON:+--json "$JSON"} ${PLOTS:+--plots "$PLOTS"} --queue-proxy "$proxy" "$@"

@@ -74,26 +74,32 @@ func (st *State) cold() float64 {
 // are its parts (limits, full, sweep, bytes, proxy); proxy the queue-proxy's
 // binary or "".
 func MeasureState(ctx context.Context, bin, only, proxy string, seconds time.Duration, progress io.Writer) (*State, error) {
+	out := &State{}
+	return out, figures(ctx, progress, out, filepath.Join(bin, "benchstate"), "-only", only, "-seconds", seconds.String(), "-proxy", proxy)
+}
+
+// figures runs a program that writes its figures to the file after -json, and
+// reads them into v.
+func figures(ctx context.Context, progress io.Writer, v any, program string, args ...string) error {
 	dir, err := os.MkdirTemp("", "pitboss-bench-")
 	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
+		return fmt.Errorf("bench: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "state.json")
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "benchstate"), "-only", only, "-seconds", seconds.String(), "-json", file, "-proxy", proxy)
+	file := filepath.Join(dir, "figures.json")
+	cmd := exec.CommandContext(ctx, program, append(args, "-json", file)...)
 	cmd.Stdout, cmd.Stderr = progress, progress
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("bench: benchstate (make bench builds it): %w", err)
+		return fmt.Errorf("bench: %s (make bench builds it): %w", program, err)
 	}
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
+		return fmt.Errorf("bench: %w", err)
 	}
-	out := &State{}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return nil, fmt.Errorf("bench: benchstate's figures: %w", err)
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("bench: figures of %s: %w", program, err)
 	}
-	return out, nil
+	return nil
 }
 
 // RawModel calls the shipped leave model through ONNX Runtime, one row a call,

@@ -30,6 +30,7 @@ type Report struct {
 	Limits  []Limit           `json:"limits,omitempty"`
 	Growth  []Growth          `json:"growth,omitempty"`
 	Memory  map[string]Memory `json:"memory,omitempty"`
+	Cold    []Cold            `json:"coldstart,omitempty"`
 	Left    []string          `json:"left_out,omitempty"` // what was not measured, and why
 }
 
@@ -123,6 +124,12 @@ func (r *Report) Print(w io.Writer) {
 			fmt.Fprintf(t, "%s\t%.1f\t%.1f\t\n", part, float64(r.Memory[part].Rest)/(1<<20), float64(r.Memory[part].Load)/(1<<20))
 		}
 	}
+	if len(r.Cold) > 0 {
+		fmt.Fprint(t, "\ncold start, exec to first event answered\tp50 ms\tp99 ms\t\n")
+		for _, c := range r.Cold {
+			fmt.Fprintf(t, "%s\t%.1f\t%.1f\t\n", c.Function, c.P50Ms, c.P99Ms)
+		}
+	}
 	for _, left := range r.Left {
 		fmt.Fprintf(t, "\nnot measured: %s\n", left)
 	}
@@ -214,6 +221,9 @@ func (r *Report) GoBench(w io.Writer) {
 	}
 	for _, g := range r.Growth {
 		line(fmt.Sprintf("Growth/of=%s/n=%d", g.Of, g.N), 1, g.EventsPS, g.CPUUs)
+	}
+	for _, c := range r.Cold {
+		fmt.Fprintf(w, "BenchmarkColdStart/function=%s 1 %.3f p50-ms %.3f p99-ms\n", c.Function, c.P50Ms, c.P99Ms)
 	}
 	for _, part := range slices.Sorted(maps.Keys(r.Memory)) {
 		fmt.Fprintf(w, "BenchmarkMemory/part=%s 1 %d rest-bytes %d load-bytes\n", part, r.Memory[part].Rest, r.Memory[part].Load)

@@ -16,7 +16,7 @@ import (
 )
 
 // Sections are what `pitboss bench` can measure, in the order in which it does.
-var Sections = []string{"path", "mixed", "recorded", "hops", "parts", "state", "limits", "growth", "memory"}
+var Sections = []string{"path", "mixed", "recorded", "hops", "parts", "state", "limits", "growth", "memory", "coldstart"}
 
 // Config of a whole benchmark.
 type Config struct {
@@ -84,6 +84,7 @@ func Run(ctx context.Context, cfg Config, progress io.Writer) (*Report, error) {
 			r.Growth = append(r.Growth, more...)
 			return err
 		}},
+		{"coldstart", func() (err error) { r.Cold, err = ColdStart(ctx, cfg.Bin, progress); return err }},
 	}
 	for _, s := range steps {
 		if !cfg.wants(s.section) && !(s.section == "state" && (cfg.wants("limits") || cfg.wants("growth"))) {
@@ -107,6 +108,27 @@ func (r *Report) path(ctx context.Context, cfg Config, c PathConfig, progress io
 		r.Memory = memory
 	}
 	return err
+}
+
+// Cold is how long a function takes from exec to its first event answered.
+type Cold struct {
+	Function string  `json:"function"`
+	P50Ms    float64 `json:"p50_ms"`
+	P99Ms    float64 `json:"p99_ms"`
+}
+
+// ColdStart has the drill of that name start each function 50 times.
+func ColdStart(ctx context.Context, bin string, progress io.Writer) (out []Cold, err error) {
+	var took map[string]float64
+	if err := figures(ctx, progress, &took, filepath.Join(bin, "drill"), "coldstart", "-function", filepath.Join(bin, "function")); err != nil {
+		return nil, err
+	}
+	for _, f := range components {
+		if p50, ok := took[f+"_p50_ms"]; ok {
+			out = append(out, Cold{f, p50, took[f+"_p99_ms"]})
+		}
+	}
+	return out, nil
 }
 
 // recordedPlay is the file of real play whose mix is measured.
