@@ -119,14 +119,24 @@ func openLog(cfg Config) (_ *eventLog, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker: log: %w", err)
 	}
-	return l, l.openStreams()
+	return l, l.openStreams(cfg.DataDir)
 }
 
-func (l *eventLog) openStreams() (err error) {
+func (l *eventLog) openStreams(folder string) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if l.js, err = jetstream.New(l.conn); err != nil {
 		return fmt.Errorf("broker: log: %w", err)
+	}
+	names := l.js.StreamNames(ctx)
+	for name := range names.Name() {
+		if name != logStream && name != heldStream && name != deadStream {
+			return fmt.Errorf("broker: log: %s was written by another version of Pitboss (it has a stream %s): "+
+				"let that version deliver what it holds and remove the folder, or name another one (PITBOSS_STATE_DIR, --data)", folder, name)
+		}
+	}
+	if names.Err() != nil {
+		return fmt.Errorf("broker: log: %w", names.Err())
 	}
 	for _, s := range []struct {
 		stream        *jetstream.Stream
