@@ -335,17 +335,17 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 		restarts += p.starts - 1
 	}
 	var t table
-	for _, v := range []struct {
-		name string
-		n    int
-	}{
-		{"acknowledged", int(acknowledged)}, {"applied", int(acknowledged - lost + double)}, {"lost", int(lost)},
-		{"double", int(double) + twice}, {"undecided", undecided}, {"kills", kills},
-		{"decisions", len(made)}, {"undelivered", undelivered}, {"journal_broken", broken},
-		{"repeated_posts", int(l.failed.Load())}, {"restarts", restarts},
-	} {
-		t.add(v.name, float64(v.n))
-	}
+	t.add("acknowledged", float64(acknowledged))
+	t.add("applied", float64(acknowledged-lost+double))
+	t.add("lost", float64(lost))
+	t.add("double", float64(int(double)+twice))
+	t.add("undecided", float64(undecided))
+	t.add("kills", float64(kills))
+	t.note("decisions", float64(len(made)))
+	t.note("undelivered", float64(undelivered))
+	t.note("journal_broken", float64(broken))
+	t.note("repeated_posts", float64(l.failed.Load()))
+	t.note("restarts", float64(restarts))
 	t.passed = lost == 0 && double == 0 && undecided == 0 && undelivered == 0 && twice == 0 && broken == 0 && len(due) > idle.players
 	return t, nil
 }

@@ -69,26 +69,30 @@ func main() {
 
 // table is a drill's result: named numbers in order.
 type table struct {
-	names  []string
-	values []float64
+	rows   []row
 	passed bool
 }
 
-func (t *table) add(name string, v float64) {
-	t.names, t.values = append(t.names, name), append(t.values, v)
+type row struct {
+	name    string
+	value   float64
+	printed bool // and not written: what others script against stays as it is
 }
 
-// write prints the table and, if file is set, writes it as a JSON object.
+func (t *table) add(name string, v float64)  { t.rows = append(t.rows, row{name, v, false}) }
+func (t *table) note(name string, v float64) { t.rows = append(t.rows, row{name, v, true}) }
+
+// write prints the table and, if file is set, writes what was added as a JSON object.
 func (t table) write(file string) error {
-	for i, n := range t.names {
-		fmt.Printf("%-18s %10.6g\n", n, t.values[i])
+	m := map[string]float64{}
+	for _, r := range t.rows {
+		fmt.Printf("%-18s %10.6g\n", r.name, r.value)
+		if !r.printed {
+			m[r.name] = r.value
+		}
 	}
 	if file == "" {
 		return nil
-	}
-	m := map[string]float64{}
-	for i, n := range t.names {
-		m[n] = t.values[i]
 	}
 	text, err := json.Marshal(m)
 	if err != nil {

@@ -39,11 +39,30 @@ func lintCycles(triggers []Trigger, funcs []*Func) Problems {
 				hops = append(hops, hop{from, to, t})
 			}
 		}
+		ps = append(ps, lintEverything(t, f)...)
 		if typ := typeOf(t); typ != "" && !slices.Contains(expand(f.list(takesAnnotation)), typ) {
 			ps = append(ps, &Problem{File: t.File, Field: "spec.filter.attributes.type", Detail: fmt.Sprintf("%s does not take %s", f.Folder, typ), Remedy: "add it to " + takesAnnotation + " in " + f.File + " if it does"})
 		}
 	}
 	return append(ps, cycles(hops)...)
+}
+
+// lintEverything refuses a Trigger without a type for a function that takes
+// only some: it would refuse the others, and each would become a dead letter.
+func lintEverything(t Trigger, f *Func) Problems {
+	takes := f.list(takesAnnotation)
+	if t.Spec.Filter != nil {
+		for name := range t.Spec.Filter.Attributes {
+			if !slices.Contains(attributeNames, name) {
+				return nil // it may be the type, misspelt: that is said already
+			}
+		}
+	}
+	if typeOf(t) != "" || len(t.Spec.Filters) > 0 || slices.Contains(takes, "all") {
+		return nil
+	}
+	return Problems{{File: t.File, Field: "spec.filter.attributes.type", Detail: fmt.Sprintf("is missing: %s would get every event and refuse all but %s", f.Folder, strings.Join(takes, ", ")),
+		Remedy: "one Trigger for each type, or " + takesAnnotation + ": all in " + f.File + " if the function takes everything"}}
 }
 
 // lintTypes checks the types a func.yaml names.

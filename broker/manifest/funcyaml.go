@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -125,7 +126,7 @@ func readFunc(file string) (*Func, error) {
 	}
 	f := &Func{File: file}
 	if err := yaml.UnmarshalStrict(raw, f); err != nil {
-		return nil, &Problem{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: "func only warns about it and deploys without it: mend the name"}
+		return nil, undecodable(file, raw, f, err, "func only warns about it and deploys without it: mend the name")
 	}
 	return f, nil
 }
@@ -183,7 +184,31 @@ func (f *Func) check(known []string) Problems {
 			refuse("deploy.annotations."+a, "serving rejects autoscaling annotations on a Service", "use deploy.options.scale")
 		}
 	}
-	return append(ps, f.checkSize()...)
+	for _, e := range f.Run.Envs {
+		if strings.Contains(e.Value, "{{") && !reference.MatchString(e.Value) {
+			refuse("run.envs."+e.Name, fmt.Sprintf("%q is no reference", e.Value), "value: '{{ secret:NAME:KEY }}'")
+		}
+	}
+	if unset := f.checkSize(); len(unset) > 0 {
+		return append(ps, unset...)
+	}
+	return append(ps, f.checkService()...)
+}
+
+// reference is func's notation for a value that a Secret holds.
+var reference = regexp.MustCompile(`^\{\{ secret:[a-z0-9.-]+:[A-Za-z0-9._-]+ \}\}$`)
+
+// checkService asks serving whether it would take the Service that the file leads to.
+func (f *Func) checkService() Problems {
+	s, err := f.Service("pitboss")
+	if err != nil {
+		return problems(f.File, err)
+	}
+	ps := problemsOrNone(f.File, validate(f.File, s))
+	for _, p := range ps {
+		p.Detail += " (a field of the Service that this file leads to: deploy.options and run say what it is)"
+	}
+	return ps
 }
 
 // checkSize wants every bound to be set, so that none is a default nobody chose.
@@ -194,7 +219,7 @@ func (f *Func) checkSize() Problems {
 		field string
 		unset bool
 	}{
-		{"scale.min", s.Min == nil}, {"scale.max", s.Max == nil || *s.Max == 0}, {"scale.metric", s.Metric == ""}, {"scale.target", s.Target == nil},
+		{"scale.min", s.Min == nil}, {"scale.max", s.Max == nil || *s.Max == 0}, {"scale.metric", s.Metric == ""}, {"scale.target", s.Target == nil}, {"scale.utilization", s.Utilization == nil},
 		{"resources.requests.cpu", r.Requests.CPU == ""}, {"resources.requests.memory", r.Requests.Memory == ""},
 		{"resources.limits.cpu", r.Limits.CPU == ""}, {"resources.limits.memory", r.Limits.Memory == ""}, {"resources.limits.concurrency", r.Limits.Concurrency == nil},
 	} {

@@ -116,11 +116,11 @@ func services(root string) ([]byte, error) {
 func (f *Func) Service(image string) (*servingv1.Service, error) {
 	limits, err := quantities(f.Deploy.Options.Resources.Limits.CPU, f.Deploy.Options.Resources.Limits.Memory)
 	if err != nil {
-		return nil, &Problem{File: f.File, Field: "deploy.options.resources.limits", Detail: err.Error()}
+		return nil, &Problem{File: f.File, Field: "deploy.options.resources.limits", Detail: err.Error(), Remedy: "cpu: 500m, memory: 512Mi"}
 	}
 	requests, err := quantities(f.Deploy.Options.Resources.Requests.CPU, f.Deploy.Options.Resources.Requests.Memory)
 	if err != nil {
-		return nil, &Problem{File: f.File, Field: "deploy.options.resources.requests", Detail: err.Error()}
+		return nil, &Problem{File: f.File, Field: "deploy.options.resources.requests", Detail: err.Error(), Remedy: "cpu: 500m, memory: 512Mi"}
 	}
 	c := corev1.Container{
 		Image: image, Env: f.containerEnv(),

@@ -106,7 +106,7 @@ func checkDocument(file string, doc document) Problems {
 		return problemsOrNone(file, decode(file, doc, o))
 	}
 	if err := yaml.UnmarshalStrict(doc.text, obj); err != nil {
-		return Problems{{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: "see the type's reference for its fields"}}
+		return Problems{undecodable(file, doc.text, obj, err, seeReference)}
 	}
 	if v, ok := obj.(apis.Validatable); ok {
 		if fe := v.Validate(context.Background()).Filter(apis.ErrorLevel); fe != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/rickb777/date/period"
 	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
+	"sigs.k8s.io/yaml"
 
 	"pitboss/internal/event"
 )
@@ -38,16 +39,22 @@ func Lint(root string) error {
 		ps = append(ps, f.check(known)...)
 	}
 	add(filepath.Join(root, "func.yaml"), lintRoot(root))
+	var services []string
+	for _, name := range known { // also of one whose func.yaml could not be read: that is said already
+		services = append(services, "pitboss-"+name)
+	}
 	name := "pitboss"
 	if b != nil {
 		name = b.Name
-		ps = append(ps, lintDelivery(brokerFile, b.Spec.Delivery)...)
+		ps = append(ps, lintDelivery(brokerFile, b.Spec.Delivery, services)...)
 	}
 	triggers, err := Triggers(name, filepath.Join(root, "triggers"))
 	add(filepath.Join(root, "triggers"), err)
 	for _, t := range triggers {
-		ps = append(ps, lintTrigger(t, funcs)...)
+		ps = append(ps, lintTrigger(t, services)...)
 	}
+	ps = append(ps, lintTwice(triggers)...)
+	add(filepath.Join(root, "triggers"), lintListed(filepath.Join(root, "triggers")).Err())
 	ps = append(ps, lintCycles(triggers, funcs)...)
 	ps = append(ps, lintFiles(root)...)
 	return ps.Err()
@@ -72,15 +79,26 @@ func lintRoot(root string) error {
 	if f.Created == "" {
 		return &Problem{File: file, Field: "created", Detail: "is missing", Remedy: "func takes the function for uninitialised without a creation time"}
 	}
+	if _, ok := f.env("FUNCTION_TARGET"); ok {
+		return &Problem{File: file, Field: "run.envs.FUNCTION_TARGET", Detail: "the root is only built, so it names no function", Remedy: "set it in functions/<name>/func.yaml"}
+	}
 	return nil
 }
 
+// deadLetters is where the console keeps what could not be delivered.
+const deadLetters = "/deadletters"
+
 // lintDelivery: without a sink an event that cannot be delivered is gone, and
 // a backoff under 0.1 s is none at all.
-func lintDelivery(file string, d *eventingduckv1.DeliverySpec) Problems {
-	var ps Problems
+func lintDelivery(file string, d *eventingduckv1.DeliverySpec, services []string) Problems {
+	const field = "spec.delivery.deadLetterSink"
 	if d == nil || d.DeadLetterSink == nil {
-		return append(ps, &Problem{File: file, Field: "spec.delivery.deadLetterSink", Detail: "is missing: an event that cannot be delivered would be lost", Remedy: "ref to the Service pitboss-console, uri /deadletters"})
+		return Problems{{File: file, Field: field, Detail: "is missing: an event that cannot be delivered would be lost",
+			Remedy: "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: pitboss-console}, uri: " + deadLetters + "}"}}
+	}
+	ps := lintDestination(file, field, *d.DeadLetterSink, services)
+	if to := d.DeadLetterSink; to.Ref != nil && to.Ref.Name == "pitboss-console" && (to.URI == nil || to.URI.Path != deadLetters) {
+		ps = append(ps, &Problem{File: file, Field: field + ".uri", Detail: "the console keeps dead letters under another path", Remedy: "uri: " + deadLetters})
 	}
 	if d.Retry == nil || *d.Retry == 0 {
 		ps = append(ps, &Problem{File: file, Field: "spec.delivery.retry", Detail: "is missing: a restart would make dead letters", Remedy: "retry: 10"})
@@ -104,8 +122,8 @@ var attributeNames = []string{
 // function answers what the filter would have kept away, at the cost of a call.
 const anywayAnnotation = "pitboss/filters-may-be-ignored"
 
-func lintTrigger(t Trigger, funcs []*Func) Problems {
-	ps := lintDelivery(t.File, t.Spec.Delivery)
+func lintTrigger(t Trigger, services []string) Problems {
+	ps := lintDelivery(t.File, t.Spec.Delivery, services)
 	if len(t.Spec.Filters) > 0 && t.Annotations[anywayAnnotation] == "" {
 		ps = append(ps, &Problem{File: t.File, Field: "spec.filters", Detail: "the RabbitMQ Broker ignores it and would deliver everything", Remedy: "use spec.filter.attributes, which every Broker class honours, or say with the annotation " + anywayAnnotation + " why the function may get everything"})
 	}
@@ -114,36 +132,68 @@ func lintTrigger(t Trigger, funcs []*Func) Problems {
 			ps = append(ps, lintAttribute(t.File, name, value)...)
 		}
 	}
-	return append(ps, lintSubscriber(t.File, t.Spec.Subscriber, funcs)...)
+	return append(ps, lintDestination(t.File, "spec.subscriber", t.Spec.Subscriber, services)...)
 }
 
 func lintAttribute(file, name, value string) Problems {
 	field := "spec.filter.attributes." + name
 	if !slices.Contains(attributeNames, name) {
-		return Problems{{File: file, Field: field, Detail: "no event has this attribute, so nothing would match", Remedy: "see docs for the attributes" + nearest(name, attributeNames)}}
+		return Problems{{File: file, Field: field, Detail: "no event has this attribute, so nothing would match", Remedy: "docs/events.md has the attributes" + nearest(name, attributeNames)}}
 	}
 	if _, ok := event.Lookup(value); name == "type" && !ok && value != "" {
 		var types []string
 		for _, i := range event.Types() {
 			types = append(types, i.Type)
 		}
-		return Problems{{File: file, Field: field, Detail: fmt.Sprintf("%q is not in the event catalogue, so nothing would match", value), Remedy: "see the catalogue" + nearest(value, types)}}
+		return Problems{{File: file, Field: field, Detail: fmt.Sprintf("%q is not in the event catalogue, so nothing would match", value), Remedy: "docs/events.md has the catalogue" + nearest(value, types)}}
 	}
 	return nil
 }
 
-func lintSubscriber(file string, d duckv1.Destination, funcs []*Func) Problems {
-	if d.Ref == nil || d.Ref.Kind != "Service" {
+func lintDestination(file, field string, d duckv1.Destination, services []string) Problems {
+	if d.Ref == nil || d.Ref.Kind != "Service" || slices.Contains(services, d.Ref.Name) {
 		return nil
 	}
-	var names []string
-	for _, f := range funcs {
-		names = append(names, f.Name)
+	return Problems{{File: file, Field: field + ".ref.name", Detail: fmt.Sprintf("no func.yaml deploys a Service %q", d.Ref.Name), Remedy: "one of " + strings.Join(services, ", ") + nearest(d.Ref.Name, services)}}
+}
+
+// lintTwice refuses a second Trigger that brings a function the same events.
+func lintTwice(triggers []Trigger) Problems {
+	var ps Problems
+	seen := map[string]string{}
+	for _, t := range triggers {
+		text, err := yaml.Marshal([]any{t.Spec.Filter, t.Spec.Filters, t.Spec.Subscriber})
+		if other, ok := seen[string(text)]; ok && err == nil {
+			ps = append(ps, &Problem{File: t.File, Field: "spec.filter", Detail: "filter and subscriber are those of " + other + ": each event would be delivered twice", Remedy: "delete one of the two files"})
+		}
+		seen[string(text)] = t.File
 	}
-	if slices.Contains(names, d.Ref.Name) {
-		return nil
+	return ps
+}
+
+// lintListed wants every Trigger's file in the kustomization: one that is not
+// there is read on one machine and missing in a cluster.
+func lintListed(dir string) Problems {
+	file := filepath.Join(dir, "kustomization.yaml")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return problems(file, err)
 	}
-	return Problems{{File: file, Field: "spec.subscriber.ref.name", Detail: fmt.Sprintf("no func.yaml deploys a Service %q", d.Ref.Name), Remedy: "one of " + strings.Join(names, ", ") + nearest(d.Ref.Name, names)}}
+	var k kustomization
+	if err := yaml.UnmarshalStrict(raw, &k); err != nil {
+		return Problems{undecodable(file, raw, &k, err, seeReference)}
+	}
+	files, err := yamlFiles(dir)
+	if err != nil {
+		return problems(file, err)
+	}
+	var ps Problems
+	for _, f := range files {
+		if name := filepath.Base(f); !slices.Contains(k.Resources, name) {
+			ps = append(ps, &Problem{File: file, Field: "resources", Detail: name + " is not in the list: a cluster would not get that Trigger", Remedy: "add - " + name})
+		}
+	}
+	return ps
 }
 
 // lintFiles reads every other manifest under broker/ and docs/ strictly with

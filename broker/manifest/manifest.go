@@ -163,15 +163,22 @@ type object interface {
 	apis.Validatable
 }
 
+const seeReference = "see the type's reference for its fields"
+
 // decode reads doc into obj, sets its defaults and validates it, as the
 // webhook would on creation.
 func decode(file string, doc document, obj object) error {
 	if err := yaml.UnmarshalStrict(doc.text, obj); err != nil {
-		return &Problem{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: "see the type's reference for its fields"}
+		return undecodable(file, doc.text, obj, err, seeReference)
 	}
 	if doc.name == "" {
 		return &Problem{File: file, Field: "metadata.name", Detail: "is missing"}
 	}
+	return validate(file, obj)
+}
+
+// validate sets obj's defaults and asks its own validation.
+func validate(file string, obj object) error {
 	if o, ok := obj.(metav1.Object); ok && o.GetNamespace() == "" {
 		o.SetNamespace("default") // as the API server does before it asks the webhook
 	}

@@ -1,0 +1,85 @@
+package manifest
+
+import (
+	"reflect"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// undecodable says why text can't be decoded into obj. A strict decoder names a
+// field that is unknown without its path, and not what it may have been meant for.
+func undecodable(file string, text []byte, obj any, err error, remedy string) *Problem {
+	p := &Problem{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: remedy}
+	var doc any
+	if p.Field == "" || yaml.Unmarshal(text, &doc) != nil {
+		return p
+	}
+	if path, known, ok := locate(doc, reflect.TypeOf(obj), p.Field[strings.LastIndexByte(p.Field, '.')+1:]); ok {
+		p.Detail, p.Remedy = "there is no such field", remedy+nearest(path[len(path)-1], known)
+		p.Field = strings.Join(path, ".")
+	}
+	return p
+}
+
+// locate finds the first field called name in doc that type t does not have;
+// known are the fields that it has there.
+func locate(doc any, t reflect.Type, name string) (path, known []string, ok bool) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch d := doc.(type) {
+	case []any:
+		if t.Kind() != reflect.Slice {
+			return nil, nil, false
+		}
+		for _, e := range d {
+			if path, known, ok = locate(e, t.Elem(), name); ok {
+				return path, known, true
+			}
+		}
+	case map[string]any:
+		fields := map[string]reflect.Type{}
+		if t.Kind() == reflect.Struct {
+			fieldsOf(t, fields)
+		}
+		if len(fields) == 0 {
+			return nil, nil, false // a map, or a type that decodes itself
+		}
+		for key, value := range d {
+			sub, has := fields[key]
+			if !has && key == name {
+				for k := range fields {
+					known = append(known, k)
+				}
+				return []string{key}, known, true
+			}
+			if !has {
+				continue
+			}
+			if path, known, ok = locate(value, sub, name); ok {
+				return append([]string{key}, path...), known, true
+			}
+		}
+	}
+	return nil, nil, false
+}
+
+// fieldsOf lists a struct's fields by their name in JSON, those of embedded
+// structs among them.
+func fieldsOf(t reflect.Type, into map[string]reflect.Type) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		embedded := f.Type
+		for embedded.Kind() == reflect.Pointer {
+			embedded = embedded.Elem()
+		}
+		switch {
+		case name == "" && f.Anonymous && embedded.Kind() == reflect.Struct:
+			fieldsOf(embedded, into)
+		case name != "" && name != "-":
+			into[name] = f.Type
+		}
+	}
+}
