@@ -264,6 +264,35 @@ func TestVerifyFindsTampering(t *testing.T) {
 	}
 }
 
+// Decisions are made and written out to segments while the journal is verified:
+// that is no tampering.
+func TestVerifyingALivingJournalFindsNothing(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		const rounds, each = 10, 30
+		s := Segments{t.TempDir()}
+		id := neighbours(1)[0]
+		for round := range rounds {
+			var working sync.WaitGroup
+			working.Go(func() {
+				for i := range each {
+					put(t, New(rdb, 10), id, DecisionID(id, fmt.Sprint(round, i)))
+				}
+			})
+			working.Go(func() {
+				if _, _, err := New(rdb, 10).WriteOut(t.Context(), s, time.Second, noon.Add(2*time.Second)); err != nil {
+					t.Error(err)
+				}
+			})
+			v, err := New(rdb, 10).Verify(t.Context(), s)
+			working.Wait()
+			if err != nil || len(v.Findings) > 0 || v.Entries < round*each {
+				t.Fatalf("round %d: %+v, %v", round, v, err)
+			}
+		}
+	})
+}
+
 func TestSegments(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {

@@ -63,7 +63,31 @@ func (v *verification) find(shard int, seq uint64, where, format string, args ..
 // empty) and through Redis up to its head. A changed, removed, added or
 // reordered entry is found; one who can change all of it, heads and segments
 // included, is not: keep the heads it returns elsewhere.
+//
+// Decisions may be made and written out meanwhile.
 func (j *Journal) Verify(ctx context.Context, s Segments) (*Verified, error) {
+	for try := 1; ; try++ {
+		before, err := s.list()
+		if err != nil {
+			return nil, err
+		}
+		v, err := j.verify(ctx, s)
+		if err != nil || len(v.Findings) == 0 || try == verifyTries {
+			return v, err
+		}
+		after, err := s.list()
+		if err != nil || len(after) == len(before) {
+			return v, err
+		}
+		// Entries left Redis for a segment that was not there yet: look again.
+	}
+}
+
+// verifyTries is how often Verify begins anew because a segment was written
+// meanwhile: that takes minutes.
+const verifyTries = 3
+
+func (j *Journal) verify(ctx context.Context, s Segments) (*Verified, error) {
 	v := &verification{chains: map[int]*chain{}, first: map[int]uint64{}}
 	shards, err := j.Shards(ctx)
 	if err != nil {
@@ -132,7 +156,7 @@ func (v *verification) segments(s Segments) error {
 func (j *Journal) verifyStream(ctx context.Context, v *verification, shard int) error {
 	c := v.chain(shard)
 	first := true
-	err := j.raw(ctx, shard, 0, func(id string, raw, hash []byte) error {
+	visit := func(id string, raw, hash []byte) error {
 		e, err := parseEntry(shard, raw, nil)
 		if err != nil || streamID(e.Seq) != id {
 			v.find(shard, c.seq+1, "redis", "stream entry %s is not what it should be", id)
@@ -153,13 +177,20 @@ func (j *Journal) verifyStream(ctx context.Context, v *verification, shard int) 
 		first = false
 		v.entry(shard, "redis", raw, hash)
 		return nil
-	})
-	if err != nil {
-		return err
 	}
-	seq, hash, err := j.Head(ctx, shard)
-	if err != nil {
-		return err
+	var seq uint64
+	var hash Hash
+	for from := uint64(0); ; from = c.seq + 1 { // on, while entries are added
+		if err := j.raw(ctx, shard, from, visit); err != nil {
+			return err
+		}
+		var err error
+		if seq, hash, err = j.Head(ctx, shard); err != nil {
+			return err
+		}
+		if seq <= c.seq || c.seq+1 == from {
+			break
+		}
 	}
 	if seq != c.seq || (c.known && hash != c.hash) {
 		v.find(shard, seq, "redis", "the chain's head is entry %d, but the last entry found is %d", seq, c.seq)
