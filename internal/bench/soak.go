@@ -33,6 +33,11 @@ type SoakConfig struct {
 	Keep time.Duration
 }
 
+// PlayersPerEvent is how many simulated players play one event a second, and
+// some: with fewer the world's clock would overtake the wall's, and events that
+// have not happened yet are refused.
+const PlayersPerEvent = 40
+
 // Sample is one look at every component.
 type Sample struct {
 	At         float64            `json:"at_s"`
@@ -265,6 +270,14 @@ func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 	}
 	if out.Redis, err = redisMemory(ctx, s.system.RedisURL); err != nil {
 		return err
+	}
+	stats, err := s.system.stats(ctx)
+	if err != nil {
+		return err
+	}
+	if stats.DeadLetters > 0 { // an hour more would not mend it
+		list, _ := get(ctx, s.system.BrokerURL+"/admin/deadletters")
+		return fmt.Errorf("bench: %d dead letters after %.0f s: %.600s", stats.DeadLetters, out.At, list)
 	}
 	s.res.Samples = append(s.res.Samples, out)
 	fmt.Fprintf(s.progress, "  %6.0f s  %7.0f events/s  p50 %.1f p99 %.1f ms  %.2f cores  Redis %.1f MiB\n",

@@ -87,6 +87,9 @@ func benchSoakCmd() *cobra.Command {
 			if cfg.For < cfg.Every || cfg.Every <= 0 || cfg.Rate <= 0 {
 				return fmt.Errorf("soak: --for %s, --every %s, --rate %g: want a positive rate and at least one sample", cfg.For, cfg.Every, cfg.Rate)
 			}
+			if !cmd.Flags().Changed("players") {
+				cfg.Players = int(bench.PlayersPerEvent * cfg.Rate)
+			}
 			res, err := bench.Soak(cmd.Context(), cfg, cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -97,6 +100,8 @@ func benchSoakCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	pathFlags(f, &cfg.PathConfig)
+	f.Lookup("players").Usage = "simulated players; as many as play the rate in real time, if not set"
+	f.Lookup("players").DefValue = "0"
 	f.DurationVar(&cfg.For, "for", time.Hour, "how long")
 	f.Float64Var(&cfg.Rate, "rate", 1000, "events/s; with --diurnal the day's mean")
 	f.DurationVar(&cfg.Every, "every", 10*time.Second, "between samples")

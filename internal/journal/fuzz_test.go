@@ -1,0 +1,39 @@
+package journal
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+// An entry that was damaged is refused or read, without harm; one that was not
+// comes back as it was.
+func FuzzEntry(f *testing.F) {
+	key := bytes.Repeat([]byte{7}, 32)
+	gcm, err := newGCM(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys := func(string) ([]byte, error) { return key, nil }
+	for _, e := range []Entry{
+		{Seq: 1, Time: time.UnixMilli(1).UTC(), Kind: KindSwitch, Open: []byte(`{"a":1}`)},
+		{Seq: 1 << 40, Time: time.UnixMilli(1 << 40).UTC(), Kind: KindDecision, KeyName: "k", Open: []byte(`{}`), Personal: []byte(`{"player":"p"}`)},
+	} {
+		sealed := gcm
+		if e.Personal == nil {
+			sealed = nil
+		}
+		raw := e.append(nil, sealed)
+		got, err := parseEntry(3, raw, keys)
+		if err != nil || got.Seq != e.Seq || !got.Time.Equal(e.Time) || got.Kind != e.Kind || !bytes.Equal(got.Open, e.Open) || !bytes.Equal(got.Personal, e.Personal) {
+			f.Fatalf("%+v became %+v (%v)", e, got, err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := parseEntry(0, b, keys)
+		if (e == nil) != (err != nil) {
+			t.Errorf("%+v and %v", e, err)
+		}
+	})
+}
