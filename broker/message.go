@@ -189,6 +189,9 @@ func (m *message) event() ce.Event {
 
 func (m *message) make() (*ce.Event, error) {
 	e := ce.New(m.attrs[1])
+	if e.Context == nil {
+		return &e, fmt.Errorf("specversion is %q", m.attrs[1])
+	}
 	for i := 2; i < len(m.attrs); i += 2 {
 		if err := setAttribute(e.Context, m.attrs[i], m.attrs[i+1]); err != nil {
 			return &e, fmt.Errorf("attribute %s: %w", m.attrs[i], err)

@@ -9,7 +9,6 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -96,6 +94,10 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		telemetry.Refused(name, "", time.Since(began))
 		writeProblem(w, status, code, detail, wrong)
 	}
+	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
+		refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", fmt.Sprintf("Content-Encoding %q is not understood: send the body as it is", c))
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, f.cfg.MaxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
@@ -112,9 +114,9 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusUnauthorized, "unauthenticated", err.Error())
 		return
 	}
-	events, batch, problem := f.read(r, body)
-	if problem != nil {
-		refuse(http.StatusBadRequest, problem.Code, problem.Detail, fieldError{Pointer: problem.Pointer, Code: problem.Code, Detail: problem.Detail})
+	events, batch, wrong := f.read(r, body)
+	if len(wrong) > 0 {
+		refuse(http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong...)
 		return
 	}
 	if wait := f.rates.take(producer, len(events), f.now()); wait > 0 {
@@ -122,7 +124,7 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusTooManyRequests, "rate-exceeded", fmt.Sprintf("producer %q is over its rate of %g events/s", producer, f.cfg.Rate))
 		return
 	}
-	if wrong := f.check(events, batch, producer); len(wrong) > 0 {
+	if wrong = f.check(events, batch, producer); len(wrong) > 0 {
 		writeProblem(w, http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong)
 		return
 	}
@@ -133,42 +135,6 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
-}
-
-// read decodes the request into events; batch says whether it was a batch.
-func (f *Function) read(r *http.Request, body []byte) (events []ce.Event, batch bool, problem *event.Problem) {
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	if !strings.HasPrefix(r.Header.Get("Content-Type"), ce.ApplicationCloudEventsBatchJSON) {
-		e, err := cehttp.NewEventFromHTTPRequest(r)
-		if err == nil {
-			err = e.Validate()
-		}
-		if err != nil {
-			return nil, false, notCloudEvent(err)
-		}
-		telemetry.Adopt(e, r.Header.Get("Traceparent"))
-		return []ce.Event{*e}, false, nil
-	}
-	events, err := cehttp.NewEventsFromHTTPRequest(r)
-	switch {
-	case err != nil:
-		return nil, true, notCloudEvent(err)
-	case len(events) == 0:
-		return nil, true, &event.Problem{Code: event.CodeNotCloudEvent, Detail: "the batch is empty"}
-	case len(events) > f.cfg.MaxBatch:
-		return nil, true, &event.Problem{Code: event.CodeTooLarge,
-			Detail: fmt.Sprintf("a batch may hold %d events, this one holds %d", f.cfg.MaxBatch, len(events))}
-	}
-	for i := range events {
-		telemetry.Adopt(&events[i], r.Header.Get("Traceparent"))
-	}
-	return events, true, nil
-}
-
-func notCloudEvent(err error) *event.Problem {
-	detail := strings.TrimSpace(strings.ReplaceAll(err.Error(), "\n", " "))
-	return &event.Problem{Code: event.CodeNotCloudEvent,
-		Detail: "not a valid CloudEvent 1.0 in HTTP binary, structured or batched mode: " + detail}
 }
 
 // check returns what is wrong with each event. One bad event refuses its whole
@@ -193,9 +159,6 @@ func (f *Function) check(events []ce.Event, batch bool, producer string) (wrong 
 }
 
 func checkOne(e *ce.Event, now time.Time) *fieldError {
-	if err := e.Validate(); err != nil {
-		return &fieldError{Code: event.CodeNotCloudEvent, Detail: notCloudEvent(err).Detail}
-	}
 	rec, err := event.Parse(e, now)
 	var p *event.Problem
 	switch {

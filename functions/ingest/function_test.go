@@ -101,7 +101,22 @@ func TestBadInputIsAnsweredAtOnce(t *testing.T) {
 	}{
 		{"not a CloudEvent", "application/json", `{"hello":1}`, 400, event.CodeNotCloudEvent, ""},
 		{"not JSON", structured, `{{{`, 400, event.CodeNotCloudEvent, ""},
-		{"no id", structured, one(`"id":"1",`, ""), 400, event.CodeNotCloudEvent, ""},
+		{"no id", structured, one(`"id":"1",`, ""), 400, event.CodeNotCloudEvent, "/id"},
+		{"empty source", structured, one(`"source":"/p"`, `"source":""`), 400, event.CodeNotCloudEvent, "/source"},
+		{"id is a number", structured, one(`"id":"1"`, `"id":1`), 400, event.CodeNotCloudEvent, "/id"},
+		{"CloudEvents 0.3", structured, one(`"specversion":"1.0"`, `"specversion":"0.3"`), 400, event.CodeNotCloudEvent, "/specversion"},
+		{"no specversion", structured, one(`"specversion":"1.0",`, ""), 400, event.CodeNotCloudEvent, "/specversion"},
+		{"time in words", structured, one("2026-01-01T00:00:00Z", "yesterday"), 400, event.CodeNotCloudEvent, "/time"},
+		{"source is no URI", structured, one(`"source":"/p"`, `"source":"%%"`), 400, event.CodeNotCloudEvent, "/source"},
+		{"an array", structured, `[1]`, 400, event.CodeNotCloudEvent, ""},
+		{"null", structured, `null`, 400, event.CodeNotCloudEvent, ""},
+		{"cut off", structured, `{"specversion":"1.0",`, 400, event.CodeNotCloudEvent, ""},
+		{"nothing at all", "", "", 400, event.CodeNotCloudEvent, ""},
+		{"batch is an object", batch, `{}`, 400, event.CodeNotCloudEvent, ""},
+		{"batch of a number", batch, "[" + fmt.Sprintf(good, 1, "1") + ",7]", 400, event.CodeNotCloudEvent, "/1"},
+		{"batch, no id", batch, "[" + fmt.Sprintf(good, 1, "1") + "," + one(`"id":"1",`, "") + "]", 400, event.CodeNotCloudEvent, "/1/id"},
+		{"batch, bad time", batch, "[" + fmt.Sprintf(good, 1, "1") + "," + one("2026-01-01T00:00:00Z", "x") + "]", 400, event.CodeNotCloudEvent, "/1/time"},
+		{"batch, 0.3", batch, "[" + one(`"specversion":"1.0"`, `"specversion":"0.3"`) + "]", 400, event.CodeNotCloudEvent, "/0/specversion"},
 		{"unknown type", structured, one("round.settled", "round.invented"), 400, event.CodeUnknownType, "/type"},
 		{"our own type", structured, one("round.settled", "player.updated"), 400, "", ""},
 		{"no subject", structured, one(`"subject":"alice",`, ""), 400, event.CodeNoSubject, "/subject"},
@@ -120,10 +135,37 @@ func TestBadInputIsAnsweredAtOnce(t *testing.T) {
 			if tc.code != "" && p.Code != tc.code {
 				t.Errorf("got code %q (%s), want %q", p.Code, p.Detail, tc.code)
 			}
+			if p.Detail == "" {
+				t.Errorf("no detail: %+v", p)
+			}
 			if tc.pointer != "" && (len(p.Errors) == 0 || p.Errors[0].Pointer != tc.pointer) {
 				t.Errorf("got errors %+v, want pointer %s", p.Errors, tc.pointer)
 			}
 		})
+	}
+	if n := b.count(); n != 0 {
+		t.Errorf("%d bad events reached the Broker", n)
+	}
+}
+
+func TestBadBinaryAttributesAreNamed(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL})
+	for _, tc := range []struct {
+		name, value, pointer string
+		status               int
+	}{
+		{"ce-id", "", "/id", 400}, {"ce-source", "", "/source", 400}, {"ce-source", "%%", "/source", 400}, {"ce-type", "", "/type", 400},
+		{"ce-time", "14:02", "/time", 400}, {"ce-specversion", "0.3", "/specversion", 400}, {"ce-specversion", "2.0", "/specversion", 400},
+		{"ce-specversion", "", "/specversion", 400}, {"ce-dataschema", "%%", "/dataschema", 400}, {"Content-Encoding", "gzip", "", 415},
+	} {
+		header := []string{"ce-specversion", "1.0", "ce-id", "2", "ce-source", "/p", "ce-type", event.TypeRoundSettled, "ce-subject", "bob",
+			"ce-time", "2026-01-01T00:00:00Z", tc.name, tc.value}
+		res, p := post(t, url, "application/json", `{"game":"g","product":"casino","stake":1,"win":0,"currency":"GBP"}`, header...)
+		if res.StatusCode != tc.status || tc.pointer != "" && (len(p.Errors) != 1 || p.Errors[0].Pointer != tc.pointer) {
+			t.Errorf("%s %q: got %d %+v, want %d and %s", tc.name, tc.value, res.StatusCode, p, tc.status, tc.pointer)
+		}
 	}
 	if n := b.count(); n != 0 {
 		t.Errorf("%d bad events reached the Broker", n)
@@ -247,6 +289,41 @@ func TestSchemasAreServed(t *testing.T) {
 			t.Errorf("%s: %d %s", i.Type, res.StatusCode, body)
 		}
 	}
+}
+
+// Whatever comes is either events that are valid, or said to be wrong, field by
+// field: never neither.
+func FuzzRead(f *testing.F) {
+	f.Add("application/cloudevents+json", "", "", "", "", fmt.Sprintf(good, 1, "1"))
+	f.Add("application/cloudevents+json; charset=utf-8", "", "", "", "", `{"specversion":"1.0","id":1}`)
+	f.Add("application/cloudevents-batch+json", "", "", "", "", "["+fmt.Sprintf(good, 1, "1")+"]")
+	f.Add("application/json", "1.0", "1", "/p", "2026-01-01T00:00:00Z", "{}")
+	f.Add("application/json", "0.3", "", "%%", "x", "")
+	fn := New()
+	fn.cfg.MaxBatch = 3
+	f.Fuzz(func(t *testing.T, contentType, version, id, source, when, body string) {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.Header = http.Header{"Content-Type": {contentType}, "Ce-Type": {"t"}}
+		for name, v := range map[string]string{"Ce-Specversion": version, "Ce-Id": id, "Ce-Source": source, "Ce-Time": when} {
+			if v != "" {
+				r.Header[name] = []string{v}
+			}
+		}
+		events, _, wrong := fn.read(r, []byte(body))
+		if (len(events) > 0) == (len(wrong) > 0) {
+			t.Fatalf("%d events, %v wrong", len(events), wrong)
+		}
+		for i := range events {
+			if err := validate(&events[i]); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, w := range wrong {
+			if w.Code == "" || w.Detail == "" {
+				t.Errorf("%+v", w)
+			}
+		}
+	})
 }
 
 func FuzzSignature(f *testing.F) {

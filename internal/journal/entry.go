@@ -181,4 +181,14 @@ func dictionary(sample string) codec { return codec{s2.MakeDict([]byte(sample), 
 
 func (c codec) Encode(dst, src []byte) []byte { return c.d.Encode(dst, src) }
 
-func (c codec) Decode(dst, src []byte) ([]byte, error) { return c.d.Decode(dst, src) }
+// maxPart bounds what a part of an entry may say that it unpacks to: a damaged
+// one could ask for gigabytes.
+const maxPart = 16 << 20
+
+func (c codec) Decode(dst, src []byte) ([]byte, error) {
+	// With a dictionary the length stands where it does without.
+	if n, err := s2.DecodedLen(src); err != nil || n > maxPart {
+		return nil, fmt.Errorf("%w: a part of %d bytes", ErrFormat, n)
+	}
+	return c.d.Decode(dst, src)
+}

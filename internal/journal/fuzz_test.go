@@ -2,9 +2,21 @@ package journal
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 )
+
+// A damaged length must not ask for the memory that it names.
+func TestHugePartIsRefused(t *testing.T) {
+	raw := []byte{entryLayout, 1, 2}
+	raw = append(raw, make([]byte, kindSize+keyNameSize)...)
+	raw = append(raw, 5, 0xff, 0xff, 0xff, 0xff, 0x0f, 0) // 4 GiB of open part, nothing sealed
+	if _, err := parseEntry(0, raw, nil); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "4294967295") {
+		t.Errorf("got %v", err)
+	}
+}
 
 // An entry that was damaged is refused or read, without harm; one that was not
 // comes back as it was.
