@@ -94,7 +94,7 @@ taken however late they come, the latest by event time wins.
 | answer of ingest | what to do |
 | --- | --- |
 | 202 | done: the Broker has it |
-| 400, 413 | never send it again: the problem body names the field (in a batch, with the event's index; nothing of the batch was taken) |
+| 400, 413, 415 | never send it again: the problem body names the field (in a batch, with the event's index; nothing of the batch was taken) |
 | 401 | sign the request or send a token |
 | 429, 503 | send the same again after Retry-After |
 
