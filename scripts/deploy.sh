@@ -16,6 +16,8 @@ cd "$(dirname "$0")/.."
 die() { echo "deploy.sh: $*" >&2; exit 1; }
 namespace=${NAMESPACE:-pitboss} broker=${BROKER:-kafka} method=${METHOD:-func}
 [[ -d broker/$broker && -f broker/$broker/kustomization.yaml ]] || die "BROKER=$broker: kafka, rabbitmq or in-memory"
+[[ $method == func || $method == kubectl ]] || die "METHOD=$method: func or kubectl"
+[[ $method == kubectl ]] || func=$(command -v func || command -v kn-func) || die "the func CLI (v0.50 or later) is not here; or METHOD=kubectl"
 [[ -s .func/image ]] || die "no image yet: run make image"
 go run ./broker/lint
 for secret in pitboss-redis pitboss-ingest-hmac; do
@@ -23,27 +25,23 @@ for secret in pitboss-redis pitboss-ingest-hmac; do
 done
 
 kubectl apply --server-side -n "$namespace" -k "broker/$broker"
-case $method in
-  func)
-    func=$(command -v func || command -v kn-func) || die "the func CLI (v0.50 or later) is not here; or METHOD=kubectl"
-    for file in functions/*/func.yaml; do
-      name=$(basename "$(dirname "$file")")
-      [[ -z ${FUNCTIONS:-} || " $FUNCTIONS " == *" $name "* ]] || continue
-      scratch=$(mktemp -d) # func rewrites the func.yaml it is given
-      cp "$file" "$scratch/func.yaml"
-      # A digest needs both flags: else func builds, or pushes, again.
-      "$func" deploy --path "$scratch" --image "$(cat .func/image)" --build=false --push=false -n "$namespace"
-      rm -rf "$scratch"
-    done
-    ;;
-  kubectl)
-    scratch=$(mktemp -d)
-    trap 'rm -rf "$scratch"' EXIT
-    cp broker/services/*.yaml "$scratch"
-    printf 'images:\n  - name: pitboss\n    newName: %s\n    digest: %s\n' "$(cut -d@ -f1 .func/image)" "$(cut -d@ -f2 .func/image)" >> "$scratch/kustomization.yaml"
-    kubectl apply --server-side -n "$namespace" -k "$scratch"
-    ;;
-  *) die "METHOD=$method: func or kubectl" ;;
-esac
-kubectl -n "$namespace" wait --for=condition=Ready --timeout=180s broker/pitboss trigger --all
-kubectl -n "$namespace" wait --for=condition=Ready --timeout=180s ksvc -l app.kubernetes.io/part-of=pitboss
+# What func can't deploy, the journal's schedule, comes from broker/services either way.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+services=$scratch/broker-services
+cp -r broker/services "$services"
+[[ $method == kubectl ]] || sed -i '/services.yaml/d' "$services/kustomization.yaml"
+printf 'images:\n  - name: pitboss\n    newName: %s\n    digest: %s\n' "$(cut -d@ -f1 .func/image)" "$(cut -d@ -f2 .func/image)" >> "$services/kustomization.yaml"
+kubectl apply --server-side -n "$namespace" -k "$services"
+if [[ $method == func ]]; then
+  for file in functions/*/func.yaml; do
+    name=$(basename "$(dirname "$file")")
+    [[ -z ${FUNCTIONS:-} || " $FUNCTIONS " == *" $name "* ]] || continue
+    mkdir "$scratch/$name" # func rewrites the func.yaml it is given
+    cp "$file" "$scratch/$name/func.yaml"
+    # A digest needs both flags: else func builds, or pushes, again.
+    "$func" deploy --path "$scratch/$name" --image "$(cat .func/image)" --build=false --push=false -n "$namespace"
+  done
+fi
+ours=app.kubernetes.io/part-of=pitboss # another team's Trigger may wait for its own reasons
+kubectl -n "$namespace" wait --for=condition=Ready --timeout=180s broker,trigger,ksvc -l "$ours"

@@ -1,59 +1,65 @@
-// Command consumer is a consuming team's side in full: it takes
-// recommendations that a Trigger delivers, shows each once and before it
-// expires, and answers with the outcome, which goes back through the Broker.
+// Command consumer is a consuming team's side in full: it takes the
+// recommendations that trigger.yaml has delivered, shows each once and before
+// it expires, and replies with the outcome, which goes back through the Broker.
 //
-//	go run ./docs/consumer        (listens on :9000, or $PORT)
+//	go run ./docs/consumer        (listens on :9000)
+//
+// To try it beside `make run`, copy trigger.yaml to broker/local/triggers/ with
+// `subscriber: {uri: "http://127.0.0.1:9000"}`.
 package main
 
 import (
-	"cmp"
-	"encoding/json"
+	"context"
 	"fmt"
 	"log"
-	"net/http"
-	"os"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/cloudevents/sdk-go/v2/client"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 )
 
-// recommendation is what this team needs of the event's data.
-type recommendation struct {
-	Action, Message string
-	DedupKey        string    `json:"dedup_key"`
-	Expires         time.Time `json:"expires"`
+type recommendation struct { // what this team needs of the event's data
+	Action, Message string         // "{game} did not load."
+	Params          map[string]any // {"game": "starburst"}
+	DedupKey        string         `json:"dedup_key"`
+	Expires         time.Time      `json:"expires"`
 }
 
 var seen sync.Map // by dedup key; a real team keeps this where its instances share it
 
 func main() {
-	addr := ":" + cmp.Or(os.Getenv("PORT"), "9000")
-	log.Fatal(http.ListenAndServe(addr, http.HandlerFunc(handle)))
+	receiver, err := client.NewHTTP(cehttp.WithPort(9000))
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(receiver.StartReceiver(context.Background(), receive))
 }
 
-// handle takes one event in HTTP binary mode. A 2xx acknowledges it, a 5xx has
-// it delivered again, any other 4xx sends it to the dead-letter sink.
-func handle(w http.ResponseWriter, r *http.Request) {
+// receive takes one event. An error has it delivered again, a 400 sends it to the dead-letter sink.
+func receive(in ce.Event) (*ce.Event, error) {
 	var rec recommendation
-	if err := json.NewDecoder(r.Body).Decode(&rec); err != nil {
-		http.Error(w, "not a recommendation: "+err.Error(), http.StatusBadRequest)
-		return
+	if err := in.DataAs(&rec); err != nil {
+		return nil, cehttp.NewResult(400, "not a recommendation: %w", err)
 	}
-	outcome := "delivered"
 	if _, again := seen.LoadOrStore(rec.DedupKey, true); again {
-		return // at least once means sometimes twice
+		return nil, nil // at least once means sometimes twice
 	}
-	if !rec.Expires.IsZero() && time.Now().After(rec.Expires) {
-		outcome = "expired"
-	} else {
-		fmt.Printf("player %s: %s (%s)\n", r.Header.Get("Ce-Subject"), rec.Message, rec.Action)
+	for name, value := range rec.Params {
+		rec.Message = strings.ReplaceAll(rec.Message, "{"+name+"}", fmt.Sprint(value))
 	}
-	h := w.Header() // the reply is an event; its id derives from the input's, so that a repeat is known as one
-	h.Set("Ce-Specversion", "1.0")
-	h.Set("Ce-Type", "pitboss.recommendation."+outcome+".v1")
-	h.Set("Ce-Source", "/lobby")
-	h.Set("Ce-Id", outcome+"-"+r.Header.Get("Ce-Id"))
-	h.Set("Ce-Subject", r.Header.Get("Ce-Subject"))
-	h.Set("Ce-Time", time.Now().UTC().Format(time.RFC3339Nano))
-	h.Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]string{"recommendation": r.Header.Get("Ce-Id"), "channel": "in_app"})
+	outcome := "expired"
+	if time.Now().Before(rec.Expires) {
+		outcome = "delivered"
+		fmt.Printf("player %s: %s (%s)\n", in.Subject(), rec.Message, rec.Action)
+	}
+	out := ce.New()
+	out.SetType("pitboss.recommendation." + outcome + ".v1")
+	out.SetSource("/lobby")
+	out.SetID(outcome + "-" + in.ID()) // follows from the input's, so that a repeat is known as one
+	out.SetSubject(in.Subject())
+	out.SetTime(time.Now())
+	return &out, out.SetData("application/json", map[string]string{"recommendation": in.ID(), "channel": "in_app"})
 }
