@@ -97,6 +97,9 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 	for _, e := range f.Run.Envs {
 		env[e.Name] = e.Value
 	}
+	if env["METRICS_ADDR"] != "" {
+		env["METRICS_ADDR"] = "127.0.0.1:0" // in a cluster each pod has its own 9464
+	}
 	if env["REDIS_URL"] != "" {
 		env["REDIS_URL"] = redis
 	}
