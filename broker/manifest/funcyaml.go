@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	yamlv3 "go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -184,6 +186,9 @@ func (f *Func) check(known []string) Problems {
 			refuse("deploy.annotations."+a, "serving rejects autoscaling annotations on a Service", "use deploy.options.scale")
 		}
 	}
+	for _, field := range f.unreasoned() {
+		refuse("deploy.options."+field, "has no reason beside it", "a comment in the same line: why this number")
+	}
 	for _, e := range f.Run.Envs {
 		if strings.Contains(e.Value, "{{") && !reference.MatchString(e.Value) {
 			refuse("run.envs."+e.Name, fmt.Sprintf("%q is no reference", e.Value), "value: '{{ secret:NAME:KEY }}'")
@@ -197,6 +202,29 @@ func (f *Func) check(known []string) Problems {
 
 // reference is func's notation for a value that a Secret holds.
 var reference = regexp.MustCompile(`^\{\{ secret:[a-z0-9.-]+:[A-Za-z0-9._-]+ \}\}$`)
+
+// unreasoned lists the bounds that no comment explains.
+func (f *Func) unreasoned() []string {
+	var doc yamlv3.Node
+	if raw, err := os.ReadFile(f.File); err != nil || yamlv3.Unmarshal(raw, &doc) != nil || len(doc.Content) == 0 {
+		return nil // was readable a moment ago
+	}
+	var out []string
+	var walk func(n *yamlv3.Node, path string)
+	walk = func(n *yamlv3.Node, path string) {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i].Value, n.Content[i+1]
+			sub := strings.TrimPrefix(path+"."+key, ".")
+			if value.Kind == yamlv3.MappingNode {
+				walk(value, sub)
+			} else if path, ok := strings.CutPrefix(sub, "deploy.options."); ok && key != "metric" && value.LineComment == "" {
+				out = append(out, path)
+			}
+		}
+	}
+	walk(doc.Content[0], "")
+	return out
+}
 
 // checkService asks serving whether it would take the Service that the file leads to.
 func (f *Func) checkService() Problems {
@@ -227,5 +255,20 @@ func (f *Func) checkSize() Problems {
 			ps = append(ps, &Problem{File: f.File, Field: "deploy.options." + c.field, Detail: "is not set", Remedy: "every function is bounded; write the reason beside the number"})
 		}
 	}
-	return ps
+	return append(ps, f.checkMemory()...)
+}
+
+// checkMemory wants GOMEMLIMIT below the container's limit, which Go does not
+// see: the garbage of a burst would have the kubelet end the process.
+func (f *Func) checkMemory() Problems {
+	limit, err := resource.ParseQuantity(f.Deploy.Options.Resources.Limits.Memory)
+	if err != nil {
+		return nil // checkService says so
+	}
+	value, _ := f.env("GOMEMLIMIT")
+	soft, err := resource.ParseQuantity(strings.TrimSuffix(value, "B"))
+	if share := soft.AsApproximateFloat64() / limit.AsApproximateFloat64(); err == nil && strings.HasSuffix(value, "iB") && share > 0 && share <= 0.9 {
+		return nil
+	}
+	return Problems{{File: f.File, Field: "run.envs.GOMEMLIMIT", Detail: fmt.Sprintf("is %q where the limit of memory is %s", value, limit.String()), Remedy: "at most nine tenths of the limit, such as 450MiB of 512Mi"}}
 }
