@@ -177,7 +177,8 @@ func (s *system) count(ctx context.Context, l *load, sent, rollouts int, dir str
 	}
 	var gap time.Duration
 	var failed int64
-	for _, r := range s.routes {
+	for f, r := range s.routes {
+		fmt.Fprintf(os.Stderr, "%-9s longest gap %s\n", f, r.longest().Round(time.Millisecond))
 		gap = max(gap, r.longest())
 		failed += r.failures.Load()
 	}
