@@ -106,12 +106,19 @@ func (p *provider) ask(ctx context.Context) (*knownProvider, error) {
 		return nil, p.failure
 	}
 	var more struct {
-		End string `json:"end_session_endpoint"`
+		End     string   `json:"end_session_endpoint"`
+		Methods []string `json:"token_endpoint_auth_methods_supported"`
 	}
 	_ = found.Claims(&more) // optional
+	endpoint := found.Endpoint()
+	// Said, not tried: a first exchange that is refused would be sent again the other way, and hide why.
+	endpoint.AuthStyle = oauth2.AuthStyleInHeader
+	if p.secret == "" || len(more.Methods) > 0 && !slices.Contains(more.Methods, "client_secret_basic") {
+		endpoint.AuthStyle = oauth2.AuthStyleInParams
+	}
 	p.known = &knownProvider{
 		verifier: found.Verifier(&oidc.Config{ClientID: p.cfg.OIDCClient, Now: p.now}),
-		oauth: oauth2.Config{ClientID: p.cfg.OIDCClient, ClientSecret: p.secret, Endpoint: found.Endpoint(), RedirectURL: p.back,
+		oauth: oauth2.Config{ClientID: p.cfg.OIDCClient, ClientSecret: p.secret, Endpoint: endpoint, RedirectURL: p.back,
 			Scopes: strings.Fields(p.cfg.OIDCScopes)},
 		end: more.End,
 	}

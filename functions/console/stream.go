@@ -116,18 +116,24 @@ const streamFor = 20 * time.Second
 func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, leave := h.join()
 	defer leave()
+	ctx, end := context.WithCancel(r.Context()) // it ends with the session, too
+	defer end()
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err == nil {
 		defer conn.Close()
-		h.takeOver(w, conn, rw, c)
+		go func() { // a page that closes sends nothing, so the read ends
+			defer end()
+			_, _ = rw.ReadByte()
+		}()
+		h.takeOver(ctx, w, conn, rw, c)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), streamFor)
+	ctx, cancel := context.WithTimeout(ctx, streamFor)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
-	h.pump(ctx.Done(), c, func(body []byte) error {
+	h.pump(ctx, c, func(body []byte) error {
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", body); err != nil {
 			return err
 		}
@@ -135,28 +141,23 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (h *hub) takeOver(w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter, c chan []byte) {
+func (h *hub) takeOver(ctx context.Context, w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter, c chan []byte) {
 	_ = conn.SetDeadline(time.Time{})
 	fmt.Fprint(rw, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n")
 	_ = w.Header().Write(rw) // the security headers
 	fmt.Fprint(rw, "\r\nretry: 1000\n\n")
-	gone := make(chan struct{})
-	go func() { // a page that closes sends nothing, so the read ends
-		defer close(gone)
-		_, _ = rw.ReadByte()
-	}()
-	h.pump(gone, c, func(body []byte) error {
+	h.pump(ctx, c, func(body []byte) error {
 		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
 		fmt.Fprintf(rw, "data: %s\n\n", body)
 		return rw.Flush()
 	})
 }
 
-// pump writes frames until the page is gone or the console stops.
-func (h *hub) pump(gone <-chan struct{}, c chan []byte, write func([]byte) error) {
+// pump writes frames until the page is gone, its session ends or the console stops.
+func (h *hub) pump(ctx context.Context, c chan []byte, write func([]byte) error) {
 	for {
 		select {
-		case <-gone:
+		case <-ctx.Done():
 			return
 		case <-h.done:
 			return
