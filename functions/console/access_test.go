@@ -206,6 +206,7 @@ func TestSignInRefused(t *testing.T) {
 		name   string
 		claims map[string]any
 		deny   string
+		alg    string
 		back   func(b *browser, at *url.URL) // on the way back from the provider
 		status int
 		says   string
@@ -237,6 +238,8 @@ func TestSignInRefused(t *testing.T) {
 		{name: "expired token", claims: map[string]any{"exp": past}, status: 502, says: "expired"},
 		{name: "token for another client", claims: map[string]any{"aud": "another"}, status: 502, says: "cannot be trusted"},
 		{name: "token of another issuer", claims: map[string]any{"iss": "https://evil.example"}, status: 502, says: "cannot be trusted"},
+		{name: "token without a signature", alg: "none", status: 502, says: "cannot be trusted"},
+		{name: "token signed with a public key", alg: "HS256", status: 502, says: "cannot be trusted"},
 		{name: "no role", claims: map[string]any{"realm_access": map[string]any{"roles": []string{"operator", "admin"}}}, status: 403, says: "You have no role here"},
 		{name: "role in another claim", claims: map[string]any{"realm_access": "x", "roles": []string{"pitboss-operator"}}, status: 403, says: "vera"},
 		{name: "provider's no", deny: "access_denied", status: 403, says: "access_denied: not &lt;today&gt;"},
@@ -246,7 +249,7 @@ func TestSignInRefused(t *testing.T) {
 			p := startProvider(t)
 			s := signedOff(t, p)
 			p.as("vera", []string{"pitboss-viewer"}, c.claims)
-			p.set(func() { p.deny = c.deny })
+			p.set(func() { p.deny, p.alg = c.deny, c.alg })
 			b := s.browser("/auth/callback")
 			_, at, _ := b.open("/auth/signin?next=/models")
 			if at.Path != "/auth/callback" {
