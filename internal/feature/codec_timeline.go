@@ -205,6 +205,18 @@ func (r *columnReader) bitmap(rows int) []byte {
 	return m
 }
 
+// rows is how many of n rows have a value.
+func (r *columnReader) rows(n int) int {
+	if r.has == nil {
+		return n
+	}
+	n = 0
+	for _, b := range r.has {
+		n += bits.OnesCount8(b)
+	}
+	return n
+}
+
 func (r *columnReader) next(i int) (v value, ok bool) {
 	if r.has != nil && r.has[i/8]&(1<<(i%8)) == 0 {
 		return 0, false
@@ -267,7 +279,11 @@ func (st *State) keepColumn(c column) {
 
 // fill reads the known columns into the rows' masks and packed values.
 func (st *State) fill(known *[maxInputs]columnReader, present uint64) bool {
-	st.values = slices.Grow(st.values[:0], (len(st.rows)+2)*bits.OnesCount64(present&st.set.valued))
+	n := 16 // and the values of the events to come
+	for left := present & st.set.valued; left != 0; left &= left - 1 {
+		n += known[bits.TrailingZeros64(left)].rows(len(st.rows))
+	}
+	st.values = slices.Grow(st.values[:0], n)
 	for i := range st.rows {
 		r := &st.rows[i]
 		r.at = len(st.values)

@@ -87,7 +87,7 @@ func fail[S any](p *entry[S], batch []*call[S], err error) {
 func (st *Store[S]) adopt(p *entry[S], v value) (err error) {
 	old := p.state
 	if old == nil {
-		old, _ = st.cache.spare.Get().(*S)
+		old = st.cache.reuse(p.name)
 	}
 	if p.state, err = st.codec.Reuse(old, v.state); err != nil {
 		p.state = nil

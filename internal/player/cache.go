@@ -41,10 +41,14 @@ type cache[S any] struct {
 		entries map[string]*entry[S]
 		idle    entry[S] // sentinel: next is the most recently used
 		n       int      // idle entries
+		spare   []*S     // states that were dropped, whose memory the next may have
 	}
-	limit int       // idle entries in a stripe
-	spare sync.Pool // of *S: states that were dropped, whose memory the next may have
+	limit int // idle entries in a stripe
 }
+
+// spares bounds the states that a stripe keeps for their memory: for each that
+// is dropped one is read. (A sync.Pool forgets them at every garbage collection.)
+const spares = 8
 
 func (c *cache[S]) init(players int) {
 	if players > 0 {
@@ -131,8 +135,21 @@ func (c *cache[S]) exit(p *entry[S]) {
 		last.unlink()
 		delete(s.entries, last.name)
 		s.n--
-		c.spare.Put(last.state)
+		if len(s.spare) < spares {
+			s.spare = append(s.spare, last.state)
+		}
 	}
+}
+
+// reuse is a state that nobody needs any more, or nil.
+func (c *cache[S]) reuse(player string) (old *S) {
+	s := &c.stripes[stripeOf(player)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.spare); n > 0 {
+		old, s.spare = s.spare[n-1], s.spare[:n-1]
+	}
+	return old
 }
 
 func (p *entry[S]) unlink() {
