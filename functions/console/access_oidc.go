@@ -227,7 +227,8 @@ func localPath(next string) string {
 // canSignIn says whether the page may offer the provider.
 func (a *access) canSignIn() bool { return a.provider != nil && a.provider.back != "" }
 
-// toProvider begins a sign-in: GET /auth/signin?next=/decisions.
+// toProvider begins a sign-in: GET /auth/signin?next=/decisions; with again=1
+// the provider asks who it is.
 func (f *Function) toProvider(w http.ResponseWriter, r *http.Request) {
 	a, next := f.access, localPath(r.FormValue("next"))
 	if !a.canSignIn() {
@@ -248,7 +249,11 @@ func (f *Function) toProvider(w http.ResponseWriter, r *http.Request) {
 	}
 	a.setCookie(w, r, s.cookie(), value, s.Until)
 	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, known.oauth.AuthCodeURL(s.State, oidc.Nonce(s.Nonce), oauth2.S256ChallengeOption(s.Verifier)), http.StatusSeeOther)
+	ask := []oauth2.AuthCodeOption{oidc.Nonce(s.Nonce), oauth2.S256ChallengeOption(s.Verifier)}
+	if r.FormValue("again") != "" { // who is signed in there already would come back as the same person at once
+		ask = append(ask, oauth2.SetAuthURLParam("prompt", "login"))
+	}
+	http.Redirect(w, r, known.oauth.AuthCodeURL(s.State, ask...), http.StatusSeeOther)
 }
 
 // fromProvider ends a sign-in: GET /auth/callback?state=…&code=….

@@ -259,7 +259,7 @@ func TestSignInRefused(t *testing.T) {
 				c.back(b, at)
 			}
 			status, _, text := b.open(at.String())
-			if status != c.status || !strings.Contains(text, c.says) || !strings.Contains(text, `href="/auth/signin?next=`) {
+			if status != c.status || !strings.Contains(text, c.says) || !strings.Contains(text, `href="/auth/signin?again=1&amp;next=`) {
 				t.Errorf("%d, want %d and %q in\n%s", status, c.status, c.says, text)
 			}
 			if me := b.me(); me.Person != nil {

@@ -35,7 +35,7 @@ func (f *Function) refused(w http.ResponseWriter, r *http.Request, next string, 
 // trouble answers a browser with a page that says what is wrong.
 func (f *Function) trouble(w http.ResponseWriter, r *http.Request, next string, status int, title, text string, err error) {
 	f.Log.Warn("sign-in refused", zap.String("why", title), zap.Error(err))
-	again := signInPath + "?" + url.Values{"next": {next}}.Encode()
+	again := signInPath + "?" + url.Values{"next": {next}, "again": {"1"}}.Encode() // as somebody else, perhaps
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)

@@ -90,6 +90,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	withdraw := f.publish() // its metrics
 	f.AtEnd(func() error { withdraw(); return nil })
 	f.Go(f.hub.run)
+	f.Go(func(ctx context.Context) { f.letters.watch(ctx, f.now) })
 	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil
 }

@@ -37,7 +37,8 @@ type letter struct {
 // The attributes that Knative adds to a dead letter.
 var knativeError = struct{ dest, code, data string }{"knativeerrordest", "knativeerrorcode", "knativeerrordata"}
 
-// keptLetters bounds what is kept of dead letters that came by POST.
+// keptLetters bounds what is kept in memory of dead letters that came by POST,
+// and how many one replay of all takes.
 const keptLetters = 10_000
 
 type letters struct {
@@ -48,10 +49,61 @@ type letters struct {
 	mu     sync.Mutex
 	memory map[string]letter // without Redis
 	last   int64
+	before int64 // how many there were when last observed; -1: not yet
+	fresh  []arrival
 }
 
+// arrival is how many dead letters came between two observations.
+type arrival struct {
+	at time.Time
+	n  int64
+}
+
+// lettersFresh is how long a dead letter is news: trouble that goes on, not
+// what somebody left lying.
+const lettersFresh = 5 * time.Minute
+
 func newLetters(b *brokerClient, s *store) *letters {
-	return &letters{broker: b, store: s, memory: map[string]letter{}}
+	return &letters{broker: b, store: s, memory: map[string]letter{}, before: -1}
+}
+
+// watch observes until the console stops.
+func (l *letters) watch(ctx context.Context, now func() time.Time) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		l.observe(now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// observe counts what came since the last time.
+func (l *letters) observe(now time.Time) {
+	if s := l.broker.status(); l.broker.known() && (!s.Known || s.Error != "") {
+		return // what it kept before this console began is no news
+	}
+	n := l.count()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.before >= 0 && n > l.before {
+		l.fresh = append(l.fresh, arrival{now, n - l.before})
+	}
+	l.before = n
+	l.fresh = slices.DeleteFunc(l.fresh, func(a arrival) bool { return now.Sub(a.at) > lettersFresh })
+}
+
+// lately is how many dead letters came in the last five minutes.
+func (l *letters) lately() (n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.fresh {
+		n += a.n
+	}
+	return n
 }
 
 func (l *letters) count() int64 {
@@ -96,12 +148,13 @@ func (l *letters) keep(ctx context.Context, d letter) error {
 	if l.store.rdb == nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		if len(l.memory) >= keptLetters { // the Broker keeps it and comes again
+			return fmt.Errorf("console: %d dead letters are kept already, and there is no Redis for more: replay or discard some", keptLetters)
+		}
 		l.last++
 		d.ID = strconv.FormatInt(l.last, 10)
-		if len(l.memory) < keptLetters {
-			l.memory[d.ID] = d
-			l.kept.Store(int64(len(l.memory)))
-		}
+		l.memory[d.ID] = d
+		l.kept.Store(int64(len(l.memory)))
 		return nil
 	}
 	n, err := l.store.command(ctx, "INCR", keyLetter)

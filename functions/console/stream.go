@@ -21,6 +21,7 @@ type frame struct {
 	Skipped    int64        `json:"skipped"` // decided since the last frame and not in it
 	Broker     brokerStatus `json:"broker"`
 	Letters    int64        `json:"dead_letters"`
+	Lately     int64        `json:"dead_letters_lately"` // of the last five minutes, replayed or not
 	Players    int          `json:"players"`
 	Bytes      int64        `json:"bytes"`
 	Review     int          `json:"review"`
@@ -31,7 +32,7 @@ const inFrame = 8
 
 func (f *Function) frame(since int64) (any, int64) {
 	now := f.now()
-	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.letters.count()}
+	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.letters.count(), Lately: f.letters.lately()}
 	var last int64
 	fr.Issued, fr.Suppressed, last = f.decisions.since(since, inFrame)
 	if since >= 0 {

@@ -20,7 +20,7 @@ export function lowContrast() {
     const text = [...el.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join("");
     const style = getComputedStyle(el);
     const box = el.getBoundingClientRect();
-    if (!text || el instanceof SVGElement || el.tagName === "OPTION" || style.visibility === "hidden" || box.width < 2 || el.matches(":disabled")) continue;
+    if (!text || el instanceof SVGElement || el.tagName === "OPTION" || style.visibility === "hidden" || box.width < 2 || el.matches(":disabled, [aria-disabled=true]")) continue;
     const back = behind(el), ink = over(rgba(style.color), back);
     const [a, b] = [light(ink), light(back)].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05), size = parseFloat(style.fontSize);

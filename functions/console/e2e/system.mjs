@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 const root = new URL("../../../", import.meta.url).pathname;
 
-const freePort = () => new Promise((done) => {
+export const freePort = () => new Promise((done) => {
   const s = createServer().listen(0, "127.0.0.1", () => { const { port } = s.address(); s.close(() => done(port)); });
 });
 
@@ -19,7 +19,8 @@ function addVersion(models) {
   writeFileSync(file, readFileSync(file, "utf8").replace(/^version: v1$/m, "version: v9"));
 }
 
-export async function startSystem() {
+// startSystem starts it with what settings says for the console's address.
+export async function startSystem(settings = () => ({})) {
   const dir = mkdtempSync(join(tmpdir(), "console-e2e-"));
   const models = join(dir, "models");
   cpSync(join(root, "models"), models, { recursive: true });
@@ -30,7 +31,7 @@ export async function startSystem() {
     env: {
       ...process.env, PITBOSS_ADDR: `127.0.0.1:${broker}`, INGEST_ADDR: `127.0.0.1:${ingest}`, CONSOLE_ADDR: `127.0.0.1:${page}`,
       MODELS_DIR: models, PITBOSS_STATE_DIR: join(dir, "broker"), JOURNAL_DIR: join(dir, "journal"), SIMULATOR_SEED: "7",
-      SIMULATOR_PLAYERS: "120", SIMULATOR_PACE: "30",
+      SIMULATOR_PLAYERS: "120", SIMULATOR_PACE: "30", ...await settings(`http://127.0.0.1:${page}`),
     },
   });
   let log = "";

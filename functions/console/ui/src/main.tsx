@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { call } from "./api";
 import { useAddress } from "./router";
 import { connect, useLive } from "./stream";
-import type { Me, Person } from "./types";
+import type { Me, Person, ViewProps } from "./types";
 import { Toasts, Wrong } from "./ui";
 import { compact, num, rate } from "./format";
 import { LivePage } from "./pages/live";
@@ -17,8 +17,6 @@ import { RulesPage } from "./pages/rules";
 import { ChangesPage } from "./pages/changes";
 import { icons } from "./icons";
 import "./style.css";
-
-export interface ViewProps { who: Person; url: URL; theme: string }
 
 const views: { path: string; name: string; icon: keyof typeof icons; show: (p: ViewProps) => preact.JSX.Element }[] = [
   { path: "/", name: "Live", icon: "live", show: LivePage },
@@ -79,6 +77,7 @@ function useTheme(): [Theme, () => void] {
 function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void }) {
   const { frame, connected } = useLive();
   const into = frame?.flow.stages.platform?.rate ?? 0;
+  const roles = p.login ? p.who.roles.join(", ") : "everything, on this machine";
   return (
     <header class="top">
       <span class={"pulse " + (connected ? "on" : "off")} role="status">{connected ? "Live" : "Reconnecting"}</span>
@@ -86,14 +85,18 @@ function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void })
       {frame && <span class="top-fact wide"><b>{num(frame.flow.total)}</b> counted</span>}
       <span class="spacer" />
       <button type="button" class="button ghost" onClick={p.turn} aria-label={`Theme: ${p.theme}. Change`}>{p.theme === "light" ? icons.sun : p.theme === "dark" ? icons.moon : icons.auto}<span class="wide">{p.theme}</span></button>
-      <span class="who" title={p.who.roles.join(", ")}>{icons.person}<span class="wide">{p.who.name}</span></span>
-      {p.login && <button type="button" class="button ghost" onClick={() => call("/api/logout", {}).then(() => location.reload())}>Sign out</button>}
+      <span class="who" title={roles}>{icons.person}<span class="wide">{p.who.name} <small>{roles}</small></span></span>
+      {p.login && <button type="button" class="button ghost" onClick={signOut}>Sign out</button>}
     </header>
   );
 }
 
-function Login(p: { why?: string; login: boolean }) {
-  const [error, setError] = useState(p.login ? undefined : p.why);
+// signOut ends the session here, and goes on to the provider to end it there.
+const signOut = () => call<{ next: string }>("/api/logout", {}).then(({ next }) => location.assign(next || "/"));
+
+function Login(p: { me: Me }) {
+  const { why, login, sign_in, token } = p.me;
+  const [error, setError] = useState(login ? undefined : why);
   const submit = (e: Event) => {
     e.preventDefault();
     const token = String(new FormData(e.target as HTMLFormElement).get("token") ?? "");
@@ -104,12 +107,14 @@ function Login(p: { why?: string; login: boolean }) {
       <div class="card">
         <img src="/icon.svg" alt="" width="44" height="44" />
         <h1>Pitboss</h1>
-        {p.login ? (
+        {!login && <p>This console is not open to other machines yet.</p>}
+        {sign_in && <a class="button primary" rel="external" href={`${sign_in}?next=${encodeURIComponent(location.pathname + location.search)}`}>Sign in</a>}
+        {login && token && (
           <form onSubmit={submit}>
             <label>Token<input name="token" type="password" required autocomplete="current-password" /><small>An access token, or an OIDC ID token.</small></label>
-            <button class="button primary" type="submit">Sign in</button>
+            <button class={"button" + (sign_in ? "" : " primary")} type="submit">Sign in{sign_in && " with the token"}</button>
           </form>
-        ) : <p>This console is not open to other machines yet.</p>}
+        )}
         <Wrong text={error} />
       </div>
     </main>
@@ -130,7 +135,7 @@ function App() {
   const here = views.find((v) => v.path === "/" + (url.pathname.split("/")[1] ?? ""));
   useEffect(() => { document.title = (here?.name ?? "Pitboss") + " · Pitboss"; }, [here]);
   if (!me) return error ? <main class="login"><Wrong text={error} /></main> : <></>;
-  if (!me.person) return <Login why={me.why} login={me.login} />;
+  if (!me.person) return <Login me={me} />;
   return (
     <>
       <a class="skip" href="#main">Skip to the page</a>

@@ -12,10 +12,10 @@ export function go(to: string, replace = false) {
 
 addEventListener("popstate", () => { for (const l of listeners) l(); });
 
-// Links of this origin turn the page without loading it anew.
+// Links of this origin turn the page without loading it anew; external ones leave it.
 addEventListener("click", (e) => {
   const a = (e.target as Element | null)?.closest?.("a[href]") as HTMLAnchorElement | null;
-  if (!a || a.origin !== location.origin || a.hasAttribute("download") || a.hash && a.pathname === location.pathname ||
+  if (!a || a.origin !== location.origin || a.rel === "external" || a.hasAttribute("download") || a.hash && a.pathname === location.pathname ||
       e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
   e.preventDefault();
   go(a.pathname + a.search);

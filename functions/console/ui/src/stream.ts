@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { call } from "./api";
-import type { Decision, Frame } from "./types";
+import type { Decision, Frame, Me } from "./types";
 
 // One stream feeds every part of the page. The server sends a few frames a
 // second, whatever comes in; frames that come while the page is hidden are
@@ -67,7 +67,20 @@ export async function connect() {
   source = new EventSource("/api/stream");
   source.onmessage = (m) => take(JSON.parse(m.data) as Frame);
   source.onopen = () => { state.connected = true; tell(); };
-  source.onerror = () => { state.connected = false; tell(); }; // the browser comes back by itself
+  source.onerror = () => { // the browser comes back by itself, unless it was refused: then the session is over, or the console restarts
+    state.connected = false;
+    tell();
+    if (source?.readyState === EventSource.CLOSED) setTimeout(again, 2000);
+  };
+}
+
+// again connects anew; who is no longer signed in gets the page for that.
+async function again() {
+  try {
+    if ((await call<Me>("/api/me")).person) await connect(); else location.reload();
+  } catch {
+    setTimeout(again, 2000);
+  }
 }
 
 export function useLive(): Live {

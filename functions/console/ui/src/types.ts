@@ -27,12 +27,15 @@ export interface BrokerStatus {
 }
 
 export interface Frame {
-  flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number;
+  flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number; dead_letters_lately: number;
   players: number; bytes: number; review: number;
 }
 
-export interface Person { name: string; roles: string[] }
-export interface Me { person: Person | null; why?: string; login: boolean; broker?: boolean; sink?: boolean }
+export interface Person { name: string; id?: string; roles: string[]; until?: string }
+// Me: login says that sessions exist at all; sign_in is where the provider's begins, token that one may be typed.
+export interface Me { person: Person | null; why?: string; login: boolean; sign_in: string; token: boolean; broker?: boolean; sink?: boolean }
+
+export interface ViewProps { who: Person; url: URL; theme: string }
 
 export interface Contribution { feature: string; value: number; effect: number }
 export interface ModelRun { name: string; version: string; sha256: string; output: string; score: number; shadow?: boolean; contributions?: Contribution[] }

@@ -79,12 +79,14 @@ export function Spark(p: { values: number[]; label: string }) {
   );
 }
 
-// Changes need a role; without it the button says which.
+// Changes need a role. A button that may not be pressed can still be reached by
+// the keyboard, so that everybody is told why.
 export function Act(p: { who: Person; role: string; onClick: () => void; children: ComponentChildren; tone?: string; disabled?: boolean; title?: string }) {
   const may = p.who.roles.includes(p.role);
+  const why = `Needs the role ${p.role}; ${p.who.name} has ${p.who.roles.join(", ")}`;
   return (
-    <button type="button" class={"button " + (p.tone ?? "")} disabled={!may || p.disabled} onClick={p.onClick}
-      title={may ? p.title : `Needs the role ${p.role}`}>{p.children}</button>
+    <button type="button" class={"button " + (p.tone ?? "")} disabled={may && p.disabled} aria-disabled={may ? undefined : true}
+      onClick={may ? p.onClick : () => toast(why)} title={may ? p.title : why}>{p.children}</button>
   );
 }
 

@@ -1,7 +1,6 @@
 import { useLoaded } from "../api";
 import { moment } from "../format";
-import type { ViewProps } from "../main";
-import type { Change } from "../types";
+import type { Change, ViewProps } from "../types";
 import { Card, Empty, Head, Tag, Wrong } from "../ui";
 
 export function ChangesPage(_: ViewProps) {

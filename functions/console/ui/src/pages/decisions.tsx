@@ -1,8 +1,7 @@
 import { useLoaded } from "../api";
 import { moment, ms, num, percent, plain, shortType, value } from "../format";
 import { go, withParam } from "../router";
-import type { ViewProps } from "../main";
-import type { Counted, Decision, ModelRun, Scoring } from "../types";
+import type { Counted, Decision, ModelRun, Scoring, ViewProps } from "../types";
 import { Bars, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Tag, Verdict, Wrong } from "../ui";
 
 interface Page { decisions: Decision[]; matched: number; kept: number; next?: number; facets: Record<string, Counted[]> }

@@ -1,7 +1,6 @@
 import { useLoaded } from "../api";
 import { num, percent, plain } from "../format";
-import type { ViewProps } from "../main";
-import type { Arm } from "../types";
+import type { Arm, ViewProps } from "../types";
 import { Card, Empty, Head, Wrong } from "../ui";
 
 export function ExperimentsPage(_: ViewProps) {

@@ -1,8 +1,7 @@
 import { useState } from "preact/hooks";
 import { useLoaded } from "../api";
 import { moment, num, shortType } from "../format";
-import type { ViewProps } from "../main";
-import type { Letter } from "../types";
+import type { Letter, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Json, Tag, Wrong, attempt } from "../ui";
 import { call } from "../api";
 

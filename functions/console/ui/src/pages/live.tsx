@@ -2,9 +2,8 @@ import { useState } from "preact/hooks";
 import { Chart } from "../chart";
 import { compact, ms, num, plain, rate, shortType, time } from "../format";
 import { icons } from "../icons";
-import type { ViewProps } from "../main";
 import { useLive } from "../stream";
-import type { Decision, Frame, HopNow, TriggerStatus } from "../types";
+import type { Decision, Frame, HopNow, TriggerStatus, ViewProps } from "../types";
 import { Bars, Card, Empty, Kind, PlayerLink } from "../ui";
 
 // Live answers in ten seconds: are players being served, and if not, why.
@@ -56,7 +55,8 @@ function Health(p: { f: Frame }) {
   const lag = Math.max(0, ...(broker.triggers ?? []).filter((t) => !t.name.includes("console")).map((t) => t.lag));
   const troubles: string[] = [];
   if (broker.error) troubles.push("the Broker's counters cannot be read");
-  if (p.f.dead_letters > 0) troubles.push(p.f.dead_letters === 1 ? "one dead letter waits" : `${num(p.f.dead_letters)} dead letters wait`);
+  const fresh = p.f.dead_letters_lately;
+  if (fresh > 0) troubles.push(`${letters(fresh)} came in the last five minutes`);
   if (lag > 5000) troubles.push(`${compact(lag)} events wait for delivery`);
   if (p99 > 1000) troubles.push(`the slowest 1 % wait ${ms(p99)}`);
   if (into > 5 && scored > 1 && decided === 0) troubles.push("players are scored, but nothing is decided");
@@ -66,19 +66,21 @@ function Health(p: { f: Frame }) {
     <section class={"health " + tone} aria-label="State of the service">
       <div class="health-word">
         <h1>{troubles.length ? "Players are served, with trouble" : quiet ? "Waiting for events" : "Players are being served"}</h1>
-        <p>{troubles.length ? capital(troubles.join("; ")) + "." : quiet ? "POST an event, and it shows here within a second." : `${rate(into)} events/s come in, ${rate(issued)} recommendations/s go out, half of them within ${ms(flow.hops.total?.p50_ms)} of the POST.`}</p>
+        <p>{troubles.length ? capital(troubles.join("; ")) + ". " : quiet ? "POST an event, and it shows here within a second. " : `${rate(into)} events/s come in, ${rate(issued)} recommendations/s go out, half of them within ${ms(flow.hops.total?.p50_ms)} of the POST. `}
+          {!fresh && p.f.dead_letters > 0 && <a href="/deadletters">{capital(letters(p.f.dead_letters))} from before {p.f.dead_letters === 1 ? "waits" : "wait"} for somebody.</a>}</p>
       </div>
       <dl class="kpis">
         <Kpi name="Events in" n={num(flow.stages.platform?.total ?? 0)} />
         <Kpi name="Issued" n={num(flow.stages.issued?.total ?? 0)} href="/decisions?verdict=issued" />
         <Kpi name="Suppressed" n={num(flow.stages.suppressed?.total ?? 0)} href="/decisions?verdict=suppressed" />
         <Kpi name="Retries" n={broker.known ? num(broker.retried) : "–"} />
-        <Kpi name="Dead letters" n={num(p.f.dead_letters)} href="/deadletters" tone={p.f.dead_letters ? "bad" : ""} />
+        <Kpi name="Dead letters" n={num(p.f.dead_letters)} href="/deadletters" tone={fresh ? "bad" : ""} />
       </dl>
     </section>
   );
 }
 
+const letters = (n: number) => n === 1 ? "one dead letter" : `${num(n)} dead letters`;
 const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
 
 const Kpi = (p: { name: string; n: string; href?: string; tone?: string }) => (

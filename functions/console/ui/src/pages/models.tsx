@@ -1,8 +1,7 @@
 import { useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { num, percent, plain, us } from "../format";
-import type { ViewProps } from "../main";
-import type { Bucket, ModelView } from "../types";
+import type { Bucket, ModelView, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Tag, Wrong } from "../ui";
 
 interface Bin { n: number; said: number; happened: number }

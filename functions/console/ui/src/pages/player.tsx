@@ -2,8 +2,7 @@ import { useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { bytes, moment, num, plain, sentence, shortType, value } from "../format";
 import { go } from "../router";
-import type { ViewProps } from "../main";
-import type { Facts, Player, Scoring } from "../types";
+import type { Facts, Player, Scoring, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Spark, Tag, Verdict, Wrong } from "../ui";
 
 interface Found { players: { player: string; events: number; last: string }[]; kept: number; bytes: number }

@@ -1,8 +1,7 @@
 import { useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { moment, plain } from "../format";
-import type { ViewProps } from "../main";
-import type { Decision } from "../types";
+import type { Decision, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Kind, PlayerLink, Tag, Verdict, Wrong } from "../ui";
 
 type Case = Decision & { said?: { verdict: string; who: string; note: string; at: string } };

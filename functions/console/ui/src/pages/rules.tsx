@@ -2,8 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { moment, num, plain } from "../format";
 import { go, withParam } from "../router";
-import type { ViewProps } from "../main";
-import type { Pack, Rule, Switch } from "../types";
+import type { Pack, Rule, Switch, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Kind, Tag, Wrong } from "../ui";
 
 interface Answer { packs: Pack[]; problems: string[] | null; actions: { id: string; kind: string; doc: string }[]; switches: Switch[]; switch_error?: string; disclaimer: string }
