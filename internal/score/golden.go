@@ -37,8 +37,8 @@ func readGolden(path string) (*goldenFile, error) {
 	return &g, nil
 }
 
-// explainedRows is how many explanations a load checks; they cost a hundred
-// times what scores do.
+// explainedRows is how many explanations a load checks: a sample, for a cold
+// start waits for it.
 const explainedRows = 16
 
 // checkGolden scores every golden row and compares; and some explanations with
