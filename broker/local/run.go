@@ -18,6 +18,7 @@ import (
 
 	"pitboss/broker"
 	"pitboss/functions"
+	"pitboss/internal/cli"
 	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
 	"pitboss/internal/sink"
@@ -83,7 +84,7 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 		return err
 	}
 	defer func() { _ = quiet(context.WithoutCancel(ctx)) }() // the Broker's spans; the functions' end before
-	redisURL, stopRedis, err := openRedis(cfg.RedisURL)
+	redisURL, stopRedis, err := openRedis(cfg)
 	if err != nil {
 		return err
 	}
@@ -201,6 +202,7 @@ Try, and see the recommendation for alice on the page:
   curl -i %s -H 'ce-specversion: 1.0' -H 'ce-type: pitboss.payment.failed.v1' -H 'ce-source: /curl' \
     -H "ce-id: $(date +%%s%%N)" -H "ce-time: $(date -u +%%FT%%TZ)" -H 'ce-subject: alice' -H 'Content-Type: application/json' \
     -d '{"operation":"deposit","amount":2000,"currency":"GBP","method":"card","error":"declined"}'
+Why, in words:  bin/pitboss explain DECISION     Her features:  bin/pitboss features explain alice     More:  bin/pitboss --help
 `, hosts["console"].url(), cfg.Addr, hosts["ingest"].url(), hosts["ingest"].url())
 }
 
@@ -214,15 +216,22 @@ func newPlayers(cfg config, to *sink.Client, log *zap.Logger) *simulator.Runner 
 
 // openRedis returns the URL to use: the given one, or that of an embedded
 // Redis that runs the same scripts and is forgotten when the process ends.
-func openRedis(given string) (url string, stop func(), err error) {
-	if given != "" {
-		return given, func() {}, nil
+func openRedis(cfg config) (url string, stop func(), err error) {
+	if cfg.RedisURL != "" {
+		forget, err := cli.NoteRedis(cfg.DataDir, "")
+		return cfg.RedisURL, forget, err
 	}
 	m := miniredis.NewMiniRedis()
 	if err := m.StartAddr("127.0.0.1:0"); err != nil {
 		return "", nil, fmt.Errorf("run: embedded redis: %w", err)
 	}
-	return "redis://" + m.Addr(), m.Close, nil
+	url = "redis://" + m.Addr()
+	forget, err := cli.NoteRedis(cfg.DataDir, url)
+	if err != nil {
+		m.Close()
+		return "", nil, err
+	}
+	return url, func() { forget(); m.Close() }, nil
 }
 
 // listenAll reserves a port for every function.

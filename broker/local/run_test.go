@@ -320,3 +320,20 @@ func (s *system) checkRounds(events []*ce.Event, states map[string]*feature.Stat
 		}
 	}
 }
+
+func TestTheEmbeddedRedisIsNotedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "broker")
+	url, stop, err := openRedis(config{DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	noted, err := os.ReadFile(filepath.Join(dir, "redis-url"))
+	if err != nil || strings.TrimSpace(string(noted)) != url {
+		t.Errorf("noted %q, %v; want %s", noted, err, url)
+	}
+	stop()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left after the end: %v, %v", left, err)
+	}
+}

@@ -13,7 +13,6 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
-	"pitboss/internal/setup"
 )
 
 // featuresCmd checks and shows the declared features.
@@ -75,7 +74,7 @@ func listFeatures(out io.Writer, models string) error {
 }
 
 func explainCmd(models *string) *cobra.Command {
-	var redisURL, at string
+	var where, at string
 	cmd := &cobra.Command{
 		Use:   "explain PLAYER",
 		Short: "show a player's features, their declarations and what is stored, from Redis",
@@ -85,7 +84,7 @@ func explainCmd(models *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rdb, err := setup.Redis(cmd.Context(), redisURL)
+			rdb, err := openRedis(cmd.Context(), where)
 			if err != nil {
 				return err
 			}
@@ -95,7 +94,7 @@ func explainCmd(models *string) *cobra.Command {
 				return err
 			}
 			if version == (player.Version{}) {
-				return fmt.Errorf("features: no state of player %s in %s", event.HashPlayer(args[0]), redisURL)
+				return fmt.Errorf("features: no state of player %s in %s", event.HashPlayer(args[0]), where)
 			}
 			asOf := st.AsOf()
 			if at != "" {
@@ -106,7 +105,7 @@ func explainCmd(models *string) *cobra.Command {
 			return explainPlayer(cmd.OutOrStdout(), set, st, version.String(), asOf)
 		},
 	}
-	cmd.Flags().StringVar(&redisURL, "redis", env("REDIS_URL", "redis://127.0.0.1:6379"), "where the state is")
+	cmd.Flags().StringVar(&where, "redis", redisURL(), "where the state is")
 	cmd.Flags().StringVar(&at, "at", "", "as of this RFC 3339 time instead of the player's latest event")
 	return cmd
 }

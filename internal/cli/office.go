@@ -27,15 +27,15 @@ type office struct {
 // flags adds the flags that say where things are.
 func (o *office) flags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
-	f.StringVar(&o.redis, "redis", env("REDIS_URL", "redis://127.0.0.1:6379"), "where the journal is")
+	f.StringVar(&o.redis, "redis", redisURL(), "where the journal is")
 	f.StringVar(&o.segments, "segments", env("PITBOSS_SEGMENTS", ""), "folder of the journal's Parquet segments")
 	f.StringVar(&o.models, "models", env("MODELS_DIR", "models"), "folder of features.yaml, actions.yaml and rules")
 }
 
 // open connects; the caller closes rdb.
 func (o *office) open(ctx context.Context) (err error) {
-	if o.rdb, err = setup.Redis(ctx, o.redis); err != nil {
-		return fmt.Errorf("%w (--redis or REDIS_URL says where it is)", err)
+	if o.rdb, err = openRedis(ctx, o.redis); err != nil {
+		return err
 	}
 	o.journal = journal.New(o.rdb, 1)
 	return nil
