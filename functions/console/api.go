@@ -29,6 +29,7 @@ func (f *Function) api() http.Handler {
 	look("GET /api/live", f.live)
 	look("GET /api/players", f.searchPlayers)
 	look("GET /api/players/{id}", f.onePlayer)
+	look("GET /api/players/{id}/decisions", f.listPast)
 	look("GET /api/decisions", f.listDecisions)
 	look("GET /api/decisions/{id}", f.oneDecision)
 	look("GET /api/reviews", f.listReviews)

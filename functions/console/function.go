@@ -28,8 +28,9 @@ const name = "console"
 type config struct {
 	RedisURL    string        `env:"REDIS_URL"`
 	ModelsDir   string        `env:"MODELS_DIR,default=models"`
-	ServingFile string        `env:"SERVING_FILE"` // default MODELS_DIR/serving.yaml
-	Sink        string        `env:"K_SINK"`       // the Broker; without it nothing can be changed through events
+	ServingFile string        `env:"SERVING_FILE"`     // default MODELS_DIR/serving.yaml
+	Segments    string        `env:"PITBOSS_SEGMENTS"` // folder of the journal's segments, if it is mounted
+	Sink        string        `env:"K_SINK"`           // the Broker; without it nothing can be changed through events
 	Admin       string        `env:"BROKER_ADMIN_URL"`
 	Memory      int64         `env:"CONSOLE_MEMORY_BYTES,default=67108864"` // for players' timelines
 	Decisions   int           `env:"CONSOLE_DECISIONS,default=5000"`        // kept in memory, the newest
@@ -76,7 +77,9 @@ func (f *Function) start(ctx context.Context) (err error) {
 	f.players = newPlayers(f.cfg.Memory)
 	f.decisions = newDecisions(f.cfg.Decisions)
 	f.broker = newBrokerClient(f.cfg.Admin)
-	f.store = openStore(ctx, f.cfg, f.Log)
+	if f.store, err = openStore(ctx, f.cfg, f.Log); err != nil {
+		return err
+	}
 	f.AtEnd(f.store.close)
 	f.experiments = newExperiments()
 	f.letters = newLetters(f.broker, f.store)

@@ -2,9 +2,11 @@ package console_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -106,5 +108,79 @@ func TestReviewOfADecisionFromBeforeTheStart(t *testing.T) {
 	defer mu.Unlock()
 	if want := []string{event.TypeReviewDecided + " alice", event.TypeRevoked + " alice"}; !slices.Equal(sent, want) {
 		t.Errorf("sent %v, want %v", sent, want)
+	}
+}
+
+// "Why was something sent at 14:02?": a player's decisions come from the journal,
+// also those that were written out, up to a time, whenever the console started.
+func TestAPlayersDecisionsComeFromTheJournal(t *testing.T) {
+	t.Parallel()
+	url, before := redistest.Start(t), time.Now()
+	var drafts []*journal.Draft
+	var ids []string
+	for n := range 120 {
+		ids = append(ids, journal.DecisionID("alice", fmt.Sprint("d", n)))
+		drafts = append(drafts, issued(ids[n]))
+	}
+	inJournal(t, url, drafts...)
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(opt)
+	defer rdb.Close()
+	dir := t.TempDir()
+	if _, n, err := journal.New(rdb, 10).WriteOut(t.Context(), journal.Segments{Dir: dir}, time.Nanosecond, time.Now().Add(time.Hour)); err != nil || n != 120 {
+		t.Fatalf("%d entries written out, %v", n, err)
+	}
+	type answer struct {
+		Decisions []struct {
+			Decision, Player, Verdict string
+		}
+		Whole bool
+		Next  uint64
+	}
+	var blind, out answer
+	start(t, map[string]string{"REDIS_URL": url}).get("/api/players/alice/decisions", &blind)
+	if blind.Whole || len(blind.Decisions) > 0 {
+		t.Errorf("without the segments: %d decisions, whole %v", len(blind.Decisions), blind.Whole)
+	}
+	s := start(t, map[string]string{"REDIS_URL": url, "PITBOSS_SEGMENTS": dir})
+	got := map[string]bool{}
+	at := "/api/players/alice/decisions"
+	for range 5 {
+		out = answer{}
+		if status := s.get(at, &out); status != http.StatusOK || !out.Whole || len(out.Decisions) == 0 || out.Decisions[0].Player != "alice" {
+			t.Fatalf("%s: %d %+v", at, status, out)
+		}
+		for _, d := range out.Decisions {
+			got[d.Decision] = true
+		}
+		if out.Next == 0 {
+			break
+		}
+		at = fmt.Sprint("/api/players/alice/decisions?before=", out.Next)
+	}
+	if len(got) != len(ids) {
+		t.Errorf("%d decisions of %d, page by page", len(got), len(ids))
+	}
+	if status := s.get("/api/decisions/"+ids[3], nil); status != http.StatusOK {
+		t.Errorf("open one that was written out: %d", status)
+	}
+	out = answer{}
+	s.get("/api/players/alice/decisions?until="+before.UTC().Format(time.RFC3339Nano), &out)
+	if len(out.Decisions) > 0 || !out.Whole {
+		t.Errorf("until before the first: %+v", out)
+	}
+	for _, wrong := range []string{"until=noon", "before=-1"} {
+		if status := s.get("/api/players/alice/decisions?"+wrong, nil); status != http.StatusBadRequest {
+			t.Errorf("%s: %d, want 400", wrong, status)
+		}
+	}
+	if status := s.get("/api/players/nobody/decisions", &out); status != http.StatusOK || !out.Whole {
+		t.Errorf("nobody: %d %+v", status, out)
+	}
+	if err := startError(t, map[string]string{"MODELS_DIR": "../../models", "PITBOSS_SEGMENTS": dir + "/none"}); err == nil || !strings.Contains(err.Error(), "PITBOSS_SEGMENTS") {
+		t.Errorf("a folder that is not mounted: %v", err)
 	}
 }

@@ -146,22 +146,31 @@ func (f *Function) recalled(ctx context.Context, id string) (*decision, error) {
 	if f.store.journal == nil {
 		return nil, errNotFound
 	}
-	entry, _, err := f.store.journal.Find(ctx, id)
-	if errors.Is(err, journal.ErrNotFound) || err == nil && entry.Personal == nil {
+	entry, _, err := f.store.find(ctx, id)
+	if errors.Is(err, journal.ErrNotFound) {
 		return nil, errNotFound
 	}
 	if err != nil {
 		return nil, err
 	}
+	return decisionFrom(entry)
+}
+
+// decisionFrom reads a decision's entry; errNotFound: its player was erased.
+func decisionFrom(entry *journal.Entry) (*decision, error) {
+	if entry.Personal == nil {
+		return nil, errNotFound
+	}
 	record, err := decide.Join(entry.Open, entry.Personal)
 	if err != nil {
 		return nil, err
 	}
-	d := &decision{Recommendation: *record.Recommendation(), ID: id, Player: record.Input.Player,
+	d := &decision{Recommendation: *record.Recommendation(), Player: record.Input.Player,
 		Jurisdiction: record.Input.Facts.Jurisdiction, Verdict: "suppressed", at: record.Input.Now}
 	if record.Decision.Issued {
 		d.Verdict = "issued"
 	}
+	d.ID = d.Decision
 	d.Words = words(d)
 	return d, nil
 }

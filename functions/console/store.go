@@ -30,19 +30,22 @@ type store struct {
 	set   *feature.Set
 	state *player.Store[feature.State]
 	// journal of decisions and changes; nil without Redis.
-	journal *journal.Journal
+	journal  *journal.Journal
+	segments journal.Segments // what was written out of it
 }
 
 var errNoStore = errors.New("console: REDIS_URL is not set")
 
-func openStore(ctx context.Context, cfg config, log *zap.Logger) *store {
-	s := &store{}
-	var err error
+func openStore(ctx context.Context, cfg config, log *zap.Logger) (s *store, err error) {
+	s = &store{}
+	if s.segments, err = journal.OpenSegments(cfg.Segments); err != nil {
+		return nil, fmt.Errorf("console: PITBOSS_SEGMENTS: %w", err)
+	}
 	if s.set, err = feature.Load(filepath.Join(cfg.ModelsDir, "features.yaml")); err != nil {
 		log.Warn("players are shown as events tell", zap.Error(err))
 	}
 	if cfg.RedisURL == "" {
-		return s
+		return s, nil
 	}
 	if s.rdb, err = setup.Redis(ctx, cfg.RedisURL); err != nil {
 		log.Warn("redis is not there yet", zap.Error(err))
@@ -53,7 +56,12 @@ func openStore(ctx context.Context, cfg config, log *zap.Logger) *store {
 	if s.set != nil && s.rdb != nil {
 		s.state = player.NewStore(s.rdb, s.set, player.Config{CachePlayers: 1})
 	}
-	return s
+	return s, nil
+}
+
+// find looks a decision up in the journal, what was written out included.
+func (s *store) find(ctx context.Context, id string) (*journal.Entry, []*journal.Entry, error) {
+	return s.journal.Find(ctx, s.segments, id)
 }
 
 func (s *store) close() error {

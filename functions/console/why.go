@@ -44,12 +44,12 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 	if f.store.journal == nil {
 		return nil
 	}
-	entry, about, err := f.store.journal.Find(ctx, id)
+	entry, about, err := f.store.find(ctx, id)
 	out := &journaled{Rules: []ruleVerdict{}, About: []journaledNote{}}
 	if err != nil {
 		out.Note = err.Error()
 		if errors.Is(err, journal.ErrNotFound) {
-			out.Note = "Not in Redis any more: it was written out to a segment. `pitboss explain` reads those."
+			out.Note = "Not in Redis any more: it was written out to a segment. PITBOSS_SEGMENTS shows the console where those are."
 		}
 		return out
 	}

@@ -114,7 +114,7 @@ func (t *turn) before(ctx context.Context, contacts *decide.Contacts) (bool, err
 		t.late = true
 		return true, nil
 	case decide.Unsure:
-		entry, _, err := t.f.journal.Find(ctx, t.in.Decision)
+		entry, _, err := t.f.journal.Find(ctx, journal.Segments{}, t.in.Decision)
 		if errors.Is(err, journal.ErrNotFound) {
 			return false, nil
 		}

@@ -125,7 +125,7 @@ func TestDecide(t *testing.T) {
 		w.adult(id, "NL")
 		w.rounds(id, 150)
 		_, rec := handle(t, f, w.scored(id, map[string]float64{"leave": 1 / 3.0, "harm": math.Pi / 10}, event.Ranked{Item: "book", Score: 1 / 7.0}))
-		entry, _, err := f.journal.Find(t.Context(), rec.Decision)
+		entry, _, err := f.journal.Find(t.Context(), journal.Segments{}, rec.Decision)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,6 @@ package privacy
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -53,8 +52,9 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(ctx context.Context) error {
-	if info, err := os.Stat(f.cfg.Segments); f.cfg.Segments != "" && (err != nil || !info.IsDir()) {
-		return fmt.Errorf("privacy: PITBOSS_SEGMENTS %s is not a folder that can be read: is the storage mounted?", f.cfg.Segments)
+	segments, err := journal.OpenSegments(f.cfg.Segments)
+	if err != nil {
+		return fmt.Errorf("privacy: PITBOSS_SEGMENTS: %w", err)
 	}
 	set, err := feature.Load(filepath.Join(f.cfg.ModelsDir, "features.yaml"))
 	if err != nil {
@@ -64,7 +64,7 @@ func (f *Function) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.rights = newRights(rdb, set, journal.Segments{Dir: f.cfg.Segments}, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
+	f.rights = newRights(rdb, set, segments, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
 	return nil
 }
 

@@ -1,37 +1,108 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"pitboss/internal/decide"
+	"pitboss/internal/journal"
 )
 
-// whyCmd is `pitboss explain DECISION`.
+// whyCmd is `pitboss explain DECISION`, or a player's decisions to choose from.
 func whyCmd() *cobra.Command {
 	o := &office{}
+	var who, until string
+	var most int
 	cmd := &cobra.Command{
-		Use: "explain DECISION", Short: "tell why something was sent or not: inputs, models, candidates, rules", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
-			r, about, err := o.find(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			p, err := o.policyOf(cmd.Context(), r.Decision.Policy)
-			out := cmd.OutOrStdout()
-			if err != nil {
-				fmt.Fprintf(out, "(the rules' texts are not to be had: %v)\n", err)
-			}
-			r.Explain(out, p)
-			if len(about) > 0 {
-				fmt.Fprintln(out, "\nWhat came of it")
-			}
-			for _, e := range about {
-				fmt.Fprintf(out, "  %s %s %s\n", e.Time.Format(time.RFC3339Nano), e.Kind, e.Open)
+		Use: "explain DECISION | --player PLAYER [--until TIME]", Short: "tell why something was sent or not: inputs, models, candidates, rules",
+		Example: "  pitboss explain s0073-f345ab009e70d204f1faaefce9dc4a8a\n  pitboss explain --player alice --until 2026-01-02T14:02:59Z",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 0 == (who == "") {
+				return errors.New("explain: give one decision's id, or --player to list a player's decisions")
 			}
 			return nil
+		},
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			if who == "" {
+				return o.explain(cmd.Context(), cmd.OutOrStdout(), args[0])
+			}
+			var end time.Time
+			if until != "" {
+				var err error
+				if end, err = time.Parse(time.RFC3339, until); err != nil {
+					return fmt.Errorf("explain: --until: %w", err)
+				}
+			}
+			return o.list(cmd.Context(), cmd.OutOrStdout(), who, end, most)
 		}),
 	}
 	o.flags(cmd)
+	cmd.Flags().StringVar(&who, "player", "", "list this player's decisions, the newest first")
+	cmd.Flags().StringVar(&until, "until", "", "those up to this RFC 3339 time")
+	cmd.Flags().IntVar(&most, "max", 20, "at most so many")
 	return cmd
+}
+
+func (o *office) explain(ctx context.Context, out io.Writer, id string) error {
+	r, about, err := o.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	p, err := o.policyOf(ctx, r.Decision.Policy)
+	if err != nil {
+		fmt.Fprintf(out, "(the rules' texts are not to be had: %v)\n", err)
+	}
+	r.Explain(out, p)
+	if len(about) > 0 {
+		fmt.Fprintln(out, "\nWhat came of it")
+	}
+	for _, e := range about {
+		fmt.Fprintf(out, "  %s %s %s\n", e.Time.Format(time.RFC3339Nano), e.Kind, e.Open)
+	}
+	return nil
+}
+
+// list prints a player's decisions, a line each.
+func (o *office) list(ctx context.Context, out io.Writer, who string, until time.Time, most int) error {
+	written, err := o.written()
+	if err != nil {
+		return err
+	}
+	entries, whole, err := o.journal.DecisionsOf(ctx, written, who, journal.Up{Until: until}, max(1, most))
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	for _, e := range entries {
+		r, err := decide.Join(e.Open, e.Personal)
+		if err != nil {
+			return err
+		}
+		d, verdict, why := r.Recommendation(), "suppressed", ""
+		if r.Decision.Issued {
+			verdict = "issued"
+		}
+		if len(d.Blocked) > 0 {
+			why = d.Blocked[0].Rule + " blocked " + d.Blocked[0].Action
+		} else if len(d.Reasons) > 0 {
+			why = d.Reasons[0].Text
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", d.DecidedAt.Format(time.RFC3339), d.Decision, verdict, d.Action, why)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	switch {
+	case len(entries) == 0 && whole:
+		fmt.Fprintln(out, "no decision about this player")
+	case !whole:
+		fmt.Fprintln(out, "Others were written out to segments: --segments says where those are.")
+	}
+	return nil
 }

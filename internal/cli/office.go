@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -41,15 +40,13 @@ func (o *office) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// written is where to read segments from. A folder that is not there would look
-// like one without segments: chains would seem to begin anew.
+// written is where to read segments from.
 func (o *office) written() (journal.Segments, error) {
-	if o.segments != "" {
-		if info, err := os.Stat(o.segments); err != nil || !info.IsDir() {
-			return journal.Segments{}, fmt.Errorf("journal: --segments %s is not a folder that can be read: is the storage mounted?", o.segments)
-		}
+	s, err := journal.OpenSegments(o.segments)
+	if err != nil {
+		return s, fmt.Errorf("--segments: %w", err)
 	}
-	return journal.Segments{Dir: o.segments}, nil
+	return s, nil
 }
 
 // inside runs f with an open office.
@@ -79,12 +76,7 @@ func (o *office) find(ctx context.Context, id string) (*decide.Record, []*journa
 	if err != nil {
 		return nil, nil, err
 	}
-	e, about, err := o.journal.Find(ctx, id)
-	if errors.Is(err, journal.ErrNotFound) && o.segments != "" {
-		var more []*journal.Entry
-		e, more, err = o.journal.FindWritten(ctx, written, id)
-		about = append(more, about...)
-	}
+	e, about, err := o.journal.Find(ctx, written, id)
 	if errors.Is(err, journal.ErrNotFound) {
 		where := "--segments is not given: an older decision is in the folder that `journal write` fills"
 		if o.segments != "" {

@@ -187,6 +187,10 @@ func TestComplianceCommands(t *testing.T) {
 	d := w.harmed("alice")
 
 	w.says([]string{"explain", d}, "safer_gambling_call (protection) was issued", "alice, GB", "GB-AUTO", "UKGC LCCP", "sha256", "propensity 1", "not asked, since")
+	w.says([]string{"explain", "--player", "alice"}, d, "issued", "safer_gambling_call")
+	w.says([]string{"explain", "--player", "alice", "--until", "2020-01-01T00:00:00Z"}, "no decision about this player")
+	w.refuses([]string{"explain", "--player", "alice", "--until", "noon"}, "--until")
+	w.refuses([]string{"explain"}, "--player")
 	w.says([]string{"replay-decision", d}, "The decision is the same, bit for bit: safer_gambling_call", "leave", "again, bit for bit")
 	for _, cmd := range []string{"explain", "replay-decision"} {
 		w.refuses([]string{cmd, "nonsense"}, `"nonsense" is not a decision's id (s0123-…)`)
@@ -219,6 +223,8 @@ func TestComplianceCommands(t *testing.T) {
 	w.refuses([]string{"journal", "verify", "--segments", dir + "x"}, "is the storage mounted?")
 	w.says([]string{"journal", "verify", "--segments", dir}, "1 segments: every chain is whole")
 	w.refuses([]string{"explain", d}, "--segments")
+	w.says([]string{"explain", "--player", "alice"}, "--segments says where")
+	w.says([]string{"explain", "--player", "alice", "--segments", dir}, d)
 	w.says([]string{"explain", d, "--segments", dir}, "alice, GB", "overturned")
 	w.says([]string{"replay-decision", d, "--segments", dir}, "bit for bit")
 	w.says([]string{"report", "--segments", dir}, "safer_gambling_call")

@@ -323,14 +323,14 @@ func TestSegments(t *testing.T) {
 		if err != nil || len(v.Findings) > 0 || v.Entries != 16 || v.Segments != 2 {
 			t.Fatalf("%+v %v", v, err)
 		}
-		e, _, err := j.FindWritten(ctx, s, DecisionID(ids[0], "2"))
+		e, _, err := j.Find(ctx, s, DecisionID(ids[0], "2"))
 		if err != nil || e.Seq != 3 || e.Personal == nil {
 			t.Fatalf("%+v %v", e, err)
 		}
 		if err := j.Shred(ctx, ids[0], false); err != nil {
 			t.Fatal(err)
 		}
-		e, _, err = j.FindWritten(ctx, s, DecisionID(ids[0], "2"))
+		e, _, err = j.Find(ctx, s, DecisionID(ids[0], "2"))
 		if err != nil || e.Personal != nil {
 			t.Fatalf("readable after the key was destroyed: %+v %v", e, err)
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
@@ -119,6 +121,29 @@ func (j *Journal) About(ctx context.Context, s Segments, id string, visit func(*
 	}
 	err = j.raw(ctx, shard, 0, func(_ string, raw, hash []byte) error { return take(raw, hash) })
 	return a.whole && a.last >= end, err
+}
+
+// Up bounds a look into the past: entries up to a time (zero: all) and before a
+// sequence number (0: all).
+type Up struct {
+	Until  time.Time
+	Before uint64
+}
+
+// DecisionsOf returns a player's decisions, the newest first and at most max;
+// whole is [Journal.About]'s.
+func (j *Journal) DecisionsOf(ctx context.Context, s Segments, id string, up Up, max int) (newest []*Entry, whole bool, err error) {
+	whole, err = j.About(ctx, s, id, func(e *Entry) error {
+		if e.Kind != KindDecision || !up.Until.IsZero() && e.Time.After(up.Until) || up.Before > 0 && e.Seq >= up.Before {
+			return nil
+		}
+		if newest = append(newest, e); len(newest) > max {
+			newest = newest[1:]
+		}
+		return nil
+	})
+	slices.Reverse(newest)
+	return newest, whole, err
 }
 
 // about sorts out what is about a player.
@@ -274,9 +299,10 @@ func (e *Entry) isAbout(id string) bool {
 	return e.Kind != KindDecision && strings.Contains(string(e.Open), `"`+id+`"`)
 }
 
-// Find looks a decision up in Redis, and returns its entry and those that are
-// about it (outcomes, reviews, a revocation), in order.
-func (j *Journal) Find(ctx context.Context, decision string) (*Entry, []*Entry, error) {
+// Find looks a decision up in Redis, else in the segments, and returns its entry
+// and those that are about it (outcomes, reviews, a revocation), in order. The
+// personal part is opened where its key is still there.
+func (j *Journal) Find(ctx context.Context, s Segments, decision string) (*Entry, []*Entry, error) {
 	shard, err := ShardOf(decision)
 	if err != nil {
 		return nil, nil, err
@@ -295,9 +321,18 @@ func (j *Journal) Find(ctx context.Context, decision string) (*Entry, []*Entry, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if found == nil {
-		return nil, nil, fmt.Errorf("%w: decision %s", ErrNotFound, decision)
+	if found != nil {
+		found, err = j.Read(ctx, shard, found.Seq)
+		return found, about, err
 	}
-	found, err = j.Read(ctx, shard, found.Seq)
-	return found, about, err
+	found, before, err := s.written(ctx, j, shard, decision)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range about { // what both have once
+		if n := len(before); n == 0 || before[n-1].Seq < e.Seq {
+			before = append(before, e)
+		}
+	}
+	return found, before, nil
 }

@@ -52,6 +52,16 @@ const (
 // are there, drops what is old from Redis.
 type Segments struct{ Dir string }
 
+// OpenSegments is the folder that [Journal.WriteOut] fills; empty: none. A folder
+// that is not there is refused: it would look like one without segments, copies
+// would seem whole and chains would seem to begin anew.
+func OpenSegments(dir string) (Segments, error) {
+	if info, err := os.Stat(dir); dir != "" && (err != nil || !info.IsDir()) {
+		return Segments{}, fmt.Errorf("journal: segments: %s is not a folder that can be read: is the storage mounted?", dir)
+	}
+	return Segments{Dir: dir}, nil
+}
+
 // list names the segment files in order; none where Dir is empty.
 func (s Segments) list() ([]string, error) {
 	if s.Dir == "" {
@@ -369,15 +379,8 @@ func (j *Journal) Everything(ctx context.Context, s Segments, visit func(*Entry)
 	return nil
 }
 
-// FindWritten looks a decision up in the segments, as [Journal.Find] does in
-// Redis. The personal part is opened where its key is still there.
-func (j *Journal) FindWritten(ctx context.Context, s Segments, decision string) (*Entry, []*Entry, error) {
-	shard, err := ShardOf(decision)
-	if err != nil {
-		return nil, nil, err
-	}
-	var found *Entry
-	var about []*Entry
+// written looks a decision up in the segments, as [Journal.Find] does in Redis.
+func (s Segments) written(ctx context.Context, j *Journal, shard int, decision string) (found *Entry, about []*Entry, err error) {
 	err = s.of(shard, func(raw, hash []byte) error {
 		e, err := parseEntry(shard, raw, nil)
 		switch {

@@ -51,6 +51,10 @@ test("player: timeline, state and features, found by search", async () => {
   assert.match(await page.textContent(".timeline"), /deposit of 20.00 GBP failed: declined/);
   await page.waitForSelector(".features li");
   assert.match(await page.textContent(".facts"), /Events applied/);
+  const past = page.locator(".card", { hasText: "Decisions" }).last();
+  await past.locator("a", { hasText: "payment help" }).first().waitFor(); // out of the journal
+  await page.fill('input[aria-label="Decisions until"]', "2020-01-01T00:00:00");
+  await past.getByText("None up to then.").waitFor();
 });
 
 test("decision: the whole why, each rule with its verdict and source", async () => {

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { bytes, moment, num, plain, sentence, shortType, value } from "../format";
 import { go } from "../router";
-import type { Facts, Player, Scoring, ViewProps } from "../types";
+import type { Decision, Facts, Player, Scoring, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Spark, Tag, Verdict, Wrong } from "../ui";
 
 interface Found { players: { player: string; events: number; last: string }[]; kept: number; bytes: number }
@@ -68,11 +68,7 @@ export function PlayerPage(p: ViewProps & { id: string }) {
           </div>
         </div>
         <Features data={data} />
-        <Card title="Decisions" aside={<a href={"/decisions?player=" + encodeURIComponent(p.id)}>all</a>}>
-          {data.decisions.length === 0 ? <Empty>None in memory.</Empty> : <ul class="plain-list">{data.decisions.slice(0, 12).map((d) => (
-            <li key={d.seq}><Verdict verdict={d.verdict} /> <a href={"/decisions/" + encodeURIComponent(d.decision)}>{plain(d.action)}</a> <span class="hint">{d.words}</span></li>
-          ))}</ul>}
-        </Card>
+        <History id={p.id} seen={data.decisions} />
       </>}
       {asking === "erase" && <Ask title="Erase this player" button="Erase for good" tone="danger" onClose={() => ask(undefined)}
         text={<p>privacy.erase goes to the Broker: state, reminders, caps and the personal part of the journal are removed. What the law holds is kept. This cannot be undone.</p>}
@@ -83,6 +79,29 @@ export function PlayerPage(p: ViewProps & { id: string }) {
         fields={[{ name: "request", label: "Reference of the request", placeholder: "DSR-2026-0142" }]}
         change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/export`, v); return "The export was asked for."; }} />}
     </>
+  );
+}
+
+interface Journaled { decisions: Decision[]; whole: boolean; next?: number }
+
+// History is the player's decisions as the journal has them; without one, those
+// that this page saw.
+function History(p: { id: string; seen: Decision[] }) {
+  const [up, setUp] = useState("");
+  const { data, error } = useLoaded<Journaled>(`/api/players/${encodeURIComponent(p.id)}/decisions${up}`, up ? 0 : 5000);
+  const list = data?.decisions ?? p.seen;
+  return (
+    <Card title="Decisions" aside={<label class="inline">until <input type="datetime-local" step="1" aria-label="Decisions until" onChange={(e) => {
+      const at = (e.target as HTMLInputElement).value;
+      setUp(at ? "?until=" + new Date(at).toISOString() : "");
+    }} /></label>}>
+      {list.length === 0 ? <Empty>{up ? "None up to then." : "None yet."}</Empty> : <ul class="plain-list">{list.map((d) => (
+        <li key={d.decision + d.verdict}><time class="hint">{moment(d.decided_at)}</time> <Verdict verdict={d.verdict} /> <a href={"/decisions/" + encodeURIComponent(d.decision)}>{d.action === "none" ? "nothing sent" : plain(d.action)}</a> <span class="hint">{d.words}</span></li>
+      ))}</ul>}
+      {data?.next && <button type="button" class="button ghost" onClick={() => setUp("?before=" + data.next)}>Older</button>}
+      {data && !data.whole && <p class="hint">Some were written out to segments that this console does not read: set PITBOSS_SEGMENTS, or ask <span class="mono">pitboss explain --player … --segments …</span></p>}
+      {error && !data && <p class="hint">Only what this page saw: {error}</p>}
+    </Card>
   );
 }
 
