@@ -4,8 +4,10 @@
 //
 //	go run ./docs/consumer        (listens on :9000)
 //
-// To try it beside `make run`, copy trigger.yaml to broker/local/triggers/ with
-// `subscriber: {uri: "http://127.0.0.1:9000"}`.
+// To try it, point a copy of trigger.yaml at it before `make run`:
+//
+//	sed '/^  subscriber:/,/^      name:/c\  subscriber: {uri: "http://127.0.0.1:9000"}' \
+//	  docs/consumer/trigger.yaml > broker/local/triggers/lobby.yaml
 package main
 
 import (
