@@ -59,8 +59,8 @@ bench: build ## the whole path, its parts, growth and limits; JSON=FILE PLOTS=FO
 	@scripts/bench.sh $(if $(ONLY),--only $(ONLY))
 
 .PHONY: soak
-soak: build ## a steady load for FOR (default 1h): nothing lost, nothing twice, nothing grows; RATE, JSON=FILE
-	@scripts/bench.sh soak --for $(or $(FOR),1h) --rate $(or $(RATE),1000)
+soak: build ## a steady load for FOR (default 1h): nothing lost, nothing twice, nothing grows; RATE, PLAYERS, MIXED=1, JSON=FILE
+	@scripts/bench.sh soak --for $(or $(FOR),1h) --rate $(or $(RATE),1000) $(if $(PLAYERS),--players $(PLAYERS)) $(if $(MIXED),--mixed)
 
 .PHONY: bench-compare
 bench-compare: build ## benchstat of OLD and NEW, files that make bench wrote with JSON=FILE

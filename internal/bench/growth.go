@@ -91,7 +91,7 @@ func growFunction(ctx context.Context, bin, models, name string, replaced map[st
 	if err := s.startFunctions(ctx, grown); err != nil {
 		return Part{}, errors.Join(err, s.logTail())
 	}
-	reqs, err := requests(simulated(2000), events+events/4, s.hosts[pathFunctions[0]])
+	reqs, err := requests(simulated(2000, 0), events+events/4, s.hosts[pathFunctions[0]])
 	if err != nil {
 		return Part{}, err
 	}

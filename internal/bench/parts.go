@@ -37,7 +37,7 @@ func Parts(ctx context.Context, bin string, events int, progress io.Writer) ([]P
 		return nil, err
 	}
 	defer s.Stop()
-	reqs, err := requests(simulated(5000), events+events/4, s.hosts["profile"])
+	reqs, err := requests(simulated(5000, 0), events+events/4, s.hosts["profile"])
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -26,11 +27,12 @@ type PathConfig struct {
 	Phase   time.Duration // length of each rate
 	Burst   int           // events of the run that finds the maximum
 	Players int
-	Profile string // folder for the CPU profiles of Broker and functions; "": none
-	Mixed   bool   // decisions as features.yaml asks for them, instead of one for every event
-	Play    string // file of recorded play; "": the simulator's
-	Idle    int    // more Triggers that no event matches
-	Metrics bool   // serve the functions' metrics: for latency by hop
+	Back    time.Duration // how long ago simulated play begins; 0: a quarter of an hour
+	Profile string        // folder for the CPU profiles of Broker and functions; "": none
+	Mixed   bool          // decisions as features.yaml asks for them, instead of one for every event
+	Play    string        // file of recorded play; "": the simulator's
+	Idle    int           // more Triggers that no event matches
+	Metrics bool          // serve the functions' metrics: for latency by hop
 }
 
 // Point is one line of the table.
@@ -126,7 +128,7 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 	if !cfg.Mixed {
 		env = append(env, "SCORE_WHEN=always")
 	}
-	if cfg.Play != "" { // days of it: what is older than a day by the clock would be refused
+	if cfg.Play != "" || cfg.Back > 0 { // days of it: what is older than a day by the clock would be refused
 		env = append(env, "DECIDE_CLOCK=event")
 	}
 	p.system, err = StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: p.consumer.addr(), Env: env,
@@ -136,7 +138,7 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 		return nil, err
 	}
 	if cfg.Play == "" {
-		p.source = simulated(cfg.Players)
+		p.source = simulated(cfg.Players, cfg.Back)
 		return p, nil
 	}
 	if err := p.recorded(ctx); err != nil {
@@ -146,10 +148,14 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 	return p, nil
 }
 
-// simulated is the simulator's play up to about now.
-func simulated(players int) *simulator.World {
-	return simulator.New(simulator.Config{Seed: 1, Players: players, Start: time.Now().Add(-15 * time.Minute), Pace: 1})
+// simulated is the simulator's play up to about now, begun so long ago.
+func simulated(players int, back time.Duration) *simulator.World {
+	start := time.Now().Add(-cmp.Or(back, lead))
+	return simulator.New(simulator.Config{Seed: 1, Players: players, Start: start, Pace: 1})
 }
+
+// lead is how far a simulated clock is behind the wall's when a run begins.
+const lead = 15 * time.Minute
 
 func (p *path) close() {
 	p.system.Stop()

@@ -34,8 +34,9 @@ type SoakConfig struct {
 }
 
 // PlayersPerEvent is how many simulated players play one event a second, and
-// some: with fewer the world's clock would overtake the wall's, and events that
-// have not happened yet are refused.
+// some. With fewer their clock runs faster than the wall's: their play begins so
+// much earlier, lest it overtakes, for events that have not happened yet are
+// refused. So hours of their lives pass in minutes.
 const PlayersPerEvent = 40
 
 // Sample is one look at every component.
@@ -81,6 +82,9 @@ type SoakResult struct {
 // its id, which follows from the event's.
 func Soak(ctx context.Context, cfg SoakConfig, progress io.Writer) (*SoakResult, error) {
 	cfg.Metrics = true
+	if pace := PlayersPerEvent * cfg.Rate / float64(cfg.Players); pace > 1 {
+		cfg.Back = lead + time.Duration((pace-1)*float64(cfg.For))
+	}
 	p, err := openPath(ctx, cfg.PathConfig)
 	if err != nil {
 		return nil, err

@@ -100,7 +100,7 @@ func benchSoakCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	pathFlags(f, &cfg.PathConfig)
-	f.Lookup("players").Usage = "simulated players; as many as play the rate in real time, if not set"
+	f.Lookup("players").Usage = "simulated players; as many as play the rate in real time, if not set; with fewer their lives pass faster"
 	f.Lookup("players").DefValue = "0"
 	f.DurationVar(&cfg.For, "for", time.Hour, "how long")
 	f.Float64Var(&cfg.Rate, "rate", 1000, "events/s; with --diurnal the day's mean")
