@@ -33,11 +33,13 @@ type SoakConfig struct {
 	Keep time.Duration
 }
 
-// PlayersPerEvent is how many simulated players play one event a second, and
-// some. With fewer their clock runs faster than the wall's: their play begins so
-// much earlier, lest it overtakes, for events that have not happened yet are
-// refused. So hours of their lives pass in minutes.
+// PlayersPerEvent is how many simulated players play one event a second in
+// their first hour, and some: with fewer the world's clock would overtake the
+// wall's, and events that have not happened yet are refused.
 const PlayersPerEvent = 40
+
+// slowest is the same in the long run, when most of them pause.
+const slowest = 120
 
 // Sample is one look at every component.
 type Sample struct {
@@ -82,8 +84,8 @@ type SoakResult struct {
 // its id, which follows from the event's.
 func Soak(ctx context.Context, cfg SoakConfig, progress io.Writer) (*SoakResult, error) {
 	cfg.Metrics = true
-	if pace := PlayersPerEvent * cfg.Rate / float64(cfg.Players); pace > 1 {
-		cfg.Back = lead + time.Duration((pace-1)*float64(cfg.For))
+	if players := float64(cfg.Players); players < PlayersPerEvent*cfg.Rate { // their clock runs faster: it begins so much earlier
+		cfg.Back = lead + time.Duration((slowest*cfg.Rate/players-1)*float64(cfg.For))
 	}
 	p, err := openPath(ctx, cfg.PathConfig)
 	if err != nil {
