@@ -36,7 +36,7 @@ func (p *pod) run() error {
 		for {
 			_ = p.cmd.Wait()
 			time.Sleep(200 * time.Millisecond)
-			if err := p.start(); err != nil || p.ended() {
+			if p.ended() || p.start() != nil { // what was started is always waited for
 				return
 			}
 		}
