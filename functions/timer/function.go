@@ -93,14 +93,11 @@ func (f *Function) tick(ctx context.Context) error {
 	for {
 		due, err := f.due.Take(ctx, f.now(), f.cfg.Lease, f.cfg.Batch)
 		if err != nil {
-			return fmt.Errorf("timer: take: %w", err)
-		}
-		if len(due) == 0 {
-			return nil
+			err = fmt.Errorf("timer: take: %w", err) // of some shards; the others' reminders go out
 		}
 		// The lease is the others' protection: finish what was taken even
 		// when the process is being stopped.
-		if err := f.send(context.WithoutCancel(ctx), due); err != nil {
+		if err := errors.Join(err, f.send(context.WithoutCancel(ctx), due)); err != nil {
 			return err
 		}
 		if len(due) < f.cfg.Batch {

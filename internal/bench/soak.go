@@ -34,12 +34,8 @@ type SoakConfig struct {
 }
 
 // PlayersPerEvent is how many simulated players play one event a second in
-// their first hour, and some: with fewer the world's clock would overtake the
-// wall's, and events that have not happened yet are refused.
+// their first hour, and some.
 const PlayersPerEvent = 40
-
-// slowest is the same in the long run, when most of them pause.
-const slowest = 120
 
 // Sample is one look at every component.
 type Sample struct {
@@ -84,8 +80,8 @@ type SoakResult struct {
 // its id, which follows from the event's.
 func Soak(ctx context.Context, cfg SoakConfig, progress io.Writer) (*SoakResult, error) {
 	cfg.Metrics = true
-	if players := float64(cfg.Players); players < PlayersPerEvent*cfg.Rate { // their clock runs faster: it begins so much earlier
-		cfg.Back = lead + time.Duration((slowest*cfg.Rate/players-1)*float64(cfg.For))
+	if ahead := rehearse(cfg); ahead > 0 {
+		cfg.Back = lead + ahead
 	}
 	p, err := openPath(ctx, cfg.PathConfig)
 	if err != nil {
@@ -101,6 +97,19 @@ func Soak(ctx context.Context, cfg SoakConfig, progress io.Writer) (*SoakResult,
 		return nil, err
 	}
 	return s.res, s.judge(ctx)
+}
+
+// rehearse says how far the players' clock gets ahead of the wall's: few
+// players who are to send many events live faster. What has not happened yet
+// is refused, so that their play must begin so much earlier.
+func rehearse(cfg SoakConfig) (ahead time.Duration) {
+	world := simulated(cfg.Players, 0)
+	began := world.Peek()
+	for n := range int(cfg.For.Seconds() * cfg.Rate) {
+		wall := time.Duration(float64(n) / cfg.Rate * float64(time.Second))
+		ahead = max(ahead, world.Next().Time().Sub(began)-wall)
+	}
+	return ahead
 }
 
 type soak struct {

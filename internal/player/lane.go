@@ -109,7 +109,8 @@ func (l *lane) exec(ctx context.Context, batch []*flight) {
 		_ = l.node.Process(ctx, batch[0].cmd)
 		return
 	}
-	l.pipe(ctx, batch, writes > 0, false)
+	// One caller that gives up must not take the others' commands along.
+	l.pipe(context.WithoutCancel(ctx), batch, writes > 0, false)
 }
 
 // once sends one redirected command, outside the queue.

@@ -75,33 +75,36 @@ const probe = 512
 
 // Take returns up to max reminders that are due at now. Each stays in Redis
 // and comes due again at now + lease, unless [Reminders.Done] removes it: a
-// taker that dies leaves them to the others.
-func (r *Reminders) Take(ctx context.Context, now time.Time, lease time.Duration, max int) ([]Reminder, error) {
-	var out []Reminder
-	start := rand.N(Shards) // takers begin in different places
-	for from := 0; from < Shards && len(out) < max; from += probe {
-		due, err := r.count(ctx, (start+from)%Shards, now)
-		if err != nil {
-			return out, fmt.Errorf("player: probe reminders: %w", err)
+// taker that dies leaves them to the others. With an error it still returns
+// what it could take: a node of the cluster that is down holds up its own
+// shards only.
+func (r *Reminders) Take(ctx context.Context, now time.Time, lease time.Duration, max int) (out []Reminder, first error) {
+	failed := func(what string, err error) {
+		if err != nil && first == nil {
+			first = fmt.Errorf("player: %s reminders: %w", what, err)
 		}
+	}
+	start := rand.N(Shards) // takers begin in different places
+	for from := 0; from < Shards && len(out) < max && ctx.Err() == nil; from += probe {
+		due, err := r.count(ctx, (start+from)%Shards, now)
+		failed("probe", err)
 		for _, d := range due {
 			n := min(d.n, max-len(out))
 			if n == 0 {
 				break
 			}
 			taken, err := r.takeShard(ctx, d.shard, now, lease, n)
-			if err != nil {
-				return out, fmt.Errorf("player: take reminders: %w", err)
-			}
+			failed("take", err)
 			out = append(out, taken...)
 		}
 	}
-	return out, nil
+	return out, first
 }
 
 type dueShard struct{ shard, n int }
 
-// count asks probe shards, from on, how many reminders are due.
+// count asks probe shards, from on, how many reminders are due: of those that
+// answered.
 func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueShard, error) {
 	until := strconv.FormatInt(now.UnixMilli(), 10)
 	pipe := r.rdb.Pipeline()
@@ -109,16 +112,14 @@ func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueSh
 	for i := range cmds {
 		cmds[i] = pipe.ZCount(ctx, ReminderKey((from+i)%Shards), "-inf", until)
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, err
-	}
+	_, err := pipe.Exec(ctx)
 	var due []dueShard
 	for i, c := range cmds {
-		if n := c.Val(); n > 0 {
+		if n := c.Val(); n > 0 { // 0 where the command failed
 			due = append(due, dueShard{(from + i) % Shards, int(n)})
 		}
 	}
-	return due, nil
+	return due, err
 }
 
 func (r *Reminders) takeShard(ctx context.Context, shard int, now time.Time, lease time.Duration, max int) ([]Reminder, error) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/redistest"
 )
 
 func setReminder(t *testing.T, st *Store[ledger], player string, key uint64, changes ...ReminderChange) {
@@ -125,4 +127,40 @@ func TestRemindersAreTakenOnceByManyTakers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The others' reminders must not wait for the node that is down.
+func TestReminderOfALivingNodeIsTakenWhileAnotherIsDown(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.NewCluster(t, 3, 0, "--cluster-require-full-coverage", "no")
+	rdb := connectCluster(t, nodes)
+	ctx := context.Background()
+	st := newStore(rdb, Config{})
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	victim := nodes.Servers[0]
+	living, dead := 0, 0
+	for i := range 300 {
+		player := fmt.Sprint("p", i)
+		setReminder(t, st, player, 1, ReminderChange{Name: "a", New: now})
+		node, err := rdb.MasterForKey(ctx, StateKey(player))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if node.Options().Addr == victim.Addr {
+			dead++
+		} else {
+			living++
+		}
+	}
+	if living == 0 || dead == 0 {
+		t.Fatalf("%d players on living nodes, %d on the other", living, dead)
+	}
+	victim.Kill()
+	got, err := NewReminders(rdb).Take(ctx, now, time.Hour, 1000)
+	if err == nil {
+		t.Error("no error, although a node is down")
+	}
+	if len(got) != living {
+		t.Errorf("%d reminders taken, want the %d of the living nodes (%v)", len(got), living, err)
+	}
 }
