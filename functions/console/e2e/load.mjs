@@ -7,10 +7,13 @@ export async function load(port, { perSecond, seconds, conns = 4 }) {
   let sent = 0, answered = 0, refused = 0;
   const sockets = await Promise.all(Array.from({ length: conns }, () => new Promise((done, fail) => {
     const s = connect(port, "127.0.0.1", () => done(s)).once("error", fail);
+    let rest = ""; // an answer may come in two pieces
     s.on("data", (b) => {
-      const text = b.toString("latin1");
-      answered += text.split("HTTP/1.1 202").length - 1;
-      refused += text.split(/HTTP\/1\.1 [345]/).length - 1;
+      const text = rest + b.toString("latin1");
+      const all = [...text.matchAll(/HTTP\/1\.1 (\d\d\d)/g)];
+      for (const [, status] of all) status === "202" ? answered++ : refused++;
+      const last = all.at(-1);
+      rest = text.slice(Math.max(last ? last.index + last[0].length : 0, text.length - "HTTP/1.1 20".length));
     });
   })));
   const body = JSON.stringify({ game: "viking-vault", product: "casino", stake: 100, win: 0, currency: "GBP" });
