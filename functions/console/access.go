@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"pitboss/internal/openid"
 )
 
 // Role is what a person may do. Each role may look at everything.
@@ -89,7 +91,7 @@ func newAccess(cfg accessConfig, now func() time.Time) (a *access, err error) {
 		}
 	}
 	if cfg.URL != "" {
-		if a.origin, err = webURL("CONSOLE_URL", cfg.URL); err != nil {
+		if a.origin, err = openid.WebURL("console: CONSOLE_URL", cfg.URL); err != nil {
 			return nil, err
 		}
 		if strings.Trim(a.origin.Path, "/") != "" {
@@ -114,19 +116,6 @@ func orFile(value, file, setting string) (string, error) {
 		return "", fmt.Errorf("console: %s: %w", setting, err)
 	}
 	return strings.TrimSpace(string(raw)), nil
-}
-
-// webURL parses an address that secrets travel to: https, or this machine.
-func webURL(setting, raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("console: %s: %q is not an address like https://host", setting, raw)
-	}
-	ip := net.ParseIP(u.Hostname())
-	if loopback := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback(); u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
-		return nil, fmt.Errorf("console: %s: %q needs https (http only on this machine)", setting, raw)
-	}
-	return u, nil
 }
 
 func readTokens(path string) ([]staticToken, error) {

@@ -8,11 +8,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"pitboss/internal/openid"
 )
 
 const (
@@ -21,37 +22,20 @@ const (
 	signInFor    = 10 * time.Minute // from the redirect to the provider until the return
 )
 
-var (
-	errProvider = errors.New("the sign-in service does not answer")
-	errNoRole   = errors.New("none of the console's roles")
-)
+var errNoRole = errors.New("none of the console's roles")
 
-// provider is the OIDC provider. It is asked for its addresses when the first
-// person comes, not at the start: events are received though it is down.
+// provider is the OpenID provider and what its people may do here.
 type provider struct {
+	*openid.Provider
 	cfg    accessConfig
 	roles  map[string][]Role // by the claim's values
 	secret string
 	back   string // the callback's address; empty: only bearer tokens
-	now    func() time.Time
-	http   *http.Client
-
-	mu      sync.Mutex
-	known   *knownProvider
-	failure error
-	retry   time.Time // no new attempt before
-}
-
-// knownProvider is what discovery told.
-type knownProvider struct {
-	verifier *oidc.IDTokenVerifier
-	oauth    oauth2.Config
-	end      string // where a person signs out of the provider; empty: nowhere
 }
 
 func newProvider(cfg accessConfig, origin *url.URL, now func() time.Time) (p *provider, err error) {
-	p = &provider{cfg: cfg, now: now, http: &http.Client{Timeout: 5 * time.Second}}
-	if _, err = webURL("CONSOLE_OIDC_ISSUER", cfg.OIDCIssuer); err != nil {
+	p = &provider{cfg: cfg}
+	if p.Provider, err = openid.New("console: CONSOLE_OIDC_ISSUER", cfg.OIDCIssuer, now); err != nil {
 		return nil, err
 	}
 	if cfg.OIDCClient == "" {
@@ -89,21 +73,16 @@ func readRoles(text string) (map[string][]Role, error) {
 	return roles, nil
 }
 
-// ask returns what discovery told. A failure is remembered for a moment, lest
-// everybody waits for a provider that is down.
-func (p *provider) ask(ctx context.Context) (*knownProvider, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.known != nil {
-		return p.known, nil
-	}
-	if p.now().Before(p.retry) {
-		return nil, p.failure
-	}
-	found, err := oidc.NewProvider(p.client(ctx), p.cfg.OIDCIssuer)
+// discovered is what the provider tells of signing in and out.
+type discovered struct {
+	oauth oauth2.Config
+	end   string // where a person signs out of the provider; empty: nowhere
+}
+
+func (p *provider) discover(ctx context.Context) (*discovered, error) {
+	found, err := p.Ask(ctx)
 	if err != nil {
-		p.failure, p.retry = fmt.Errorf("%w: %w", errProvider, err), p.now().Add(time.Second)
-		return nil, p.failure
+		return nil, err
 	}
 	var more struct {
 		End     string   `json:"end_session_endpoint"`
@@ -116,28 +95,16 @@ func (p *provider) ask(ctx context.Context) (*knownProvider, error) {
 	if p.secret == "" || len(more.Methods) > 0 && !slices.Contains(more.Methods, "client_secret_basic") {
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
-	p.known = &knownProvider{
-		verifier: found.Verifier(&oidc.Config{ClientID: p.cfg.OIDCClient, Now: p.now}),
+	return &discovered{
 		oauth: oauth2.Config{ClientID: p.cfg.OIDCClient, ClientSecret: p.secret, Endpoint: endpoint, RedirectURL: p.back,
 			Scopes: strings.Fields(p.cfg.OIDCScopes)},
 		end: more.End,
-	}
-	return p.known, nil
-}
-
-// client makes both libraries use the client with the time limit. What one
-// person asked for is finished though they leave: others wait for it.
-func (p *provider) client(ctx context.Context) context.Context {
-	return oidc.ClientContext(context.WithoutCancel(ctx), p.http)
+	}, nil
 }
 
 // verify checks an ID token and reads who it names.
 func (p *provider) verify(ctx context.Context, token, nonce string) (*person, error) {
-	known, err := p.ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	id, err := known.verifier.Verify(p.client(ctx), token)
+	id, err := p.Verify(ctx, p.cfg.OIDCClient, token)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +202,7 @@ func (f *Function) toProvider(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	known, err := a.provider.ask(r.Context())
+	known, err := a.provider.discover(r.Context())
 	if err != nil {
 		f.refused(w, r, next, err)
 		return
@@ -308,17 +275,17 @@ func (a *access) finish(r *http.Request, s *signIn) (*person, error) {
 	if code := r.FormValue("error"); code != "" {
 		return nil, &deniedError{code, r.FormValue("error_description")}
 	}
-	known, err := a.provider.ask(r.Context())
+	known, err := a.provider.discover(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := known.oauth.Exchange(a.provider.client(r.Context()), r.FormValue("code"), oauth2.VerifierOption(s.Verifier))
+	tokens, err := known.oauth.Exchange(a.provider.Client(r.Context()), r.FormValue("code"), oauth2.VerifierOption(s.Verifier))
 	if err != nil {
 		var said *oauth2.RetrieveError
 		if errors.As(err, &said) && said.Response.StatusCode < http.StatusInternalServerError {
 			return nil, &deniedError{said.ErrorCode, said.ErrorDescription}
 		}
-		return nil, fmt.Errorf("%w: %w", errProvider, err)
+		return nil, fmt.Errorf("%w: %w", openid.ErrUnreachable, err)
 	}
 	token, _ := tokens.Extra("id_token").(string)
 	if token == "" {
@@ -333,7 +300,7 @@ func (a *access) signOutURL(ctx context.Context, p *person) string {
 	if !a.canSignIn() || p == nil || p.ID == "" {
 		return ""
 	}
-	known, err := a.provider.ask(ctx)
+	known, err := a.provider.discover(ctx)
 	if err != nil || known.end == "" {
 		return ""
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"pitboss/functions/console"
+	"pitboss/internal/openid/openidtest"
 	"pitboss/internal/redistest"
 )
 
@@ -25,13 +26,13 @@ const testKey = "0123456789abcdef0123456789abcdef"
 // signedOff is a console that knows a provider, and nobody signed in yet. Its
 // address must be known before it starts: a front passes requests on, as a
 // gateway does.
-func signedOff(t *testing.T, p *oidcProvider, more ...string) *served {
+func signedOff(t *testing.T, p *openidtest.Provider, more ...string) *served {
 	t.Helper()
 	var to atomic.Pointer[http.Handler]
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*to.Load()).ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
-	cfg := map[string]string{"CONSOLE_URL": front.URL, "CONSOLE_OIDC_ISSUER": p.server.URL, "CONSOLE_OIDC_CLIENT_ID": clientID,
-		"CONSOLE_OIDC_CLIENT_SECRET": clientSecret, "CONSOLE_OIDC_ROLES_CLAIM": "realm_access.roles", "CONSOLE_SESSION_KEY": testKey}
+	cfg := map[string]string{"CONSOLE_URL": front.URL, "CONSOLE_OIDC_ISSUER": p.URL, "CONSOLE_OIDC_CLIENT_ID": openidtest.ClientID,
+		"CONSOLE_OIDC_CLIENT_SECRET": openidtest.ClientSecret, "CONSOLE_OIDC_ROLES_CLAIM": "realm_access.roles", "CONSOLE_SESSION_KEY": testKey}
 	for i := 0; i+1 < len(more); i += 2 {
 		cfg[more[i]] = more[i+1]
 	}
@@ -39,7 +40,7 @@ func signedOff(t *testing.T, p *oidcProvider, more ...string) *served {
 	h := http.Handler(http.HandlerFunc(s.f.Handle))
 	to.Store(&h)
 	s.url = front.URL
-	p.set(func() { p.back = front.URL + "/auth/callback" })
+	p.Set(func() { p.Back = front.URL + "/auth/callback" })
 	return s
 }
 
@@ -134,20 +135,20 @@ func (b *browser) setCookie(name, value string) {
 
 func TestSignInAtTheProvider(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p, "REDIS_URL", redistest.Start(t))
 	b := s.browser()
 	if me := b.me(); me.Person != nil || me.SignIn != "/auth/signin" || me.Token {
 		t.Errorf("before: %+v, want nobody, the provider offered, no token asked for", me)
 	}
-	p.as("olga", []string{"pitboss-operator"})
+	p.As("olga", []string{"pitboss-operator"})
 	status, at, _ := b.open("/auth/signin?next=" + url.QueryEscape("/decisions?verdict=issued&q=a+b"))
 	if status != 200 || at.RequestURI() != "/decisions?verdict=issued&q=a+b" {
 		t.Errorf("landed at %d %s, want the page asked for", status, at)
 	}
 	for _, want := range []string{"state", "nonce", "code_challenge"} {
-		if len(p.asked.Get(want)) < 43 {
-			t.Errorf("%s: %q, want 256 bits", want, p.asked.Get(want))
+		if len(p.Asked.Get(want)) < 43 {
+			t.Errorf("%s: %q, want 256 bits", want, p.Asked.Get(want))
 		}
 	}
 	me := b.me()
@@ -169,11 +170,11 @@ func TestSignInAtTheProvider(t *testing.T) {
 	}
 	_, text := b.post("/api/logout", "{}")
 	var out struct{ Next string }
-	if err := json.Unmarshal([]byte(text), &out); err != nil || !strings.HasPrefix(out.Next, p.server.URL+"/end?") {
+	if err := json.Unmarshal([]byte(text), &out); err != nil || !strings.HasPrefix(out.Next, p.URL+"/end?") {
 		t.Fatalf("sign-out: %s, want on to the provider's", text)
 	}
-	if _, at, _ := b.open(out.Next); at.String() != s.url+"/" || p.ended != 1 {
-		t.Errorf("after the provider's sign-out at %s (%d), want the console", at, p.ended)
+	if _, at, _ := b.open(out.Next); at.String() != s.url+"/" || p.Ended != 1 {
+		t.Errorf("after the provider's sign-out at %s (%d), want the console", at, p.Ended)
 	}
 	if me := b.me(); me.Person != nil || len(b.cookies()) != 0 {
 		t.Errorf("after: %+v %v", me.Person, b.cookies())
@@ -182,18 +183,18 @@ func TestSignInAtTheProvider(t *testing.T) {
 
 func TestSignInSurvivesNewKeysOfTheProvider(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p)
 	for range 3 {
-		p.as("vera", []string{"pitboss-viewer"})
+		p.As("vera", []string{"pitboss-viewer"})
 		b := s.browser()
 		if b.open("/auth/signin"); b.me().Person == nil {
 			t.Fatal("not signed in")
 		}
-		p.rotate()
+		p.Rotate()
 	}
-	if p.fetched != 3 {
-		t.Errorf("keys fetched %d times, want once for each", p.fetched)
+	if p.Fetched != 3 {
+		t.Errorf("keys fetched %d times, want once for each", p.Fetched)
 	}
 }
 
@@ -246,10 +247,10 @@ func TestSignInRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := startProvider(t)
+			p := openidtest.Start(t)
 			s := signedOff(t, p)
-			p.as("vera", []string{"pitboss-viewer"}, c.claims)
-			p.set(func() { p.deny, p.alg = c.deny, c.alg })
+			p.As("vera", []string{"pitboss-viewer"}, c.claims)
+			p.Set(func() { p.Deny, p.Alg = c.deny, c.alg })
 			b := s.browser("/auth/callback")
 			_, at, _ := b.open("/auth/signin?next=/models")
 			if at.Path != "/auth/callback" {
@@ -271,9 +272,9 @@ func TestSignInRefused(t *testing.T) {
 
 func TestACodeIsUsedOnce(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p)
-	p.as("vera", []string{"pitboss-viewer"})
+	p.As("vera", []string{"pitboss-viewer"})
 	b := s.browser("/auth/callback")
 	_, at, _ := b.open("/auth/signin")
 	before := b.cookies()
@@ -294,15 +295,20 @@ func TestACodeIsUsedOnce(t *testing.T) {
 
 func TestProviderDown(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
-	p.set(func() { p.down = true })
+	p := openidtest.Start(t)
+	p.Set(func() { p.Down = true })
 	s := signedOff(t, p) // starts all the same: events come in
-	p.as("vera", []string{"pitboss-viewer"})
+	p.As("vera", []string{"pitboss-viewer"})
 	b := s.browser("/auth/callback")
 	if status, _, text := b.open("/auth/signin?next=/models"); status != 502 || !strings.Contains(text, "does not answer") || !strings.Contains(text, "next=%2Fmodels") {
 		t.Errorf("down at the beginning: %d %s", status, text)
 	}
-	p.set(func() { p.down = false })
+	api, _ := http.NewRequest(http.MethodGet, s.url+"/api/live", nil)
+	api.Header.Set("Authorization", "Bearer "+p.Token(nil))
+	if res, err := http.DefaultClient.Do(api); err != nil || res.StatusCode != 503 {
+		t.Errorf("with a token while the provider is down: %v %v, want 503: it may be good", res, err)
+	}
+	p.Set(func() { p.Down = false })
 	var at *url.URL
 	for end := time.Now().Add(20 * time.Second); at == nil || at.Path != "/auth/callback"; {
 		if time.Now().After(end) {
@@ -310,7 +316,7 @@ func TestProviderDown(t *testing.T) {
 		}
 		_, at, _ = b.open("/auth/signin?next=/models")
 	}
-	p.set(func() { p.down = true })
+	p.Set(func() { p.Down = true })
 	if status, _, text := b.open(at.String()); status != 502 || !strings.Contains(text, "does not answer") || b.me().Person != nil {
 		t.Errorf("down at the end: %d %s", status, text)
 	}
@@ -318,9 +324,9 @@ func TestProviderDown(t *testing.T) {
 
 func TestOnlyPagesOfTheConsoleToReturnTo(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p)
-	p.as("vera", []string{"pitboss-viewer"})
+	p.As("vera", []string{"pitboss-viewer"})
 	for next, want := range map[string]string{
 		"/players/a%2Fb?x=1": "/players/a%2Fb?x=1", "": "/", "models": "/", "https://evil.example/": "/", "//evil.example": "/", `/\evil.example`: "/",
 		`\\evil.example`: "/", "/\t/evil.example": "/", "/\n/evil.example": "/", "javascript:alert(1)": "/", "/%2fevil.example": "/", "///evil.example": "/",
@@ -336,10 +342,10 @@ func TestOnlyPagesOfTheConsoleToReturnTo(t *testing.T) {
 
 func TestSessionCookie(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p)
 	soon := time.Now().Add(30 * time.Minute).Truncate(time.Second)
-	p.as("vera", []string{"pitboss-viewer"}, map[string]any{"exp": soon.Unix()})
+	p.As("vera", []string{"pitboss-viewer"}, map[string]any{"exp": soon.Unix()})
 	b := s.browser()
 	b.open("/auth/signin")
 	if me := b.me(); me.Person == nil || !me.Person.Until.Equal(soon) {
@@ -380,8 +386,8 @@ func TestSessionCookie(t *testing.T) {
 // A new key is put first; sessions under the old one last until it is gone.
 func TestSessionKeysRotate(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
-	p.as("vera", []string{"pitboss-viewer"})
+	p := openidtest.Start(t)
+	p.As("vera", []string{"pitboss-viewer"})
 	first := signedOff(t, p)
 	b := first.browser()
 	b.open("/auth/signin")
@@ -405,9 +411,9 @@ func TestSessionKeysRotate(t *testing.T) {
 
 func TestNoOtherSiteMayUseTheSession(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p)
-	p.as("otto", []string{"pitboss-operator"})
+	p.As("otto", []string{"pitboss-operator"})
 	b := s.browser()
 	b.open("/auth/signin")
 	for _, h := range [][]string{{"Origin", "https://evil.example"}, {"Origin", "null"}, {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}} {
@@ -440,7 +446,7 @@ func TestNoOtherSiteMayUseTheSession(t *testing.T) {
 // from the next sign-in on, at the latest when the ID token ends.
 func TestRolesFromTheProvider(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p, "CONSOLE_OIDC_ROLES_CLAIM", "groups",
 		"CONSOLE_OIDC_ROLES", "viewer=/casino; operator=CN=ops,OU=casino; operator=sre; compliance=sre")
 	b := s.browser()
@@ -451,7 +457,7 @@ func TestRolesFromTheProvider(t *testing.T) {
 		{[]string{"/casino", "CN=ops,OU=casino"}, []string{"viewer", "operator"}}, {[]string{"sre"}, []string{"operator", "compliance"}},
 		{"/casino", []string{"viewer"}},
 	} {
-		p.as("otto", nil, map[string]any{"groups": c.groups})
+		p.As("otto", nil, map[string]any{"groups": c.groups})
 		b.open("/auth/signin")
 		if me := b.me(); me.Person == nil || !slices.Equal(me.Person.Roles, c.want) {
 			t.Errorf("groups %v: %+v, want %v", c.groups, me.Person, c.want)
@@ -460,7 +466,7 @@ func TestRolesFromTheProvider(t *testing.T) {
 	if got, _ := b.post("/api/deadletters/1/discard", "{}"); got != 403 {
 		t.Errorf("an operator no more: %d, want 403", got)
 	}
-	p.as("otto", nil, map[string]any{"groups": []string{"pitboss-operator", "operator"}})
+	p.As("otto", nil, map[string]any{"groups": []string{"pitboss-operator", "operator"}})
 	if status, _, _ := b.open("/auth/signin"); status != 403 {
 		t.Errorf("values that the mapping does not name: %d, want 403", status)
 	}
@@ -468,9 +474,9 @@ func TestRolesFromTheProvider(t *testing.T) {
 
 func TestTheStreamEndsWithTheSession(t *testing.T) {
 	t.Parallel()
-	p := startProvider(t)
+	p := openidtest.Start(t)
 	s := signedOff(t, p, "CONSOLE_FRAME_EVERY", "50ms", "CONSOLE_SESSION_FOR", "2s")
-	p.as("vera", []string{"pitboss-viewer"})
+	p.As("vera", []string{"pitboss-viewer"})
 	b := s.browser()
 	if status, _, _ := b.open("/api/stream"); status != 401 {
 		t.Errorf("without a session: %d, want 401", status)

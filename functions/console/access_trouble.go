@@ -10,13 +10,15 @@ import (
 	"net/url"
 
 	"go.uber.org/zap"
+
+	"pitboss/internal/openid"
 )
 
 // refused says in words why a sign-in failed, and what may help.
 func (f *Function) refused(w http.ResponseWriter, r *http.Request, next string, err error) {
 	var denied *deniedError
 	switch {
-	case errors.Is(err, errProvider):
+	case errors.Is(err, openid.ErrUnreachable):
 		f.trouble(w, r, next, http.StatusBadGateway, "The sign-in service does not answer",
 			"Try again in a minute. If it stays so, tell whoever runs "+f.cfg.Access.OIDCIssuer+".", err)
 	case errors.Is(err, errNoRole):

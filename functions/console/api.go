@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"pitboss/internal/event"
+	"pitboss/internal/openid"
 )
 
 type personKey struct{}
@@ -60,7 +61,7 @@ func (f *Function) needs(role Role, next http.HandlerFunc) http.Handler {
 		}
 		p, err := f.access.who(r)
 		if err != nil {
-			refuse(w, http.StatusUnauthorized, err.Error())
+			refuse(w, unknownPerson(err), err.Error())
 			return
 		}
 		if !p.may(role) {
@@ -124,6 +125,15 @@ func body(w http.ResponseWriter, r *http.Request, v any) bool {
 	return err == nil
 }
 
+// unknownPerson is the status where err keeps somebody out: a token that nobody
+// could check may be good.
+func unknownPerson(err error) int {
+	if errors.Is(err, openid.ErrUnreachable) {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusUnauthorized
+}
+
 // me tells the page who asks and how to sign in.
 func (f *Function) me(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
@@ -155,7 +165,7 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		f.Log.Warn("sign-in refused")
-		refuse(w, http.StatusUnauthorized, err.Error())
+		refuse(w, unknownPerson(err), err.Error())
 		return
 	}
 	answer(w, map[string]any{"person": p})

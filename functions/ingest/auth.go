@@ -3,7 +3,6 @@ package ingest
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
+	"pitboss/internal/openid"
 )
 
 // Headers of a signed request.
@@ -30,24 +29,24 @@ const (
 // authenticator says which producer sent a request.
 type authenticator struct {
 	keys     map[string][]byte // by producer
-	verifier *oidc.IDTokenVerifier
-	loopback bool // nothing is configured: open, but for loopback callers only
+	provider *openid.Provider
+	audience string // whom a token must be meant for
+	loopback bool   // nothing is configured: open, but for loopback callers only
 }
 
-func newAuthenticator(ctx context.Context, cfg config) (a authenticator, err error) {
+func newAuthenticator(cfg config, now func() time.Time) (a authenticator, err error) {
 	if cfg.HMACKeysFile != "" {
 		if a.keys, err = readKeys(cfg.HMACKeysFile); err != nil {
 			return a, err
 		}
 	}
 	if cfg.OIDCIssuer != "" {
-		provider, err := oidc.NewProvider(ctx, cfg.OIDCIssuer)
-		if err != nil {
-			return a, fmt.Errorf("ingest: INGEST_OIDC_ISSUER: %w", err)
+		if a.provider, err = openid.New("ingest: INGEST_OIDC_ISSUER", cfg.OIDCIssuer, now); err != nil {
+			return a, err
 		}
-		a.verifier = provider.Verifier(&oidc.Config{ClientID: cfg.OIDCAudience})
+		a.audience = cfg.OIDCAudience
 	}
-	if a.keys == nil && a.verifier == nil {
+	if a.keys == nil && a.provider == nil {
 		// Behind Knative's queue-proxy every caller looks like loopback.
 		if cfg.KnativeName != "" {
 			return a, errors.New("ingest: set INGEST_HMAC_KEYS_FILE or INGEST_OIDC_ISSUER: it is open on loopback only")
@@ -78,13 +77,14 @@ func readKeys(path string) (map[string][]byte, error) {
 	return keys, lines.Err()
 }
 
-// authenticate returns the producer's name, or why the request is refused.
+// authenticate returns the producer's name, or why the request is refused: with
+// openid.ErrUnreachable in it, the same request may be good later.
 func (a *authenticator) authenticate(r *http.Request, body []byte, now time.Time) (string, error) {
 	if sig := r.Header.Get(headerSignature); sig != "" && a.keys != nil {
 		return a.checkSignature(r, sig, body, now)
 	}
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && a.verifier != nil {
-		id, err := a.verifier.Verify(r.Context(), token)
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && a.provider != nil {
+		id, err := a.provider.Verify(r.Context(), a.audience, token)
 		if err != nil {
 			return "", fmt.Errorf("bearer token refused: %w", err)
 		}

@@ -4,8 +4,9 @@
 // HTTP POST in (one event, binary or structured, or a batch) → the same
 // events, each POSTed to the Broker → 202, only after the Broker answered 2xx
 // for every one. State touched: none. Errors: an RFC 9457 problem that names
-// the field: 400 not a CloudEvent or against the contract, 401, 413, 415, 429;
-// 503 when the Broker cannot take it now. GET /schemas lists the contract.
+// the field: 400 not a CloudEvent or against the contract, 401, 413, 415, 429,
+// and what the Broker itself refuses; 503 when the Broker cannot take it now, or a
+// token's issuer does not answer. GET /schemas lists the contract.
 package ingest
 
 import (
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
+	"pitboss/internal/openid"
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
 	"pitboss/internal/telemetry"
@@ -55,16 +58,16 @@ type Function struct {
 // New returns ingest, not yet started.
 func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
-// Start reads the configuration and fetches the OIDC issuer's keys.
+// Start reads the configuration. The OIDC issuer is asked when its first token comes.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	return f.Open(ctx, cfg, &f.cfg, f.start)
 }
 
-func (f *Function) start(ctx context.Context) (err error) {
+func (f *Function) start(context.Context) (err error) {
 	if f.cfg.Sink == "" {
 		return errors.New("ingest: K_SINK is not set: it names the Broker (a SinkBinding sets it)")
 	}
-	if f.auth, err = newAuthenticator(ctx, f.cfg); err != nil {
+	if f.auth, err = newAuthenticator(f.cfg, f.now); err != nil {
 		return err
 	}
 	f.rates = newLimiter(f.cfg.Rate, f.cfg.Burst)
@@ -109,6 +112,12 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	producer, err := f.auth.authenticate(r, body, f.now())
+	if errors.Is(err, openid.ErrUnreachable) {
+		w.Header().Set("Retry-After", "1")
+		refuse(http.StatusServiceUnavailable, "issuer-unavailable", "the bearer token could not be checked; POST the same again")
+		f.Log.Warn("token not checked", zap.Error(err))
+		return
+	}
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="pitboss"`)
 		refuse(http.StatusUnauthorized, "unauthenticated", err.Error())
@@ -128,13 +137,22 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong)
 		return
 	}
-	if err := f.forward(r.Context(), events); err != nil {
+	err = f.forward(r.Context(), events)
+	var no *refusedByBroker
+	switch {
+	case errors.As(err, &no):
+		wrong := fieldError{Code: "broker-refused", Detail: no.Error()}
+		if batch {
+			wrong.Pointer = fmt.Sprintf("/%d", no.index)
+		}
+		writeProblem(w, no.Status, wrong.Code, wrong.Detail, []fieldError{wrong})
+	case err != nil:
 		w.Header().Set("Retry-After", "1")
 		writeProblem(w, http.StatusServiceUnavailable, "broker-unavailable",
 			"the Broker did not acknowledge; POST the same again (events are deduplicated by source and id)", nil)
-		return
+	default:
+		w.WriteHeader(http.StatusAccepted)
 	}
-	w.WriteHeader(http.StatusAccepted)
 }
 
 // check returns what is wrong with each event. One bad event refuses its whole
@@ -172,25 +190,45 @@ func checkOne(e *ce.Event, now time.Time) *fieldError {
 }
 
 // forward POSTs the events to the Broker, 16 at a time. Any failure fails the
-// request: the producer POSTs again and duplicates are dropped downstream.
+// request: the producer POSTs again and duplicates are dropped downstream. A
+// *refusedByBroker is an event that the Broker will never take.
 func (f *Function) forward(ctx context.Context, events []ce.Event) error {
 	if len(events) == 1 {
-		return f.send(ctx, &events[0])
+		return f.send(ctx, events, 0)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i := range events {
-		g.Go(func() error { return f.send(ctx, &events[i]) })
+		g.Go(func() error { return f.send(ctx, events, i) })
 	}
 	return g.Wait()
 }
 
-func (f *Function) send(ctx context.Context, e *ce.Event) error {
+func (f *Function) send(ctx context.Context, events []ce.Event, i int) error {
+	e := &events[i]
 	stamp(e, f.now())
 	ctx, end := telemetry.Send(ctx, name, f.Log, e)
 	err := f.broker.Post(ctx, e)
 	end(err)
+	var no *sink.Refused
+	if errors.As(err, &no) && slices.Contains(aboutTheEvent, no.Status) {
+		return &refusedByBroker{no, i}
+	}
 	return err
+}
+
+// aboutTheEvent are the answers of a Broker that mean the event. Every other
+// 4xx, such as a 404, is an address or a permission of ingest's own: a fault that
+// somebody mends, while the producer keeps the event.
+var aboutTheEvent = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity}
+
+type refusedByBroker struct {
+	*sink.Refused
+	index int // of the event in the batch
+}
+
+func (e *refusedByBroker) Error() string {
+	return fmt.Sprintf("the Broker refused the event with %d: %s", e.Status, e.Body)
 }
 
 // stamp adds what every event carries inside: partition key and time of receipt.

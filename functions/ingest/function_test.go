@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +19,7 @@ import (
 	funchttp "knative.dev/func-go/http"
 
 	"pitboss/internal/event"
+	"pitboss/internal/openid/openidtest"
 )
 
 // broker is what ingest forwards to: it counts, and answers what it is told.
@@ -214,6 +216,90 @@ func TestBrokerFaultIsRetryable(t *testing.T) {
 	res, p := post(t, url, "application/cloudevents+json", fmt.Sprintf(good, 1, "100"))
 	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
 		t.Errorf("got %d %+v, want 503 with Retry-After", res.StatusCode, p)
+	}
+}
+
+// What the Broker will never take is told; what is wrong with ingest's own way
+// to the Broker is not held against the event.
+func TestBrokerRefusal(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL})
+	one := fmt.Sprintf(good, 1, "1")
+	for broker, want := range map[int]int{400: 400, 413: 413, 401: 503, 404: 503, 429: 503, 202: 202} {
+		b.mu.Lock()
+		b.status = broker
+		b.mu.Unlock()
+		res, p := post(t, url, "application/cloudevents+json", one)
+		if res.StatusCode != want || want/100 == 4 && (p.Code != "broker-refused" || !strings.Contains(p.Detail, fmt.Sprint(broker))) {
+			t.Errorf("the Broker answered %d: got %d %+v, want %d", broker, res.StatusCode, p, want)
+		}
+		res, p = post(t, url, "application/cloudevents-batch+json", "["+one+","+one+"]")
+		if res.StatusCode != want || want/100 == 4 && !strings.HasPrefix(p.Errors[0].Pointer, "/") {
+			t.Errorf("the Broker answered %d: a batch got %d %+v, want %d", broker, res.StatusCode, p, want)
+		}
+	}
+}
+
+func TestBearerToken(t *testing.T) {
+	t.Parallel()
+	p := openidtest.Start(t)
+	p.Set(func() { p.Down = true })
+	b := newBroker(t)
+	url := serve(t, map[string]string{"K_SINK": b.URL, "INGEST_OIDC_ISSUER": p.URL, "INGEST_OIDC_AUDIENCE": "pitboss", "K_SERVICE": "ingest"})
+	body := fmt.Sprintf(good, 1, "1")
+	send := func(header ...string) (*http.Response, problem) {
+		return post(t, url, "application/cloudevents+json", body, header...)
+	}
+	mine := map[string]any{"sub": "acme", "aud": []string{"somebody", "pitboss"}}
+	signed := func(alg string, more map[string]any) string {
+		p.Set(func() { p.Alg = alg })
+		claims := maps.Clone(mine)
+		maps.Copy(claims, more)
+		return "Bearer " + p.Token(claims)
+	}
+	token := signed("", nil)
+	for range 2 { // the second time the failure is remembered
+		if res, told := send("Authorization", token); res.StatusCode != 503 || told.Code != "issuer-unavailable" || res.Header.Get("Retry-After") == "" {
+			t.Fatalf("while the issuer is down: %d %+v, want 503: the token may be good", res.StatusCode, told)
+		}
+	}
+	if res, _ := send(); res.StatusCode != 401 {
+		t.Errorf("without a token: %d, want 401 though the issuer is down", res.StatusCode)
+	}
+	p.Set(func() { p.Down = false })
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		res, told := send("Authorization", token)
+		if res.StatusCode == 202 {
+			break
+		}
+		if res.StatusCode != 503 || time.Now().After(end) {
+			t.Fatalf("the issuer is up again: %d %+v", res.StatusCode, told)
+		}
+	}
+	for name, token := range map[string]string{
+		"another audience":         signed("", map[string]any{"aud": "pitboss-console"}),
+		"another issuer":           signed("", map[string]any{"iss": "http://127.0.0.1:1"}),
+		"expired":                  signed("", map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}),
+		"unsigned":                 signed("none", nil),
+		"signed with a public key": signed("HS256", nil),
+		"garbled":                  "Bearer x",
+		"not a bearer":             "Basic eDp4",
+	} {
+		if res, told := send("Authorization", token); res.StatusCode != 401 || res.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("%s: %d %+v, want 401", name, res.StatusCode, told)
+		}
+	}
+	// A key that is not known yet cannot be fetched while the issuer is down.
+	p.Rotate()
+	fresh := signed("", nil)
+	p.Set(func() { p.Down = true })
+	if res, told := send("Authorization", fresh); res.StatusCode != 503 {
+		t.Errorf("with a new key while the issuer is down: %d %+v, want 503", res.StatusCode, told)
+	}
+	p.Set(func() { p.Down = false })
+	if res, told := send("Authorization", fresh); res.StatusCode != 202 {
+		t.Errorf("with a new key: %d %+v, want 202", res.StatusCode, told)
 	}
 }
 
