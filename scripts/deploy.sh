@@ -10,7 +10,10 @@
 # FUNCTIONS  which functions (METHOD=func); default: all
 #
 # The image is that of scripts/image.sh. Secrets pitboss-redis (key url) and, for
-# ingest, pitboss-ingest-hmac (key keys) must exist: docs/deploy.md.
+# ingest, pitboss-ingest-hmac (key keys), for the console pitboss-console (key
+# tokens) must exist: docs/deploy.md. The ConfigMap pitboss-serving, which says
+# what models are live, is made from models/serving.yaml the first time and then
+# left as it is: scripts/promote.sh changes it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() { echo "deploy.sh: $*" >&2; exit 1; }
@@ -20,9 +23,11 @@ namespace=${NAMESPACE:-pitboss} broker=${BROKER:-kafka} method=${METHOD:-func}
 [[ $method == kubectl ]] || func=$(command -v func || command -v kn-func) || die "the func CLI (v0.50 or later) is not here; or METHOD=kubectl"
 [[ -s .func/image ]] || die "no image yet: run make image"
 go run ./broker/lint
-for secret in pitboss-redis pitboss-ingest-hmac; do
+for secret in pitboss-redis pitboss-ingest-hmac pitboss-console; do
   kubectl -n "$namespace" get secret "$secret" >/dev/null || die "the Secret $secret is not in $namespace: see docs/deploy.md"
 done
+kubectl -n "$namespace" get configmap pitboss-serving >/dev/null 2>&1 ||
+  kubectl -n "$namespace" create configmap pitboss-serving --from-file=models/serving.yaml
 
 kubectl apply --server-side -n "$namespace" -k "broker/$broker"
 # What func can't deploy, the journal's schedule, comes from broker/services either way.

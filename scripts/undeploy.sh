@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Takes Pitboss out of a namespace. Redis, Kafka, RabbitMQ, the Secrets and the
-# volume with the journal (PersistentVolumeClaim pitboss-journal) stay.
+# Takes Pitboss out of a namespace. Redis, Kafka, RabbitMQ, the Secrets, the
+# ConfigMap pitboss-serving and the volume with the journal
+# (PersistentVolumeClaim pitboss-journal) stay.
 #
 #   NAMESPACE=pitboss BROKER=kafka scripts/undeploy.sh
 set -euo pipefail

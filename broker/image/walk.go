@@ -83,7 +83,7 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 	var f struct {
 		Run struct {
 			Envs    []struct{ Name, Value string }
-			Volumes []struct{ Path string }
+			Volumes []struct{ Secret, ConfigMap, Path string }
 		}
 	}
 	if err := yaml.Unmarshal(text, &f); err != nil {
@@ -103,9 +103,8 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 	if env["REDIS_URL"] != "" {
 		env["REDIS_URL"] = redis
 	}
-	for _, v := range f.Run.Volumes { // the one Secret that is mounted
-		to := filepath.Join(c.root, v.Path)
-		if err := errors.Join(os.MkdirAll(to, 0o755), os.WriteFile(filepath.Join(to, "keys"), []byte("platform 0123456789abcdef\n"), 0o644)); err != nil {
+	for _, v := range f.Run.Volumes {
+		if err := c.mount(v.Secret+v.ConfigMap, v.Path); err != nil {
 			return nil, err
 		}
 	}
@@ -117,6 +116,25 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 	}
 	go func() { _ = p.cmd.Wait(); close(p.done) }()
 	return p, nil
+}
+
+// mount puts what the cluster has under a name where the function finds it.
+func (c *container) mount(name, path string) error {
+	to := filepath.Join(c.root, path)
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	write := func(key, text string) error { return os.WriteFile(filepath.Join(to, key), []byte(text), 0o644) }
+	switch name {
+	case "pitboss-ingest-hmac":
+		return write("keys", "platform 0123456789abcdef\n")
+	case "pitboss-console":
+		return write("tokens", "viewer vera 0123456789abcdef\n")
+	case "pitboss-serving":
+		serving, err := os.ReadFile(filepath.Join(c.root, "func/models/serving.yaml"))
+		return errors.Join(err, write("serving.yaml", string(serving)))
+	}
+	return fmt.Errorf("image: nobody makes %s", name)
 }
 
 // command runs a program of the image: in a mount namespace of its own with the

@@ -19,6 +19,7 @@ const image = "registry.example/team/pitboss@sha256:aa3c1e7d7b0c6a2f8f5a0e2b6b1c
 // is given, as func does.
 const recorder = `#!/usr/bin/env bash
 echo "$(basename "$0") $*" >> "$CALLS/log"
+[[ "$*" != *"get configmap"* ]] || exit "${NO_CONFIGMAP:-0}"
 for ((i = 1; i < $#; i++)); do
   j=$((i + 1))
   case ${!i} in
@@ -107,6 +108,18 @@ func TestDeployWithFunc(t *testing.T) {
 	objects := rendered(t, filepath.Join(dir, "services"))
 	if !strings.Contains(objects, "kind: CronJob") || !strings.Contains(objects, "image: "+image) || strings.Contains(objects, "serving.knative.dev") {
 		t.Errorf("beside what func deploys:\n%s", objects)
+	}
+}
+
+// What is live on the cluster is not overwritten by what the checkout says.
+func TestDeployKeepsTheLineup(t *testing.T) {
+	t.Parallel()
+	create := "kubectl -n games create configmap pitboss-serving --from-file=models/serving.yaml"
+	for missing, want := range map[string]bool{"1": true, "0": false} {
+		calls, _ := deployed(t, "deploy.sh", "NAMESPACE=games", "NO_CONFIGMAP="+missing)
+		if slices.Contains(calls, create) != want {
+			t.Errorf("with the ConfigMap missing %s: %q", missing, calls)
+		}
 	}
 }
 

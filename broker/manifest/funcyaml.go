@@ -101,6 +101,14 @@ const (
 	repliesAnnotation = "pitboss/replies"
 )
 
+// A function has no address outside the cluster, lest anybody POSTs events that
+// it believes, unless it says with this annotation why it needs one.
+const (
+	publicAnnotation = "pitboss/public"
+	visibilityLabel  = "networking.knative.dev/visibility"
+	clusterLocal     = "cluster-local"
+)
+
 // Funcs reads the func.yaml of every folder of root/functions that has one.
 func Funcs(root string) ([]*Func, error) {
 	files, err := filepath.Glob(filepath.Join(root, "functions", "*", "func.yaml"))
@@ -141,6 +149,16 @@ func (f *Func) env(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// label returns a label's value; empty: there is none.
+func (f *Func) label(key string) string {
+	for _, l := range f.Deploy.Labels {
+		if l.Key == key {
+			return l.Value
+		}
+	}
+	return ""
 }
 
 // list reads a comma-separated annotation.
@@ -185,6 +203,10 @@ func (f *Func) check(known []string) Problems {
 		if strings.HasPrefix(a, "autoscaling.knative.dev/") {
 			refuse("deploy.annotations."+a, "serving rejects autoscaling annotations on a Service", "use deploy.options.scale")
 		}
+	}
+	if local := f.label(visibilityLabel) == clusterLocal; local == (f.Deploy.Annotations[publicAnnotation] != "") {
+		refuse("deploy.labels", "anybody outside the cluster could POST events that it believes",
+			fmt.Sprintf("either the label %s: %s, or the annotation %s with the reason", visibilityLabel, clusterLocal, publicAnnotation))
 	}
 	for _, field := range f.unreasoned() {
 		refuse("deploy.options."+field, "has no reason beside it", "a comment in the same line: why this number")

@@ -136,8 +136,8 @@ func (f *Func) Service(image string) (*servingv1.Service, error) {
 		TypeMeta:   metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"},
 		ObjectMeta: metav1.ObjectMeta{Name: f.Name, Labels: partOf(f.Folder)},
 	}
-	if f.Folder != "ingest" && f.Folder != "console" { // only these two have callers outside the cluster
-		s.Labels["networking.knative.dev/visibility"] = "cluster-local"
+	if v := f.label(visibilityLabel); v != "" {
+		s.Labels[visibilityLabel] = v
 	}
 	t := &s.Spec.Template
 	t.Labels, t.Annotations = partOf(f.Folder), f.autoscaling()

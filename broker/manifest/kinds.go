@@ -29,6 +29,8 @@ var kinds = map[string]func() any{
 	"serving.knative.dev/v1/Service":                     func() any { return &servingv1.Service{} },
 	"eventing.knative.dev/v1alpha1/RabbitmqBrokerConfig": func() any { return &rabbitmqBrokerConfig{} },
 	"networking.k8s.io/v1/NetworkPolicy":                 func() any { return &networkingv1.NetworkPolicy{} },
+	"networking.k8s.io/v1/Ingress":                       func() any { return &networkingv1.Ingress{} },
+	"v1/Service":                                         func() any { return &corev1.Service{} },
 	"policy/v1/PodDisruptionBudget":                      func() any { return &policyv1.PodDisruptionBudget{} },
 	"batch/v1/CronJob":                                   func() any { return &batchv1.CronJob{} },
 	"v1/PersistentVolumeClaim":                           func() any { return &corev1.PersistentVolumeClaim{} },

@@ -111,6 +111,8 @@ func TestMistakesAreRefused(t *testing.T) {
 			[]string{"func.yaml: run.envs.FUNCTION_TARGET: the root is only built", "functions/<name>/func.yaml"}},
 		{"secret without a key", "functions/decide/func.yaml", "{{ secret:pitboss-redis:url }}", "{{ secret:pitboss-redis }}",
 			[]string{"functions/decide/func.yaml: run.envs.REDIS_URL: ", "{{ secret:NAME:KEY }}"}},
+		{"address outside the cluster", "functions/decide/func.yaml", "value: cluster-local", "value: public",
+			[]string{"functions/decide/func.yaml: deploy.labels: anybody outside the cluster", "pitboss/public"}},
 		{"memory that is no quantity", "functions/score/func.yaml", "memory: 512Mi", "memory: 512 MB",
 			[]string{"functions/score/func.yaml: deploy.options.resources.limits: memory: ", "memory: 512Mi"}},
 		{"number without a reason", "functions/privacy/func.yaml", "target: 5 # half of what an instance lets in", "target: 5",

@@ -1,7 +1,7 @@
 // Package console is the live page: what comes in, what is recommended to whom
 // and why, what a rule blocked, and the few changes a person may make.
 //
-// Every CloudEvent in (POST / or /events) → counted exactly, the recent ones of
+// Every CloudEvent in (POST /events) → counted exactly, the recent ones of
 // each player kept in bounded memory → nothing out. Dead letters in (POST
 // /deadletters) → kept. GET / is the page, /api/… its data, /api/stream the
 // live picture a few times a second. State touched: none of a player's; its own
@@ -112,7 +112,6 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 // NetworkPolicy lets nobody else in); everything a browser does is checked.
 func (f *Function) mux() http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("POST /{$}", f.receive)
 	m.HandleFunc("POST /events", f.receive)
 	m.HandleFunc("POST /deadletters", f.receiveDeadLetter)
 	m.Handle("/api/", f.api())

@@ -272,7 +272,7 @@ func TestStreamAndDrain(t *testing.T) {
 func TestNotACloudEvent(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	res, err := http.Post(s.url+"/", "text/plain", strings.NewReader("hello"))
+	res, err := http.Post(s.url+"/events", "text/plain", strings.NewReader("hello"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestNotACloudEvent(t *testing.T) {
 		t.Errorf("got %d, want 400: never to be retried", res.StatusCode)
 	}
 	structured := `{"specversion":"1.0","type":"pitboss.session.started.v1","source":"/t","id":"1","subject":"p","time":"2026-01-01T00:00:00Z","data":{}}`
-	if res, err = http.Post(s.url+"/", "application/cloudevents+json", strings.NewReader(structured)); err != nil || res.StatusCode != 202 {
+	if res, err = http.Post(s.url+"/events", "application/cloudevents+json", strings.NewReader(structured)); err != nil || res.StatusCode != 202 {
 		t.Errorf("structured mode: %v %v", res.StatusCode, err)
 	}
 	res.Body.Close()

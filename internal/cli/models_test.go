@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -76,5 +77,99 @@ func TestCheckNamesTheModelThatIsWrong(t *testing.T) {
 	}
 	if _, err := runModels(t, dir, "check"); err == nil || !strings.Contains(err.Error(), "leave/v1/model.onnx") {
 		t.Errorf("error %v, want one that names leave/v1/model.onnx", err)
+	}
+}
+
+// TestMain lets a script of the repository call this binary as bin/pitboss.
+func TestMain(m *testing.M) {
+	if os.Getenv("PITBOSS_TEST_CLI") != "" {
+		os.Exit(Main("test"))
+	}
+	os.Exit(m.Run())
+}
+
+// scripts/promote.sh changes the cluster's lineup and nothing of the checkout;
+// what cannot be promoted leaves both as they were.
+func TestPromoteOnACluster(t *testing.T) {
+	t.Parallel()
+	repo := t.TempDir()
+	models, err := filepath.Abs("../../models")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(repo, "models"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"features.yaml", "leave"} {
+		if err := os.Symlink(filepath.Join(models, name), filepath.Join(repo, "models", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lineup, err := os.ReadFile(filepath.Join(models, "serving.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("../../scripts/promote.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster := filepath.Join(repo, "cluster.yaml") // the ConfigMap's one key
+	for name, text := range map[string]string{
+		"scripts/promote.sh":  string(script),
+		"models/serving.yaml": string(lineup),
+		"bin/pitboss":         "#!/bin/sh\nPITBOSS_TEST_CLI=1 exec " + os.Args[0] + ` "$@"` + "\n",
+		"bin/kubectl": `#!/usr/bin/env bash
+case "$*" in
+  "-n games get configmap pitboss-serving -o jsonpath="*) cat "$CLUSTER" ;;
+  "-n games create configmap pitboss-serving --from-file="*/serving.yaml" --dry-run=client -o yaml") f=${6#--from-file=}; cat "$f" ;;
+  "-n games replace -f -") cat > "$CLUSTER.new" && [[ -s $CLUSTER.new ]] && mv "$CLUSTER.new" "$CLUSTER" ;;
+  *) echo "kubectl $*: not expected" >&2; exit 1 ;;
+esac
+`,
+	} {
+		path := filepath.Join(repo, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkout := filepath.Join(repo, "models", "serving.yaml")
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	before := read(checkout)
+	// The cluster is not where the checkout is.
+	if err := os.WriteFile(cluster, []byte(strings.Replace(before, "leave: {live: v1, shadow: [v2]}", "leave: {live: v1}", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	promote := func(args ...string) (string, error) {
+		cmd := exec.Command("bash", append([]string{filepath.Join(repo, "scripts", "promote.sh")}, args...)...)
+		cmd.Env = append(os.Environ(), "NAMESPACE=games", "CLUSTER="+cluster, "PATH="+filepath.Join(repo, "bin")+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for _, step := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"leave", "v2"}, "leave: {live: v2, shadow: [v1], previous: v1}"},
+		{[]string{"leave", "v9"}, ""},
+		{[]string{"leave", "--rollback"}, "leave: {live: v1, shadow: [v2], previous: v2}"},
+		{[]string{"leave"}, ""},
+	} {
+		was := read(cluster)
+		out, err := promote(step.args...)
+		if (err == nil) != (step.want != "") || !strings.Contains(read(cluster), step.want) || step.want == "" && read(cluster) != was {
+			t.Errorf("%v: %v %s\n%s", step.args, err, out, read(cluster))
+		}
+	}
+	if read(checkout) != before {
+		t.Error("the checkout's serving.yaml was changed")
 	}
 }
