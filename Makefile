@@ -23,7 +23,7 @@ run: build ## the whole system on this machine, with a page to look at; Ctrl-C s
 
 .PHONY: test
 test: ## everything CI checks: lint and all tests with the race detector
-	@scripts/deps.sh redis prometheus
+	@scripts/deps.sh redis prometheus curl openssl
 	@scripts/test.sh
 
 .PHONY: lint

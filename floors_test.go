@@ -21,6 +21,7 @@ var floors = []struct {
 	{"pitboss/internal/event", 1, false, "the contract depends on nothing"},
 	{"pitboss/internal/strictyaml", 1, false, "reads configuration files"},
 	{"pitboss/internal/redistest", 1, false, "starts redis-server for tests"},
+	{"pitboss/internal/openid", 1, true, "an OpenID provider, and one for tests"},
 	{"pitboss/internal/sink", 1, false, "POSTs CloudEvents"},
 	{"pitboss/internal/player", 2, false, "state knows no features"},
 	{"pitboss/internal/feature", 3, false, "features know no models and no rules"},

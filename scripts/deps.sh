@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs Debian packages that a target needs and that are not there yet.
-# Usage: scripts/deps.sh redis|chromium|prometheus|rabbitmq|etcd ...
+# Usage: scripts/deps.sh redis|chromium|prometheus|rabbitmq|curl|openssl ...
 set -euo pipefail
 
-declare -A command=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server)
-declare -A package=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server)
+declare -A command=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl)
+declare -A package=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl)
 
 missing=()
 for name in "$@"; do

@@ -28,7 +28,7 @@ const (
 
 // authenticator says which producer sent a request.
 type authenticator struct {
-	keys     map[string][]byte // by producer
+	keys     map[string][][]byte // by producer; more than one while a secret is changed
 	provider *openid.Provider
 	audience string // whom a token must be meant for
 	loopback bool   // nothing is configured: open, but for loopback callers only
@@ -56,12 +56,12 @@ func newAuthenticator(cfg config, now func() time.Time) (a authenticator, err er
 	return a, nil
 }
 
-func readKeys(path string) (map[string][]byte, error) {
+func readKeys(path string) (map[string][][]byte, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: INGEST_HMAC_KEYS_FILE: %w", err)
 	}
-	keys := map[string][]byte{}
+	keys := map[string][][]byte{}
 	lines := bufio.NewScanner(bytes.NewReader(raw))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -72,7 +72,7 @@ func readKeys(path string) (map[string][]byte, error) {
 		if secret = strings.TrimSpace(secret); !ok || len(secret) < 16 {
 			return nil, fmt.Errorf("ingest: %s:%d: want \"producer secret\", the secret at least 16 characters", path, n)
 		}
-		keys[producer] = []byte(secret)
+		keys[producer] = append(keys[producer], []byte(secret))
 	}
 	return keys, lines.Err()
 }
@@ -101,8 +101,8 @@ func (a *authenticator) authenticate(r *http.Request, body []byte, now time.Time
 
 func (a *authenticator) checkSignature(r *http.Request, sig string, body []byte, now time.Time) (string, error) {
 	producer := r.Header.Get(headerProducer)
-	key, ok := a.keys[producer]
-	if !ok {
+	keys := a.keys[producer]
+	if len(keys) == 0 {
 		return "", fmt.Errorf("%s %q is not known", headerProducer, producer)
 	}
 	stamp, mac, ok := parseSignature(sig)
@@ -112,10 +112,12 @@ func (a *authenticator) checkSignature(r *http.Request, sig string, body []byte,
 	if age := now.Sub(time.Unix(stamp, 0)); age > maxSignatureAge || age < -maxSignatureAge {
 		return "", fmt.Errorf("%s is %s off the receiver's clock; at most %s is allowed", headerSignature, age.Round(time.Second), maxSignatureAge)
 	}
-	if !hmac.Equal(mac, Sign(key, stamp, r.Header, body)) {
-		return "", fmt.Errorf("%s does not match", headerSignature)
+	for _, key := range keys {
+		if hmac.Equal(mac, Sign(key, stamp, r.Header, body)) {
+			return producer, nil
+		}
 	}
-	return producer, nil
+	return "", fmt.Errorf("%s does not match", headerSignature)
 }
 
 func parseSignature(s string) (stamp int64, mac []byte, ok bool) {

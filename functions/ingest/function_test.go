@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -349,6 +350,41 @@ func TestSignature(t *testing.T) {
 		res, p := post(t, url, "application/cloudevents+json", body, tc.header...)
 		if res.StatusCode != tc.want {
 			t.Errorf("%s: got %d %+v, want %d", tc.name, res.StatusCode, p, tc.want)
+		}
+	}
+}
+
+// What docs/ingest.md tells a platform's engineer to type is taken, while the
+// producer's secret is being changed too.
+func TestTheDocumentedSignatureIsTaken(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/ingest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "## Signed requests")
+	_, rest, _ = strings.Cut(rest, "```sh\n")
+	script, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/ingest.md has no commands")
+	}
+	b := newBroker(t)
+	for name, lines := range map[string]string{
+		"its secret":                  "acme 0123456789abcdef0123456789abcdef\n",
+		"a newer one beside":          "acme 0123456789abcdef0123456789abcdef\nacme the-newer-secret-of-acme\n",
+		"its own is the newer":        "acme the-older-secret-of-acme\nacme 0123456789abcdef0123456789abcdef\n",
+		"its secret is taken away":    "acme the-newer-secret-of-acme\n",
+		"somebody else has that, too": "emca 0123456789abcdef0123456789abcdef\n",
+	} {
+		keys := filepath.Join(t.TempDir(), "keys")
+		if err := os.WriteFile(keys, []byte(lines), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := b.count()
+		url := serve(t, map[string]string{"K_SINK": b.URL, "INGEST_HMAC_KEYS_FILE": keys, "K_SERVICE": "ingest"})
+		out, err := exec.Command("bash", "-euc", strings.Replace(script, "https://ingest.example.com", url, 1)).CombinedOutput()
+		if good := strings.Contains(lines, "acme 0123"); good != (err == nil) || good != (b.count() == before+1) {
+			t.Errorf("%s: %v %s", name, err, out)
 		}
 	}
 }
