@@ -55,7 +55,7 @@ type Function struct {
 func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
 // Start loads ONNX Runtime and the models, and begins to watch their files.
-// An error ends the start, but not the process: Ready tells it.
+// A model that does not load is no error: Ready tells it, and Watch tries again.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	return f.Open(ctx, cfg, &f.cfg, f.start)
 }

@@ -46,8 +46,9 @@ type Edge struct {
 func NewEdge(name string) *Edge { return &Edge{Log: zap.NewNop(), name: name} }
 
 // Open begins telemetry, fills the tagged struct into from cfg and runs the
-// function's own start. Once that is done, the function is ready. An error ends
-// the start, not the process: it is logged, and Ready tells it.
+// function's own start. Once that is done, the function is ready. An error
+// ends the start: it is logged, and Ready tells it. func-go then ends the process,
+// so that it is started anew; what may mend itself is therefore no error here.
 func (g *Edge) Open(ctx context.Context, cfg map[string]string, into any, start func(context.Context) error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
