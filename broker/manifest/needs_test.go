@@ -36,7 +36,7 @@ func TestTheClusterGivesWhatAFunctionReads(t *testing.T) {
 		bound[b.Spec.Subject.Name] = true
 	}
 	allowed := map[string][]string{} // services, by policy
-	for _, text := range documents(t, "broker/base/network.yaml") {
+	for _, text := range append(documents(t, "broker/base/network.yaml"), documents(t, "broker/rabbitmq/network.yaml")...) {
 		var p networkingv1.NetworkPolicy
 		if err := yaml.UnmarshalStrict(text, &p); err != nil {
 			t.Fatal(err)
@@ -63,6 +63,7 @@ func TestTheClusterGivesWhatAFunctionReads(t *testing.T) {
 			given           bool
 		}{
 			{"K_SINK", "pitboss-publishers", bound[f.Name]},
+			{"K_SINK", "pitboss-publishers-rabbitmq", bound[f.Name]},
 			{"REDIS_URL", "pitboss-redis", has["REDIS_URL"] != ""},
 		} {
 			if reads[c.setting] != c.given || reads[c.setting] != slices.Contains(allowed[c.policy], f.Name) {
