@@ -440,8 +440,49 @@ func TestChangesAreJournaled(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if want := event.TypeSwitchTurned + " action/free_spins," + event.TypePrivacyErase + " alice," + event.TypeReviewDecided + " alice," + event.TypeRevoked + " alice"; strings.Join(sent, ",") != want {
+	if want := event.TypeSwitchTurned + " action/free_spins," + event.TypePrivacyErase + " alice," + event.TypeRevoked + " alice," + event.TypeReviewDecided + " alice"; strings.Join(sent, ",") != want {
 		t.Errorf("sent %v, want %s", sent, want)
+	}
+}
+
+// A Broker that takes only one of an overturned review's two events: the review
+// is not done, and done again it is the same two events.
+func TestAReviewThatHalfArrivedIsSaidAgain(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []string{event.TypeRevoked, event.TypeReviewDecided} {
+		var mu sync.Mutex
+		took, down := map[string]string{}, true
+		broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			typ, id := r.Header.Get("Ce-Type"), r.Header.Get("Ce-Id")
+			if down && typ == fails {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			if took[typ] != "" && took[typ] != id {
+				t.Errorf("%s with another id: nobody would know that it is the same", typ)
+			}
+			took[typ] = id
+			w.WriteHeader(http.StatusAccepted)
+		}))
+		t.Cleanup(broker.Close)
+		s := start(t, map[string]string{"REDIS_URL": redistest.Start(t), "K_SINK": broker.URL})
+		rec := recommendation("s0001-d1", "reload_game")
+		rec.Review = true
+		s.post(event.TypeRecommendation, "r1", "alice", nil, rec)
+		overturn := func() int {
+			return s.change("/api/reviews/s0001-d1", map[string]string{"verdict": "overturned", "note": "not now"}, nil)
+		}
+		if got := overturn(); got < 500 {
+			t.Errorf("without %s: %d, want an error", fails, got)
+		}
+		mu.Lock()
+		down = false
+		mu.Unlock()
+		if got := overturn(); got != 200 || took[event.TypeRevoked] == "" || took[event.TypeReviewDecided] == "" {
+			t.Errorf("again, with %s: %d, arrived: %v", fails, got, took)
+		}
 	}
 }
 

@@ -106,7 +106,7 @@ func TestReviewOfADecisionFromBeforeTheStart(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if want := []string{event.TypeReviewDecided + " alice", event.TypeRevoked + " alice"}; !slices.Equal(sent, want) {
+	if want := []string{event.TypeRevoked + " alice", event.TypeReviewDecided + " alice"}; !slices.Equal(sent, want) {
 		t.Errorf("sent %v, want %v", sent, want)
 	}
 }

@@ -214,7 +214,18 @@ func (f *Function) review(w http.ResponseWriter, r *http.Request) {
 	answer(w, v)
 }
 
+// say sends the word, after what follows from it: where only the first arrives,
+// the decision still waits in the queue, and said again both are the same events.
 func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
+	if v.Verdict == "overturned" && d.Verdict == "issued" {
+		back, err := decide.Overturned(name, d.Player, d.Recommendation, v.Note, v.At)
+		if err == nil {
+			err = f.post(ctx, back)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	id := event.ReplyID(event.SourceOf(name), d.Decision, event.TypeReviewDecided)
 	said := event.ReviewDecided{Decision: d.Decision, Verdict: v.Verdict, By: v.Who, Note: v.Note}
 	if err := f.send(ctx, event.TypeReviewDecided, d.Player, id, said); err != nil {
@@ -222,12 +233,5 @@ func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 	}
 	f.said.Store(d.Decision, v)
 	f.decisions.markReviewed(d.Decision)
-	if v.Verdict != "overturned" || d.Verdict != "issued" {
-		return nil
-	}
-	e, err := decide.Overturned(name, d.Player, d.Recommendation, v.Note, v.At)
-	if err != nil {
-		return err
-	}
-	return f.post(ctx, e)
+	return nil
 }
