@@ -304,6 +304,52 @@ func TestBearerToken(t *testing.T) {
 	}
 }
 
+// Beyond INGEST_IN_FLIGHT a request waits, and in the end is asked to come again:
+// memory is bounded by bytes, not only by requests.
+func TestBytesInFlightAreBounded(t *testing.T) {
+	t.Parallel()
+	free := make(chan struct{})
+	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-free
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(broker.Close)
+	f := New()
+	f.patience = 200 * time.Millisecond
+	if err := f.Start(context.Background(), map[string]string{"K_SINK": broker.URL, "INGEST_MAX_BODY": "1000", "INGEST_IN_FLIGHT": "1000"}); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(funchttp.New(f).Handler)
+	t.Cleanup(srv.Close)
+	first := make(chan int, 4)
+	body := fmt.Sprintf(good, 1, "1")
+	for range cap(first) { // each about a quarter of what fits
+		go func() {
+			res, _ := post(t, srv.URL, "application/cloudevents+json", body)
+			first <- res.StatusCode
+		}()
+	}
+	for f.room.TryAcquire(int64(len(body))) { // until they are in
+		f.room.Release(int64(len(body)))
+		time.Sleep(time.Millisecond)
+	}
+	if res, p := post(t, srv.URL, "application/cloudevents+json", body); res.StatusCode != 503 || p.Code != "busy" || res.Header.Get("Retry-After") == "" {
+		t.Errorf("one too many: %d %+v, want 503 busy", res.StatusCode, p)
+	}
+	close(free)
+	for range cap(first) {
+		if got := <-first; got != 202 && got != 503 {
+			t.Errorf("one that was let in: %d", got)
+		}
+	}
+	if res, p := post(t, srv.URL, "application/cloudevents+json", body); res.StatusCode != 202 {
+		t.Errorf("afterwards: %d %+v", res.StatusCode, p)
+	}
+	if err := New().Start(context.Background(), map[string]string{"K_SINK": broker.URL, "INGEST_IN_FLIGHT": "1000"}); err == nil || !strings.Contains(err.Error(), "INGEST_MAX_BODY") {
+		t.Errorf("room for less than one body: %v", err)
+	}
+}
+
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
