@@ -531,6 +531,47 @@ func TestDeadLettersByPost(t *testing.T) {
 	}
 }
 
+// Erased is erased: dead letters too, where privacy does not come, and the news
+// of it brings nobody back.
+func TestErasedPlayersLeaveNothing(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil) // no Redis: letters are in memory
+	for i, player := range []string{"alice", "bob", "alice"} {
+		req, _ := http.NewRequest("POST", s.url+"/deadletters", strings.NewReader(`{}`))
+		for k, v := range map[string]string{"specversion": "1.0", "type": event.TypeRoundSettled, "source": "/t", "id": fmt.Sprint("e", i), "subject": player} {
+			req.Header.Set("Ce-"+k, v)
+		}
+		if res, err := http.DefaultClient.Do(req); err != nil || res.StatusCode != 202 {
+			t.Fatalf("dead letter: %v %v", res, err)
+		}
+	}
+	s.post(event.TypeSessionStarted, "s1", "alice", nil, struct{}{})
+	s.post(event.TypePrivacyErase, "p1", "alice", nil, event.PrivacyRequest{Request: "R-1"})
+	s.post(event.TypePrivacyErased, "p2", "alice", nil, event.PrivacyErased{Request: "R-1"})
+	var text string
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		text = ""
+		for _, path := range []string{"/api/deadletters", "/api/players?q=alice", "/api/live"} {
+			res, err := http.Get(s.url + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(res.Body)
+			res.Body.Close()
+			text += string(body)
+		}
+		if !strings.Contains(text, "alice") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("alice is still there: %s", text)
+		}
+	}
+	if !strings.Contains(text, "bob") {
+		t.Error("bob's dead letter is gone, too")
+	}
+}
+
 func TestPromoteAndRollBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -254,6 +255,21 @@ func (l *letters) replay(ctx context.Context, to *sink.Client, id string) (int, 
 		return 0, errNotFound
 	}
 	return n, nil
+}
+
+// forget removes an erased player's dead letters where privacy, which removes
+// those in Redis, does not come: from the local Broker, and from memory.
+func (l *letters) forget(ctx context.Context, player string) error {
+	if l.store.rdb != nil && !l.broker.known() {
+		return nil
+	}
+	list, err := l.list(ctx, math.MaxInt)
+	for _, d := range list {
+		if d.Event.Subject() == player && err == nil {
+			err = l.remove(ctx, d.ID)
+		}
+	}
+	return err
 }
 
 func (l *letters) remove(ctx context.Context, id string) error {

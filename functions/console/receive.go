@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"time"
@@ -9,6 +10,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
@@ -98,6 +100,15 @@ func stamp(s string) time.Time {
 	return t
 }
 
+// forgetLetters takes long where there are many, and an event does not wait.
+func (f *Function) forgetLetters(player string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := f.letters.forget(ctx, player); err != nil {
+		f.Log.Error("an erased player's dead letters are not all removed", zap.String("player", event.HashPlayer(player)), zap.Error(err))
+	}
+}
+
 // note counts the event and remembers it where somebody may look for it. A
 // redelivered event is counted once.
 func (f *Function) note(s *seen) {
@@ -114,6 +125,8 @@ func (f *Function) note(s *seen) {
 		f.players.forget(s.Player)
 		f.decisions.forget(s.Player)
 		f.experiments.forget(s.Player)
+	case event.TypePrivacyErased: // not before: the request itself may have become a dead letter
+		go f.forgetLetters(s.Player)
 	case event.TypeDelivered, event.TypeAccepted, event.TypeDismissed, event.TypeExpired:
 		var o event.Outcome
 		if json.Unmarshal(s.Data, &o) == nil {
@@ -124,7 +137,7 @@ func (f *Function) note(s *seen) {
 	case event.TypeRoundSettled:
 		f.experiments.happened(s, "")
 	}
-	if s.Type != event.TypePrivacyErase && s.Type != event.TypeSwitchTurned && s.Player != "" {
+	if s.Type != event.TypePrivacyErase && s.Type != event.TypePrivacyErased && s.Type != event.TypeSwitchTurned && s.Player != "" {
 		f.players.add(s)
 	}
 }
