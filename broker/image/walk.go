@@ -53,14 +53,23 @@ func walk(ctx context.Context, root, dir string, c *container) error {
 		urls[p.function] = p.url
 		defer p.end(&err)
 	}
-	if err := decision(ctx, urls); err != nil {
+	id, err := decision(ctx, urls)
+	if err != nil {
 		return err
 	}
-	out, err := c.command(ctx, map[string]string{"REDIS_URL": redis}, "/func/cli", "journal", "verify").CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("every chain is whole")) {
-		return fmt.Errorf("/func/cli journal verify: %w: %s", err, out)
+	env := map[string]string{"REDIS_URL": redis, "MODELS_DIR": "/func/models"} // what the console's container has
+	for _, say := range []struct{ args, says string }{
+		{"journal verify", "every chain is whole"},
+		{"explain " + id, "payment_help"},
+		{"features explain alice", "2 events applied"},
+	} {
+		out, err := c.command(ctx, env, append([]string{"/func/cli"}, strings.Fields(say.args)...)...).CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte(say.says)) {
+			return fmt.Errorf("/func/cli %s: %v: %s", say.args, err, out)
+		}
+		line, _, _ := bytes.Cut(out, []byte("\n"))
+		fmt.Printf("%-18s %s: %s\n", "/func/cli", say.args, line)
 	}
-	fmt.Printf("%-18s %s", "/func/cli", out)
 	return nil
 }
 
@@ -216,7 +225,7 @@ func (p *process) end(err *error) {
 }
 
 // decision sends a player's account and a failed payment through the functions.
-func decision(ctx context.Context, urls map[string]string) error {
+func decision(ctx context.Context, urls map[string]string) (id string, err error) {
 	post := func(function string, h http.Header, body []byte) (http.Header, []byte, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, urls[function], bytes.NewReader(body))
 		if err != nil {
@@ -245,20 +254,21 @@ func decision(ctx context.Context, urls map[string]string) error {
 	}
 	h, body := event("1", "pitboss.account.registered.v1", map[string]any{"jurisdiction": "GB", "birth_date": "1980-05-01", "brand": "b", "currency": "GBP"})
 	if _, _, err := post("profile", h, body); err != nil {
-		return err
+		return "", err
 	}
 	h, body = event("2", "pitboss.payment.failed.v1", map[string]any{"operation": "deposit", "amount": 2000, "currency": "GBP", "error": "card declined"})
-	var err error
 	for _, f := range []string{"profile", "score", "decide"} {
 		if h, body, err = post(f, h, body); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if typ := h.Get("Ce-Type"); !slices.Contains([]string{"pitboss.recommendation.issued.v1", "pitboss.recommendation.suppressed.v1"}, typ) {
-		return fmt.Errorf("decide answered %q: %s", typ, body)
+		return "", fmt.Errorf("decide answered %q: %s", typ, body)
 	}
 	fmt.Printf("%-18s %s %s\n", "an event", h.Get("Ce-Type"), h.Get("Ce-Action"))
-	return nil
+	var data struct{ Decision string }
+	err = json.Unmarshal(body, &data)
+	return data.Decision, err
 }
 
 func startRedis(dir string) (url string, stop func(), err error) {
