@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"pitboss/broker/manifest"
 )
 
@@ -120,6 +122,50 @@ func TestDeployKeepsTheLineup(t *testing.T) {
 		if slices.Contains(calls, create) != want {
 			t.Errorf("with the ConfigMap missing %s: %q", missing, calls)
 		}
+	}
+}
+
+// A command beside the segments is the CronJob's own container with that
+// command, whatever its words hold, and the Job is taken away again.
+func TestSegments(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	kubectl := `#!/usr/bin/env bash
+echo "kubectl $*" >> "$DIR/log"
+case "$*" in
+  *"create job"*) echo made ;;
+  patch*) [[ $(cat) == made ]] && while [[ $1 != -p ]]; do shift; done && printf %s "$2" > "$DIR/patch" && echo patched ;;
+  *apply*) [[ $(cat) == patched ]] ;;
+esac
+`
+	if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(kubectl), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	words := []string{"explain", "--player", `a"l\ice's $HOME`, "--until", "2026-01-02T14:02:59Z"}
+	cmd := exec.Command(filepath.Join(root, "scripts", "segments.sh"), words...)
+	cmd.Env = append(os.Environ(), "NAMESPACE=games", "DIR="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "patch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var patch []struct {
+		Op, Path string
+		Value    []string
+	}
+	if err := yaml.Unmarshal(raw, &patch); err != nil {
+		t.Fatalf("%v: %s", err, raw)
+	}
+	want := append(append([]string{"/func/cli"}, words...), "--segments", "/journal")
+	if len(patch) != 1 || patch[0].Op != "replace" || patch[0].Path != "/spec/template/spec/containers/0/command" || !slices.Equal(patch[0].Value, want) {
+		t.Errorf("%s\nwant %q", raw, want)
+	}
+	log, _ := os.ReadFile(filepath.Join(dir, "log"))
+	calls := strings.Split(strings.TrimSpace(string(log)), "\n")
+	if last := calls[len(calls)-1]; !strings.HasPrefix(last, "kubectl -n games delete job pitboss-segments-") {
+		t.Errorf("the last call is %s", last)
 	}
 }
 
