@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
 
+	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
 )
 
@@ -145,20 +145,11 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 }
 
 func readRequest(w http.ResponseWriter, r *http.Request, limit int64) (*message, error) {
-	body, err := readBody(w, r, limit)
+	body, err := event.ReadBody(w, r, limit)
 	if err != nil {
 		return nil, err
 	}
 	return readHTTP(pairsOf(r.Header), body)
-}
-
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if n := r.ContentLength; n >= 0 && n <= limit {
-		body := make([]byte, n)
-		_, err := io.ReadFull(r.Body, body)
-		return body, err
-	}
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
 func unreadable(err error, limit int64) *refusal {

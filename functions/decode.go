@@ -1,13 +1,14 @@
 package functions
 
 import (
-	"io"
 	"net/http"
 	"strings"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
+
+	"pitboss/internal/event"
 )
 
 // decode reads a CloudEvent 1.0 and validates it. Binary mode, what Brokers
@@ -28,7 +29,7 @@ func decode(r *http.Request) (*ce.Event, error) {
 			return nil, err
 		}
 	}
-	body, err := readBody(r)
+	body, err := event.ReadBody(nil, r, maxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -36,15 +37,6 @@ func decode(r *http.Request) (*ce.Event, error) {
 		e.DataEncoded = body
 	}
 	return &e, e.Validate()
-}
-
-func readBody(r *http.Request) ([]byte, error) {
-	if r.ContentLength < 0 || r.ContentLength > maxBody {
-		return io.ReadAll(r.Body) // bounded by MaxBytesReader
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
 }
 
 // attribute sets the context attribute that an HTTP header carries (CloudEvents

@@ -58,17 +58,17 @@ func walk(ctx context.Context, root, dir string, c *container) error {
 		return err
 	}
 	env := map[string]string{"REDIS_URL": redis, "MODELS_DIR": "/func/models"} // what the console's container has
-	for _, say := range []struct{ args, says string }{
+	for _, cli := range []struct{ args, says string }{
 		{"journal verify", "every chain is whole"},
 		{"explain " + id, "payment_help"},
 		{"features explain alice", "2 events applied"},
 	} {
-		out, err := c.command(ctx, env, append([]string{"/func/cli"}, strings.Fields(say.args)...)...).CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte(say.says)) {
-			return fmt.Errorf("/func/cli %s: %v: %s", say.args, err, out)
+		out, err := c.command(ctx, env, append([]string{"/func/cli"}, strings.Fields(cli.args)...)...).CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte(cli.says)) {
+			return fmt.Errorf("/func/cli %s: %v: %s", cli.args, err, out)
 		}
 		line, _, _ := bytes.Cut(out, []byte("\n"))
-		fmt.Printf("%-18s %s: %s\n", "/func/cli", say.args, line)
+		fmt.Printf("%-18s %s: %s\n", "/func/cli", cli.args, line)
 	}
 	return nil
 }

@@ -108,8 +108,8 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 	f.routes.ServeHTTP(w, r)
 }
 
-// mux lays out the addresses. The Broker POSTs inside the cluster (a
-// NetworkPolicy lets nobody else in); everything a browser does is checked.
+// mux lays out the addresses. The Broker POSTs inside the cluster (the
+// Service has no address outside); everything a browser does is checked.
 func (f *Function) mux() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("POST /events", f.receive)

@@ -392,23 +392,30 @@ func TestPageHasNothingInline(t *testing.T) {
 	}
 }
 
+// startReview starts a console with this Broker, and a decision about alice that
+// waits for a person.
+func startReview(t *testing.T, broker http.HandlerFunc) *served {
+	t.Helper()
+	server := httptest.NewServer(broker)
+	t.Cleanup(server.Close)
+	s := start(t, map[string]string{"REDIS_URL": redistest.Start(t), "K_SINK": server.URL})
+	rec := recommendation("s0001-d1", "reload_game")
+	rec.Review = true
+	s.post(event.TypeRecommendation, "r1", "alice", nil, rec)
+	return s
+}
+
 // Every change a person makes is journaled with who made it, in the hash chain.
 func TestChangesAreJournaled(t *testing.T) {
 	t.Parallel()
 	var sent []string
 	var mu sync.Mutex
-	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := startReview(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		sent = append(sent, r.Header.Get("Ce-Type")+" "+r.Header.Get("Ce-Subject"))
 		w.WriteHeader(http.StatusAccepted)
-	}))
-	t.Cleanup(broker.Close)
-	s := start(t, map[string]string{"REDIS_URL": redistest.Start(t), "K_SINK": broker.URL})
-	rec := recommendation("s0001-d1", "reload_game")
-	rec.Review = true
-	s.post(event.TypeRecommendation, "r1", "alice", nil, rec)
-
+	})
 	if got := s.change("/api/switches", map[string]any{"what": "action", "name": "free_spins", "on": true, "note": "test"}, nil); got != 200 {
 		t.Fatalf("switch: %d", got)
 	}
@@ -452,7 +459,7 @@ func TestAReviewThatHalfArrivedIsSaidAgain(t *testing.T) {
 	for _, fails := range []string{event.TypeRevoked, event.TypeReviewDecided} {
 		var mu sync.Mutex
 		took, down := map[string]string{}, true
-		broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := startReview(t, func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			defer mu.Unlock()
 			typ, id := r.Header.Get("Ce-Type"), r.Header.Get("Ce-Id")
@@ -465,12 +472,7 @@ func TestAReviewThatHalfArrivedIsSaidAgain(t *testing.T) {
 			}
 			took[typ] = id
 			w.WriteHeader(http.StatusAccepted)
-		}))
-		t.Cleanup(broker.Close)
-		s := start(t, map[string]string{"REDIS_URL": redistest.Start(t), "K_SINK": broker.URL})
-		rec := recommendation("s0001-d1", "reload_game")
-		rec.Review = true
-		s.post(event.TypeRecommendation, "r1", "alice", nil, rec)
+		})
 		overturn := func() int {
 			return s.change("/api/reviews/s0001-d1", map[string]string{"verdict": "overturned", "note": "not now"}, nil)
 		}

@@ -17,7 +17,9 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
 
+	"pitboss/internal/event"
 	"pitboss/internal/sink"
 )
 
@@ -270,6 +272,15 @@ func (l *letters) forget(ctx context.Context, player string) error {
 		}
 	}
 	return err
+}
+
+// forgetLetters takes long where there are many, and an event does not wait.
+func (f *Function) forgetLetters(player string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := f.letters.forget(ctx, player); err != nil {
+		f.Log.Error("an erased player's dead letters are not all removed", zap.String("player", event.HashPlayer(player)), zap.Error(err))
+	}
 }
 
 func (l *letters) remove(ctx context.Context, id string) error {

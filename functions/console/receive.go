@@ -1,8 +1,6 @@
 package console
 
 import (
-	"context"
-	"io"
 	"net/http"
 	"time"
 
@@ -10,7 +8,6 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"github.com/go-json-experiment/json"
-	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
@@ -68,13 +65,7 @@ func (f *Function) read(w http.ResponseWriter, r *http.Request) (s *seen, status
 		return nil, http.StatusBadRequest, "console: not a CloudEvent: type, source and id are required"
 	}
 	var err error
-	if n := r.ContentLength; n > 0 && n <= maxBody {
-		s.Data = make([]byte, n)
-		_, err = io.ReadFull(r.Body, s.Data)
-	} else {
-		s.Data, err = io.ReadAll(r.Body)
-	}
-	if err != nil {
+	if s.Data, err = event.ReadBody(w, r, maxBody); err != nil {
 		return nil, http.StatusBadRequest, "console: body: " + err.Error()
 	}
 	return s, 0, ""
@@ -98,15 +89,6 @@ func stamp(s string) time.Time {
 		return time.Time{}
 	}
 	return t
-}
-
-// forgetLetters takes long where there are many, and an event does not wait.
-func (f *Function) forgetLetters(player string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := f.letters.forget(ctx, player); err != nil {
-		f.Log.Error("an erased player's dead letters are not all removed", zap.String("player", event.HashPlayer(player)), zap.Error(err))
-	}
 }
 
 // note counts the event and remembers it where somebody may look for it. A

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -107,11 +106,16 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		telemetry.Refused(name, "", time.Since(began))
 		writeProblem(w, status, code, detail, wrong)
 	}
+	later := func(code, detail string) {
+		telemetry.Failed(name, "", time.Since(began))
+		w.Header().Set("Retry-After", "1")
+		writeProblem(w, http.StatusServiceUnavailable, code, detail+"; POST the same again", nil)
+	}
 	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
 		refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", fmt.Sprintf("Content-Encoding %q is not understood: send the body as it is", c))
 		return
 	}
-	body, err := readBody(w, r, f.cfg.MaxBody)
+	body, err := event.ReadBody(w, r, f.cfg.MaxBody)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -123,8 +127,7 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 	}
 	producer, err := f.auth.authenticate(r, body, f.now())
 	if errors.Is(err, openid.ErrUnreachable) {
-		w.Header().Set("Retry-After", "1")
-		refuse(http.StatusServiceUnavailable, "issuer-unavailable", "the bearer token could not be checked; POST the same again")
+		later("issuer-unavailable", "the bearer token could not be checked")
 		f.Log.Warn("token not checked", zap.Error(err))
 		return
 	}
@@ -135,8 +138,7 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 	}
 	leave, ok := f.enter(r.Context(), int64(len(body)))
 	if !ok {
-		w.Header().Set("Retry-After", "1")
-		refuse(http.StatusServiceUnavailable, "busy", "too much is being worked on; POST the same again")
+		later("busy", "too much is being worked on")
 		return
 	}
 	defer leave()
@@ -170,17 +172,6 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusAccepted)
 	}
-}
-
-// readBody reads a body of at most limit bytes, into room of its own size where
-// that is told: what grows leaves as much again behind.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if n := r.ContentLength; n >= 0 && n <= limit {
-		body := make([]byte, n)
-		_, err := io.ReadFull(r.Body, body)
-		return body, err
-	}
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 }
 
 // enter waits until a body of n bytes may be worked on. Bodies that wait take their

@@ -63,3 +63,9 @@ func env(name, def string) string {
 	}
 	return def
 }
+
+// brokerURL is where events are POSTed unless a flag says otherwise: in a
+// function's container, where the function POSTs.
+func brokerURL() string {
+	return env("PITBOSS_BROKER", env("K_SINK", "http://127.0.0.1:8080"))
+}

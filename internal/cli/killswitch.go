@@ -149,7 +149,7 @@ func (o *office) names(what string) (out []string, err error) {
 type person struct{ broker, by string }
 
 func (p *person) flags(cmd *cobra.Command, by string) {
-	cmd.Flags().StringVar(&p.broker, "broker", env("PITBOSS_BROKER", env("K_SINK", "http://127.0.0.1:8080")), "the Broker to POST to")
+	cmd.Flags().StringVar(&p.broker, "broker", brokerURL(), "the Broker to POST to")
 	cmd.Flags().StringVar(&p.by, "by", whoami(), by)
 }
 

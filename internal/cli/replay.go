@@ -73,7 +73,7 @@ Running it twice changes no state: events are recognised by source and id.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&broker, "broker", env("PITBOSS_BROKER", env("K_SINK", "http://127.0.0.1:8080")), "the Broker (or ingest) to POST to")
+	f.StringVar(&broker, "broker", brokerURL(), "the Broker (or ingest) to POST to")
 	f.StringVar(&speed, "speed", "max", "times real speed, or max")
 	f.BoolVar(&asJSON, "json", false, "end with one JSON object instead of a table")
 	f.IntVar(&limit, "limit", 0, "only the first N events of the file")

@@ -145,6 +145,9 @@ func Done(fn, typ string, took time.Duration) { byHand(fn, typ, resultDone, took
 // Refused is Done for an event that was refused.
 func Refused(fn, typ string, took time.Duration) { byHand(fn, typ, resultRefused, took) }
 
+// Failed is Done for what could not be worked on now, and is to be sent again.
+func Failed(fn, typ string, took time.Duration) { byHand(fn, typ, resultFailed, took) }
+
 func byHand(fn, typ, result string, took time.Duration) {
 	s := seriesOf(fn)
 	s.seconds.Observe(took.Seconds())
