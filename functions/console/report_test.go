@@ -115,7 +115,7 @@ func TestReviewOfADecisionFromBeforeTheStart(t *testing.T) {
 // also those that were written out, up to a time, whenever the console started.
 func TestAPlayersDecisionsComeFromTheJournal(t *testing.T) {
 	t.Parallel()
-	url, before := redistest.Start(t), time.Now()
+	url, before := redistest.Start(t), time.Now().Add(-time.Millisecond) // the journal's times are whole milliseconds
 	var drafts []*journal.Draft
 	var ids []string
 	for n := range 120 {
