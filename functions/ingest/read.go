@@ -2,12 +2,15 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
@@ -56,13 +59,25 @@ func (f *Function) read(r *http.Request, body []byte) (events []ce.Event, batch 
 	return events, batch, nil
 }
 
-// validate is sdk-go's, and refuses CloudEvents 0.3, which sdk-go reads too.
+// validate is sdk-go's, and refuses what sdk-go reads too: CloudEvents 0.3, and
+// control characters, which no HTTP header takes to a Broker.
 func validate(e *ce.Event) error {
 	if v := e.SpecVersion(); v != ce.CloudEventsVersionV1 {
 		return fmt.Errorf("specversion must be 1.0, is %q", v)
 	}
+	bad := hasControl(e.ID()) || hasControl(e.Subject()) // source and dataschema are URIs, type is in the catalogue
+	for _, v := range e.Extensions() {
+		text, _ := v.(string)
+		bad = bad || hasControl(text)
+	}
+	if bad {
+		return errors.New("an attribute has control characters")
+	}
 	return e.Validate()
 }
+
+// hasControl reports what CloudEvents 1.0 (section 3.1, type String) forbids.
+func hasControl(value string) bool { return strings.ContainsFunc(value, unicode.IsControl) }
 
 func notCloudEvent(pointer, detail string) []fieldError {
 	return []fieldError{{Pointer: pointer, Code: event.CodeNotCloudEvent, Detail: detail}}
@@ -145,6 +160,11 @@ func wrongAttributes(pointer string, attributes map[string]string) (wrong []fiel
 	if v, ok := attributes["time"]; ok {
 		if _, err := types.ParseTime(v); err != nil {
 			say("time", fmt.Sprintf("must be as in 2026-01-31T14:02:00Z (RFC 3339), is %q", v))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if hasControl(attributes[name]) {
+			say(name, "must have no control characters")
 		}
 	}
 	return wrong
