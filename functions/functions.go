@@ -43,7 +43,11 @@ type HTTPFunction interface {
 	Handle(http.ResponseWriter, *http.Request)
 }
 
-func over(f Function) HTTPFunction { return overHTTP{Lifecycle: f, handle: f.Handle} }
+func over(f Function) HTTPFunction {
+	o := overHTTP{Lifecycle: f, handle: f.Handle}
+	o.connections = newConnections(o.answer)
+	return o
+}
 
 // New returns the function called name, not yet started.
 func New(name string) (HTTPFunction, error) {

@@ -47,7 +47,8 @@ const maxBody = 1 << 20
 // One request, one goroutine, its own context: no such thing, and cheaper.
 type overHTTP struct {
 	Lifecycle
-	handle func(context.Context, ce.Event) (*ce.Event, error)
+	handle      func(context.Context, ce.Event) (*ce.Event, error)
+	connections *connections
 }
 
 // Handle answers one POSTed event: 200 with the reply event or nothing, 4xx
@@ -58,27 +59,58 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "POST one CloudEvent", http.StatusMethodNotAllowed)
 		return
 	}
+	if f.connections.take(w, r) {
+		return
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	e, err := decode(r)
 	if err != nil {
-		http.Error(w, short("not a CloudEvent: "+err.Error()), unreadable(err))
+		failed := refused(err)
+		http.Error(w, failed.reason, failed.status)
 		return
 	}
-	telemetry.Adopt(e, r.Header.Get("Traceparent"))
-	reply, err := f.handle(r.Context(), *e)
-	if err != nil {
-		status := http.StatusInternalServerError
-		var result *cehttp.Result
-		if errors.As(err, &result) {
-			status = result.StatusCode
-			err = fmt.Errorf(result.Format, result.Args...)
-		}
-		http.Error(w, short(err.Error()), status)
-		return
+	reply, failed := f.answer(r.Context(), e, r.Header.Get("Traceparent"))
+	switch {
+	case failed != nil:
+		http.Error(w, failed.reason, failed.status)
+	case reply != nil:
+		headers(reply, w.Header().Set)
+		w.Header().Set("Content-Length", strconv.Itoa(len(reply.Data()))) // else net/http chunks what is over 2 KB
+		_, _ = w.Write(reply.Data())                                      // a sender that went away will send the event again
 	}
-	if reply != nil {
-		writeEvent(w, reply)
+}
+
+// Stop ends the function when what is under way has been answered.
+func (f overHTTP) Stop(ctx context.Context) error {
+	f.connections.stop(ctx)
+	return f.Lifecycle.Stop(ctx)
+}
+
+// failure is an answer that is no success.
+type failure struct {
+	status int
+	reason string
+}
+
+// refused is the answer to what is no event.
+func refused(err error) *failure {
+	return &failure{unreadable(err), short("not a CloudEvent: " + err.Error())}
+}
+
+// answer has the function handle an event, on either server.
+func (f overHTTP) answer(ctx context.Context, e *ce.Event, traceparent string) (*ce.Event, *failure) {
+	telemetry.Adopt(e, traceparent)
+	reply, err := f.handle(ctx, *e)
+	if err == nil {
+		return reply, nil
 	}
+	status := http.StatusInternalServerError
+	var result *cehttp.Result
+	if errors.As(err, &result) {
+		status = result.StatusCode
+		err = fmt.Errorf(result.Format, result.Args...)
+	}
+	return nil, &failure{status, short(err.Error())}
 }
 
 // maxReason bounds the body of an error answer, in bytes. Knative's dispatcher
@@ -106,30 +138,27 @@ func unreadable(err error) int {
 	return http.StatusBadRequest
 }
 
-// writeEvent answers with e in binary mode.
-func writeEvent(w http.ResponseWriter, e *ce.Event) {
-	h := w.Header()
-	h["Ce-Specversion"] = []string{e.SpecVersion()}
-	h["Ce-Id"] = []string{e.ID()}
-	h["Ce-Source"] = []string{e.Source()}
-	h["Ce-Type"] = []string{e.Type()}
+// headers sets the headers of e in binary mode.
+func headers(e *ce.Event, set func(name, value string)) {
+	set("Ce-Specversion", e.SpecVersion())
+	set("Ce-Id", e.ID())
+	set("Ce-Source", e.Source())
+	set("Ce-Type", e.Type())
 	if s := e.Subject(); s != "" {
-		h["Ce-Subject"] = []string{s}
+		set("Ce-Subject", s)
 	}
 	if s := e.DataSchema(); s != "" {
-		h["Ce-Dataschema"] = []string{s}
+		set("Ce-Dataschema", s)
 	}
 	if t := e.Time(); !t.IsZero() {
-		h["Ce-Time"] = []string{types.FormatTime(t)}
+		set("Ce-Time", types.FormatTime(t))
 	}
 	for name, v := range e.Extensions() {
 		if s, err := types.Format(v); err == nil {
-			h.Set("Ce-"+name, s)
+			set("Ce-"+name, s)
 		}
 	}
 	if ct := e.DataContentType(); ct != "" {
-		h["Content-Type"] = []string{ct}
+		set("Content-Type", ct)
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(e.Data()))} // else net/http chunks what is over 2 KB
-	_, _ = w.Write(e.Data())                                    // a sender that went away will send the event again
 }
