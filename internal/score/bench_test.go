@@ -2,6 +2,7 @@ package score
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -19,9 +20,34 @@ func benchModel(b *testing.B) (*Model, [][]float32) {
 	return load(b, newMade("leave", "v1", 1, 200, 6, 40)), rows(1, benchRows, 40)
 }
 
-// BenchmarkModel is one call of 200 complete trees of depth 6 over 40 columns.
+// BenchmarkModel is one call of 200 complete trees of depth 6 over 40 columns,
+// and one of leave v1, 200 trees of depth 6 as they were learnt.
 func BenchmarkModel(b *testing.B) {
-	m, in := benchModel(b)
+	b.Run("complete", func(b *testing.B) {
+		m, in := benchModel(b)
+		benchCalls(b, m, in)
+	})
+	b.Run("leave", func(b *testing.B) {
+		m, golden := shipped(b, "../../models/leave/v1")
+		benchCalls(b, m, crossed(golden))
+	})
+}
+
+// crossed is benchRows rows, each column of each from another golden row: as
+// many as do not fit a branch predictor, and at no fewer leaves.
+func crossed(golden [][]float32) [][]float32 {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	in := make([][]float32, benchRows)
+	for i := range in {
+		in[i] = make([]float32, len(golden[0]))
+		for j := range in[i] {
+			in[i][j] = golden[rnd.IntN(len(golden))][j]
+		}
+	}
+	return in
+}
+
+func benchCalls(b *testing.B, m *Model, in [][]float32) {
 	y := make([]float32, 1)
 	b.ReportAllocs()
 	took := make([]time.Duration, 0, 1<<20)
@@ -39,6 +65,29 @@ func BenchmarkModel(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
 	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+}
+
+// shipped loads a model of the models folder, with its golden rows.
+func shipped(b *testing.B, dir string) (*Model, [][]float32) {
+	b.Helper()
+	openRuntime(b)
+	m, err := LoadModel(dir, LoadOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	golden, err := readGolden(filepath.Join(dir, m.Manifest.Golden))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var in [][]float32
+	for _, row := range golden.Rows {
+		x := make([]float32, len(row.Input))
+		for i, v := range row.Input {
+			x[i] = float32(v)
+		}
+		in = append(in, x)
+	}
+	return m, in
 }
 
 // BenchmarkModelBatch is per row, in calls of 64 rows.
@@ -68,23 +117,7 @@ func BenchmarkExplain(b *testing.B) {
 	})
 	for name, dir := range map[string]string{"leave": "../../models/leave/v1", "harm": "../../models/harm/v2"} {
 		b.Run(name, func(b *testing.B) {
-			openRuntime(b)
-			m, err := LoadModel(dir, LoadOptions{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			golden, err := readGolden(filepath.Join(dir, m.Manifest.Golden))
-			if err != nil {
-				b.Fatal(err)
-			}
-			var in [][]float32
-			for _, row := range golden.Rows {
-				x := make([]float32, len(row.Input))
-				for i, v := range row.Input {
-					x[i] = float32(v)
-				}
-				in = append(in, x)
-			}
+			m, in := shipped(b, dir)
 			benchExplain(b, m.explainer, in)
 		})
 	}
