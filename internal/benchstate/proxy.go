@@ -60,7 +60,7 @@ func startProxy(bin, function string) (*exec.Cmd, string, error) {
 	cmd := exec.Command(bin)
 	cmd.Env = append(os.Environ(), "CONTAINER_CONCURRENCY=0", fmt.Sprint("QUEUE_SERVING_PORT=", port), "QUEUE_SERVING_TLS_PORT=0",
 		"USER_PORT="+userPort, "REVISION_TIMEOUT_SECONDS=30", "SERVING_LOGGING_CONFIG=", "SERVING_LOGGING_LEVEL=warn", "SERVING_NAMESPACE=default",
-		"SERVING_SERVICE=pitboss-profile", "SERVING_CONFIGURATION=pitboss-profile", "SERVING_REVISION=pitboss-profile-1",
+		"GODEBUG=", "SERVING_SERVICE=pitboss-profile", "SERVING_CONFIGURATION=pitboss-profile", "SERVING_REVISION=pitboss-profile-1",
 		"SERVING_POD=pitboss-profile-1-x", "SERVING_POD_IP=127.0.0.1",
 		`SERVING_READINESS_PROBE={"httpGet":{"host":"127.0.0.1","path":"/health/readiness","port":`+userPort+`,"scheme":"HTTP"},"successThreshold":1}`)
 	cmd.Stderr = os.Stderr
