@@ -201,7 +201,7 @@ func (b *Broker) resume(ctx context.Context) error {
 			b.log.end(r)
 			return
 		}
-		b.offer(m, r)
+		go b.offer(m, r).deliver()
 	})
 	if err != nil {
 		return err

@@ -40,23 +40,27 @@ type failure struct {
 }
 
 // run makes the first attempt. It returns when the next event may be tried:
-// the delivery is over, or waits for its next attempt.
-func (d *delivery) run() {
+// the delivery is over, or waits for its next attempt. next, unless nil, has no
+// worker yet for the reply.
+func (d *delivery) run() (next *trigger) {
 	if d.t.client == nil || !d.m.plain {
 		d.dispatch()
-		return
+		return nil
 	}
 	d.tries = 1
 	a, err := d.t.client.post(d.m)
 	switch {
 	case err == nil && a.status < 300:
-		d.end(d.reply(a.reply))
+		next, failed, err := d.reply(a.reply)
+		d.end(failed, err)
+		return next
 	case err == nil && a.status < 400 && a.header.Get("Location") != "": // which the dispatcher follows
 		d.tries = 0
 		d.dispatch()
 	default:
 		d.failed(a, err)
 	}
+	return nil
 }
 
 // failed looks at a failed first attempt with Knative's eyes.
@@ -130,26 +134,25 @@ func (d *delivery) end(failed *failure, err error) {
 }
 
 // reply offers what the subscriber answered, with the TTL of the event it
-// answers. A reply that ingress would refuse fails the delivery.
-func (d *delivery) reply(m *message) (*failure, error) {
+// answers. A reply that ingress would refuse fails the delivery. next is offer's.
+func (d *delivery) reply(m *message) (next *trigger, failed *failure, err error) {
 	if m == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	b := d.t.b
 	if err := b.admit(m, d.m.ttl); err != nil {
 		var refused *refusal
 		if !errors.As(err, &refused) {
-			return nil, err
+			return nil, nil, err
 		}
-		return &failure{dest: b.URL() + b.path, code: refused.status, body: []byte(refused.Error())}, nil
+		return nil, &failure{dest: b.URL() + b.path, code: refused.status, body: []byte(refused.Error())}, nil
 	}
 	d.t.mu.Lock()
 	r := d.root
 	r.left.Add(1)
 	d.t.mu.Unlock()
-	b.offer(m, r)
 	d.t.replies.Add(1)
-	return nil, nil
+	return b.offer(m, r), nil, nil
 }
 
 // errReply is a 2xx answer that is neither empty nor an event: it counts as
@@ -197,7 +200,9 @@ func (s *sending) send() (*failure, error) {
 		}
 		return f, nil
 	}
-	return s.reply(s.out)
+	next, failed, err := s.reply(s.out)
+	go next.deliver()
+	return failed, err
 }
 
 // check wraps Knative's CheckRetry: it counts the attempts and reads the reply.

@@ -220,7 +220,9 @@ func (t *trigger) loadOne(seq uint64) error {
 		return nil
 	}
 	t.mu.Lock()
-	t.admit(&delivery{t: t, m: m, root: newRoot(seq, t), kept: true})
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	if t.admit(&delivery{t: t, m: m, root: newRoot(seq, t), kept: true}) {
+		go t.deliver()
+	}
 	return nil
 }

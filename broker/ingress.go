@@ -80,7 +80,7 @@ func (b *Broker) append(ctx context.Context, m *message) error {
 	stored := make(chan error, 1)
 	b.log.append(m.appendRecord(make([]byte, 0, m.size())), func(r *root, err error) {
 		if err == nil {
-			b.offer(m, r)
+			go b.offer(m, r).deliver()
 		}
 		stored <- err
 	})
@@ -92,15 +92,23 @@ func (b *Broker) append(ctx context.Context, m *message) error {
 	}
 }
 
-// offer hands an event to every Trigger that it matches, and ends the caller's part of r.
-func (b *Broker) offer(m *message, r *root) {
-	for _, t := range b.byType[m.attribute("type")] {
-		t.offer(m, r)
-	}
-	for _, t := range b.ofAnyType {
-		t.offer(m, r)
+// offer hands an event to every Trigger that it matches, and ends the caller's
+// part of r. next, unless nil, has no worker for it yet: the caller has
+// next.deliver called.
+func (b *Broker) offer(m *message, r *root) (next *trigger) {
+	for _, triggers := range [...][]*trigger{b.byType[m.attribute("type")], b.ofAnyType} {
+		for _, t := range triggers {
+			if !t.offer(m, r) {
+				continue
+			}
+			if next != nil {
+				go next.deliver()
+			}
+			next = t
+		}
 	}
 	b.log.end(r)
+	return next
 }
 
 // serveIngress takes one event, binary or structured: 202 once it is in the

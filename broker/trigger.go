@@ -40,10 +40,8 @@ type trigger struct {
 	client *client         // nil: every attempt is Knative's dispatcher's
 
 	mu      sync.Mutex
-	work    sync.Cond   // something is in the queue, or the Trigger is paused
 	queue   []*delivery // ready for the first attempt, oldest first
-	idle    int         // workers that wait for it
-	workers int
+	workers int         // that take from it until it is empty
 	running int // first attempts
 	count   int // events in memory: in the queue, in a line, being tried, waiting for a retry
 	bytes   int64
@@ -72,7 +70,6 @@ const maxQueued = 128 << 20
 // newTrigger resolves what the manifest refers to.
 func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
 	t := &trigger{b: b, name: m.Name, file: m.File, woken: make(chan struct{}, 1)}
-	t.work.L = &t.mu
 	dst, err := t.resolve(m.Spec.Subscriber)
 	if err != nil {
 		return nil, &manifest.Problem{File: m.File, Field: "spec.subscriber", Detail: err.Error(), Remedy: "name a function that runs here, or give an absolute uri"}
@@ -172,10 +169,11 @@ func (t *trigger) catchUp(held []uint64) {
 }
 
 // offer takes an event that the Trigger's type admits, if its filter does.
-func (t *trigger) offer(m *message, r *root) {
+// true: the caller has deliver called.
+func (t *trigger) offer(m *message, r *root) bool {
 	if t.filter != nil && t.filter.Filter(t.ctx, m.event()) == eventfilter.FailFilter {
 		t.unmatched.Add(1)
-		return
+		return false
 	}
 	r.left.Add(1)
 	t.mu.Lock()
@@ -187,13 +185,14 @@ func (t *trigger) offer(m *message, r *root) {
 			}
 		}
 		t.store(m.appendRecord(nil), func() { t.b.log.end(r) })
-		return
+		return false
 	}
-	t.admit(&delivery{t: t, m: m, root: r})
+	return t.admit(&delivery{t: t, m: m, root: r})
 }
 
-// admit takes a delivery into memory. The caller holds mu.
-func (t *trigger) admit(d *delivery) {
+// admit takes a delivery into memory. true: the caller, who holds mu, has
+// deliver called.
+func (t *trigger) admit(d *delivery) bool {
 	t.count++
 	t.bytes += d.m.size()
 	if t.lines != nil {
@@ -204,47 +203,56 @@ func (t *trigger) admit(d *delivery) {
 			if line[0].kept { // it may take long
 				d.keep()
 			}
-			return
+			return false
 		}
 	}
-	t.enqueue(d)
+	return t.enqueue(d)
 }
 
-// enqueue has a worker take d. The caller holds mu.
-func (t *trigger) enqueue(d *delivery) {
+// enqueue has a worker take d. true: a new one, for which the caller, who holds
+// mu, has deliver called.
+func (t *trigger) enqueue(d *delivery) bool {
 	t.queue = append(t.queue, d)
-	switch {
-	case t.idle > 0:
-		t.work.Signal()
-	case t.workers < t.b.cfg.Parallel:
-		t.workers++
-		go t.deliver()
+	if t.workers == t.b.cfg.Parallel || t.paused {
+		return false
+	}
+	t.workers++
+	return true
+}
+
+// deliver is a worker: it makes first attempts until there are none left. It
+// goes with the reply to the Trigger that takes it: waking somebody else for
+// it would cost more than the delivery, where little is going on.
+func (t *trigger) deliver() {
+	for t != nil {
+		t = t.work()
 	}
 }
 
-// deliver is a worker: it makes first attempts until the Trigger is paused.
-func (t *trigger) deliver() {
+// work makes first attempts until the queue is empty or a reply leads on.
+func (t *trigger) work() (next *trigger) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for {
-		for len(t.queue) == 0 && !t.paused {
-			t.idle++
-			t.work.Wait()
-			t.idle--
-		}
-		if t.paused {
-			t.workers--
-			return
-		}
+	for len(t.queue) > 0 && !t.paused {
 		d := t.queue[0]
 		t.queue[0] = nil
 		t.queue = t.queue[1:]
 		t.running++
 		t.mu.Unlock()
-		d.run()
+		next = d.run()
 		t.mu.Lock()
 		t.running--
+		if next == nil {
+			continue
+		}
+		if len(t.queue) > 0 && !t.paused {
+			go t.deliver() // in this one's place
+			return next
+		}
+		break
 	}
+	t.workers--
+	return next
 }
 
 // again puts a delivery back that nothing was decided about.
@@ -252,7 +260,9 @@ func (t *trigger) again(d *delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d.tries = 0
-	t.enqueue(d)
+	if t.enqueue(d) {
+		go t.deliver()
+	}
 }
 
 // finish ends a delivery, and lets the next of its line go.
@@ -263,7 +273,9 @@ func (t *trigger) finish(d *delivery) {
 	if t.lines != nil {
 		if line := t.lines[d.key][1:]; len(line) > 0 {
 			t.lines[d.key] = line
-			t.enqueue(line[0])
+			if t.enqueue(line[0]) {
+				go t.deliver()
+			}
 		} else {
 			delete(t.lines, d.key)
 		}
@@ -282,7 +294,6 @@ func (t *trigger) pause() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.paused = true
-	t.work.Broadcast()
 }
 
 // drain waits until no first attempt is running, then gives what is left in
