@@ -209,7 +209,7 @@ func (b *Broker) resume(ctx context.Context) error {
 	for _, t := range b.triggers {
 		t.catchUp(held[t.name])
 	}
-	b.log.serve()
+	go b.log.purge()
 	return nil
 }
 

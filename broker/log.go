@@ -51,10 +51,15 @@ type eventLog struct {
 	asking sync.Mutex // held while info is asked for
 	zap    *zap.Logger
 
-	in      chan entry
-	quit    chan struct{} // ends writer and purger
-	written chan struct{} // closed when the writer has ended
-	purged  chan struct{} // closed when the purger has
+	appending sync.Mutex
+	pending   []entry       // to be written, oldest first
+	writing   bool          // somebody writes them
+	closed    bool          // nothing more is taken
+	idle      chan struct{} // closed when closed and nothing is pending
+	pace      pace          // of who writes
+
+	quit   chan struct{} // ends the purger
+	purged chan struct{} // closed when it has ended
 
 	mu   sync.Mutex
 	open []group // oldest first: what of the log is not done
@@ -92,8 +97,7 @@ func newRoot(seq uint64, held *trigger) *root {
 }
 
 func openLog(cfg Config) (_ *eventLog, err error) {
-	l := &eventLog{zap: cfg.Logger, in: make(chan entry, groupRecords), quit: make(chan struct{}),
-		written: make(chan struct{}), purged: make(chan struct{})}
+	l := &eventLog{zap: cfg.Logger, idle: make(chan struct{}), quit: make(chan struct{}), purged: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			l.shutdown()
@@ -151,38 +155,43 @@ func (l *eventLog) openStreams(folder string) (err error) {
 	return nil
 }
 
-// serve appends what comes and lets go what is done, until close.
-func (l *eventLog) serve() {
-	go l.write()
-	go l.purge()
-}
-
 // append puts a record into the log; done is called in the order of the log,
 // when the record survives a kill of this process, with a root that the caller ends.
+// Who comes while nobody writes is the writer, of what comes meanwhile too: where
+// little is going on, waking somebody else takes longer than the writing.
 func (l *eventLog) append(record []byte, done func(*root, error)) {
-	select {
-	case l.in <- entry{record, done}:
-	case <-l.quit:
+	l.appending.Lock()
+	if l.closed {
+		l.appending.Unlock()
 		done(nil, errors.New("broker: log: closed"))
+		return
+	}
+	l.pending = append(l.pending, entry{record, done})
+	writes := !l.writing
+	l.writing = true
+	l.appending.Unlock()
+	if writes && !l.write() {
+		go func() { // the caller's own is done
+			for !l.write() {
+			}
+		}()
 	}
 }
 
-// write is the log's one writer: what has come in the meantime goes in together.
-func (l *eventLog) write() {
-	defer close(l.written)
-	var p pace
-	for {
-		var first entry
-		select {
-		case first = <-l.in:
-		case <-l.quit:
-			return
-		}
-		time.Sleep(p.wait(time.Now()))
-		entries := l.gather(first)
-		p.add(len(entries), time.Now())
-		l.writeGroup(entries)
+// write writes what has come in the meantime, together. true: nothing has come
+// since, and who comes next is the writer.
+func (l *eventLog) write() (idle bool) {
+	time.Sleep(l.pace.wait(time.Now()))
+	entries := l.gather()
+	l.pace.add(len(entries), time.Now())
+	l.writeGroup(entries)
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	l.writing = len(l.pending) > 0
+	if !l.writing && l.closed {
+		close(l.idle)
 	}
+	return !l.writing
 }
 
 // pace says how long a record waits for others: not at all while few come, so
@@ -207,15 +216,18 @@ func (p *pace) add(n int, now time.Time) {
 	p.last = now
 }
 
-func (l *eventLog) gather(first entry) []entry {
-	entries, size := []entry{first}, len(first.record)
-	for len(entries) < groupRecords && size < groupBytes {
-		select {
-		case e := <-l.in:
-			entries, size = append(entries, e), size+len(e.record)
-		default:
-			return entries
-		}
+// gather takes the first of what is pending, as much as goes into a group.
+func (l *eventLog) gather() []entry {
+	l.appending.Lock()
+	defer l.appending.Unlock()
+	n, size := 0, 0
+	for n < len(l.pending) && n < groupRecords && size < groupBytes {
+		size += len(l.pending[n].record)
+		n++
+	}
+	entries := l.pending[:n:n]
+	if l.pending = l.pending[n:]; len(l.pending) == 0 {
+		l.pending = nil
 	}
 	return entries
 }
@@ -288,7 +300,7 @@ func (l *eventLog) purge() {
 	for {
 		select {
 		case <-l.quit:
-			<-l.written
+			<-l.idle
 			l.release(0)
 			return
 		case <-tick.C:
@@ -390,8 +402,14 @@ func (l *eventLog) info(ctx context.Context, s jetstream.Stream, opts ...jetstre
 	return s.Info(ctx, opts...)
 }
 
-// close ends the writer and the purger, and the server.
+// close takes nothing more, and ends the purger and the server.
 func (l *eventLog) close() {
+	l.appending.Lock()
+	l.closed = true
+	if !l.writing {
+		close(l.idle)
+	}
+	l.appending.Unlock()
 	close(l.quit)
 	<-l.purged
 	l.shutdown()
