@@ -34,6 +34,7 @@ import (
 	"knative.dev/eventing/pkg/kncloudevents"
 
 	"pitboss/broker/manifest"
+	"pitboss/internal/takeover"
 )
 
 // Config says what to serve and where. Only DataDir, BrokerFile and
@@ -106,6 +107,7 @@ type Broker struct {
 	path       string // as a cluster's ingress serves it: /namespace/name
 	listener   net.Listener
 	server     *http.Server
+	taken      *takeover.Connections
 
 	accepted, refused atomic.Int64
 	ready             atomic.Bool
@@ -166,6 +168,7 @@ func (b *Broker) start() (err error) {
 		b.log.shutdown()
 		return err
 	}
+	b.taken = b.overFastHTTP()
 	b.server = &http.Server{
 		Handler:           b.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -286,6 +289,8 @@ func (b *Broker) Drain(ctx context.Context) (err error) {
 func (b *Broker) drain(ctx context.Context) error {
 	b.ready.Store(false)
 	err := b.server.Shutdown(ctx)
+	b.taken.Stop(ctx)
+	b.taken.Close() // an event that comes now has no answer: its sender sends it again
 	for _, t := range b.triggers {
 		t.pause()
 	}

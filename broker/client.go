@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"strconv"
@@ -128,7 +129,7 @@ func (c *client) write(w *bufio.Writer, m *message) error {
 func (c *client) read(resp *fasthttp.Response) (a answer, err error) {
 	a.status = resp.StatusCode()
 	a.body = append([]byte(nil), resp.Body()...)
-	header := headerPairs(&resp.Header)
+	header := headerPairs(resp.Header.All())
 	if a.status >= 200 && a.status <= 299 {
 		a.reply, err = readReply(header, a.body)
 		return a, err
@@ -140,19 +141,19 @@ func (c *client) read(resp *fasthttp.Response) (a answer, err error) {
 	return a, nil
 }
 
-// headerPairs is name, value, … of the header; the values share one string.
-func headerPairs(h *fasthttp.ResponseHeader) []string {
+// headerPairs is name, value, … of a header; the values share one string.
+func headerPairs(header iter.Seq2[[]byte, []byte]) []string {
 	n, size := 0, 0
-	for _, value := range h.All() {
+	for _, value := range header {
 		n, size = n+1, size+len(value)
 	}
 	pairs, values := make([]string, 0, 2*n), make([]byte, 0, size)
-	for name, value := range h.All() {
+	for name, value := range header {
 		pairs = append(pairs, headerName(name), "")
 		values = append(values, value...)
 	}
 	all, i := string(values), 1
-	for _, value := range h.All() {
+	for _, value := range header {
 		pairs[i], all, i = all[:len(value)], all[len(value):], i+2
 	}
 	return pairs

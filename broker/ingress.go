@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,10 +12,12 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
 
 	"pitboss/internal/event"
+	"pitboss/internal/takeover"
 	"pitboss/internal/telemetry"
 )
 
@@ -116,7 +119,7 @@ func (b *Broker) offer(m *message, r *root) (next *trigger) {
 // it again.
 func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case r.URL.Path != "/" && strings.TrimSuffix(r.URL.Path, "/") != b.path:
+	case !b.isIngress(r.URL.Path):
 		problem(w, http.StatusNotFound, "there is no Broker at "+r.URL.Path+"; POST to / or "+b.path)
 		return
 	case r.Method == http.MethodOptions: // CloudEvents web hook validation
@@ -129,27 +132,67 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusMethodNotAllowed, "POST one CloudEvent")
 		return
 	}
+	if b.taken.Take(w, r) {
+		return
+	}
 	m, err := readRequest(w, r, b.cfg.MaxBody)
-	if err == nil {
-		end := m.traced(r.Context(), r.Header.Get("Traceparent"))
-		err = b.accept(r.Context(), m)
-		end(err)
-	} else {
-		err = unreadable(err, b.cfg.MaxBody)
-		b.refused.Add(1)
-	}
-	var refused *refusal
-	switch {
-	case err == nil:
-		w.WriteHeader(http.StatusAccepted)
-	case errors.As(err, &refused):
+	if refused := b.ingest(r.Context(), m, err, r.Header.Get("Traceparent")); refused != nil {
+		if refused.status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
 		problem(w, refused.status, refused.detail)
-	default:
-		e := m.event()
-		b.cfg.Logger.Error("event not accepted", append(telemetry.Fields(&e), zap.Error(err))...)
-		w.Header().Set("Retry-After", "1")
-		problem(w, http.StatusServiceUnavailable, "the log cannot take the event now; send it again")
+		return
 	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (b *Broker) isIngress(path string) bool {
+	return path == "/" || strings.TrimSuffix(path, "/") == b.path
+}
+
+// overFastHTTP takes the events of connections that a platform keeps open.
+func (b *Broker) overFastHTTP() *takeover.Connections {
+	refuse := func(ctx *fasthttp.RequestCtx, status int, detail string) {
+		ctx.SetStatusCode(status)
+		ctx.SetContentType(problemType)
+		ctx.SetBody(problemBody(status, detail))
+	}
+	return takeover.New(takeover.Config{
+		Path: b.isIngress, MaxBody: int(b.cfg.MaxBody), Unreadable: refuse,
+		Log: func() *zap.Logger { return b.cfg.Logger },
+		Handle: func(ctx *fasthttp.RequestCtx) {
+			header := &ctx.Request.Header
+			m, err := readHTTP(headerPairs(header.All()), bytes.Clone(ctx.Request.Body()))
+			refused := b.ingest(context.Background(), m, err, string(header.Peek("Traceparent")))
+			switch {
+			case refused == nil:
+				ctx.SetStatusCode(http.StatusAccepted)
+				return
+			case refused.status == http.StatusServiceUnavailable:
+				ctx.Response.Header.Set("Retry-After", "1")
+			}
+			refuse(ctx, refused.status, refused.detail)
+		},
+	})
+}
+
+// ingest takes the event that was read, unless it could not be. nil: it is in
+// the log.
+func (b *Broker) ingest(ctx context.Context, m *message, err error, traceparent string) *refusal {
+	if err != nil {
+		b.refused.Add(1)
+		return unreadable(err, b.cfg.MaxBody)
+	}
+	end := m.traced(ctx, traceparent)
+	err = b.accept(ctx, m)
+	end(err)
+	var refused *refusal
+	if err == nil || errors.As(err, &refused) {
+		return refused
+	}
+	e := m.event()
+	b.cfg.Logger.Error("event not accepted", append(telemetry.Fields(&e), zap.Error(err))...)
+	return &refusal{http.StatusServiceUnavailable, "the log cannot take the event now; send it again"}
 }
 
 func readRequest(w http.ResponseWriter, r *http.Request, limit int64) (*message, error) {
@@ -171,9 +214,16 @@ func unreadable(err error, limit int64) *refusal {
 	return &refusal{http.StatusBadRequest, "not a CloudEvent: " + err.Error()}
 }
 
+const problemType = "application/problem+json"
+
 // problem answers with a problem body (RFC 9457).
 func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+	_, _ = w.Write(problemBody(status, detail))
+}
+
+func problemBody(status int, detail string) []byte {
+	body, _ := json.Marshal(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+	return append(body, '\n')
 }

@@ -227,13 +227,16 @@ func setAttribute(c ce.EventContext, name, v string) error {
 	return c.SetExtension(name, v)
 }
 
-// drop takes an attribute out.
+// drop takes an extension out. As set, it is for who made the message: nobody
+// else has it yet.
 func (m *message) drop(name string) (value string) {
 	for i := 2; i < len(m.attrs); i += 2 {
 		if m.attrs[i] == name {
 			value = m.attrs[i+1]
 			m.attrs = append(m.attrs[:i], m.attrs[i+2:]...)
-			m.made.Store(nil)
+			if e := m.made.Load(); e != nil {
+				_ = e.Context.SetExtension(name, nil)
+			}
 			return value
 		}
 	}
@@ -243,7 +246,9 @@ func (m *message) drop(name string) (value string) {
 // set puts an extension in.
 func (m *message) set(name, value string) {
 	m.attrs = append(m.attrs, name, value)
-	m.made.Store(nil)
+	if e := m.made.Load(); e != nil {
+		_ = e.Context.SetExtension(name, value)
+	}
 }
 
 // attribute is the value of one; "" if there is none.

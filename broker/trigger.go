@@ -42,8 +42,8 @@ type trigger struct {
 	mu      sync.Mutex
 	queue   []*delivery // ready for the first attempt, oldest first
 	workers int         // that take from it until it is empty
-	running int // first attempts
-	count   int // events in memory: in the queue, in a line, being tried, waiting for a retry
+	running int         // first attempts
+	count   int         // events in memory: in the queue, in a line, being tried, waiting for a retry
 	bytes   int64
 	paused  bool
 	// lines are the queues of an ordered Trigger, one per key that has an event

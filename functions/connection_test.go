@@ -16,6 +16,8 @@ import (
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	funchttp "knative.dev/func-go/http"
+
+	"pitboss/internal/takeover"
 )
 
 // dial opens a connection to a served echo.
@@ -81,7 +83,7 @@ func TestATakenConnectionAnswersAsNetHTTPDoes(t *testing.T) {
 		"another method":     "GET / HTTP/1.1\r\nHost: f\r\n\r\n",
 		"readiness":          "GET /health/readiness HTTP/1.1\r\nHost: f\r\n\r\n",
 		"chunked":            strings.Replace(raw("question", "", ""), "Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 1),
-		"more than a buffer": raw("question", `{"x":"`+strings.Repeat("x", 3*ioBuffer)+`"}`, ""),
+		"more than a buffer": raw("question", `{"x":"`+strings.Repeat("x", 3*takeover.Buffer)+`"}`, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +97,7 @@ func TestATakenConnectionAnswersAsNetHTTPDoes(t *testing.T) {
 			if got := said(t, answers); !strings.HasPrefix(got, "200 ") {
 				t.Fatal(got)
 			}
-			if f.connections.others == nil {
+			if f.connections.Taken() == 0 {
 				t.Fatal("the connection was not taken")
 			}
 			if got := said(t, answers); got != want {
@@ -113,7 +115,7 @@ func TestATakenConnectionRefusesWhatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ request, want string }{
 		"body":       {strings.Replace(raw("question", "", ""), "Length: 0", "Length: 2000000", 1), "413 "},
-		"attributes": {raw("question", `{}`, "Ce-Long: "+strings.Repeat("x", 2*ioBuffer)+"\r\n"), "431 "},
+		"attributes": {raw("question", `{}`, "Ce-Long: "+strings.Repeat("x", 2*takeover.Buffer)+"\r\n"), "431 "},
 		"not HTTP":   {"{}\r\n\r\n", "400 "},
 	} {
 		conn, answers := dial(t, over(echo{}))

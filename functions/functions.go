@@ -45,7 +45,7 @@ type HTTPFunction interface {
 
 func over(f Function) HTTPFunction {
 	o := overHTTP{Lifecycle: f, handle: f.Handle}
-	o.connections = newConnections(o.answer)
+	o.connections = overFastHTTP(o.answer)
 	return o
 }
 

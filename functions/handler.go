@@ -14,6 +14,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
 
+	"pitboss/internal/takeover"
 	"pitboss/internal/telemetry"
 )
 
@@ -48,7 +49,7 @@ const maxBody = 1 << 20
 type overHTTP struct {
 	Lifecycle
 	handle      func(context.Context, ce.Event) (*ce.Event, error)
-	connections *connections
+	connections *takeover.Connections
 }
 
 // Handle answers one POSTed event: 200 with the reply event or nothing, 4xx
@@ -59,7 +60,7 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "POST one CloudEvent", http.StatusMethodNotAllowed)
 		return
 	}
-	if f.connections.take(w, r) {
+	if f.connections.Take(w, r) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -82,7 +83,7 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 
 // Stop ends the function when what is under way has been answered.
 func (f overHTTP) Stop(ctx context.Context) error {
-	f.connections.stop(ctx)
+	f.connections.Stop(ctx)
 	return f.Lifecycle.Stop(ctx)
 }
 

@@ -224,7 +224,7 @@ func newWatch() (*watch, error) {
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("bench: %w", err), c.server.Close())
+		return nil, fmt.Errorf("bench: %w", errors.Join(err, c.ln.Close()))
 	}
 	w := &watch{consumer: c, addr: ln.Addr().String(), issued: map[string]map[string]time.Time{}, revoked: map[string]time.Time{}}
 	w.server = &http.Server{Handler: w, ReadHeaderTimeout: 5 * time.Second}
@@ -239,7 +239,7 @@ func (w *watch) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	player, id := r.Header.Get("Ce-Subject"), r.Header.Get("Ce-Id")
 	switch {
 	case !strings.HasPrefix(player, "leaver-"):
-		w.consumer.ServeHTTP(rw, r)
+		w.consumer.note(r.Header.Get("Ce-Type"), id, r.Header.Get("Ce-Receivedtime"))
 	case r.Header.Get("Ce-Type") == event.TypeRevoked:
 		var rec event.Recommendation
 		if err := json.UnmarshalRead(r.Body, &rec); err != nil {

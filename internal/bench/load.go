@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
@@ -85,32 +85,28 @@ func dial(host string) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	return &conn{c, bufio.NewReader(c)}, nil
+	return &conn{c, bufio.NewReaderSize(c, 16<<10)}, nil
 }
 
 // post sends r stamped with at and returns the status.
 func (c *conn) post(r request, at time.Time) (int, error) {
-	status, _, _, err := c.exchange(r, at)
-	return status, err
+	var res fasthttp.Response
+	err := c.exchange(r, at, &res)
+	return res.StatusCode(), err
 }
 
 // exchange is post with what was answered.
-func (c *conn) exchange(r request, at time.Time) (status int, header http.Header, body []byte, err error) {
+func (c *conn) exchange(r request, at time.Time, res *fasthttp.Response) error {
 	if r.stamp > 0 {
 		at.UTC().AppendFormat(r.raw[r.stamp:r.stamp], stampFormat)
 	}
 	if _, err := c.Write(r.raw); err != nil {
-		return 0, nil, nil, fmt.Errorf("bench: %w", err)
+		return fmt.Errorf("bench: %w", err)
 	}
-	res, err := http.ReadResponse(c.in, nil)
-	if err != nil {
-		return 0, nil, nil, fmt.Errorf("bench: %w", err)
+	if err := res.Read(c.in); err != nil {
+		return fmt.Errorf("bench: %w", err)
 	}
-	defer res.Body.Close()
-	if body, err = io.ReadAll(res.Body); err != nil {
-		return 0, nil, nil, fmt.Errorf("bench: %w", err)
-	}
-	return res.StatusCode, res.Header, body, nil
+	return nil
 }
 
 // Load is what a loader saw.
@@ -134,8 +130,8 @@ type loop struct {
 	begin time.Time
 	due   []time.Duration // after begin; nil: as fast as answers come
 	conns int
-	// took, unless nil, sees every answer; called concurrently.
-	took func(i int, status int, header http.Header, body []byte)
+	// took, unless nil, sees every answer; called concurrently. It keeps nothing of it.
+	took func(i int, answer *fasthttp.Response)
 
 	next, sent, failed atomic.Int64
 	mu                 sync.Mutex
@@ -165,6 +161,7 @@ func (l *loop) connection(ctx context.Context, c *conn) error {
 		defer l.mu.Unlock()
 		l.ack.Merge(h)
 	}()
+	var answer fasthttp.Response
 	for ctx.Err() == nil {
 		i := int(l.next.Add(1) - 1)
 		if i >= len(l.reqs) {
@@ -175,16 +172,15 @@ func (l *loop) connection(ctx context.Context, c *conn) error {
 			at = l.begin.Add(l.due[i])
 			time.Sleep(time.Until(at))
 		}
-		status, header, body, err := c.exchange(l.reqs[i], at)
-		if err != nil {
+		if err := c.exchange(l.reqs[i], at, &answer); err != nil {
 			return err
 		}
 		l.sent.Add(1)
-		if status != http.StatusAccepted && status != http.StatusOK {
+		if status := answer.StatusCode(); status != fasthttp.StatusAccepted && status != fasthttp.StatusOK {
 			l.failed.Add(1)
 		}
 		if l.took != nil {
-			l.took(i, status, header, body)
+			l.took(i, &answer)
 		}
 		_ = h.RecordValue(time.Since(at).Microseconds())
 	}

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"pitboss/internal/event"
 	"pitboss/internal/setup"
 )
@@ -66,12 +68,12 @@ func alone(ctx context.Context, s *System, name string, reqs []request) ([]reque
 	replies := make([]request, len(reqs))
 	var refused atomic.Value
 	var replyBytes atomic.Int64
-	l := &loop{host: s.hosts[name], reqs: reqs, conns: 64, took: func(i, status int, header http.Header, body []byte) {
-		if status != http.StatusOK {
-			refused.Store(fmt.Sprintf("%d %s", status, body))
+	l := &loop{host: s.hosts[name], reqs: reqs, conns: 64, took: func(i int, answer *fasthttp.Response) {
+		if answer.StatusCode() != fasthttp.StatusOK {
+			refused.Store(fmt.Sprintf("%d %s", answer.StatusCode(), answer.Body()))
 			return
 		}
-		replies[i] = replyOf(header, body)
+		replies[i] = replyOf(answer)
 		replyBytes.Add(int64(len(replies[i].raw)))
 	}}
 	stored, err := redisMemory(ctx, s.RedisURL)
@@ -100,20 +102,21 @@ func alone(ctx context.Context, s *System, name string, reqs []request) ([]reque
 
 // replyOf turns a function's answer into the event the Broker would deliver;
 // it still lacks the host.
-func replyOf(header http.Header, body []byte) request {
-	if header.Get("Ce-Id") == "" {
+func replyOf(answer *fasthttp.Response) request {
+	if len(answer.Header.Peek("Ce-Id")) == 0 {
 		return request{} // acknowledged only
 	}
-	header = header.Clone()
-	for _, name := range []string{"Date", "Content-Length", "Connection", "Transfer-Encoding"} {
-		header.Del(name)
-	}
-	header.Set("Ce-"+event.ExtReceived, stampFormat)
 	var buf bytes.Buffer
-	_ = header.Write(&buf)
-	buf.WriteString("\r\n")
-	buf.Write(body)
-	return request{raw: buf.Bytes(), stamp: len(body)}
+	for name, value := range answer.Header.All() {
+		switch string(name) {
+		case "Date", "Content-Length", "Connection", "Ce-Receivedtime":
+		default:
+			fmt.Fprintf(&buf, "%s: %s\r\n", name, value)
+		}
+	}
+	fmt.Fprintf(&buf, "Ce-%s: %s\r\n\r\n", event.ExtReceived, stampFormat)
+	buf.Write(answer.Body())
+	return request{raw: buf.Bytes(), stamp: len(answer.Body())}
 }
 
 // readdress completes replies to requests to host.
