@@ -128,6 +128,53 @@ func TestRecordOnChangedState(t *testing.T) {
 	})
 }
 
+// When states mostly have moved on, the current one is read before the first
+// try; when they no longer do, it is not.
+func TestRecordReadsAheadWhereStatesMoveOn(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		j := New(rdb, 10)
+		id := neighbours(1)[0]
+		state := "\x00\x00\x00\x02abcd\x01\x00\x00state"
+		rdb.Set(t.Context(), player.StateKey(id), state, 0)
+		record := func(version player.Version) (tries int) {
+			_, err := j.Record(t.Context(), id, version, func(v View) (*Draft, error) {
+				tries++
+				if string(v.Version[:]) == state[:8] && v.Fresh != (version != v.Version) {
+					t.Errorf("version %v: %+v", version, v)
+				}
+				return &Draft{Kind: KindDecision, Time: noon, Open: []byte("{}")}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return tries
+		}
+		for range 10 {
+			record(player.Version{1})
+		}
+		if n := record(player.Version{1}); n != 1 {
+			t.Errorf("%d tries, the state having moved on ten times", n)
+		}
+		rdb.Del(t.Context(), player.StateKey(id)) // there is no such player any more
+		if _, err := j.Record(t.Context(), id, player.Version{1}, func(v View) (*Draft, error) {
+			if !v.Fresh || v.Version != (player.Version{}) {
+				t.Errorf("%+v, of a player who is gone", v)
+			}
+			return nil, nil
+		}); err != nil {
+			t.Error(err)
+		}
+		rdb.Set(t.Context(), player.StateKey(id), state, 0)
+		for range 100 {
+			record(player.Version([]byte(state[:8])))
+		}
+		if n := record(player.Version{1}); n != 2 {
+			t.Errorf("%d tries, the state not having moved on a hundred times", n)
+		}
+	})
+}
+
 func TestConcurrentRecordsLoseNothing(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {

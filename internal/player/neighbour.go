@@ -34,6 +34,11 @@ func (r *Runner) Run(ctx context.Context, s *Script, keys []string, args ...any)
 	return s.s.eval(ctx, r.l, append(s.s.args(keys...), args...))
 }
 
+// Get reads a key, in the same pipelines; nil where there is none.
+func (r *Runner) Get(ctx context.Context, key string) ([]byte, error) {
+	return read(ctx, r.l, key)
+}
+
 // ParseValue takes the value of a player's key ([StateKey]) apart into version
 // and state; the zero Version means no such player: no bytes, or just the mark
 // of an erasure.

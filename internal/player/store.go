@@ -93,11 +93,19 @@ func (st *Store[S]) Erase(ctx context.Context, player string, at time.Time) erro
 }
 
 func (st *Store[S]) get(ctx context.Context, player string) (value, error) {
-	key := StateKey(player)
-	cmd := redis.NewStringCmd(ctx, "get", key)
-	if err := st.redis.send(ctx, key, cmd, false); err != nil && !errors.Is(err, redis.Nil) {
-		return value{}, fmt.Errorf("player: read: %w", err)
+	b, err := read(ctx, st.redis, StateKey(player))
+	if err != nil {
+		return value{}, err
 	}
-	b, _ := cmd.Bytes() // a missing player is redis.Nil and no bytes
 	return parseValue(b)
+}
+
+// read is the value of key; no bytes where there is none.
+func read(ctx context.Context, l sender, key string) ([]byte, error) {
+	cmd := redis.NewStringCmd(ctx, "get", key)
+	if err := l.send(ctx, key, cmd, false); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("player: read: %w", err)
+	}
+	b, _ := cmd.Bytes() // a missing key is redis.Nil and no bytes
+	return b, nil
 }
