@@ -9,20 +9,31 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
+
+	"pitboss/internal/gather"
+	"pitboss/internal/takeover"
 )
 
 // client makes the first attempts at delivering to one subscriber over plain
 // HTTP, in binary mode: nearly all there are, for a third of what Knative's
 // dispatcher takes. What follows a failed one is the dispatcher's.
+//
+// A subscriber that says it answers pipelined requests all at once, as Pitboss's
+// functions do, is sent what waits for it in one write: a system call, a wake-up
+// and a trip through the kernel's TCP for all of them.
 type client struct {
 	host    *fasthttp.HostClient
 	head    string // of every request: the request line, and the host
 	timeout time.Duration
+
+	pipelines atomic.Bool // the newest connection's subscriber does
+	together  *gather.Group[*attempt]
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -36,13 +47,26 @@ type answer struct {
 	reply  *message // nil: none
 }
 
-// ioBuffer takes nearly every event whole, so that it needs one system call.
-const ioBuffer = 16 << 10
+// attempt is an event on its way, and what became of it.
+type attempt struct {
+	m *message
+	answer
+	err error
+}
+
+const (
+	// ioBuffer takes several events whole, so that they need one system call.
+	ioBuffer = 64 << 10
+	// Where the subscriber pipelines, events share a few connections. One that
+	// takes long holds up those sent with it; another connection takes its place.
+	pipelineConns, pipelineEvents = 4, 32
+	pipelinePatience              = 100 * time.Millisecond
+)
 
 var errTooLarge = errors.New("the reply is too large")
 
 func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Duration) *client {
-	c := &client{timeout: timeout, conns: map[net.Conn]struct{}{}}
+	c := &client{timeout: timeout, conns: map[net.Conn]struct{}{}, together: gather.New[*attempt](pipelineConns, pipelineEvents, pipelinePatience)}
 	c.head = "POST " + to.URL.URL().RequestURI() + " HTTP/1.1\r\nHost: " + to.URL.Host + "\r\n"
 	addr := to.URL.Host
 	if to.URL.URL().Port() == "" {
@@ -57,55 +81,74 @@ func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Du
 }
 
 // post makes one attempt; a connection that the subscriber closed while it was
-// idle is none, and there is another on a new one.
-func (c *client) post(m *message) (a answer, err error) {
-	resp := fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseResponse(resp)
-	for tries := 0; ; tries++ {
-		if err = c.exchange(m, resp); err == nil {
-			return c.read(resp)
-		}
-		stale := errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
-		if !stale || tries > 0 {
-			break
-		}
+// idle, or behind the answer to another event, is none, and there is another on
+// a new one.
+func (c *client) post(m *message) (answer, error) {
+	a := &attempt{m: m}
+	if c.pipelines.Load() {
+		c.together.Do(a, c.exchange)
+	} else {
+		c.exchange([]*attempt{a})
 	}
-	if errors.Is(err, fasthttp.ErrBodyTooLarge) {
-		err = errTooLarge
+	if errors.Is(a.err, io.EOF) || errors.Is(a.err, syscall.EPIPE) || errors.Is(a.err, syscall.ECONNRESET) {
+		c.exchange([]*attempt{a})
 	}
-	return a, err
+	if errors.Is(a.err, fasthttp.ErrBodyTooLarge) {
+		a.err = errTooLarge
+	}
+	return a.answer, a.err
 }
 
-// exchange sends the event and reads the answer. fasthttp's own request would
-// have every header in memory three times first.
-func (c *client) exchange(m *message, resp *fasthttp.Response) error {
+// exchange sends events over one connection and reads the answers. fasthttp's own
+// request would have every header in memory three times first.
+func (c *client) exchange(batch []*attempt) {
 	cc, err := c.host.AcquireConn(c.timeout, false)
 	if err != nil {
-		return err
+		for _, a := range batch {
+			a.err = err
+		}
+		return
 	}
 	conn := cc.Conn()
 	if err = conn.SetDeadline(time.Now().Add(c.timeout)); err == nil {
 		w := c.host.AcquireWriter(conn)
-		err = c.write(w, m)
+		for _, a := range batch {
+			c.write(w, a.m)
+		}
+		err = w.Flush() // it keeps the first error
 		c.host.ReleaseWriter(w)
 	}
-	if err == nil {
-		r := c.host.AcquireReader(conn)
-		resp.Header.SetNoDefaultContentType(true)
-		err = resp.ReadLimitBody(r, c.host.MaxResponseBodySize)
-		c.host.ReleaseReader(r)
+	r := c.host.AcquireReader(conn)
+	defer c.host.ReleaseReader(r)
+	resp := fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseResponse(resp)
+	for _, a := range batch {
+		if err == nil {
+			resp.Header.SetNoDefaultContentType(true)
+			err = resp.ReadLimitBody(r, c.host.MaxResponseBodySize)
+		}
+		if a.err = err; err != nil {
+			continue
+		}
+		if t := conn.(*tracked); !t.known {
+			t.known = true
+			c.pipelines.Store(len(resp.Header.Peek(takeover.Pipelining)) > 0)
+		}
+		a.answer, a.err = c.read(resp)
+		if resp.ConnectionClose() {
+			err = io.EOF // what comes behind it has no answer
+		}
 	}
-	if err != nil || resp.ConnectionClose() {
+	if err != nil {
 		c.host.CloseConn(cc)
 	} else {
 		c.host.ReleaseConn(cc)
 	}
-	return err
 }
 
 // write writes a request. Every name and value may be a header as it is: the
 // message is plain.
-func (c *client) write(w *bufio.Writer, m *message) error {
+func (c *client) write(w *bufio.Writer, m *message) {
 	w.WriteString(c.head)
 	line := func(name, value string) {
 		w.WriteString(name)
@@ -123,7 +166,6 @@ func (c *client) write(w *bufio.Writer, m *message) error {
 	line("Content-Length", strconv.Itoa(len(m.data)))
 	w.WriteString("\r\n")
 	w.Write(m.data)
-	return w.Flush() // it keeps the first error
 }
 
 func (c *client) read(resp *fasthttp.Response) (a answer, err error) {
@@ -172,7 +214,7 @@ func (c *client) dial(addr string) (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	c.conns[conn] = struct{}{}
-	return &tracked{conn, c}, nil
+	return &tracked{Conn: conn, c: c}, nil
 }
 
 // close breaks off what is under way.
@@ -188,7 +230,8 @@ func (c *client) close() {
 // tracked is a connection that its client knows of.
 type tracked struct {
 	net.Conn
-	c *client
+	c     *client
+	known bool // whether its subscriber pipelines
 }
 
 func (t *tracked) Close() error {

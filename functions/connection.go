@@ -12,12 +12,16 @@ import (
 	"pitboss/internal/takeover"
 )
 
+// pipeline is how many events of one connection are handled at once: the Broker
+// sends what has come together in one write.
+const pipeline = 32
+
 // overFastHTTP answers the events of connections that a Broker keeps open:
 // func-go's server accepts them and loses them with the first event.
 func overFastHTTP(answer func(context.Context, *ce.Event, string) (*ce.Event, *failure)) *takeover.Connections {
 	return takeover.New(takeover.Config{
 		Path:    func(path string) bool { return path == "/" },
-		MaxBody: maxBody,
+		MaxBody: maxBody, Pipeline: pipeline,
 		Handle: func(ctx *fasthttp.RequestCtx) {
 			e, traceparent, err := decodeFast(&ctx.Request)
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,7 +84,7 @@ func TestATakenConnectionAnswersAsNetHTTPDoes(t *testing.T) {
 		"another method":     "GET / HTTP/1.1\r\nHost: f\r\n\r\n",
 		"readiness":          "GET /health/readiness HTTP/1.1\r\nHost: f\r\n\r\n",
 		"chunked":            strings.Replace(raw("question", "", ""), "Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 1),
-		"more than a buffer": raw("question", `{"x":"`+strings.Repeat("x", 3*takeover.Buffer)+`"}`, ""),
+		"more than a buffer": raw("question", `{"x":"`+strings.Repeat("x", 5*takeover.Buffer)+`"}`, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -115,7 +116,7 @@ func TestATakenConnectionRefusesWhatIsTooLarge(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ request, want string }{
 		"body":       {strings.Replace(raw("question", "", ""), "Length: 0", "Length: 2000000", 1), "413 "},
-		"attributes": {raw("question", `{}`, "Ce-Long: "+strings.Repeat("x", 2*takeover.Buffer)+"\r\n"), "431 "},
+		"attributes": {raw("question", `{}`, "Ce-Long: "+strings.Repeat("x", 5*takeover.Buffer)+"\r\n"), "431 "},
 		"not HTTP":   {"{}\r\n\r\n", "400 "},
 	} {
 		conn, answers := dial(t, over(echo{}))
@@ -199,6 +200,73 @@ func TestStopWaitsForWhatIsUnderWay(t *testing.T) {
 		io.WriteString(late, raw("nothing", `{}`, ""))
 		if got := said(t, answers); !strings.HasPrefix(got, "200 ") {
 			t.Errorf("a new connection after stop: %s", got)
+		}
+	}
+}
+
+// meeting answers an event when as many are being handled as were to come, later
+// ones first.
+type meeting struct {
+	echo
+	all  int
+	here *atomic.Int32
+}
+
+func (m meeting) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
+	n := m.here.Add(1)
+	for int(m.here.Load()) < m.all {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Duration(m.all-int(n)) * time.Millisecond)
+	return m.echo.Handle(ctx, e)
+}
+
+// Events that come over a connection in one write are handled at the same time,
+// and answered in their order, what cannot be answered included.
+func TestEventsSentTogetherAreHandledTogether(t *testing.T) {
+	t.Parallel()
+	here := new(atomic.Int32)
+	conn, answers := dial(t, over(meeting{all: 5, here: here}))
+	here.Store(5) // the first comes alone
+	io.WriteString(conn, raw("nothing", "", ""))
+	res, err := http.ReadResponse(answers, nil)
+	if err != nil || res.Header.Get(takeover.Pipelining) != "32" {
+		t.Fatalf("%v %v", res, err)
+	}
+	here.Store(0)
+	id := func(n string) string { return strings.Replace(raw("question", "{}", ""), "ce-id: 7", "ce-id: "+n, 1) }
+	health := "GET /health/liveness HTTP/1.1\r\nHost: f\r\n\r\n"
+	io.WriteString(conn, id("1")+id("2")+raw("fault", "{}", "")+health+raw("bad", "{}", "")+id("3")+"nonsense\r\n\r\n")
+	for _, want := range []string{`{"to":"1"}`, `{"to":"2"}`, "500 ", "200 ", "400 ", `{"to":"3"}`, "400 "} {
+		if got := said(t, answers); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if _, err := answers.ReadByte(); err == nil {
+		t.Error("the connection goes on behind nonsense")
+	}
+}
+
+// Who waits to be told to go on is told so, but not in the middle of others' answers.
+func TestExpectContinueOnATakenConnection(t *testing.T) {
+	t.Parallel()
+	conn, answers := dial(t, over(echo{}))
+	io.WriteString(conn, raw("nothing", "", ""))
+	said(t, answers)
+	head, body, _ := strings.Cut(raw("question", "{}", "Expect: 100-continue\r\n"), "\r\n\r\n")
+	io.WriteString(conn, head+"\r\n\r\n")
+	if line, err := answers.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("%q %v", line, err)
+	}
+	_, _ = answers.ReadString('\n')
+	io.WriteString(conn, body)
+	if got := said(t, answers); !strings.HasPrefix(got, "200 ") {
+		t.Error(got)
+	}
+	io.WriteString(conn, raw("nothing", "", "")+head+"\r\n\r\n")
+	for _, want := range []string{"200 ", "417 "} {
+		if got := said(t, answers); !strings.HasPrefix(got, want) {
+			t.Errorf("got %s, want %s", got, want)
 		}
 	}
 }

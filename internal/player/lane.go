@@ -3,10 +3,11 @@ package player
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/gather"
 )
 
 const (
@@ -17,83 +18,33 @@ const (
 	laneBatch = 64
 )
 
-// lane gathers the concurrent commands for one server into pipelines, without
-// ever waiting for more to come: while its pipelines are under way, commands
-// collect, and the first of them carries the others along. One caller alone is
-// as fast as without, and there are no goroutines of its own.
+// lane gathers the concurrent commands for one server into pipelines.
 type lane struct {
 	node     *redis.Client
 	replicas int // WAIT for so many after writes; 0: don't
 	timeout  time.Duration
-
-	mu      sync.Mutex
-	free    int
-	waiting []*flight
+	flights  *gather.Group[*flight]
 }
 
 // flight is one command on its way.
 type flight struct {
 	cmd   redis.Cmder
-	write bool      // WAIT, if so configured, is for this one too
-	err   error     // of WAIT
-	wake  chan bool // true: carry the next pipeline; false: done
+	write bool  // WAIT, if so configured, is for this one too
+	err   error // of WAIT
 }
 
-var flights = sync.Pool{New: func() any { return &flight{wake: make(chan bool, 1)} }}
+func newLane(node *redis.Client, replicas int, timeout time.Duration) *lane {
+	return &lane{node: node, replicas: replicas, timeout: timeout, flights: gather.New[*flight](lanesPerNode, laneBatch, 0)}
+}
 
 // do sends cmd and returns when its reply is there.
 func (l *lane) do(ctx context.Context, cmd redis.Cmder, write bool) error {
-	f := flights.Get().(*flight)
-	defer flights.Put(f)
-	f.cmd, f.write, f.err = cmd, write, nil
-	if l.enter(f) {
-		batch := l.batch(f)
-		l.exec(ctx, batch)
-		l.exit()
-		for _, other := range batch[1:] {
-			other.wake <- false
-		}
-	}
-	f.cmd = nil
+	f := &flight{cmd: cmd, write: write}
+	l.flights.Do(f, func(batch []*flight) { l.exec(ctx, batch) })
 	if err := cmd.Err(); err != nil {
 		return err
 	}
 	return f.err
-}
-
-// enter returns true when f is to carry a pipeline, false when f was carried.
-func (l *lane) enter(f *flight) bool {
-	l.mu.Lock()
-	if l.free > 0 {
-		l.free--
-		l.mu.Unlock()
-		return true
-	}
-	l.waiting = append(l.waiting, f)
-	l.mu.Unlock()
-	return <-f.wake
-}
-
-func (l *lane) batch(first *flight) []*flight {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := min(len(l.waiting), laneBatch-1)
-	batch := make([]*flight, 0, n+1)
-	batch = append(append(batch, first), l.waiting[:n]...)
-	l.waiting = append(l.waiting[:0], l.waiting[n:]...)
-	return batch
-}
-
-func (l *lane) exit() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.waiting) == 0 {
-		l.free++
-		return
-	}
-	next := l.waiting[0]
-	l.waiting = append(l.waiting[:0], l.waiting[1:]...)
-	next.wake <- true
 }
 
 // exec sends the batch down one connection, WAIT behind it: WAIT covers the

@@ -135,7 +135,7 @@ func (l *link) lane(node *redis.Client) *lane {
 	if found, ok := l.lanes.Load(node); ok {
 		return found.(*lane)
 	}
-	made := &lane{node: node, replicas: l.replicas, timeout: l.timeout, free: lanesPerNode}
+	made := newLane(node, l.replicas, l.timeout)
 	kept, _ := l.lanes.LoadOrStore(node, made)
 	return kept.(*lane)
 }

@@ -37,6 +37,9 @@ const (
 type Config struct {
 	Path    func(path string) bool // where events are POSTed
 	MaxBody int                    // of a request, bytes
+	// Pipeline is how many requests of one connection are answered at once: see
+	// [Pipelining]; 0, 1: one after the other.
+	Pipeline int
 	// Handle answers one event of version 1.0 in binary mode. The request is not
 	// to be kept.
 	Handle fasthttp.RequestHandler
@@ -49,7 +52,7 @@ type Config struct {
 // Connections are those that were taken.
 type Connections struct {
 	cfg    Config
-	server fasthttp.Server
+	buffer int // of a connection, each way
 
 	once   sync.Once
 	others fasthttp.RequestHandler // net/http's handler; set before the first connection is served
@@ -63,13 +66,9 @@ type Connections struct {
 
 // New returns no connections yet.
 func New(cfg Config) *Connections {
-	c := &Connections{cfg: cfg}
-	c.server = fasthttp.Server{
-		Handler: c.handle, ErrorHandler: c.unreadable, ConnState: c.changed, MaxRequestBodySize: cfg.MaxBody,
-		ReadTimeout: timeout, WriteTimeout: timeout, IdleTimeout: timeout,
-		ReadBufferSize: Buffer, WriteBufferSize: Buffer,
-		NoDefaultServerHeader: true, NoDefaultContentType: true, DisablePreParseMultipartForm: true,
-		Logger: zap.NewStdLog(zap.NewNop()), // what goes wrong on a connection, its sender is told
+	c := &Connections{cfg: cfg, buffer: Buffer}
+	if cfg.Pipeline > 1 {
+		c.buffer *= 4
 	}
 	return c
 }
@@ -81,7 +80,6 @@ func (c *Connections) Taken() int64 { return c.taken.Load() }
 type connection struct {
 	net.Conn
 	first io.Reader // what net/http had read of it; nil once it is read again
-	busy  bool      // of the goroutine that serves it
 }
 
 func (c *connection) Read(b []byte) (int, error) {
@@ -120,11 +118,11 @@ func (c *Connections) Take(w http.ResponseWriter, r *http.Request) bool {
 	c.once.Do(func() { c.others = fasthttpadaptor.NewFastHTTPHandler(server.Handler) })
 	c.taken.Add(1)
 	taken := &connection{Conn: conn, first: again(r, body, rw.Reader)}
-	c.changed(taken, fasthttp.StateActive) // so that Stop waits for it from now on
+	c.busy.Add(1) // so that Stop waits for it from now on
 	c.open.Store(taken, nil)
 	go func() {
 		defer c.open.Delete(taken)
-		_ = c.server.ServeConn(taken) // it closes the connection
+		c.serve(taken) // it closes the connection
 	}()
 	return true
 }
@@ -143,24 +141,8 @@ func again(r *http.Request, body []byte, read interface {
 	return &b
 }
 
-// changed counts the connections that are busy.
-func (c *Connections) changed(conn net.Conn, now fasthttp.ConnState) {
-	taken, ok := conn.(*connection)
-	if busy := now == fasthttp.StateActive; ok && busy != taken.busy {
-		taken.busy = busy
-		if busy {
-			c.busy.Add(1)
-		} else {
-			c.busy.Add(-1)
-		}
-	}
-}
-
 // handle answers one request of a connection that was taken.
 func (c *Connections) handle(ctx *fasthttp.RequestCtx) {
-	if c.stopping.Load() {
-		ctx.SetConnectionClose()
-	}
 	if !ctx.IsPost() || !c.cfg.Path(string(ctx.Path())) || string(ctx.Request.Header.Peek("Ce-Specversion")) != specversion {
 		c.others(ctx)
 		return
@@ -183,7 +165,9 @@ func (c *Connections) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		c.cfg.Unreadable(ctx, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", c.cfg.MaxBody))
 	case errors.As(err, &small):
-		c.cfg.Unreadable(ctx, http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("not a CloudEvent: its attributes are larger than %d bytes", Buffer))
+		c.cfg.Unreadable(ctx, http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("not a CloudEvent: its attributes are larger than %d bytes", c.buffer))
+	case errors.Is(err, errExpect):
+		c.cfg.Unreadable(ctx, http.StatusExpectationFailed, err.Error())
 	case errors.As(err, &slow) && slow.Timeout():
 		c.cfg.Unreadable(ctx, http.StatusRequestTimeout, "the request did not come in time")
 	default:
