@@ -53,6 +53,8 @@ type Config struct {
 type Connections struct {
 	cfg    Config
 	buffer int // of a connection, each way
+	jobs   chan job
+	idle   chan struct{} // closed when there is nothing more to do
 
 	once   sync.Once
 	others fasthttp.RequestHandler // net/http's handler; set before the first connection is served
@@ -66,7 +68,7 @@ type Connections struct {
 
 // New returns no connections yet.
 func New(cfg Config) *Connections {
-	c := &Connections{cfg: cfg, buffer: Buffer}
+	c := &Connections{cfg: cfg, buffer: Buffer, jobs: make(chan job), idle: make(chan struct{})}
 	if cfg.Pipeline > 1 {
 		c.buffer *= 4
 	}
@@ -179,7 +181,9 @@ func (c *Connections) unreadable(ctx *fasthttp.RequestCtx, err error) {
 // comes is closed after its answer.
 func (c *Connections) Stop(ctx context.Context) {
 	c.mu.Lock()
-	c.stopping.Store(true)
+	if !c.stopping.Swap(true) {
+		close(c.idle)
+	}
 	c.mu.Unlock()
 	for c.busy.Load() > 0 && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
