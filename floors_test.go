@@ -24,6 +24,7 @@ var floors = []struct {
 	{"pitboss/internal/openid", 1, true, "an OpenID provider, and one for tests"},
 	{"pitboss/internal/sink", 1, false, "POSTs CloudEvents"},
 	{"pitboss/internal/takeover", 1, false, "answers kept connections"},
+	{"pitboss/internal/memo", 0, false, "what a function said before"},
 	{"pitboss/internal/gather", 1, false, "trips that callers share"},
 	{"pitboss/internal/player", 2, false, "state knows no features"},
 	{"pitboss/internal/feature", 3, false, "features know no models and no rules"},

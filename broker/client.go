@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -189,12 +190,14 @@ func headerPairs(header iter.Seq2[[]byte, []byte]) []string {
 	for _, value := range header {
 		n, size = n+1, size+len(value)
 	}
-	pairs, values := make([]string, 0, 2*n), make([]byte, 0, size)
+	pairs := make([]string, 0, 2*n)
+	var values strings.Builder
+	values.Grow(size)
 	for name, value := range header {
 		pairs = append(pairs, headerName(name), "")
-		values = append(values, value...)
+		values.Write(value)
 	}
-	all, i := string(values), 1
+	all, i := values.String(), 1
 	for _, value := range header {
 		pairs[i], all, i = all[:len(value)], all[len(value):], i+2
 	}

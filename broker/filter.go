@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
@@ -69,3 +71,27 @@ func (f every) Cleanup() {
 }
 
 func (f oneOf) Cleanup() { every(f).Cleanup() }
+
+// attributesOf is the attributes that filters read, sorted. false: they cannot
+// be told (CESQL).
+func attributesOf(specs []eventingv1.SubscriptionsAPIFilter) (names []string, ok bool) {
+	for _, s := range specs {
+		if s.CESQL != "" {
+			return nil, false
+		}
+		for _, leaf := range []map[string]string{s.Exact, s.Prefix, s.Suffix} {
+			names = slices.AppendSeq(names, maps.Keys(leaf))
+		}
+		inner := slices.Concat(s.All, s.Any)
+		if s.Not != nil {
+			inner = append(inner, *s.Not)
+		}
+		more, ok := attributesOf(inner)
+		if !ok {
+			return nil, false
+		}
+		names = append(names, more...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), true
+}

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 	kbroker "knative.dev/eventing/pkg/broker"
 	"knative.dev/eventing/pkg/utils"
+
+	"pitboss/internal/memo"
 )
 
 // message is an event in the Broker, as HTTP binary mode has it: attributes as
@@ -151,20 +153,21 @@ func (m *message) decode() error {
 		switch name {
 		case "id", "type", "source":
 			required++
-			m.valid = m.valid && strings.TrimSpace(v) != "" && (name != "source" || types.ParseURIRef(v) != nil)
+			m.valid = m.valid && strings.TrimSpace(v) != "" && (name != "source" || validSource.Get(v))
 		case "subject":
 			m.valid = m.valid && strings.TrimSpace(v) != ""
 		case "datacontenttype":
 			m.valid = m.valid && v == ce.ApplicationJSON
 		case "dataschema":
-			u := types.ParseURI(v)
-			m.valid = m.valid && u != nil && u.Validate()
+			m.valid = m.valid && validSchema.Get(v)
 		case "time":
 			t, err := types.ParseTime(v)
 			if err != nil {
 				return fmt.Errorf("attribute time: %w", err)
 			}
-			m.attrs[i+1] = types.FormatTime(t) // as sdk-go writes it
+			if !formatted(v) {
+				m.attrs[i+1] = types.FormatTime(t) // as sdk-go writes it
+			}
 		default:
 			m.valid = m.valid && ce.IsExtensionNameValid(name)
 		}
@@ -175,6 +178,19 @@ func (m *message) decode() error {
 	}
 	_, err := m.make()
 	return err
+}
+
+// Platforms have few sources, and types few schemas.
+var (
+	validSource = memo.New(1024, func(s string) bool { return types.ParseURIRef(s) != nil })
+	validSchema = memo.New(1024, func(s string) bool { u := types.ParseURI(s); return u != nil && u.Validate() })
+)
+
+// formatted says whether a time that can be parsed is for sure as
+// types.FormatTime writes it: RFC 3339 in UTC, no zeros at the fraction's end.
+func formatted(v string) bool {
+	last := len(v) - 1
+	return len(v) >= 20 && v[10] == 'T' && v[last] == 'Z' && (last == 19 || v[19] == '.' && last > 20 && last < 30 && v[last-1] != '0')
 }
 
 // event is the message for filters and Knative's dispatcher.

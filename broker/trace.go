@@ -13,6 +13,13 @@ import (
 // traceparent; end is called once the event is in the log, or refused.
 func (m *message) traced(ctx context.Context, header string) (end func(error)) {
 	before := m.attribute(event.ExtTraceparent)
+	if v, ok := telemetry.Traceparent(before, header, m.attribute("source"), m.attribute("id")); ok {
+		if v != before {
+			m.drop(event.ExtTraceparent)
+			m.set(event.ExtTraceparent, v)
+		}
+		return func(error) {}
+	}
 	e := m.event()
 	telemetry.Adopt(&e, header)
 	accepted := telemetry.Accept(ctx, "broker", &e)

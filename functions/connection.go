@@ -3,6 +3,7 @@ package functions
 import (
 	"bytes"
 	"context"
+	"strings"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/valyala/fasthttp"
@@ -50,25 +51,26 @@ func decodeFast(r *fasthttp.Request) (e *ce.Event, traceparent string, err error
 	for _, value := range r.Header.All() {
 		size += len(value)
 	}
-	joined := make([]byte, 0, size) // the values share one string
+	var joined strings.Builder // the values share one string
+	joined.Grow(size)
 	for _, value := range r.Header.All() {
-		joined = append(joined, value...)
+		joined.Write(value)
 	}
-	values := string(joined)
-	e = &ce.Event{Context: new(ce.EventContextV1)}
+	values := joined.String()
+	e, c := newEvent()
 	for name, value := range r.Header.All() {
 		v := values[:len(value)]
 		values = values[len(value):]
 		if string(name) == "Traceparent" {
 			traceparent = v
-		} else if err := attribute(e, string(name), v); err != nil {
+		} else if err := attribute(c, headerName(name), v); err != nil {
 			return nil, "", err
 		}
 	}
 	if body := r.Body(); len(body) > 0 {
 		e.DataEncoded = bytes.Clone(body)
 	}
-	return e, traceparent, e.Validate()
+	return e, traceparent, validate(e, c)
 }
 
 func (f *failure) write(ctx *fasthttp.RequestCtx) { ctx.Error(f.reason, f.status) }

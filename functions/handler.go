@@ -14,6 +14,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
 
+	"pitboss/internal/event"
 	"pitboss/internal/takeover"
 	"pitboss/internal/telemetry"
 )
@@ -143,12 +144,12 @@ func unreadable(err error) int {
 func headers(e *ce.Event, set func(name, value string)) {
 	set("Ce-Specversion", e.SpecVersion())
 	set("Ce-Id", e.ID())
-	set("Ce-Source", e.Source())
+	set("Ce-Source", event.Source(e))
 	set("Ce-Type", e.Type())
 	if s := e.Subject(); s != "" {
 		set("Ce-Subject", s)
 	}
-	if s := e.DataSchema(); s != "" {
+	if s := event.Schema(e); s != "" {
 		set("Ce-Dataschema", s)
 	}
 	if t := e.Time(); !t.IsZero() {

@@ -73,9 +73,11 @@ func Key(source, id string) uint64 {
 // event (source, id). Equal input gives equal output, so that a redelivered
 // event is answered by the same event and every consumer can deduplicate.
 func ReplyID(source, id, replyType string) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s", source, id, replyType)
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	var room [512]byte
+	b := append(append(room[:0], source...), 0)
+	b = append(append(b, id...), 0)
+	sum := sha256.Sum256(append(b, replyType...))
+	return hex.EncodeToString(sum[:16])
 }
 
 // SourceOf names the function fn as a CloudEvents source.
@@ -93,14 +95,8 @@ func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, err
 	if err != nil {
 		return nil, fmt.Errorf("event: marshal %s: %w", typ, err)
 	}
-	out := ce.New()
-	out.SetID(ReplyID(in.Source(), in.ID(), typ))
-	out.SetSource(SourceOf(fn))
-	out.SetType(typ)
-	out.SetSubject(in.Subject())
-	out.SetTime(at)
-	out.SetDataSchema(SchemaURI(typ))
-	exts := in.Extensions()
+	out := newEvent(fn, typ, in.Subject(), ReplyID(Source(in), in.ID(), typ), at, body)
+	exts := extensions(in)
 	for _, name := range []string{ExtPartitionKey, ExtTraceparent, ExtTracestate, ExtReceived} {
 		if v, ok := exts[name]; ok {
 			out.SetExtension(name, v)
@@ -114,9 +110,15 @@ func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, err
 	if _, ok := exts[ExtPartitionKey]; !ok {
 		out.SetExtension(ExtPartitionKey, in.Subject())
 	}
-	out.SetDataContentType(ce.ApplicationJSON)
-	out.DataEncoded = body
-	return &out, nil
+	return out, nil
+}
+
+// extensions is e.Extensions(), which copies them, to be read only.
+func extensions(e *ce.Event) map[string]any {
+	if c, ok := e.Context.(*ce.EventContextV1); ok {
+		return c.Extensions
+	}
+	return e.Extensions()
 }
 
 // New builds an event of Pitboss's own that answers no other: what a person at
@@ -126,17 +128,9 @@ func New(fn, typ, subject, id string, at time.Time, data any) (*ce.Event, error)
 	if err != nil {
 		return nil, fmt.Errorf("event: marshal %s: %w", typ, err)
 	}
-	e := ce.New()
-	e.SetID(id)
-	e.SetSource(SourceOf(fn))
-	e.SetType(typ)
-	e.SetSubject(subject)
-	e.SetTime(at)
-	e.SetDataSchema(SchemaURI(typ))
+	e := newEvent(fn, typ, subject, id, at, body)
 	e.SetExtension(ExtPartitionKey, subject)
-	e.SetDataContentType(ce.ApplicationJSON)
-	e.DataEncoded = body
-	return &e, nil
+	return e, nil
 }
 
 // HashPlayer is how a player id may appear in logs and metrics: the first 12

@@ -47,12 +47,13 @@ func Parse(e *ce.Event, now time.Time) (*Record, error) {
 // Check is Parse without the data, of which it looks at size and depth only.
 func Check(e *ce.Event, now time.Time) (*Record, error) {
 	info, ok := Lookup(e.Type())
+	source := Source(e)
 	switch {
 	case !ok:
 		return nil, problemf(CodeUnknownType, "/type", "type %q is not in the event catalogue", clip(e.Type()))
 	case e.ID() == "" || len(e.ID()) > MaxAttribute:
 		return nil, problemf(CodeSchemaViolation, "/id", "id must have 1 to %d bytes", MaxAttribute)
-	case e.Source() == "" || len(e.Source()) > MaxAttribute:
+	case source == "" || len(source) > MaxAttribute:
 		return nil, problemf(CodeSchemaViolation, "/source", "source must have 1 to %d bytes", MaxAttribute)
 	case e.Subject() == "":
 		return nil, problemf(CodeNoSubject, "/subject", "subject must be the player id")
@@ -73,7 +74,7 @@ func Check(e *ce.Event, now time.Time) (*Record, error) {
 	if info.Direction == In && jsonDepth(e.Data()) > MaxDepth {
 		return nil, problemf(CodeTooDeep, "/data", "data is nested deeper than %d levels", MaxDepth)
 	}
-	return &Record{ID: e.ID(), Source: e.Source(), Type: e.Type(), Subject: e.Subject(), Time: e.Time(), Info: info}, nil
+	return &Record{ID: e.ID(), Source: source, Type: e.Type(), Subject: e.Subject(), Time: e.Time(), Info: info}, nil
 }
 
 // ReadUpdated reads what a scorer needs of the data of a player.updated: the

@@ -94,13 +94,36 @@ func traceOf(e *ce.Event, share float64) (sc trace.SpanContext, carried bool) {
 	if sc, ok := parse(extension(e, event.ExtTraceparent)); ok {
 		return sc, true
 	}
-	sum := sha256.Sum256([]byte(e.Source() + "\x00" + e.ID()))
+	return begun(e.Source(), e.ID(), share), false
+}
+
+// begun is the trace that begins with an event.
+func begun(source, id string, share float64) trace.SpanContext {
+	var room [256]byte
+	b := append(append(append(room[:0], source...), 0), id...)
+	sum := sha256.Sum256(b)
 	c := trace.SpanContextConfig{TraceID: trace.TraceID(sum[:16]), SpanID: trace.SpanID(sum[16:24])}
 	// The same test as OpenTelemetry's TraceIDRatioBased, so that both agree.
 	if binary.BigEndian.Uint64(sum[8:16])>>1 < uint64(share*math.MaxInt64) {
 		c.TraceFlags = trace.FlagsSampled
 	}
-	return trace.NewSpanContext(c), false
+	return trace.NewSpanContext(c)
+}
+
+// Traceparent is what [Accept] has an event carry whose own is given, "" for
+// none, and that came with this header: for a Broker that has the attributes
+// only as strings. ok is false where spans are kept, which is Accept's to do.
+func Traceparent(own, header, source, id string) (traceparent string, ok bool) {
+	t := current.Load()
+	if t.on {
+		return "", false
+	}
+	for _, s := range [...]string{own, header} {
+		if _, carried := parse(s); carried {
+			return s, true
+		}
+	}
+	return format(begun(source, id, t.share)), true
 }
 
 // Adopt takes the trace of the HTTP request (its traceparent header) for an
