@@ -31,17 +31,27 @@ func Parse(e *ce.Event, now time.Time) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := reflect.New(r.Info.goType).Interface()
-	if r.Info.Flat() {
-		err = r.Info.decode(e.Data(), data)
-	} else if err = json.Unmarshal(e.Data(), data, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss's own: no duplicates to find
-		err = problemf(CodeSchemaViolation, "/data", "%v", err)
-	}
-	if err != nil {
+	if r.Data, err = r.Info.read(e.Data()); err != nil {
 		return nil, err
 	}
-	r.Data = data
 	return r, nil
+}
+
+// read decodes the data of an event of this type.
+func (i *Info) read(body []byte) (data any, err error) {
+	if i.Type == TypePlayerScored {
+		if s := new(PlayerScored); s.read(body) {
+			return s, nil
+		}
+	}
+	data = reflect.New(i.goType).Interface()
+	if i.Flat() {
+		return data, i.decode(body, data)
+	}
+	if err := json.Unmarshal(body, data, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss's own: no duplicates to find
+		return nil, problemf(CodeSchemaViolation, "/data", "%v", err)
+	}
+	return data, nil
 }
 
 // Check is Parse without the data, of which it looks at size and depth only.
@@ -81,6 +91,9 @@ func Check(e *ce.Event, now time.Time) (*Record, error) {
 // features, as they stand there, and the games lately played. It checks that
 // the whole is JSON to which [PlayerScored.AppendTo] may append.
 func ReadUpdated(data []byte) (features jsontext.Value, facts Facts, err error) {
+	if u := new(PlayerUpdated); u.read(data) {
+		return u.Features, u.Facts, nil
+	}
 	features, raw, err := readUpdated(data)
 	if err != nil || raw == nil {
 		return features, facts, err
