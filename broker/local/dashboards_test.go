@@ -53,7 +53,7 @@ func TestDashboardsAndAlertsHaveData(t *testing.T) {
 func (d *deployment) traffic() (end func()) {
 	d.t.Helper()
 	s := &system{t: d.t, url: d.urls["ingest"]}
-	events := worldEvents(6000)
+	events := worldEvents(30000) // score tells of drift after 5,000
 	s.send(events[:1000])
 	bad := aFailedPayment("mallory")
 	_ = bad.SetData(ce.ApplicationJSON, []byte(`{}`))
@@ -85,7 +85,7 @@ func (d *deployment) traffic() (end func()) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(300 * time.Millisecond):
+			case <-time.After(50 * time.Millisecond):
 				s.send(e)
 			}
 		}

@@ -134,9 +134,9 @@ func (d *deployment) logFile(name string) string { return filepath.Join(d.dir, n
 
 func (d *deployment) await(what string, ok func() bool) {
 	d.t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			d.t.Fatalf("not after 60 s: %s", what)
+			d.t.Fatalf("not after three minutes: %s", what)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,15 +49,19 @@ func TestDeadLettersOfBeforeAreNoNews(t *testing.T) {
 func TestNoDeadLetterIsDroppedWhenMemoryIsFull(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
+	// Its own connection: whoever closes an httptest.Server closes the idle ones of http.DefaultClient.
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
 	send := func() int {
 		req, _ := http.NewRequest("POST", s.url+"/deadletters", strings.NewReader(`{}`))
 		for k, v := range map[string]string{"Specversion": "1.0", "Type": "t", "Source": "/s", "Id": "1"} {
 			req.Header.Set("Ce-"+k, v)
 		}
-		res, err := http.DefaultClient.Do(req)
+		res, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
+		_, _ = io.Copy(io.Discard, res.Body)
 		res.Body.Close()
 		return res.StatusCode
 	}
