@@ -85,7 +85,7 @@ func (d *deployment) traffic() (end func()) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(100 * time.Millisecond):
 				s.send(e)
 			}
 		}
