@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -162,14 +163,27 @@ func (s *Server) signal(sig syscall.Signal) {
 	<-s.done
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that was free a moment ago.
+// Ports are taken from below those that Linux gives to clients and to whoever
+// asks for any (net.ipv4.ip_local_port_range): nobody else gets one between the
+// moment it is chosen and that in which a server listens there, or between two
+// lives of that server.
+const firstPort, ports = 10000, 22000
+
+// nextPort is where to look next, from another place in each process.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(os.Getpid()) * 211) }
+
+// FreePort returns a TCP port of 127.0.0.1 that is free and that nobody else in
+// this process got.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("redistest: free port: %w", err)
+	for range ports {
+		port := firstPort + int(nextPort.Add(1)%ports)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, errors.New("redistest: no port is free")
 }
 
 // CPU is how much processor time the process has used.

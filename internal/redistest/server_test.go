@@ -28,6 +28,18 @@ func TestServerKeepsItsAppendOnlyFileOverAKill(t *testing.T) {
 	}
 }
 
+func TestNobodyGetsAPortTwice(t *testing.T) {
+	t.Parallel()
+	seen := map[int]bool{}
+	for range 500 {
+		port, err := FreePort()
+		if err != nil || seen[port] || port >= 32768 {
+			t.Fatalf("port %d, %v", port, err)
+		}
+		seen[port] = true
+	}
+}
+
 func TestClusterServesEverySlot(t *testing.T) {
 	t.Parallel()
 	n := NewCluster(t, 3, 1)
