@@ -145,10 +145,6 @@ func again(r *http.Request, body []byte, read interface {
 
 // handle answers one request of a connection that was taken.
 func (c *Connections) handle(ctx *fasthttp.RequestCtx) {
-	if !ctx.IsPost() || !c.cfg.Path(string(ctx.Path())) || string(ctx.Request.Header.Peek("Ce-Specversion")) != specversion {
-		c.others(ctx)
-		return
-	}
 	defer func() { // as net/http does: one event that nobody can handle must not end the others
 		if p := recover(); p != nil {
 			c.cfg.Log().Error("panic", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
@@ -156,6 +152,10 @@ func (c *Connections) handle(ctx *fasthttp.RequestCtx) {
 			ctx.Error("panic; the log has it", http.StatusInternalServerError)
 		}
 	}()
+	if !ctx.IsPost() || !c.cfg.Path(string(ctx.Path())) || string(ctx.Request.Header.Peek("Ce-Specversion")) != specversion {
+		c.others(ctx)
+		return
+	}
 	c.cfg.Handle(ctx)
 }
 
