@@ -62,6 +62,9 @@ const (
 	// takes long holds up those sent with it; another connection takes its place.
 	pipelineConns, pipelineEvents = 4, 32
 	pipelinePatience              = 100 * time.Millisecond
+	// kernelTakes is what is surely written without anybody reading: less than
+	// the smallest that Linux has for a connection by default (tcp_rmem).
+	kernelTakes = 64 << 10
 )
 
 var errTooLarge = errors.New("the reply is too large")
@@ -111,14 +114,31 @@ func (c *client) exchange(batch []*attempt) {
 		return
 	}
 	conn := cc.Conn()
-	if err = conn.SetDeadline(time.Now().Add(c.timeout)); err == nil {
+	err = conn.SetDeadline(time.Now().Add(c.timeout))
+	wrote := make(chan struct{})
+	write := func() {
+		defer close(wrote)
 		w := c.host.AcquireWriter(conn)
+		defer c.host.ReleaseWriter(w)
 		for _, a := range batch {
 			c.write(w, a.m)
 		}
-		err = w.Flush() // it keeps the first error
-		c.host.ReleaseWriter(w)
+		_ = w.Flush() // an error comes to who reads, too
 	}
+	if size(batch) > kernelTakes { // a subscriber that answers the first before it has read the last must not wait for us
+		go write()
+	} else {
+		write()
+	}
+	defer func() {
+		if err != nil {
+			c.host.CloseConn(cc) // which ends the writing
+			<-wrote
+			return
+		}
+		<-wrote
+		c.host.ReleaseConn(cc)
+	}()
 	r := c.host.AcquireReader(conn)
 	defer c.host.ReleaseReader(r)
 	resp := fasthttp.AcquireResponse()
@@ -140,11 +160,17 @@ func (c *client) exchange(batch []*attempt) {
 			err = io.EOF // what comes behind it has no answer
 		}
 	}
-	if err != nil {
-		c.host.CloseConn(cc)
-	} else {
-		c.host.ReleaseConn(cc)
+}
+
+// size is about how many bytes the requests of several events take; one event
+// alone is read before it is answered.
+func size(batch []*attempt) (n int64) {
+	if len(batch) > 1 {
+		for _, a := range batch {
+			n += a.m.size()
+		}
 	}
+	return n
 }
 
 // write writes a request. Every name and value may be a header as it is: the

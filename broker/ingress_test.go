@@ -24,7 +24,7 @@ func talk(t *testing.T, url string) (say func(string) string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	answers := bufio.NewReader(conn)
 	return func(request string) string {
 		io.WriteString(conn, request)

@@ -56,13 +56,15 @@ func newPipelined(t *testing.T, answer func(id string, nth int) (status int)) *p
 			}
 		},
 	})
-	p.subscriber = &subscriber{Server: httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h := p.instead.Load(); h != nil {
 			(*h)(w, r)
 		} else if !p.connections.Take(w, r) {
 			t.Error("the connection was not taken")
 		}
-	}))}
+	}))
+	server.Start()
+	p.subscriber = &subscriber{Server: server}
 	t.Cleanup(func() { p.Close(); p.connections.Close() })
 	return p
 }
@@ -93,7 +95,7 @@ const questions = "  filter: {attributes: {type: question}}\n"
 // Every event is answered with its own reply, whatever became of those sent with it.
 func TestPipelinedEventsAreAnsweredEachOnItsOwn(t *testing.T) {
 	t.Parallel()
-	const n = 3000
+	const n = 1000
 	p := newPipelined(t, func(id string, nth int) int {
 		time.Sleep(time.Millisecond)
 		switch i, _ := strconv.Atoi(id); {
@@ -133,10 +135,61 @@ func TestPipelinedEventsAreAnsweredEachOnItsOwn(t *testing.T) {
 	}
 }
 
+// Large events, and large replies to them, do not wait for each other: a
+// subscriber that writes an answer before it reads the next event is read meanwhile.
+func TestLargePipelinedEvents(t *testing.T) {
+	t.Parallel()
+	const n, size = 24, 1000 << 10
+	all := make(chan struct{}) // are waiting
+	reply := strings.Repeat("x", size)
+	s := rawSubscriber(t, func(conn net.Conn, r *bufio.Reader) {
+		_, _ = conn.(*net.TCPConn).SetReadBuffer(32<<10), conn.(*net.TCPConn).SetWriteBuffer(32<<10)
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, req.Body)
+			if id := req.Header.Get("Ce-Id"); id != "first" {
+				<-all
+			}
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s: 32\r\nCe-Specversion: 1.0\r\nCe-Type: answer\r\nCe-Source: /s\r\nCe-Id: re %s\r\nContent-Length: %d\r\n\r\n%s",
+				takeover.Pipelining, req.Header.Get("Ce-Id"), size, reply)
+		}
+	})
+	team := newSubscriber(t, nil)
+	b := open(t, options{}, spec{"p", questions, s}, spec{"team", answers, team})
+	event := func(id string) string {
+		return strings.Replace(raw("question", `"`+reply+`"`, ""), "ce-id: 7", "ce-id: "+id, 1)
+	}
+	if got := talk(t, b.URL())(event("first")); !strings.HasPrefix(got, "202 ") {
+		t.Fatal(got)
+	}
+	<-team.seen // now it is known to pipeline
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if got := talk(t, b.URL())(event(strconv.Itoa(i))); !strings.HasPrefix(got, "202 ") {
+				t.Errorf("%d: %s", i, got)
+			}
+		})
+	}
+	wg.Wait()
+	close(all)
+	for range n {
+		select {
+		case <-team.seen:
+		case <-time.After(time.Minute):
+			t.Fatalf("%d answers, want %d", len(team.events()), n+1)
+		}
+	}
+	quiet(t, b)
+}
+
 // Connections that break, in the middle of what was sent over them, lose nothing.
 func TestConnectionsThatBreakLoseNoPipelinedEvent(t *testing.T) {
 	t.Parallel()
-	const n = 3000
+	const n = 1000
 	p := newPipelined(t, func(string, int) int { time.Sleep(time.Millisecond); return http.StatusOK })
 	team := newSubscriber(t, nil)
 	b := open(t, options{broker: strings.Replace(fastBroker, "retry: 2", "retry: 20", 1)}, spec{"p", questions, p.subscriber}, spec{"team", answers, team})
@@ -221,7 +274,7 @@ func TestASubscriberThatDoesNotPipelineIsNotMadeTo(t *testing.T) {
 	})
 	p.instead.Store(&one)
 	p.connections.Close()
-	postMany(t, b.URL(), 1000)
+	postMany(t, b.URL(), 400)
 	quiet(t, b)
 	if most.Load() < 10 { // pipelined, net/http answers one event of each of four connections
 		t.Errorf("at most %d events at once", most.Load())
@@ -233,46 +286,52 @@ func TestWhoSaysSoGetsSeveralEventsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, says := range []bool{true, false} {
 		var most atomic.Int32 // requests on one connection before the first of them was answered
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ln.Close() })
-		go func() {
+		p := rawSubscriber(t, func(conn net.Conn, r *bufio.Reader) {
 			for {
-				conn, err := ln.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					for r := bufio.NewReader(conn); ; {
-						n := 0
-						for more := true; more; more = r.Buffered() > 0 {
-							req, err := http.ReadRequest(r)
-							if err != nil {
-								return
-							}
-							_, _ = io.Copy(io.Discard, req.Body)
-							n++
-						}
-						most.Store(max(most.Load(), int32(n)))
-						time.Sleep(time.Millisecond)
-						for range n {
-							said := ""
-							if says {
-								said = takeover.Pipelining + ": 32\r\n"
-							}
-							fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%sContent-Length: 0\r\n\r\n", said)
-						}
+				n := 0
+				for more := true; more; more = r.Buffered() > 0 {
+					req, err := http.ReadRequest(r)
+					if err != nil {
+						return
 					}
-				}()
+					_, _ = io.Copy(io.Discard, req.Body)
+					n++
+				}
+				most.Store(max(most.Load(), int32(n)))
+				time.Sleep(time.Millisecond)
+				for range n {
+					said := ""
+					if says {
+						said = takeover.Pipelining + ": 32\r\n"
+					}
+					fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%sContent-Length: 0\r\n\r\n", said)
+				}
 			}
-		}()
-		b := open(t, options{}, spec{"p", questions, &subscriber{Server: &httptest.Server{URL: "http://" + ln.Addr().String()}}})
-		postMany(t, b.URL(), 1000)
+		})
+		b := open(t, options{}, spec{"p", questions, p})
+		postMany(t, b.URL(), 400)
 		quiet(t, b)
 		if got := most.Load() > 1; got != says {
 			t.Errorf("says it pipelines: %v; at most %d events in one write", says, most.Load())
 		}
 	}
+}
+
+// rawSubscriber serves each connection as it is told.
+func rawSubscriber(t *testing.T, serve func(net.Conn, *bufio.Reader)) *subscriber {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go serve(conn, bufio.NewReader(conn))
+		}
+	}()
+	return &subscriber{Server: &httptest.Server{URL: "http://" + ln.Addr().String()}}
 }
