@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -173,7 +174,8 @@ func (t *trigger) remembering(f eventfilter.Filter, reads []string, known bool) 
 		return passes
 	}
 	reads = append(reads, "", "")[:2] // no attribute has no name
-	said := memo.New(1024, func(values [2]string) bool {
+	own := func(values [2]string) [2]string { return [2]string{strings.Clone(values[0]), strings.Clone(values[1])} }
+	said := memo.New(1024, own, func(values [2]string) bool {
 		m := &message{attrs: []string{specversion, ce.CloudEventsVersionV1}}
 		for i, v := range values {
 			if v != "" {

@@ -2,6 +2,7 @@ package event
 
 import (
 	"net/url"
+	"strings"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -13,8 +14,8 @@ import (
 // Platforms have few sources and types few schemas, which sdk-go parses, and
 // writes, for each event.
 var (
-	uris    = memo.New(1024, func(s string) parsed { u, err := url.Parse(s); return parsed{u, err} })
-	written = memo.New(1024, func(u url.URL) string { return u.String() })
+	uris    = memo.New(1024, strings.Clone, func(s string) parsed { u, err := url.Parse(s); return parsed{u, err} })
+	written = memo.New(1024, func(u url.URL) url.URL { return u }, func(u url.URL) string { return u.String() })
 )
 
 type parsed struct {

@@ -6,12 +6,14 @@ import (
 	"testing"
 )
 
+func same(n int) int { return n }
+
 // It says what the function says, asks it once of each value that it has room
 // for, and takes no more room than it was given.
 func TestOf(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
-	m := New(3, func(n int) int { asked.Add(1); return n * n })
+	m := New(3, same, func(n int) int { asked.Add(1); return n * n })
 	for range 5 {
 		for n := range 3 {
 			if got := m.Get(n); got != n*n {
@@ -34,7 +36,7 @@ func TestOf(t *testing.T) {
 
 func TestOfConcurrently(t *testing.T) {
 	t.Parallel()
-	m := New(50, func(n int) int { return -n })
+	m := New(50, same, func(n int) int { return -n })
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {

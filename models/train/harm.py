@@ -82,15 +82,34 @@ def at_specificity(y, p, specificity=0.9):
     return float(tpr[i]), float(threshold[i])
 
 
+def span(d):
+    """Days from a player's first bet to the last."""
+    return pd.concat([d[f"duration_{p}"].fillna(0) for p in SPORTS + CASINO], axis=1).max(axis=1)
+
+
+def still_playing(d, y, p):
+    """AUC among those who had not stopped years before the study's interventions (most controls had): whom the model meets online."""
+    last = pd.to_datetime(d.First_Deposit_Date) + pd.to_timedelta(span(d), unit="D")
+    return {f"auc_of_those_playing_since_{day}": round(float(roc_auc_score(y[last >= day], p[last >= day])), 4)
+            for day in ("2008-11-01", "2009-06-01", "2009-12-01")}
+
+
+def in_play(d):
+    """Bets during a match, in ten columns: what they would add, had the contract a product of their own for them."""
+    rounds, stake, loss = (d[f"{c}_liveaction"].fillna(0) for c in ("sum_bets", "sum_stakes", "net_loss"))
+    stake, loss, days = stake * CENTS, loss * CENTS, d.bettingdays_liveaction.fillna(0)
+    n, length = days.clip(lower=1), d.duration_liveaction.fillna(0).clip(lower=1)
+    share = (loss / stake.clip(lower=1e-9)).where(rounds > 0, 0)
+    return np.column_stack([rounds, stake, loss, days, share, rounds / n, stake / n, loss / n, stake / rounds.clip(lower=1),
+                            (days / length).where(rounds > 0, 0)])
+
+
 def left_out(d, x, y):
     """What the columns that are not used would add, so that leaving them out is a decision."""
     country = d.CountryName.where(d.CountryName.map(d.CountryName.value_counts()) > 30, "other")
     first = pd.to_datetime(d.First_Deposit_Date).astype("int64").to_numpy()[:, None] / 1e9
-    span = pd.concat([d[f"duration_{p}"].fillna(0) for p in SPORTS + CASINO], axis=1).max(axis=1).to_numpy()[:, None]
-    apart = d[[f"{c}_{p}" for p in SPORTS for c in ("sum_bets", "sum_stakes", "net_loss", "bettingdays", "percent_lost",
-                                                    "bets_per_day", "euros_per_bet", "frequency")]].fillna(0).to_numpy(float)
-    extra = {"with_in_play_apart": apart,
-             "with_country": pd.get_dummies(country).to_numpy(float), "with_deposit_date_and_duration": np.hstack([first, span])}
+    extra = {"with_in_play_apart": in_play(d), "with_country": pd.get_dummies(country).to_numpy(float), "with_duration": span(d).to_numpy()[:, None],
+             "with_date_of_first_deposit": first, "with_date_and_duration": np.hstack([first, span(d).to_numpy()[:, None]])}
     return {k: round(float(cross_validate(np.hstack([x, v]), y, boosted)[1].mean()), 4) for k, v in extra.items()}
 
 
@@ -110,7 +129,8 @@ def main():
         "auc_sd_of_folds": round(float(aucs.std()), 4),
         "log_loss": round(float(log_loss(y, p)), 4), "accuracy": round(float(((p >= 0.5) == y).mean()), 4),
         "sensitivity_at_specificity_0.9": round(sensitivity, 4),
-        "linear_auc_5fold": round(float(line_aucs.mean()), 4), "players": len(y), **left_out(d, x, y)}
+        "linear_auc_5fold": round(float(line_aucs.mean()), 4), "players": len(y),
+        **still_playing(d, y, p), **left_out(d, x, y)}
     model = fit(x, y)
     onnx_model = export.lightgbm_to_onnx(model)
     metrics["parity_max_difference"] = export.parity(onnx_model, x, model.predict(x))
