@@ -68,8 +68,11 @@ func begin(cmd *exec.Cmd, log string) error {
 
 // ready waits until the readiness endpoint answers 200, as the kubelet and
 // queue-proxy do before a pod gets requests.
-func (r *release) ready(ctx context.Context) error {
-	return until(ctx, 30*time.Second, 2*time.Millisecond, func() error {
+func (r *release) ready(ctx context.Context) error { return r.readyWithin(ctx, 2*time.Millisecond) }
+
+// readyWithin is ready, asking so often.
+func (r *release) readyWithin(ctx context.Context, every time.Duration) error {
+	return until(ctx, 30*time.Second, every, func() error {
 		select {
 		case <-r.done:
 			return fmt.Errorf("%w: %s before it was ready: %v", errEnded, r.cmd.Path, r.err)

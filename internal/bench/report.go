@@ -125,7 +125,7 @@ func (r *Report) Print(w io.Writer) {
 		}
 	}
 	if len(r.Cold) > 0 {
-		fmt.Fprint(t, "\ncold start, exec to first event answered\tp50 ms\tp99 ms\t\n")
+		fmt.Fprint(t, "\ncold start, exec to first event answered (behind decide: to readiness)\tp50 ms\tp99 ms\t\n")
 		for _, c := range r.Cold {
 			fmt.Fprintf(t, "%s\t%.1f\t%.1f\t\n", c.Function, c.P50Ms, c.P99Ms)
 		}
