@@ -1,12 +1,16 @@
 package functions
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/valyala/fasthttp"
+
+	"pitboss/internal/event"
 )
 
 func binaryRequest(change map[string]string) *http.Request {
@@ -58,6 +62,46 @@ func TestDecodeIsSDKs(t *testing.T) {
 				t.Fatalf("%s\nsdk-go's: %s", got, want)
 			}
 		})
+	}
+}
+
+// The same with attributes at random, on both servers.
+func TestDecodeIsSDKsAtRandom(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(9, 10))
+	values := []string{"", "x", "two words", "å", "%zz", "50%25", "http://[::1", "a/b?c#d", "//host/a", "x:y", "http://x/y.json", "/s", "?", "#",
+		"application/json", "text/plain", "application/json; charset=utf-8", ";;;", "2026-06-01T12:00:00Z", "2026-06-01t12:00:00.5+02:00", "yesterday"}
+	names := []string{"Ce-Id", "Ce-Source", "Ce-Type", "Ce-Subject", "Ce-Time", "Ce-Dataschema", "Content-Type", "Ce-Partitionkey", "Ce-Jurisdiction", "Ce-Other", "Ce-A-B"}
+	taken := 0
+	for range 20000 {
+		change := map[string]string{}
+		for range rng.IntN(4) {
+			change[names[rng.IntN(len(names))]] = values[rng.IntN(len(values))]
+		}
+		want, wantErr := cehttp.NewEventFromHTTPRequest(binaryRequest(change))
+		if wantErr == nil {
+			wantErr = want.Validate()
+		}
+		got, err := decode(binaryRequest(change))
+		fast := fasthttp.Request{}
+		for name, v := range binaryRequest(change).Header {
+			fast.Header.Set(name, v[0])
+		}
+		fast.SetBodyString(`{"stake":1}`)
+		gotFast, _, errFast := decodeFast(&fast)
+		if (err == nil) != (wantErr == nil) || (errFast == nil) != (wantErr == nil) {
+			t.Fatalf("%v: errors %v and %v, sdk-go's %v", change, err, errFast, wantErr)
+		}
+		if err != nil {
+			continue
+		}
+		taken++
+		if got.String() != want.String() || gotFast.String() != want.String() || event.Source(got) != want.Source() || event.Schema(got) != want.DataSchema() {
+			t.Fatalf("%v:\n%s\n%s\nsdk-go's: %s", change, got, gotFast, want)
+		}
+	}
+	if taken < 5000 {
+		t.Errorf("%d of 20000 were events", taken)
 	}
 }
 
