@@ -25,6 +25,8 @@ func (r *Report) Plot(dir string) error {
 		p := plot.New()
 		p.BackgroundColor = color.White // readable on a dark page too
 		p.Legend.Top, p.Legend.Left = true, true
+		p.Legend.Padding = vg.Millimeter
+		p.Title.Padding = 2 * vg.Millimeter
 		drawn, err := draw(p)
 		if err == nil && drawn {
 			err = p.Save(16*vg.Centimeter, 9*vg.Centimeter, filepath.Join(dir, name))
@@ -57,7 +59,8 @@ func (r *Report) plotLatency(p *plot.Plot) (bool, error) {
 	}
 	err := plotutil.AddLinePoints(p, lines...)
 	p.X.Min = 0
-	p.Y.Min, p.Y.Max = 1, 10*math.Pow(10, math.Ceil(math.Log10(p.Y.Max))) // whole decades have labels; one for the legend
+	p.X.Max *= 1.03
+	p.Y.Min, p.Y.Max = 1, math.Pow(10, math.Ceil(math.Log10(p.Y.Max)+0.6)) // whole decades have labels; most of one for the legend
 	return true, err
 }
 
@@ -85,9 +88,9 @@ func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
 		}
 		bars = append(bars, b)
 	}
-	p.Legend.Left = false
-	p.NominalX(names...)
-	return true, stack(p, bars)
+	err := stack(p, names, bars)
+	p.X.Min -= 0.5 // the legend stands beside the bars
+	return true, err
 }
 
 // plotHops is where the mean latency of an event goes.
@@ -104,8 +107,7 @@ func (r *Report) plotHops(p *plot.Plot) (bool, error) {
 		between.values, own.values = append(between.values, max(0, h.SinceP-before-h.OwnMs)), append(own.values, h.OwnMs)
 		before = h.SinceP
 	}
-	p.NominalX(names...)
-	return true, stack(p, []stackedBar{between, own})
+	return true, stack(p, names, []stackedBar{between, own})
 }
 
 // stackedBar is one colour of a bar chart.
@@ -114,7 +116,9 @@ type stackedBar struct {
 	values plotter.Values
 }
 
-func stack(p *plot.Plot, bars []stackedBar) error {
+// stack draws bars, one on the other for each name.
+func stack(p *plot.Plot, names []string, bars []stackedBar) error {
+	p.NominalX(names...)
 	var below *plotter.BarChart
 	for i, b := range bars {
 		c, err := plotter.NewBarChart(b.values, 1.5*vg.Centimeter)
@@ -129,6 +133,7 @@ func stack(p *plot.Plot, bars []stackedBar) error {
 		p.Add(c)
 		p.Legend.Add(b.name, c)
 	}
-	p.Y.Max *= 1.3 // room for the legend
+	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4 // a bar is as wide on its right as on its left
+	p.Y.Max *= 1.3                                   // room for the legend
 	return nil
 }
