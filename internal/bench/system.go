@@ -112,7 +112,11 @@ func (s *System) startFunction(cfg SystemConfig, name string) error {
 		return err
 	}
 	s.hosts[name] = fmt.Sprintf("127.0.0.1:%d", port)
-	env := append([]string{"FUNCTION_TARGET=" + name, "LISTEN_ADDRESS=" + s.hosts[name], "LOG_LEVEL=warn",
+	limit, err := memoryLimit(name)
+	if err != nil {
+		return err
+	}
+	env := append([]string{limit, "FUNCTION_TARGET=" + name, "LISTEN_ADDRESS=" + s.hosts[name], "LOG_LEVEL=warn",
 		"REDIS_URL=" + s.RedisURL, "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"}, cfg.Env...)
 	if cfg.Metrics {
 		port, err := redistest.FreePort()
@@ -131,6 +135,21 @@ func (s *System) startFunction(cfg SystemConfig, name string) error {
 	}
 	s.parts = append(s.parts, p)
 	return nil
+}
+
+// memoryLimit is the GOMEMLIMIT that a function is deployed with.
+func memoryLimit(name string) (string, error) {
+	raw, err := os.ReadFile(filepath.Join("functions", name, "func.yaml"))
+	if err != nil {
+		return "", fmt.Errorf("bench: %w", err)
+	}
+	_, after, _ := strings.Cut(string(raw), "name: GOMEMLIMIT")
+	_, after, ok := strings.Cut(after, "value: ")
+	if !ok {
+		return "", fmt.Errorf("bench: functions/%s/func.yaml sets no GOMEMLIMIT", name)
+	}
+	value, _, _ := strings.Cut(after, "\n")
+	return "GOMEMLIMIT=" + strings.TrimSpace(value), nil
 }
 
 // triggersFor copies the Triggers whose subscriber is started here.

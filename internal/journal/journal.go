@@ -57,7 +57,9 @@ type Journal struct {
 	replicas int                     // see WaitReplicas
 	heads    [player.Shards + 1]head // the last one is Ops'
 	players  *lru.Cache[string, *known]
-	moved    share // of the states that callers named, those that had moved on
+	most     int64        // bytes of contact histories in players
+	bytes    atomic.Int64 // now
+	moved    share        // of the states that callers named, those that had moved on
 
 	commits, conflicts atomic.Uint64
 }
@@ -84,13 +86,26 @@ type known struct {
 	newKey   string // to be written with the first entry; else ""
 }
 
-// New returns a Journal on rdb that remembers up to players contact histories.
+// New returns a Journal on rdb that remembers up to players contact histories,
+// fewer when they take more than 1 KB on average: the longest has 18 KB.
 func New(rdb redis.UniversalClient, players int) *Journal {
-	cache, err := lru.New[string, *known](max(players, 1))
+	j := &Journal{rdb: rdb, run: player.NewRunner(rdb), most: int64(players) << 10}
+	var err error
+	j.players, err = lru.NewWithEvict(max(players, 1), func(_ string, k *known) { j.bytes.Add(-int64(len(k.contacts))) })
 	if err != nil { // only for a size below 1
 		panic(err)
 	}
-	return &Journal{rdb: rdb, run: player.NewRunner(rdb), players: cache}
+	return j
+}
+
+// remember takes over what is current of a player; the caller has the shard's turn.
+func (j *Journal) remember(id string, k *known) {
+	j.players.Remove(id) // what is replaced is not told as evicted
+	j.bytes.Add(int64(len(k.contacts)))
+	j.players.Add(id, k)
+	for j.bytes.Load() > j.most && j.players.Len() > 1 {
+		j.players.RemoveOldest()
+	}
 }
 
 // WaitReplicas makes every entry wait until so many replicas have it (Redis
@@ -180,7 +195,7 @@ func (j *Journal) Record(ctx context.Context, id string, version player.Version,
 			return 0, err
 		}
 		if reply == nil {
-			j.players.Add(id, after)
+			j.remember(id, after)
 			return h.seq, nil
 		}
 		j.conflicts.Add(1)

@@ -175,6 +175,43 @@ func TestRecordReadsAheadWhereStatesMoveOn(t *testing.T) {
 	})
 }
 
+// Long contact histories take the place of others: the memory for all is bounded.
+func TestLongHistoriesAreRememberedFewer(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		j := New(rdb, 100) // 100 KB
+		record := func(id string, size int) {
+			_, err := j.Record(t.Context(), id, Anew, func(View) (*Draft, error) {
+				return &Draft{Kind: KindDecision, Time: noon, Open: []byte("{}"), Contacts: make([]byte, size)}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 90 {
+			record(fmt.Sprint("short-", i), 10)
+		}
+		if n := j.players.Len(); n != 90 {
+			t.Errorf("%d short histories are remembered", n)
+		}
+		for range 3 { // over and over: replaced, not added
+			for i := range 30 {
+				record(fmt.Sprint("long-", i), 10<<10)
+			}
+		}
+		sum := 0
+		for _, k := range j.players.Values() {
+			sum += len(k.contacts)
+		}
+		if n := j.players.Len(); n != 10 || int(j.bytes.Load()) != sum {
+			t.Errorf("%d long histories are remembered, %d bytes, counted as %d", n, sum, j.bytes.Load())
+		}
+		if c, err := j.Contacts(t.Context(), "long-0"); err != nil || len(c) != 10<<10 {
+			t.Errorf("%d bytes of one that is not, %v", len(c), err)
+		}
+	})
+}
+
 func TestConcurrentRecordsLoseNothing(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
