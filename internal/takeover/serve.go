@@ -58,6 +58,11 @@ func (s *served) await() bool {
 	return err == nil
 }
 
+// lent marks a request that net/http's handler got, as the context of its own
+// request: what that handler began may still look at it when it is answered, so it
+// is not used again.
+const lent = "lent"
+
 var contexts = sync.Pool{New: func() any { return new(fasthttp.RequestCtx) }}
 
 // read reads all requests that have come. false: no more will be read.
@@ -161,9 +166,11 @@ func (s *served) write(goesOn bool) bool {
 			ctx.Response.Header.Set(Pipelining, strconv.Itoa(s.c.cfg.Pipeline))
 		}
 		_ = ctx.Response.Write(s.w)
-		ctx.Request.Reset()
-		ctx.Response.Reset()
-		contexts.Put(ctx)
+		if ctx.UserValue(lent) == nil {
+			ctx.Request.Reset()
+			ctx.Response.Reset()
+			contexts.Put(ctx)
+		}
 	}
 	clear(s.batch)
 	s.batch = s.batch[:0]

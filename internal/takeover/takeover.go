@@ -153,6 +153,7 @@ func (c *Connections) handle(ctx *fasthttp.RequestCtx) {
 		}
 	}()
 	if !ctx.IsPost() || !c.cfg.Path(string(ctx.Path())) || string(ctx.Request.Header.Peek("Ce-Specversion")) != specversion {
+		ctx.SetUserValue(lent, true)
 		c.others(ctx)
 		return
 	}
