@@ -149,6 +149,7 @@ func (c *client) exchange(batch []*attempt) {
 			err = resp.ReadLimitBody(r, c.host.MaxResponseBodySize)
 		}
 		if a.err = err; err != nil {
+			err = io.EOF // is for those behind it: they have no answer, and are not why
 			continue
 		}
 		if t := conn.(*tracked); !t.known {

@@ -186,6 +186,50 @@ func TestLargePipelinedEvents(t *testing.T) {
 	quiet(t, b)
 }
 
+// An answer that cannot be taken is the failure of its own event only: those sent
+// with it are sent again, where a Trigger has no retries too.
+func TestAnAnswerThatCannotBeTakenIsOneEventsFailure(t *testing.T) {
+	t.Parallel()
+	const n = 40
+	all := make(chan struct{}) // are waiting
+	s := rawSubscriber(t, func(conn net.Conn, r *bufio.Reader) {
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, req.Body)
+			length := 0
+			switch id := req.Header.Get("Ce-Id"); id {
+			case "first":
+			case "7":
+				<-all
+				length = 2 << 20 // more than a Broker takes
+			default:
+				<-all
+			}
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s: 32\r\nContent-Length: %d\r\n\r\n%s", takeover.Pipelining, length, strings.Repeat("x", length))
+		}
+	})
+	b := open(t, options{broker: strings.Replace(fastBroker, "retry: 2, backoffPolicy: linear, backoffDelay: PT0.01S", "retry: 0", 1)}, spec{"p", questions, s})
+	send := func(id string) {
+		if code, body := post(t, b.URL(), "question", id); code != http.StatusAccepted {
+			t.Errorf("POST: %d %s", code, body)
+		}
+	}
+	send("first")
+	quiet(t, b) // now it is known to pipeline
+	for i := range n {
+		send(strconv.Itoa(i))
+	}
+	close(all)
+	quiet(t, b)
+	letters, err := b.DeadLetters.List(t.Context(), "", n)
+	if err != nil || len(letters) != 1 || letters[0].Event.ID() != "7" {
+		t.Errorf("dead letters %v, %v; want event 7 alone", letters, err)
+	}
+}
+
 // Connections that break, in the middle of what was sent over them, lose nothing.
 func TestConnectionsThatBreakLoseNoPipelinedEvent(t *testing.T) {
 	t.Parallel()

@@ -27,7 +27,8 @@ import (
 const (
 	timeout = 30 * time.Second // for a request, for its answer and between two: func-go's own
 	// Buffer is how much of a request is read at once, bytes: nearly every event
-	// whole. Attributes beyond it are refused with 431.
+	// whole; four times as much where several come together. Attributes beyond it
+	// are refused with 431.
 	Buffer = 16 << 10
 	// specversion is that of the events that are answered here.
 	specversion = "1.0"
