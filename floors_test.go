@@ -17,20 +17,18 @@ var floors = []struct {
 	sameFloor bool
 	why       string
 }{
-	{"pitboss/internal/anyvalue", 1, false, "random values for tests"},
 	{"pitboss/internal/event", 1, false, "the contract depends on nothing"},
 	{"pitboss/internal/strictyaml", 1, false, "reads configuration files"},
-	{"pitboss/internal/redistest", 1, false, "starts redis-server for tests"},
-	{"pitboss/internal/openid", 1, true, "an OpenID provider, and one for tests"},
+	{"pitboss/internal/openid", 1, true, "checks tokens"},
 	{"pitboss/internal/sink", 1, false, "POSTs CloudEvents"},
 	{"pitboss/internal/takeover", 1, false, "answers kept connections"},
-	{"pitboss/internal/memo", 0, false, "what a function said before"},
-	{"pitboss/internal/gather", 0, false, "trips that callers share"},
+	{"pitboss/internal/cache", 0, false, "remembers results of pure functions"},
+	{"pitboss/internal/coalesce", 0, false, "shares round trips between callers"},
 	{"pitboss/internal/player", 2, false, "state knows no features"},
 	{"pitboss/internal/feature", 3, false, "features know no models and no rules"},
-	{"pitboss/internal/score", 4, false, "score, decide and journal never import each other"},
-	{"pitboss/internal/decide", 4, false, "score, decide and journal never import each other"},
-	{"pitboss/internal/journal", 4, false, "score, decide and journal never import each other"},
+	{"pitboss/internal/model", 4, false, "model, policy and journal never import each other"},
+	{"pitboss/internal/policy", 4, false, "model, policy and journal never import each other"},
+	{"pitboss/internal/journal", 4, false, "model, policy and journal never import each other"},
 	{"pitboss/internal/setup", 5, true, "configuration, Redis, logs, telemetry"},
 	{"pitboss/internal/telemetry", 5, true, "configuration, Redis, logs, telemetry"},
 	{"pitboss/functions/serve", 8, false, "main"},
@@ -41,6 +39,7 @@ var floors = []struct {
 	{"pitboss/broker/manifest", 7, false, "Broker and Trigger files"},
 	{"pitboss/broker/local", 9, false, "main"},
 	{"pitboss/broker", 8, true, "the one-machine Broker"},
+	{"pitboss/test/", 9, true, "rigs: they drive the product from outside"},
 	{"pitboss", 8, false, "kn func's build unit"},
 }
 
@@ -50,10 +49,10 @@ var only = []struct {
 	by       []string
 	why      string
 }{
-	{"github.com/redis/go-redis/v9", []string{"pitboss/internal/player", "pitboss/internal/journal", "pitboss/internal/setup", "pitboss/internal/redistest", "pitboss/internal/benchstate"},
+	{"github.com/redis/go-redis/v9", []string{"pitboss/internal/player", "pitboss/internal/journal", "pitboss/internal/setup", "pitboss/test"},
 		"Redis keys and scripts stay in player and journal (benchstate measures raw Redis)"},
-	{"github.com/yalue/onnxruntime_go", []string{"pitboss/internal/score"}, "one package owns the native library's memory"},
-	{"knative.dev/eventing", []string{"pitboss/broker"}, "it would add 70 MB to every function's image"},
+	{"github.com/yalue/onnxruntime_go", []string{"pitboss/internal/model"}, "one package owns the native library's memory"},
+	{"knative.dev/eventing", []string{"pitboss/broker", "pitboss/test"}, "it would add 70 MB to every function's image"},
 }
 
 type pkg struct {

@@ -17,7 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 
-	"pitboss/internal/gather"
+	"pitboss/internal/coalesce"
 	"pitboss/internal/takeover"
 )
 
@@ -34,7 +34,7 @@ type client struct {
 	timeout time.Duration
 
 	pipelines atomic.Bool // the newest connection's subscriber does
-	together  *gather.Group[*attempt]
+	together  *coalesce.Group[*attempt]
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -70,7 +70,7 @@ const (
 var errTooLarge = errors.New("the reply is too large")
 
 func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Duration) *client {
-	c := &client{timeout: timeout, conns: map[net.Conn]struct{}{}, together: gather.New[*attempt](pipelineConns, pipelineEvents, pipelinePatience)}
+	c := &client{timeout: timeout, conns: map[net.Conn]struct{}{}, together: coalesce.New[*attempt](pipelineConns, pipelineEvents, pipelinePatience)}
 	c.head = "POST " + to.URL.URL().RequestURI() + " HTTP/1.1\r\nHost: " + to.URL.Host + "\r\n"
 	addr := to.URL.Host
 	if to.URL.URL().Port() == "" {

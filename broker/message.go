@@ -19,7 +19,7 @@ import (
 	kbroker "knative.dev/eventing/pkg/broker"
 	"knative.dev/eventing/pkg/utils"
 
-	"pitboss/internal/memo"
+	"pitboss/internal/cache"
 )
 
 // message is an event in the Broker, as HTTP binary mode has it: attributes as
@@ -182,8 +182,8 @@ func (m *message) decode() error {
 
 // Platforms have few sources, and types few schemas.
 var (
-	validSource = memo.New(1024, strings.Clone, func(s string) bool { return types.ParseURIRef(s) != nil })
-	validSchema = memo.New(1024, strings.Clone, func(s string) bool { u := types.ParseURI(s); return u != nil && u.Validate() })
+	validSource = cache.New(1024, strings.Clone, func(s string) bool { return types.ParseURIRef(s) != nil })
+	validSchema = cache.New(1024, strings.Clone, func(s string) bool { u := types.ParseURI(s); return u != nil && u.Validate() })
 )
 
 // formatted says whether a time that can be parsed is for sure as

@@ -21,7 +21,7 @@ import (
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 
 	"pitboss/broker/manifest"
-	"pitboss/internal/memo"
+	"pitboss/internal/cache"
 )
 
 // servingTimeout ends an attempt where the delivery spec sets no limit: in a
@@ -175,7 +175,7 @@ func (t *trigger) remembering(f eventfilter.Filter, reads []string, known bool) 
 	}
 	reads = append(reads, "", "")[:2] // no attribute has no name
 	own := func(values [2]string) [2]string { return [2]string{strings.Clone(values[0]), strings.Clone(values[1])} }
-	said := memo.New(1024, own, func(values [2]string) bool {
+	said := cache.New(1024, own, func(values [2]string) bool {
 		m := &message{attrs: []string{specversion, ce.CloudEventsVersionV1}}
 		for i, v := range values {
 			if v != "" {

@@ -11,7 +11,8 @@ if [[ $# != 2 ]]; then
 fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-bin/pitboss bench format ${1//,/ } >"$dir/old"
-bin/pitboss bench format ${2//,/ } >"$dir/new"
+go build -trimpath -o bin/ ./test/bench/pitboss-bench
+bin/pitboss-bench format ${1//,/ } >"$dir/old"
+bin/pitboss-bench format ${2//,/ } >"$dir/new"
 # The release of the x/perf module that this was written with.
 go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da -ignore commit "$dir/old" "$dir/new"

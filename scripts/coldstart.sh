@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB ORT_DISABLE_TELEMETRY=1
-exec go run ./broker/drill coldstart ${JSON:+-json "$JSON"} -times "${TIMES:-50}"
+exec go run ./test/drill coldstart ${JSON:+-json "$JSON"} -times "${TIMES:-50}"

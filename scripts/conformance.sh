@@ -11,6 +11,6 @@ export ONNXRUNTIME_LIB ORT_DISABLE_TELEMETRY=1
 go build -trimpath -ldflags "-s -w" -o bin/function ./functions/serve
 bin=$(scripts/control-plane.sh)
 case ${JSON:-} in '' | /*) json=${JSON:-} ;; *) json=$PWD/$JSON ;; esac
-cd broker/conformance
+cd test/conformance
 GOFLAGS=-mod=mod go build -o "$bin/conformance" .
 exec "$bin/conformance" -bin "$bin" ${json:+-json "$json"} ${VERBOSE:+-v}

@@ -5,7 +5,7 @@
 #
 #   scripts/control-plane.sh
 set -euo pipefail
-cd "$(dirname "$0")/../broker/conformance"
+cd "$(dirname "$0")/../test/conformance"
 
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/control-plane/$({ grep -E 'k8s.io|knative.dev|etcd' go.mod; cat cmd/*/*.go; sed -n '/^copy()/,$p' "../../scripts/$(basename "$0")"; } | sha256sum | cut -c1-16)
 if [[ -e $bin/complete ]]; then

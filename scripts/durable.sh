@@ -9,11 +9,11 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis rabbitmq
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB ORT_DISABLE_TELEMETRY=1
-bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/rabbitmq-broker/$(cat broker/durable/{go.mod,main.go} | sha256sum | cut -c1-16)
+bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/rabbitmq-broker/$(cat test/durable/{go.mod,main.go} | sha256sum | cut -c1-16)
 if [[ ! -e $bin/complete ]]; then
   mkdir -p "$bin"
   broker=knative.dev/eventing-rabbitmq/cmd
-  (cd broker/durable && GOFLAGS=-mod=mod CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$bin/" . $broker/ingress $broker/dispatcher)
+  (cd test/durable && GOFLAGS=-mod=mod CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$bin/" . $broker/ingress $broker/dispatcher)
   touch "$bin/complete"
 fi
-exec go run ./broker/drill durable -rabbit "$bin" ${JSON:+-json "$JSON"} -rate "${RATE:-300}" -times "${TIMES:-3}"
+exec go run ./test/drill durable -rabbit "$bin" ${JSON:+-json "$JSON"} -rate "${RATE:-300}" -times "${TIMES:-3}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image, pushes it to a registry of its own, pulls and unpacks it, and
 # starts every function out of it: not root, no capabilities, read-only root. It
-# runs scripts/image.sh with a stand-in for the func CLI; see broker/image.
+# runs scripts/image.sh with a stand-in for the func CLI; see test/image.
 # Needs root, for mounts and another user's processes.
 #
 #   [BASE=IMAGE] scripts/imagecheck.sh
@@ -13,5 +13,5 @@ ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
-(cd broker/image && GOFLAGS=-mod=mod go build -o "$bin/image" .)
+(cd test/image && GOFLAGS=-mod=mod go build -o "$bin/image" .)
 "$bin/image" -root "$PWD" ${BASE:+-base "$BASE"}

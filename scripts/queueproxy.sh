@@ -6,4 +6,4 @@
 #   [JSON=FILE] scripts/queueproxy.sh      (needs make build)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec go run ./broker/drill queueproxy -proxy "$(scripts/queueproxy-bin.sh)" ${JSON:+-json "$JSON"}
+exec go run ./test/drill queueproxy -proxy "$(scripts/queueproxy-bin.sh)" ${JSON:+-json "$JSON"}

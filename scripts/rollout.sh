@@ -8,4 +8,4 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB
-exec go run ./broker/drill rollout ${JSON:+-json "$JSON"} -rate "${RATE:-1000}" -times "${TIMES:-20}"
+exec go run ./test/drill rollout ${JSON:+-json "$JSON"} -rate "${RATE:-1000}" -times "${TIMES:-20}"

@@ -24,7 +24,7 @@ import (
 	funchttp "knative.dev/func-go/http"
 
 	"pitboss/functions"
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // TestMain lets a test run this binary as what is deployed: the command line,

@@ -21,10 +21,10 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
 	"pitboss/internal/replay"
 	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
+	"pitboss/test/redistest"
 )
 
 // system is `pitboss run`, with a real redis-server and no simulated players.

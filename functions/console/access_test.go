@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"pitboss/functions/console"
-	"pitboss/internal/openid/openidtest"
-	"pitboss/internal/redistest"
+	"pitboss/test/openidtest"
+	"pitboss/test/redistest"
 )
 
 const testKey = "0123456789abcdef0123456789abcdef"

@@ -20,7 +20,7 @@ import (
 
 	"pitboss/functions/console"
 	"pitboss/internal/event"
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // served is a console behind func-go's own server, as it is deployed.

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"pitboss/internal/score"
+	"pitboss/internal/model"
 )
 
 // modelView is one version of a model.
@@ -25,7 +25,7 @@ type modelView struct {
 	Output     string             `json:"output"`
 	SHA256     string             `json:"sha256"`
 	Features   []string           `json:"features"`
-	Trained    score.Trained      `json:"trained"`
+	Trained    model.Trained      `json:"trained"`
 	Metrics    map[string]any     `json:"metrics"`
 	Thresholds map[string]float64 `json:"thresholds"`
 	Problem    string             `json:"problem,omitzero"`
@@ -69,7 +69,7 @@ func (f *Function) servingFile() string {
 }
 
 func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
-	serving, err := score.ReadServing(f.servingFile())
+	serving, err := model.ReadServing(f.servingFile())
 	if err != nil {
 		failed(w, err)
 		return
@@ -102,7 +102,7 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
 
 func readModel(dir string) modelView {
 	v := modelView{Name: filepath.Base(filepath.Dir(dir)), Version: filepath.Base(dir)}
-	m, err := score.ReadManifest(dir, nil)
+	m, err := model.ReadManifest(dir, nil)
 	if err != nil {
 		v.Problem = err.Error()
 		return v
@@ -150,37 +150,37 @@ func (f *Function) promote(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]string{"model": name, "live": next.Live})
 }
 
-func (f *Function) nextLine(name, version string, back bool) (score.Line, error) {
-	serving, err := score.ReadServing(f.servingFile())
+func (f *Function) nextLine(name, version string, back bool) (model.Line, error) {
+	serving, err := model.ReadServing(f.servingFile())
 	if err != nil {
-		return score.Line{}, err
+		return model.Line{}, err
 	}
 	line, ok := serving[name]
 	if !ok {
-		return score.Line{}, errNotFound
+		return model.Line{}, errNotFound
 	}
 	if back {
 		version = line.Previous
 	}
 	switch {
 	case version == "":
-		return score.Line{}, fmt.Errorf("%w: there is no version to go back to", errConflict)
+		return model.Line{}, fmt.Errorf("%w: there is no version to go back to", errConflict)
 	case version == line.Live:
-		return score.Line{}, fmt.Errorf("%w: %s/%s is live already", errConflict, name, version)
+		return model.Line{}, fmt.Errorf("%w: %s/%s is live already", errConflict, name, version)
 	}
-	if _, err := score.ReadManifest(filepath.Join(f.cfg.ModelsDir, name, filepath.Base(version)), nil); err != nil {
-		return score.Line{}, fmt.Errorf("%w: %w", errConflict, err)
+	if _, err := model.ReadManifest(filepath.Join(f.cfg.ModelsDir, name, filepath.Base(version)), nil); err != nil {
+		return model.Line{}, fmt.Errorf("%w: %w", errConflict, err)
 	}
 	return line.Promote(version), nil
 }
 
-func (f *Function) writeLine(name string, line score.Line) error {
+func (f *Function) writeLine(name string, line model.Line) error {
 	path := f.servingFile()
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("console: %w", err)
 	}
-	text, err := score.SetLine(path, old, name, line)
+	text, err := model.SetLine(path, old, name, line)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // reportFor is how long a report is shown before it is made anew: it reads the
@@ -20,16 +20,16 @@ const reportFor = time.Minute
 type report struct {
 	mu   sync.Mutex // held while one is made: a second asker gets the same
 	made time.Time
-	data decide.Report
+	data policy.Report
 }
 
-func (r *report) get(ctx context.Context, j *journal.Journal, now time.Time) (decide.Report, time.Time, error) {
+func (r *report) get(ctx context.Context, j *journal.Journal, now time.Time) (policy.Report, time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.made.IsZero() && now.Sub(r.made) < reportFor {
 		return r.data, r.made, nil
 	}
-	rows := decide.NewRows()
+	rows := policy.NewRows()
 	err := j.Everything(ctx, journal.Segments{}, func(e *journal.Entry) error {
 		switch e.Kind {
 		case journal.KindDecision:
@@ -40,9 +40,9 @@ func (r *report) get(ctx context.Context, j *journal.Journal, now time.Time) (de
 		return nil
 	})
 	if err != nil {
-		return decide.Report{}, now, err
+		return policy.Report{}, now, err
 	}
-	r.data, r.made = decide.MakeReport(rows.All()), now
+	r.data, r.made = policy.MakeReport(rows.All()), now
 	return r.data, r.made, nil
 }
 

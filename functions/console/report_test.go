@@ -13,10 +13,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
-	"pitboss/internal/redistest"
+	"pitboss/internal/policy"
+	"pitboss/test/redistest"
 )
 
 // The report that the page shows is made from the journal: a decision joined
@@ -25,7 +25,7 @@ func TestReportComesFromTheJournal(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	id := journal.DecisionID("alice", "d1")
-	outcome, err := json.Marshal(decide.Outcome{Decision: id, Status: "accepted", At: time.Now().UTC()})
+	outcome, err := json.Marshal(policy.Outcome{Decision: id, Status: "accepted", At: time.Now().UTC()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestReportComesFromTheJournal(t *testing.T) {
 	s := start(t, map[string]string{"REDIS_URL": url})
 	var out struct {
 		Made   time.Time     `json:"made"`
-		Report decide.Report `json:"report"`
+		Report policy.Report `json:"report"`
 	}
 	if status := s.get("/api/report", &out); status != http.StatusOK || out.Report.Issued != 1 || len(out.Report.Lines) != 1 {
 		t.Fatalf("%d %+v", status, out)
@@ -48,8 +48,8 @@ func TestReportComesFromTheJournal(t *testing.T) {
 
 // issued is the journal's entry of a recommendation to alice that a person must look at.
 func issued(id string) *journal.Draft {
-	in := decide.Record{Input: decide.Input{Decision: id, Player: "alice", Now: time.Now().UTC().Truncate(time.Millisecond)},
-		Decision: decide.Decision{Action: "payment_help", Kind: decide.Service, Issued: true, Arm: "explore", Propensity: 0.5, Review: []string{"GB-AUTO"}}}
+	in := policy.Record{Input: policy.Input{Decision: id, Player: "alice", Now: time.Now().UTC().Truncate(time.Millisecond)},
+		Decision: policy.Decision{Action: "payment_help", Kind: policy.Service, Issued: true, Arm: "explore", Propensity: 0.5, Review: []string{"GB-AUTO"}}}
 	open, personal := in.Split()
 	return &journal.Draft{Kind: journal.KindDecision, Open: open, Personal: personal, Decision: id, Deadline: time.Now().Add(time.Hour)}
 }

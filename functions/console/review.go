@@ -9,9 +9,9 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // reviewCase is a decision that a rule sent to a person.
@@ -161,7 +161,7 @@ func decisionFrom(entry *journal.Entry) (*decision, error) {
 	if entry.Personal == nil {
 		return nil, errNotFound
 	}
-	record, err := decide.Join(entry.Open, entry.Personal)
+	record, err := policy.Join(entry.Open, entry.Personal)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +218,7 @@ func (f *Function) review(w http.ResponseWriter, r *http.Request) {
 // the decision still waits in the queue, and said again both are the same events.
 func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 	if v.Verdict == "overturned" && d.Verdict == "issued" {
-		back, err := decide.Overturned(name, d.Player, d.Recommendation, v.Note, v.At)
+		back, err := policy.Overturned(name, d.Player, d.Recommendation, v.Note, v.At)
 		if err == nil {
 			err = f.post(ctx, back)
 		}

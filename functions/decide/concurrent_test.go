@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // tempted is a player whom free spins are the best thing for.
@@ -57,7 +57,7 @@ func TestConcurrentDecisionsKeepCaps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := decide.ParseContacts(b)
+		c, err := policy.ParseContacts(b)
 		if err != nil || c.Bonuses != 1 || len(c.Made) != 32 {
 			t.Errorf("%s: %d bonuses, %d decisions, %v", jurisdiction, c.Bonuses, len(c.Made), err)
 		}

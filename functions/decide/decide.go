@@ -8,17 +8,17 @@ import (
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
+	"pitboss/internal/policy"
 )
 
 // turn is one player.scored being decided on.
 type turn struct {
 	f      *Function
-	in     decide.Input
-	record *decide.Record // what was decided
+	in     policy.Input
+	record *policy.Record // what was decided
 	made   uint64         // the journal's entry, where this decision was made before
 	gone   bool           // there is no such player (any more)
 	late   bool           // nobody can tell any more whether it was decided on before
@@ -33,7 +33,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 	if err != nil {
 		return nil, event.Permanent(err)
 	}
-	t := turn{f: f, in: decide.Input{
+	t := turn{f: f, in: policy.Input{
 		Decision: journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, event.TypeRecommendation)),
 		Player:   r.Subject, Trigger: data.Trigger, Now: f.clock(data.AsOf), AsOf: data.AsOf.UTC(),
 		StateVersion: data.Version, Facts: data.Facts, FeatureSet: data.FeatureSet,
@@ -73,7 +73,7 @@ func (f *Function) clock(asOf time.Time) time.Time {
 
 // draft decides on what the journal says is current.
 func (t *turn) draft(ctx context.Context, v journal.View) (*journal.Draft, error) {
-	contacts, err := decide.ParseContacts(v.Contacts)
+	contacts, err := policy.ParseContacts(v.Contacts)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (t *turn) draft(ctx context.Context, v journal.View) (*journal.Draft, error
 	}
 	t.in.Contacts = contacts
 	d := t.f.policy.Decide(&t.in)
-	t.record = &decide.Record{Input: t.in, Decision: *d}
+	t.record = &policy.Record{Input: t.in, Decision: *d}
 	open, personal := t.record.Split()
 	after := contacts.After(&t.in, d, t.f.policy.IsBonus(d.Action), v.Seq)
 	draft := &journal.Draft{Kind: journal.KindDecision, Time: t.in.Now, Open: open, Personal: personal,
@@ -108,12 +108,12 @@ var errTooLate = errors.New("decide: the event is more than 24 hours old, so whe
 
 // before settles whether there is nothing to decide, where the contact history
 // alone can't tell.
-func (t *turn) before(ctx context.Context, contacts *decide.Contacts) (bool, error) {
+func (t *turn) before(ctx context.Context, contacts *policy.Contacts) (bool, error) {
 	switch contacts.Remembers(t.in.AsOf, t.in.Now) {
-	case decide.TooLate:
+	case policy.TooLate:
 		t.late = true
 		return true, nil
-	case decide.Unsure:
+	case policy.Unsure:
 		entry, _, err := t.f.journal.Find(ctx, journal.Segments{}, t.in.Decision)
 		if errors.Is(err, journal.ErrNotFound) {
 			return false, nil
@@ -169,12 +169,12 @@ func (t *turn) recall(ctx context.Context) error {
 	if entry.Personal == nil {
 		return nil
 	}
-	t.record, err = decide.Join(entry.Open, entry.Personal)
+	t.record, err = policy.Join(entry.Open, entry.Personal)
 	return err
 }
 
 // answer builds the reply of a decision.
-func (f *Function) answer(in *ce.Event, r *decide.Record) (*ce.Event, error) {
+func (f *Function) answer(in *ce.Event, r *policy.Record) (*ce.Event, error) {
 	typ := event.TypeSuppressed
 	if r.Decision.Issued {
 		typ = event.TypeRecommendation

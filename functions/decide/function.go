@@ -21,10 +21,10 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
 )
@@ -48,7 +48,7 @@ type Function struct {
 	cfg     config
 	set     *feature.Set
 	empty   []float64 // the features of a player whom nothing has happened to
-	policy  *decide.Policy
+	policy  *policy.Policy
 	journal *journal.Journal
 	board   *journal.SwitchBoard
 	now     func() time.Time
@@ -68,14 +68,14 @@ func (f *Function) start(ctx context.Context) (err error) {
 		return fmt.Errorf("decide: DECIDE_CLOCK is %q: want wall or event", f.cfg.Clock)
 	}
 	var declared *feature.Declarations
-	var files *decide.Files
+	var files *policy.Files
 	var rdb setup.Client
 	err = setup.Together(
 		func() (err error) {
 			declared, err = feature.Read(filepath.Join(f.cfg.ModelsDir, "features.yaml"))
 			return err
 		},
-		func() (err error) { files, err = decide.Read(f.cfg.ModelsDir); return err },
+		func() (err error) { files, err = policy.Read(f.cfg.ModelsDir); return err },
 		func() (err error) { rdb, err = f.Redis(ctx, f.cfg.RedisURL); return err })
 	if err != nil {
 		return err

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // notHeldOut is a player id whose arm is not the holdout and is greedy.
@@ -18,7 +18,7 @@ func (w *world) greedy(f *Function, prefix string) string {
 	w.tb.Helper()
 	for i := range 10000 {
 		id := fmt.Sprintf("%s-%d", prefix, i)
-		in := decide.Input{Decision: "x", Player: id, Now: noon, AsOf: noon, Contacts: &decide.Contacts{}, Features: make([]float64, len(w.set.Names()))}
+		in := policy.Input{Decision: "x", Player: id, Now: noon, AsOf: noon, Contacts: &policy.Contacts{}, Features: make([]float64, len(w.set.Names()))}
 		if d := f.policy.Decide(&in); d.Arm == "greedy" {
 			return id
 		}
@@ -37,7 +37,7 @@ func TestDecide(t *testing.T) {
 		w.adult(id, "GB")
 		w.happen(id, event.TypeGameFailed, noon.Add(-10*time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
 		out, rec := handle(t, f, w.scored(id, calm))
-		if out.Type() != event.TypeRecommendation || rec.Action != "retry_game" || rec.Kind != decide.Service {
+		if out.Type() != event.TypeRecommendation || rec.Action != "retry_game" || rec.Kind != policy.Service {
 			t.Fatalf("%s %+v", out.Type(), rec)
 		}
 		ext := out.Extensions()
@@ -115,7 +115,7 @@ func TestDecide(t *testing.T) {
 		}
 		w.happen(id, event.TypeIndicatorRaised, noon, event.IndicatorRaised{Group: "contact", Strength: "strong"})
 		out, rec = handle(t, f, w.scored(id, map[string]float64{"leave": 0.9}))
-		if out.Type() != event.TypeRecommendation || rec.Kind != decide.Protection || !rec.Review {
+		if out.Type() != event.TypeRecommendation || rec.Kind != policy.Protection || !rec.Review {
 			t.Fatalf("%s %+v", out.Type(), rec)
 		}
 	})
@@ -129,7 +129,7 @@ func TestDecide(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored, err := decide.Join(entry.Open, entry.Personal)
+		stored, err := policy.Join(entry.Open, entry.Personal)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestDecide(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := decide.ParseDocument(text)
+		p, err := policy.ParseDocument(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestRevoke(t *testing.T) {
 		t.Fatalf("redelivered: %v", again)
 	}
 	sup, rec2 := handle(t, f, stale)
-	if sup.Type() != event.TypeSuppressed || !blocked(rec2, decide.BlockHold) {
+	if sup.Type() != event.TypeSuppressed || !blocked(rec2, policy.BlockHold) {
 		t.Fatalf("decided on the state of before: %s %+v", sup.Type(), rec2)
 	}
 	if out, _ := handle(t, f, w.event(id, event.TypeConsentChanged, noon, event.ConsentChanged{Product: "all", Channel: "all", Granted: true})); out != nil {
@@ -187,7 +187,7 @@ func TestKillSwitch(t *testing.T) {
 	id := w.greedy(f, "kill")
 	w.adult(id, "GB")
 	w.happen(id, event.TypeGameFailed, noon.Add(-10*time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
-	err := f.journal.Turn(t.Context(), journal.SwitchChange{Switch: decide.Switch("action", "retry_game"), On: true, By: "test", Reason: "test", At: noon})
+	err := f.journal.Turn(t.Context(), journal.SwitchChange{Switch: policy.Switch("action", "retry_game"), On: true, By: "test", Reason: "test", At: noon})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestKillSwitch(t *testing.T) {
 		time.Sleep(10 * time.Millisecond) // the board polls on its own clock
 	}
 	_, rec := handle(t, f, w.scored(id, calm))
-	if rec.Action != "retry_game" || !blocked(rec, decide.BlockKill) {
+	if rec.Action != "retry_game" || !blocked(rec, policy.BlockKill) {
 		t.Fatalf("%+v", rec)
 	}
 	n := 0

@@ -8,9 +8,9 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // revoke takes back what was issued and is not yet delivered. It also puts the
@@ -19,11 +19,11 @@ import (
 func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why event.Reason, service bool) (*ce.Event, error) {
 	id := journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, event.TypeRevoked))
 	now := f.clock(r.Time)
-	out := &event.Recommendation{Decision: id, Action: decide.NoAction, Kind: decide.Marketing, Reasons: []event.Reason{why}, DedupKey: id,
+	out := &event.Recommendation{Decision: id, Action: policy.NoAction, Kind: policy.Marketing, Reasons: []event.Reason{why}, DedupKey: id,
 		DecidedAt: now, Trigger: event.Trigger{Type: r.Type, Source: r.Source, ID: r.ID, Time: r.Time}}
 	var made uint64
 	_, err := f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
-		contacts, err := decide.ParseContacts(v.Contacts)
+		contacts, err := policy.ParseContacts(v.Contacts)
 		if err != nil {
 			return nil, err
 		}

@@ -14,8 +14,8 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
 	"pitboss/internal/setup"
+	"pitboss/test/redistest"
 )
 
 // world is a Redis with players, folded as profile does, and functions that

@@ -21,10 +21,10 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
+	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
 )
@@ -93,15 +93,15 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 // outcome journals an outcome and settles the contact history.
 func (f *Function) outcome(ctx context.Context, r *event.Record, data *event.Outcome) error {
 	status := strings.TrimSuffix(strings.TrimPrefix(r.Type, "pitboss.recommendation."), ".v1")
-	return f.about(ctx, r, data.Recommendation, journal.KindOutcome, decide.StatusOf(status),
-		&decide.Outcome{Decision: data.Recommendation, Status: status, Channel: data.Channel, Value: data.Value, At: r.Time.UTC()})
+	return f.about(ctx, r, data.Recommendation, journal.KindOutcome, policy.StatusOf(status),
+		&policy.Outcome{Decision: data.Recommendation, Status: status, Channel: data.Channel, Value: data.Value, At: r.Time.UTC()})
 }
 
 // reviewed journals a person's word and takes the decision off the queue. A
 // review of one and the same event is journaled once.
 func (f *Function) reviewed(ctx context.Context, r *event.Record, data *event.ReviewDecided) error {
 	err := f.about(ctx, r, data.Decision, journal.KindReview, 0,
-		&decide.Review{Decision: data.Decision, Verdict: data.Verdict, By: data.By, Note: data.Note, At: r.Time.UTC()})
+		&policy.Review{Decision: data.Decision, Verdict: data.Verdict, By: data.By, Note: data.Note, At: r.Time.UTC()})
 	if err == nil {
 		_, err = f.journal.Reviewed(ctx, data.Decision)
 	}
@@ -123,7 +123,7 @@ func (f *Function) about(ctx context.Context, r *event.Record, decision, kind st
 	}
 	id := r.Source + " " + r.ID
 	_, err = f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
-		c, err := decide.ParseContacts(v.Contacts)
+		c, err := policy.ParseContacts(v.Contacts)
 		if err != nil {
 			return nil, err
 		}

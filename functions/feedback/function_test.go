@@ -10,10 +10,10 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
+	"pitboss/internal/policy"
 )
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -51,7 +51,7 @@ func issued(t *testing.T, f *Function, id string) string {
 	t.Helper()
 	decision := journal.DecisionID(id, "0123")
 	_, err := f.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
-		c := &decide.Contacts{Sent: []decide.Sent{{Decision: decision, At: noon, Expires: noon.Add(time.Hour), Kind: 'p', Status: decide.StatusOpen}}}
+		c := &policy.Contacts{Sent: []policy.Sent{{Decision: decision, At: noon, Expires: noon.Add(time.Hour), Kind: 'p', Status: policy.StatusOpen}}}
 		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c.Append(nil), Decision: decision, Deadline: noon.Add(time.Hour),
 			Open: []byte(`{"decision":"` + decision + `","result":{}}`), Personal: []byte(`{}`)}, nil
 	})
@@ -92,7 +92,7 @@ func TestOutcomes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c, err := decide.ParseContacts(b); err != nil || c.Sent[0].Status != decide.StatusAccepted {
+	if c, err := policy.ParseContacts(b); err != nil || c.Sent[0].Status != policy.StatusAccepted {
 		t.Fatalf("%+v %v", c, err)
 	}
 	if _, err := f.Handle(t.Context(), told(t, "q", event.TypeDelivered, "o3", event.Outcome{Recommendation: decision})); err == nil || !strings.Contains(err.Error(), "not one about") {

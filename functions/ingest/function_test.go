@@ -20,7 +20,7 @@ import (
 	funchttp "knative.dev/func-go/http"
 
 	"pitboss/internal/event"
-	"pitboss/internal/openid/openidtest"
+	"pitboss/test/openidtest"
 )
 
 // broker is what ingest forwards to: it counts, and answers what it is told.

@@ -9,11 +9,11 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
+	"pitboss/internal/policy"
 )
 
 // Copy is everything Pitboss has of a player, for the player to read.
@@ -56,10 +56,10 @@ type Sent struct {
 	Status   string    `json:"status"`
 }
 
-func contactsOf(c *decide.Contacts) *Contacts {
+func contactsOf(c *policy.Contacts) *Contacts {
 	out := &Contacts{Bonuses: c.Bonuses, Hold: c.Hold, Decisions: len(c.Made)}
 	for _, s := range c.Sent {
-		out.Sent = append(out.Sent, Sent{s.Decision, decide.KindWord(s.Kind), s.Bonus, s.At, s.Expires, decide.StatusWord(s.Status)})
+		out.Sent = append(out.Sent, Sent{s.Decision, policy.KindWord(s.Kind), s.Bonus, s.At, s.Expires, policy.StatusWord(s.Status)})
 	}
 	return out
 }
@@ -106,7 +106,7 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	contacts, err := decide.ParseContacts(b)
+	contacts, err := policy.ParseContacts(b)
 	if err != nil {
 		return nil, err
 	}

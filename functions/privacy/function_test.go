@@ -14,12 +14,12 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
+	"pitboss/internal/policy"
+	"pitboss/test/redistest"
 )
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
@@ -72,8 +72,8 @@ func live(t *testing.T, f *Function, id string, events ...*ce.Event) {
 		}
 	}
 	_, err := f.rights.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
-		c := &decide.Contacts{Bonuses: 1, Made: []decide.Made{{Key: 1, Seq: v.Seq, At: noon}}, Sent: []decide.Sent{{Decision: "d-" + event.HashPlayer(id),
-			At: noon, Expires: noon.Add(time.Hour), Kind: 'm', Bonus: true, Status: decide.StatusDelivered}}}
+		c := &policy.Contacts{Bonuses: 1, Made: []policy.Made{{Key: 1, Seq: v.Seq, At: noon}}, Sent: []policy.Sent{{Decision: "d-" + event.HashPlayer(id),
+			At: noon, Expires: noon.Add(time.Hour), Kind: 'm', Bonus: true, Status: policy.StatusDelivered}}}
 		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c.Append(nil), Open: []byte(`{"decision":"d-` + event.HashPlayer(id) + `"}`),
 			Personal: []byte(`{"input":{"player":"` + id + `","secret":"personal"}}`)}, nil
 	})
@@ -196,7 +196,7 @@ func TestErase(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := decide.ParseContacts(b)
+			c, err := policy.ParseContacts(b)
 			if err != nil || !c.Hold.After(noon.AddDate(100, 0, 0)) || len(c.Sent)+len(c.Made) != 0 {
 				t.Fatalf("%+v %v", c, err)
 			}
@@ -276,7 +276,7 @@ func TestExport(t *testing.T) {
 	if len(c.Remembered) != 2 || len(c.State) < 3 || c.Bytes == 0 {
 		t.Errorf("remembered %v, state %v, %d bytes", c.Remembered, c.State, c.Bytes)
 	}
-	want := Contacts{Bonuses: 1, Decisions: 1, Sent: []Sent{{"d-" + event.HashPlayer("someone"), decide.Marketing, true, noon, noon.Add(time.Hour), "delivered"}}}
+	want := Contacts{Bonuses: 1, Decisions: 1, Sent: []Sent{{"d-" + event.HashPlayer("someone"), policy.Marketing, true, noon, noon.Add(time.Hour), "delivered"}}}
 	if !reflect.DeepEqual(c.Contacts, &want) {
 		t.Errorf("contacts %+v", c.Contacts)
 	}

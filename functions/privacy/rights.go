@@ -7,11 +7,11 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
+	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 )
 
@@ -90,7 +90,7 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	if err != nil {
 		return false, fmt.Errorf("privacy: erase: %w", err)
 	}
-	contacts := &decide.Contacts{}
+	contacts := &policy.Contacts{}
 	if held {
 		contacts.Hold = forever
 	}

@@ -20,8 +20,8 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
 	"pitboss/internal/simulator"
+	"pitboss/test/redistest"
 )
 
 const models = "../../models"

@@ -9,7 +9,7 @@
 // features first, then the models that need them; the dead letter can be
 // replayed).
 //
-// Models are renewed without a restart: see [score.Registry].
+// Models are renewed without a restart: see [model.Registry].
 package score
 
 import (
@@ -26,7 +26,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
-	"pitboss/internal/score"
+	"pitboss/internal/model"
 	"pitboss/internal/setup"
 )
 
@@ -46,8 +46,8 @@ type config struct {
 type Function struct {
 	*setup.Edge
 	cfg    config
-	models *score.Registry
-	scorer *score.Scorer
+	models *model.Registry
+	scorer *model.Scorer
 	now    func() time.Time
 }
 
@@ -61,13 +61,13 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(context.Context) error {
-	open := sync.OnceValue(func() error { return score.OpenRuntime(score.Library(f.cfg.Runtime)) })
+	open := sync.OnceValue(func() error { return model.OpenRuntime(model.Library(f.cfg.Runtime)) })
 	var files errgroup.Group // read while ONNX Runtime opens, which takes longest and so begins at once, here
 	files.Go(func() error { return f.open(open) })
 	if err := errors.Join(open(), files.Wait()); err != nil {
 		return err
 	}
-	f.scorer = score.NewScorer(f.models, f.cfg.Reasons)
+	f.scorer = model.NewScorer(f.models, f.cfg.Reasons)
 	if f.cfg.Poll > 0 {
 		f.Go(func(ctx context.Context) { f.models.Watch(ctx, f.cfg.Poll) })
 	}
@@ -84,9 +84,9 @@ func (f *Function) open(runtime func() error) error {
 	if err != nil {
 		return err
 	}
-	f.models, err = score.Open(score.Config{
+	f.models, err = model.Open(model.Config{
 		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.Log,
-		LoadOptions: score.LoadOptions{Known: knows(features), Slots: f.cfg.Slots, Runtime: runtime},
+		LoadOptions: model.LoadOptions{Known: knows(features), Slots: f.cfg.Slots, Runtime: runtime},
 	})
 	f.AtEnd(f.models.Close) // once calls in flight have ended
 	if err != nil && runtime() == nil {
@@ -113,9 +113,9 @@ func (f *Function) Ready(ctx context.Context) (bool, error) {
 }
 
 // Status tells which models serve and which were refused, for the console.
-func (f *Function) Status() score.Status {
+func (f *Function) Status() model.Status {
 	if !f.Started() {
-		return score.Status{}
+		return model.Status{}
 	}
 	return f.models.Status()
 }

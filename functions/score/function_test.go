@@ -16,7 +16,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
-	"pitboss/internal/score"
+	"pitboss/internal/model"
 )
 
 const models = "../../models"
@@ -24,7 +24,7 @@ const models = "../../models"
 // start starts score on the models in dir.
 func start(t *testing.T, dir string) *Function {
 	t.Helper()
-	if err := score.OpenRuntime(score.Library(os.Getenv("ONNXRUNTIME_LIB"))); err == score.ErrNoRuntime {
+	if err := model.OpenRuntime(model.Library(os.Getenv("ONNXRUNTIME_LIB"))); err == model.ErrNoRuntime {
 		t.Skip(err)
 	}
 	f := New()

@@ -22,8 +22,8 @@ import (
 	"pitboss/functions"
 	"pitboss/internal/event"
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
 	"pitboss/internal/setup"
+	"pitboss/test/redistest"
 )
 
 // TestMain runs the test binary as a timer where a test has started it as one:

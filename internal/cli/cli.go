@@ -17,7 +17,7 @@ import (
 // Main runs the command line; extra are the commands of the floor above, such
 // as `run`, which embeds the Broker. It returns the process's exit status.
 func Main(version string, extra ...*cobra.Command) int {
-	if len(os.Args) > 1 && slices.Contains([]string{"run", "broker", "bench"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"run", "broker"}, os.Args[1]) {
 		_ = setup.KeepSysmonSteady() // these take events, or start what does
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -46,8 +46,6 @@ func rootCmd(version string, extra ...*cobra.Command) *cobra.Command {
 		featuresCmd(),
 		modelsCmd(),
 		simulateCmd(),
-		benchCmd(),
-		sizingCmd(),
 		rulesCmd(),
 		journalCmd(),
 		whyCmd(),

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // whyCmd is `pitboss explain DECISION`, or a player's decisions to choose from.
@@ -80,7 +80,7 @@ func (o *office) list(ctx context.Context, out io.Writer, who string, until time
 	}
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, e := range entries {
-		r, err := decide.Join(e.Open, e.Personal)
+		r, err := policy.Join(e.Open, e.Personal)
 		if err != nil {
 			return err
 		}

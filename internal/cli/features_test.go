@@ -10,7 +10,7 @@ import (
 
 	"pitboss/functions/profile"
 	"pitboss/internal/dataset"
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 const openings = `unix_seconds,player,case,item

@@ -13,10 +13,10 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
-	"pitboss/internal/score"
+	"pitboss/internal/model"
+	"pitboss/internal/policy"
 	"pitboss/internal/sink"
 )
 
@@ -55,7 +55,7 @@ func turnCmd(o *office, word string, on bool) *cobra.Command {
 			if err := o.switchable(cmd, what, name, on, unknown); err != nil {
 				return err
 			}
-			c := journal.SwitchChange{Switch: decide.Switch(what, name), On: on, By: who.by, Reason: reason, At: time.Now().UTC()}
+			c := journal.SwitchChange{Switch: policy.Switch(what, name), On: on, By: who.by, Reason: reason, At: time.Now().UTC()}
 			if err := o.journal.Turn(cmd.Context(), c); err != nil {
 				return err
 			}
@@ -84,7 +84,7 @@ func (o *office) switchable(cmd *cobra.Command, what, name string, on, unknown b
 		return fmt.Errorf("killswitch: %q can't be switched: WHAT is one of %s", what, strings.Join(all, ", "))
 	}
 	if !on {
-		return o.isOn(cmd, decide.Switch(what, name))
+		return o.isOn(cmd, policy.Switch(what, name))
 	}
 	if unknown || what == "jurisdiction" && jurisdictionCode.MatchString(name) {
 		return nil
@@ -115,7 +115,7 @@ func (o *office) isOn(cmd *cobra.Command, name string) error {
 // names are those that a switch of this kind may have, sorted.
 func (o *office) names(what string) (out []string, err error) {
 	if what == "model" {
-		serving, err := score.ReadServing(filepath.Join(o.models, "serving.yaml"))
+		serving, err := model.ReadServing(filepath.Join(o.models, "serving.yaml"))
 		for name := range serving {
 			out = append(out, name)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pitboss/internal/feature"
-	"pitboss/internal/score"
+	"pitboss/internal/model"
 )
 
 // modelsCmd checks, lists, promotes and rolls back models.
@@ -48,7 +48,7 @@ func modelsCmd() *cobra.Command {
 				if err := checkModels(io.Discard, dir, library, []string{filepath.Join(dir, args[0], args[1])}); err != nil {
 					return err
 				}
-				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l score.Line) (score.Line, error) {
+				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l model.Line) (model.Line, error) {
 					if l.Live == args[1] {
 						return l, fmt.Errorf("models: %s %s is live already", args[0], args[1])
 					}
@@ -61,7 +61,7 @@ func modelsCmd() *cobra.Command {
 			Short: "make the version live that was so before",
 			Args:  cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l score.Line) (score.Line, error) {
+				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l model.Line) (model.Line, error) {
 					if l.Previous == "" {
 						return l, fmt.Errorf("models: %s has no previous version in serving.yaml", args[0])
 					}
@@ -94,17 +94,17 @@ func checkModels(out io.Writer, dir, library string, folders []string) error {
 		if folders, err = versions(dir); err != nil {
 			return err
 		}
-		if _, err := score.ReadServing(filepath.Join(dir, "serving.yaml")); err != nil {
+		if _, err := model.ReadServing(filepath.Join(dir, "serving.yaml")); err != nil {
 			return err
 		}
 	}
-	if err := score.OpenRuntime(score.Library(library)); err != nil {
+	if err := model.OpenRuntime(model.Library(library)); err != nil {
 		return err
 	}
 	names := set.Names()
 	var bad error
 	for _, folder := range folders {
-		m, err := score.LoadModel(folder, score.LoadOptions{Known: func(f string) bool { return slices.Contains(names, f) }})
+		m, err := model.LoadModel(folder, model.LoadOptions{Known: func(f string) bool { return slices.Contains(names, f) }})
 		if err != nil {
 			bad = errors.Join(bad, err)
 			continue
@@ -124,14 +124,14 @@ func listModels(out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	serving, err := score.ReadServing(filepath.Join(dir, "serving.yaml"))
+	serving, err := model.ReadServing(filepath.Join(dir, "serving.yaml"))
 	if err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MODEL\tVERSION\tROLE\tOUTPUT\tTRAINED WITH\tROWS\tSHA256")
 	for _, folder := range folders {
-		m, err := score.ReadManifest(folder, nil)
+		m, err := model.ReadManifest(folder, nil)
 		if err != nil {
 			return err
 		}
@@ -149,9 +149,9 @@ func listModels(out io.Writer, dir string) error {
 
 // changeServing rewrites one line of serving.yaml, in one step, so that a
 // watching instance never reads half a file.
-func changeServing(out io.Writer, dir, name string, change func(score.Line) (score.Line, error)) error {
+func changeServing(out io.Writer, dir, name string, change func(model.Line) (model.Line, error)) error {
 	path := filepath.Join(dir, "serving.yaml")
-	serving, err := score.ReadServing(path)
+	serving, err := model.ReadServing(path)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func changeServing(out io.Writer, dir, name string, change func(score.Line) (sco
 	if err != nil {
 		return err
 	}
-	if body, err = score.SetLine(path, body, name, next); err != nil {
+	if body, err = model.SetLine(path, body, name, next); err != nil {
 		return err
 	}
 	if err := os.WriteFile(path+".new", body, 0o644); err != nil {

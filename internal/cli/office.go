@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 )
 
@@ -61,17 +61,17 @@ func (o *office) inside(f func(cmd *cobra.Command, args []string) error) func(*c
 }
 
 // policy loads the files' policy.
-func (o *office) policy() (*decide.Policy, *feature.Set, error) {
+func (o *office) policy() (*policy.Policy, *feature.Set, error) {
 	set, err := feature.Load(filepath.Join(o.models, "features.yaml"))
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := decide.Load(o.models, set.Names())
+	p, err := policy.Load(o.models, set.Names())
 	return p, set, err
 }
 
 // find looks a decision up in Redis, and then in the segments.
-func (o *office) find(ctx context.Context, id string) (*decide.Record, []*journal.Entry, error) {
+func (o *office) find(ctx context.Context, id string) (*policy.Record, []*journal.Entry, error) {
 	written, err := o.written()
 	if err != nil {
 		return nil, nil, err
@@ -87,16 +87,16 @@ func (o *office) find(ctx context.Context, id string) (*decide.Record, []*journa
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := decide.Join(e.Open, e.Personal)
+	r, err := policy.Join(e.Open, e.Personal)
 	return r, about, err
 }
 
 // policyOf is the policy that a decision was made by: kept with the journal,
 // or that of the files, if it is the same.
-func (o *office) policyOf(ctx context.Context, hash string) (*decide.Policy, error) {
+func (o *office) policyOf(ctx context.Context, hash string) (*policy.Policy, error) {
 	doc, err := o.journal.Document(ctx, hash)
 	if err == nil {
-		return decide.ParseDocument(doc)
+		return policy.ParseDocument(doc)
 	}
 	if p, _, err := o.policy(); err == nil && p.Hash() == hash {
 		return p, nil

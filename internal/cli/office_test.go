@@ -23,7 +23,7 @@ import (
 	"pitboss/functions/profile"
 	"pitboss/functions/score"
 	"pitboss/internal/event"
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // station is one function of a town.

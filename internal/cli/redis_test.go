@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 func TestWhereCommandsLookForRedis(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
-	"pitboss/internal/score"
+	"pitboss/internal/model"
+	"pitboss/internal/policy"
 )
 
 // replayDecisionCmd is `pitboss replay-decision DECISION`.
@@ -45,7 +45,7 @@ func replayDecisionCmd() *cobra.Command {
 }
 
 // rescore runs the models of the stored hashes on the stored features.
-func rescore(out io.Writer, models, library string, p *decide.Policy, r *decide.Record) error {
+func rescore(out io.Writer, models, library string, p *policy.Policy, r *policy.Record) error {
 	if r.Input.Refreshed {
 		fmt.Fprintln(out, "The scores are of an older state than the stored features: the models are not run again.")
 		return nil
@@ -56,7 +56,7 @@ func rescore(out io.Writer, models, library string, p *decide.Policy, r *decide.
 	}
 	byHash := map[string]string{}
 	for _, name := range dirs {
-		if m, err := score.ReadManifest(filepath.Dir(name), nil); err == nil {
+		if m, err := model.ReadManifest(filepath.Dir(name), nil); err == nil {
 			byHash[m.SHA256] = filepath.Dir(name)
 		}
 	}
@@ -68,7 +68,7 @@ func rescore(out io.Writer, models, library string, p *decide.Policy, r *decide.
 			continue
 		}
 		if !opened {
-			if err := score.OpenRuntime(score.Library(library)); err != nil {
+			if err := model.OpenRuntime(model.Library(library)); err != nil {
 				return err
 			}
 			opened = true
@@ -80,13 +80,13 @@ func rescore(out io.Writer, models, library string, p *decide.Policy, r *decide.
 	return nil
 }
 
-func rescoreOne(out io.Writer, dir string, p *decide.Policy, r *decide.Record, run event.ModelRun) error {
-	m, err := score.LoadModel(dir, score.LoadOptions{})
+func rescoreOne(out io.Writer, dir string, p *policy.Policy, r *policy.Record, run event.ModelRun) error {
+	m, err := model.LoadModel(dir, model.LoadOptions{})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if m.Manifest.Kind != score.KindProbability {
+	if m.Manifest.Kind != model.KindProbability {
 		fmt.Fprintf(out, "Model %s %s ranks games: not run again.\n", run.Name, run.Version)
 		return nil
 	}

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // reportCmd is `pitboss report`.
@@ -37,12 +37,12 @@ of the arms that explore (IPS, SNIPS, doubly robust).`,
 
 // rows reads the journal. Players are told apart by the names of their sealing
 // keys, so that no personal part is opened.
-func (o *office) rows(cmd *cobra.Command) ([]decide.Row, error) {
+func (o *office) rows(cmd *cobra.Command) ([]policy.Row, error) {
 	written, err := o.written()
 	if err != nil {
 		return nil, err
 	}
-	rows := decide.NewRows()
+	rows := policy.NewRows()
 	err = o.journal.Everything(cmd.Context(), written, func(e *journal.Entry) error {
 		switch e.Kind {
 		case journal.KindDecision:
@@ -55,8 +55,8 @@ func (o *office) rows(cmd *cobra.Command) ([]decide.Row, error) {
 	return rows.All(), err
 }
 
-func printReport(cmd *cobra.Command, rows []decide.Row, temperature float64) error {
-	rep := decide.MakeReport(rows)
+func printReport(cmd *cobra.Command, rows []policy.Row, temperature float64) error {
+	rep := policy.MakeReport(rows)
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%d decisions, %d issued\n\n", rep.Decisions, rep.Issued)
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
@@ -68,7 +68,7 @@ func printReport(cmd *cobra.Command, rows []decide.Row, temperature float64) err
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	off := decide.OffPolicyOf(rows, temperature)
+	off := policy.OffPolicyOf(rows, temperature)
 	if off.N == 0 {
 		fmt.Fprintln(out, "\nNo randomised choice yet: no off-policy estimate.")
 		return nil
@@ -78,7 +78,7 @@ func printReport(cmd *cobra.Command, rows []decide.Row, temperature float64) err
 	return nil
 }
 
-func interval(e decide.Estimate, n int) string {
+func interval(e policy.Estimate, n int) string {
 	if n == 0 {
 		return "–"
 	}

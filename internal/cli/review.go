@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // reviewCmd is the queue of decisions that a person must look at.
@@ -101,8 +101,8 @@ func verdictCmd(o *office, word, verdict string) *cobra.Command {
 }
 
 // takeBack tells the consumers of an issued recommendation that it was overturned.
-func (p *person) takeBack(cmd *cobra.Command, r *decide.Record, note string) error {
-	e, err := decide.Overturned(source, r.Input.Player, *r.Recommendation(), note, time.Now().UTC())
+func (p *person) takeBack(cmd *cobra.Command, r *policy.Record, note string) error {
+	e, err := policy.Overturned(source, r.Input.Player, *r.Recommendation(), note, time.Now().UTC())
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/decide"
 	"pitboss/internal/feature"
+	"pitboss/internal/policy"
 )
 
 // rulesCmd reads the rule packs.
@@ -35,7 +35,7 @@ func rulesCheckCmd(o *office) *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "%d packs, %d rules, %d examples, %d actions: all good. Policy %s.\n", rep.Packs, rep.Rules, rep.Tests, len(p.Actions()), p.Hash())
-			fmt.Fprintf(out, "%d rules are not reviewed against their source. %s\n", rep.Unreviewed, decide.Disclaimer)
+			fmt.Fprintf(out, "%d rules are not reviewed against their source. %s\n", rep.Unreviewed, policy.Disclaimer)
 			return nil
 		},
 	}
@@ -49,7 +49,7 @@ func rulesExplainCmd(o *office) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
 			if vocabulary {
-				for _, v := range decide.Vocabulary() {
+				for _, v := range policy.Vocabulary() {
 					fmt.Fprintf(out, "%-26s %s\n", v[0], v[1])
 				}
 				return nil
@@ -64,7 +64,7 @@ func rulesExplainCmd(o *office) *cobra.Command {
 					return fmt.Errorf("rules: --at: %w", err)
 				}
 			}
-			fmt.Fprintln(out, decide.Disclaimer)
+			fmt.Fprintln(out, policy.Disclaimer)
 			if len(args) == 0 {
 				for _, name := range p.Packs() {
 					k, _ := p.Pack(name)
@@ -92,7 +92,7 @@ func rulesExplainCmd(o *office) *cobra.Command {
 	return cmd
 }
 
-func explainRule(out io.Writer, a decide.Applied, now time.Time) {
+func explainRule(out io.Writer, a policy.Applied, now time.Time) {
 	d := a.Rule
 	fmt.Fprintf(out, "%s v%d (%s, %s, pack %s)\n  %s\n  holds for %v when %s\n", d.ID, d.Version, d.Effect, d.Severity, a.Pack, d.Words(), d.AppliesTo, d.When)
 	if d.Cap != nil {
@@ -107,12 +107,12 @@ func rulesDiffCmd(o *office) *cobra.Command {
 	return &cobra.Command{
 		Use: "diff OLD [NEW]", Short: "tell what changed between two folders of models (NEW: --models)", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			load := func(dir string) (*decide.Policy, error) {
+			load := func(dir string) (*policy.Policy, error) {
 				set, err := feature.Load(filepath.Join(dir, "features.yaml"))
 				if err != nil {
 					return nil, err
 				}
-				return decide.Load(dir, set.Names())
+				return policy.Load(dir, set.Names())
 			}
 			a, err := load(args[0])
 			if err != nil {
@@ -122,7 +122,7 @@ func rulesDiffCmd(o *office) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			changes := decide.Diff(a, b)
+			changes := policy.Diff(a, b)
 			for _, c := range changes {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", c.What, c.How)
 			}

@@ -8,14 +8,14 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
 
-	"pitboss/internal/memo"
+	"pitboss/internal/cache"
 )
 
 // Platforms have few sources and types few schemas, which sdk-go parses, and
 // writes, for each event.
 var (
-	uris    = memo.New(1024, strings.Clone, func(s string) parsed { u, err := url.Parse(s); return parsed{u, err} })
-	written = memo.New(1024, func(u url.URL) url.URL { return u }, func(u url.URL) string { return u.String() })
+	uris    = cache.New(1024, strings.Clone, func(s string) parsed { u, err := url.Parse(s); return parsed{u, err} })
+	written = cache.New(1024, func(u url.URL) url.URL { return u }, func(u url.URL) string { return u.String() })
 )
 
 type parsed struct {

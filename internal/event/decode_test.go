@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"pitboss/internal/anyvalue"
+	"pitboss/test/anyvalue"
 )
 
 // anyScored is a player.scored at random, as a function writes it.

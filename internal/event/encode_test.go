@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"pitboss/internal/anyvalue"
+	"pitboss/test/anyvalue"
 )
 
 // What is written by hand is what json.Marshal writes, for all values.

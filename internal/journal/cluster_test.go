@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // On a Redis Cluster, state, caps, entry and head of a shard lie in one slot:

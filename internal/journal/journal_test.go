@@ -20,7 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)

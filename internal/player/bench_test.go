@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // blob is a state of 1 KB.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // durable is how a Redis must run so that what was acknowledged survives the

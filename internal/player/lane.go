@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"pitboss/internal/gather"
+	"pitboss/internal/coalesce"
 )
 
 const (
@@ -23,7 +23,7 @@ type lane struct {
 	node     *redis.Client
 	replicas int // WAIT for so many after writes; 0: don't
 	timeout  time.Duration
-	flights  *gather.Group[*flight]
+	flights  *coalesce.Group[*flight]
 }
 
 // flight is one command on its way.
@@ -34,7 +34,7 @@ type flight struct {
 }
 
 func newLane(node *redis.Client, replicas int, timeout time.Duration) *lane {
-	return &lane{node: node, replicas: replicas, timeout: timeout, flights: gather.New[*flight](lanesPerNode, laneBatch, 0)}
+	return &lane{node: node, replicas: replicas, timeout: timeout, flights: coalesce.New[*flight](lanesPerNode, laneBatch, 0)}
 }
 
 // do sends cmd and returns when its reply is there.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // The caller who carries the others' commands may have given up: theirs go all the same.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // What a client asks for and is told. The model's state is the set of events

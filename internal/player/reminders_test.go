@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 func setReminder(t *testing.T, st *Store[ledger], player string, key uint64, changes ...ReminderChange) {

@@ -11,7 +11,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // backends run every test of the suite: real Redis, and the miniredis that

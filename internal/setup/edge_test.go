@@ -13,7 +13,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
 	"pitboss/internal/event"
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 func anEvent() *ce.Event {

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"pitboss/internal/redistest"
+	"pitboss/test/redistest"
 )
 
 // works writes and reads through the client that a URL gives.

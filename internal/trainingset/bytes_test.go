@@ -11,9 +11,9 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
-	"pitboss/internal/redistest"
 	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
+	"pitboss/test/redistest"
 )
 
 // spinner is a player with an account, who plays rounds so far apart.

@@ -20,9 +20,9 @@ import (
 	"pitboss/functions/profile"
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
-	"pitboss/internal/redistest"
 	"pitboss/internal/simulator"
 	"pitboss/internal/trainingset"
+	"pitboss/test/redistest"
 )
 
 const models = "../../models"

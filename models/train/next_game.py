@@ -42,7 +42,7 @@ def histories(d):
 
 
 def encode(rows, index):
-    """Input rows, as internal/score/ranking.go builds them."""
+    """Input rows, as internal/model/ranking.go builds them."""
     i, j, w = [], [], []
     for r, (recent, *_) in enumerate(rows):
         for k, game in enumerate(recent):

@@ -1,0 +1,91 @@
+package model
+
+import (
+	"math"
+	"sort"
+	"sync"
+)
+
+// driftWindow is the number of rows after which drift looks afresh. PSI is
+// taken over the window before and the current one: between one and two.
+const driftWindow = 5000
+
+// driftFloor keeps an empty bin from making PSI infinite: half a row of a window.
+const driftFloor = 0.5 / driftWindow
+
+// drift compares the features a model sees with those it was trained on, by
+// population stability index per feature: Σ (seen − trained)·ln(seen/trained)
+// over the bins of the training histogram. Below 0.1 nothing moved, above 0.25
+// the feature is another one (Siddiqi, Credit Risk Scorecards, 2006).
+type drift struct {
+	columns []driftColumn // those that have a histogram
+	mu      sync.Mutex
+	rows    [2]int // previous and current window
+	counts  [2][]uint32
+}
+
+type driftColumn struct {
+	column   int
+	feature  string
+	edges    []float32
+	expected []float64
+	first    int // index of its first bin in counts
+}
+
+func newDrift(m *Manifest) *drift {
+	d := &drift{}
+	bins := 0
+	for i, f := range m.Features {
+		h, ok := m.Histograms[f]
+		if !ok {
+			continue
+		}
+		c := driftColumn{column: i, feature: f, expected: h.Shares, first: bins}
+		for _, e := range h.Edges {
+			c.edges = append(c.edges, float32(e))
+		}
+		d.columns = append(d.columns, c)
+		bins += len(h.Shares)
+	}
+	for i := range d.counts {
+		d.counts[i] = make([]uint32, bins)
+	}
+	return d
+}
+
+// observe counts one row. It allocates nothing.
+func (d *drift) observe(x []float32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.rows[1] == driftWindow {
+		d.counts[0], d.counts[1] = d.counts[1], d.counts[0]
+		clear(d.counts[1])
+		d.rows[0], d.rows[1] = d.rows[1], 0
+	}
+	d.rows[1]++
+	for i := range d.columns {
+		c := &d.columns[i]
+		v := x[c.column]
+		bin := sort.Search(len(c.edges), func(k int) bool { return v <= c.edges[k] })
+		d.counts[1][c.first+bin]++
+	}
+}
+
+// psi calls fn with each feature's index, once at least one full window was seen.
+func (d *drift) psi(fn func(feature string, psi float64)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rows := d.rows[0] + d.rows[1]
+	if rows < driftWindow {
+		return
+	}
+	for _, c := range d.columns {
+		sum := 0.0
+		for k, want := range c.expected {
+			seen := float64(d.counts[0][c.first+k]+d.counts[1][c.first+k]) / float64(rows)
+			seen, want = max(seen, driftFloor), max(want, driftFloor)
+			sum += (seen - want) * math.Log(seen/want)
+		}
+		fn(c.feature, sum)
+	}
+}

@@ -1,0 +1,102 @@
+package model
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Lineup is a set of models that serve together: what one event is scored
+// with from beginning to end. It never changes; a reload makes another one.
+type Lineup struct {
+	entries []entry
+	slots   map[string]int // by feature name: index into the parsed values
+	names   []string       // feature names by slot
+	refs    atomic.Int64
+}
+
+// entry is one model name's live and shadow models.
+type entry struct {
+	name   string
+	live   *lineupModel
+	shadow []*lineupModel
+}
+
+// lineupModel is a model with the slots its input columns are read from.
+type lineupModel struct {
+	*Model
+	columnSlots []int
+	metrics     *modelMetrics
+}
+
+// newLineup takes a reference to each model.
+func newLineup(live map[string]*Model, shadow map[string][]*Model, names []string) *Lineup {
+	l := &Lineup{slots: map[string]int{}}
+	l.refs.Store(1)
+	for _, name := range names {
+		m, ok := live[name]
+		if !ok {
+			continue
+		}
+		e := entry{name: name, live: l.add(m, "live")}
+		for _, s := range shadow[name] {
+			e.shadow = append(e.shadow, l.add(s, "shadow"))
+		}
+		l.entries = append(l.entries, e)
+	}
+	return l
+}
+
+func (l *Lineup) add(m *Model, role string) *lineupModel {
+	m.refs.Add(1)
+	lm := &lineupModel{Model: m, metrics: metricsOf(m.Manifest, role)}
+	for _, f := range m.Manifest.Features {
+		slot, ok := l.slots[f]
+		if !ok {
+			slot = len(l.names)
+			l.slots[f] = slot
+			l.names = append(l.names, f)
+		}
+		lm.columnSlots = append(lm.columnSlots, slot)
+	}
+	return lm
+}
+
+// acquire takes a reference, unless the lineup is already let go.
+func (l *Lineup) acquire() bool {
+	for {
+		n := l.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if l.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release gives a reference back. The last one lets go of the models, and a
+// model that no lineup holds any more is freed: never during a run, since
+// whoever runs it holds a reference.
+func (l *Lineup) release() error {
+	if l.refs.Add(-1) > 0 {
+		return nil
+	}
+	var err error
+	l.each(func(m *lineupModel, _ bool) {
+		if m.refs.Add(-1) == 0 {
+			if e := m.Close(); e != nil {
+				err = fmt.Errorf("score: free %s: %w", m.Manifest.Key(), e)
+			}
+		}
+	})
+	return err
+}
+
+func (l *Lineup) each(fn func(m *lineupModel, shadow bool)) {
+	for _, e := range l.entries {
+		fn(e.live, false)
+		for _, s := range e.shadow {
+			fn(s, true)
+		}
+	}
+}

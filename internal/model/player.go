@@ -1,0 +1,218 @@
+package model
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"pitboss/internal/event"
+)
+
+// Scorer scores players with the models of a [Registry].
+type Scorer struct {
+	models  *Registry
+	reasons int
+}
+
+// NewScorer returns a scorer that tells, per live model, the reasons features
+// that moved its score most (0: none).
+func NewScorer(models *Registry, reasons int) *Scorer {
+	return &Scorer{models: models, reasons: reasons}
+}
+
+// scratch is the memory of one scoring, reused.
+type scratch struct {
+	dec    jsontext.Decoder
+	buf    bytes.Buffer
+	values []float64 // by slot of the lineup
+	x, y   []float32
+	phi    []float64
+	taken  []uint8 // by the explainer
+	order  []int
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// Score fills out from in: in itself, the scores of the live models, what each
+// model said and why, and the ranking of next games. A live model that lacks a
+// feature fails the event ([ErrMissingFeature], [ErrNotFinite]: permanent, for
+// the event will not change); a shadow that does is left out and counted.
+func (s *Scorer) Score(in *event.PlayerUpdated, out *event.PlayerScored) error {
+	lineup := s.models.acquire()
+	if lineup == nil {
+		return ErrNotLoaded
+	}
+	err := s.score(lineup, in, out)
+	return errors.Join(err, lineup.release())
+}
+
+func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.PlayerScored) error {
+	sc := scratches.Get().(*scratch)
+	defer scratches.Put(sc)
+	if err := sc.parse(lineup, in.Features); err != nil {
+		return event.Permanent(err)
+	}
+	out.PlayerUpdated = *in
+	out.Scores = make(map[string]float64, len(lineup.entries))
+	out.Models = make([]event.ModelRun, 0, len(lineup.entries))
+	for i := range lineup.entries {
+		e := &lineup.entries[i]
+		if e.live.ranker != nil {
+			if err := sc.rank(e.live, in.Facts, out); err != nil {
+				return err
+			}
+			continue
+		}
+		live, err := sc.run(lineup, e.live, s.reasons)
+		if err != nil {
+			e.live.metrics.errors.Inc()
+			return err
+		}
+		out.Scores[live.Output] = live.Score
+		out.Models = append(out.Models, live)
+		for _, m := range e.shadow {
+			run, err := sc.run(lineup, m, 0)
+			if err != nil {
+				m.metrics.errors.Inc()
+				continue
+			}
+			run.Shadow = true
+			compareShadow(e.live, m, live.Score, run.Score)
+			out.Models = append(out.Models, run)
+		}
+	}
+	return nil
+}
+
+// parse reads the features the lineup's models need, in one pass. A feature
+// that is absent stays NaN.
+func (sc *scratch) parse(lineup *Lineup, features jsontext.Value) error {
+	sc.values = sized(sc.values, len(lineup.names))
+	for i := range sc.values {
+		sc.values[i] = math.NaN()
+	}
+	if sc.asWritten(lineup, features) {
+		return nil
+	}
+	sc.buf = *bytes.NewBuffer(features)
+	sc.dec.Reset(&sc.buf, jsontext.AllowDuplicateNames(true))
+	if tok, err := sc.dec.ReadToken(); err != nil || tok.Kind() != '{' {
+		return errors.New("score: features must be a JSON object of numbers")
+	}
+	for sc.dec.PeekKind() == '"' {
+		name, err := sc.dec.ReadValue()
+		if err != nil {
+			return fmt.Errorf("score: features: %w", err)
+		}
+		slot, wanted := lineup.slots[string(name[1:len(name)-1])] // no alloc; declared names need no escapes
+		val, err := sc.dec.ReadValue()
+		if err != nil {
+			return fmt.Errorf("score: features: %w", err)
+		}
+		if !wanted {
+			continue
+		}
+		if val.Kind() != '0' {
+			return fmt.Errorf("score: feature %s must be a number, is %s", lineup.names[slot], val)
+		}
+		v, err := strconv.ParseFloat(string(val), 64)
+		if err != nil {
+			return fmt.Errorf("%w: %s = %s", ErrNotFinite, lineup.names[slot], val)
+		}
+		sc.values[slot] = v
+	}
+	if _, err := sc.dec.ReadToken(); err != nil {
+		return fmt.Errorf("score: features: %w", err)
+	}
+	return nil
+}
+
+// asWritten reads features where they are as feature.Set.AppendJSON writes them.
+func (sc *scratch) asWritten(lineup *Lineup, b []byte) bool {
+	for {
+		name, number, rest, ok := event.NextFeature(b)
+		if !ok {
+			return false
+		}
+		if slot, wanted := lineup.slots[string(name)]; wanted { // no alloc
+			v, err := strconv.ParseFloat(string(number), 64)
+			if err != nil {
+				return false
+			}
+			sc.values[slot] = v
+		}
+		if rest[0] == '}' {
+			return len(rest) == 1
+		}
+		b = rest
+	}
+}
+
+// run scores one probability model and explains its score by the top features.
+func (sc *scratch) run(lineup *Lineup, m *lineupModel, top int) (event.ModelRun, error) {
+	sc.x, sc.y = sized(sc.x, m.columns), sized(sc.y, m.outputs)
+	for i, slot := range m.columnSlots {
+		v := sc.values[slot]
+		if math.IsNaN(v) {
+			return event.ModelRun{}, event.Permanent(fmt.Errorf("%w: %s, for model %s",
+				ErrMissingFeature, lineup.names[slot], m.Manifest.Key()))
+		}
+		sc.x[i] = float32(v)
+	}
+	start := time.Now()
+	if err := m.Score(sc.x, sc.y); err != nil {
+		if errors.Is(err, ErrNotFinite) {
+			err = event.Permanent(err)
+		}
+		return event.ModelRun{}, err
+	}
+	m.metrics.seconds.Observe(time.Since(start).Seconds())
+	score := float64(sc.y[0])
+	m.metrics.value.Observe(score)
+	m.drift.observe(sc.x)
+	man := m.Manifest
+	run := event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Score: score}
+	if top > 0 && m.explainer != nil {
+		start = time.Now()
+		run.Contributions = sc.contributions(m, top)
+		m.metrics.explain.Observe(time.Since(start).Seconds())
+	}
+	return run, nil
+}
+
+// contributions returns the top features by how far they moved the score.
+func (sc *scratch) contributions(m *lineupModel, top int) []event.Contribution {
+	sc.phi, sc.taken = sized(sc.phi, m.columns), sized(sc.taken, m.columns)
+	m.Explain(sc.x, sc.phi, sc.taken)
+	sc.order = sc.order[:0]
+	for i := range sc.phi {
+		sc.order = append(sc.order, i)
+	}
+	slices.SortStableFunc(sc.order, func(a, b int) int {
+		return cmp.Compare(math.Abs(sc.phi[b]), math.Abs(sc.phi[a]))
+	})
+	out := make([]event.Contribution, 0, top)
+	for _, i := range sc.order[:min(top, len(sc.order))] {
+		if sc.phi[i] == 0 {
+			break
+		}
+		out = append(out, event.Contribution{Feature: m.Manifest.Features[i],
+			Value: sc.values[m.columnSlots[i]], Effect: sc.phi[i]})
+	}
+	return out
+}
+
+// sized returns s with length n, its contents undefined.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,103 @@
+package model
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"sort"
+	"strings"
+
+	"pitboss/internal/strictyaml"
+)
+
+// Serving is serving.yaml: which version of each model is live, and which
+// versions run in its shadow.
+type Serving map[string]Line
+
+// Line is one model's line.
+type Line struct {
+	Live   string   `yaml:"live"`
+	Shadow []string `yaml:"shadow,omitempty,flow"`
+	// Previous is the version that a rollback goes back to.
+	Previous string `yaml:"previous,omitempty"`
+}
+
+// ReadServing reads and checks serving.yaml.
+func ReadServing(path string) (Serving, error) {
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("score: %w", err)
+	}
+	return parseServing(path, body)
+}
+
+func parseServing(path string, body []byte) (Serving, error) {
+	var s Serving
+	if err := strictyaml.Decode(body, &s); err != nil {
+		return nil, fmt.Errorf("score: %s: %w", path, err)
+	}
+	if len(s) == 0 {
+		return nil, fmt.Errorf("score: %s: names no model", path)
+	}
+	for name, line := range s {
+		if !versionName.MatchString(name) || !versionName.MatchString(line.Live) {
+			return nil, fmt.Errorf("score: %s: %s: live must name a version", path, name)
+		}
+		seen := map[string]bool{line.Live: true}
+		for _, v := range line.Shadow {
+			if !versionName.MatchString(v) || seen[v] {
+				return nil, fmt.Errorf("score: %s: %s: shadow %q is no version, or listed twice, or live", path, name, v)
+			}
+			seen[v] = true
+		}
+	}
+	return s, nil
+}
+
+// names lists the models in order.
+func (s Serving) names() []string {
+	names := make([]string, 0, len(s))
+	for n := range s {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// Promote makes version live. What was live becomes a shadow, so that the two
+// go on being compared, and what a rollback goes back to.
+func (l Line) Promote(version string) Line {
+	next := Line{Live: version, Previous: l.Live, Shadow: []string{l.Live}}
+	for _, v := range l.Shadow {
+		if v != version && v != l.Live {
+			next.Shadow = append(next.Shadow, v)
+		}
+	}
+	return next
+}
+
+// String is the line as it stands in the file.
+func (l Line) String() string {
+	parts := []string{"live: " + l.Live}
+	if len(l.Shadow) > 0 {
+		parts = append(parts, "shadow: ["+strings.Join(l.Shadow, ", ")+"]")
+	}
+	if l.Previous != "" {
+		parts = append(parts, "previous: "+l.Previous)
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+// SetLine replaces the one line of model name in serving.yaml's text; every
+// other byte, comments included, stays.
+func SetLine(path string, body []byte, name string, line Line) ([]byte, error) {
+	at := regexp.MustCompile(`(?m)^(` + regexp.QuoteMeta(name) + `:[ \t]*)\{[^{}\n]*\}`)
+	if !at.Match(body) {
+		return nil, fmt.Errorf("score: %s: no line %q of the form %s: {live: VERSION}", path, name, name)
+	}
+	out := at.ReplaceAll(body, []byte("${1}"+line.String()))
+	if _, err := parseServing(path, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}

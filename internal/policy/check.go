@@ -1,0 +1,145 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/event"
+)
+
+// CheckReport is what [Policy.Check] looked at.
+type CheckReport struct {
+	Packs, Rules, Tests, Unreviewed int
+}
+
+// Check runs the examples that stand beside each rule, and demands one that
+// passes and one that does not. The error is [Problems].
+func (p *Policy) Check() (CheckReport, error) {
+	var rep CheckReport
+	var problems Problems
+	for _, name := range p.order {
+		k := p.packs[name]
+		rep.Packs++
+		for i := range k.decl.Rules {
+			d := &k.decl.Rules[i]
+			rep.Rules++
+			if !d.Reviewed {
+				rep.Unreviewed++
+			}
+			seen := map[bool]bool{}
+			for j := range d.Tests {
+				rep.Tests++
+				seen[d.Tests[j].Expect == VerdictPass] = true
+				path := fmt.Sprintf("$.rules[%d].tests[%d]", i, j)
+				got, err := p.try(k, d, &d.Tests[j])
+				if err != nil {
+					problems = append(problems, k.src.problem(path, "rule "+d.ID+": test "+d.Tests[j].Name, "", "%v", err))
+				} else if got != d.Tests[j].Expect {
+					problems = append(problems, k.src.problem(path, "rule "+d.ID+": test "+d.Tests[j].Name,
+						"mend the rule or the example", "expected %s, got %s", d.Tests[j].Expect, got))
+				}
+			}
+			if !seen[true] || !seen[false] {
+				problems = append(problems, k.src.problem(fmt.Sprintf("$.rules[%d]", i), "rule "+d.ID,
+					"write one player who passes and one who does not", "the examples don't show both sides"))
+			}
+		}
+	}
+	if len(problems) > 0 {
+		return rep, problems
+	}
+	return rep, nil
+}
+
+// try applies one rule to the player and the action of a test.
+func (p *Policy) try(k *pack, d *RuleDecl, t *RuleTest) (string, error) {
+	in, err := p.testInput(k, d, t)
+	if err != nil {
+		return "", err
+	}
+	a := t.Action.compile(d)
+	s := p.sit(in)
+	s.rules = nil
+	for _, r := range k.rules {
+		if r.decl.ID == d.ID && r.decl.Effective.at(in.Now) {
+			s.rules = []*rule{r}
+		}
+	}
+	s.fixed, s.verdicts = make([]truth, len(s.rules)), make([]Verdict, len(s.rules))
+	s.scope.act, s.scope.channel = a, a.decl.Channels[0]
+	blocked, review := s.judge(a)
+	switch {
+	case len(blocked) > 0:
+		return VerdictDeny, nil
+	case len(review) > 0:
+		return VerdictReview, nil
+	}
+	return VerdictPass, nil
+}
+
+func (p *Policy) testInput(k *pack, d *RuleDecl, t *RuleTest) (*Input, error) {
+	in := &Input{Decision: "test", Player: "test", Now: time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC), Contacts: &Contacts{},
+		Scores: map[string]float64{"leave": 0.5, "harm": 0.1}}
+	if t.Now != "" {
+		now, err := time.Parse(time.RFC3339, t.Now)
+		if err != nil {
+			return nil, fmt.Errorf("now: %w", err)
+		}
+		in.Now = now
+	}
+	in.AsOf = in.Now
+	in.Facts = event.Facts{Jurisdiction: k.decl.Pack, BirthDate: "1986-01-01", TimeZone: "UTC"}
+	raw, err := json.Marshal(t.Facts)
+	if err != nil {
+		return nil, fmt.Errorf("facts: %w", err)
+	}
+	if err := json.Unmarshal(raw, &in.Facts, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("facts: %w", err)
+	}
+	if _, given := t.Facts["consents"]; !given {
+		in.Facts.Consents = map[string]bool{"all/all": true}
+	}
+	if t.Age != nil {
+		in.Facts.BirthDate = in.Now.AddDate(-*t.Age, 0, -1).Format(time.DateOnly)
+	}
+	in.Features = make([]float64, len(p.lang.featureNames))
+	for name, v := range t.Features {
+		id, ok := p.lang.ids["features."+name]
+		if !ok {
+			return nil, fmt.Errorf("features: %s is not declared in features.yaml", name)
+		}
+		in.Features[id-p.lang.features] = v
+	}
+	for name, v := range t.Scores {
+		if in.Scores[name] = v; v < 0 {
+			delete(in.Scores, name) // below 0: no model gave it
+		}
+	}
+	for range t.Contacts {
+		in.Contacts.Sent = append(in.Contacts.Sent, Sent{At: in.Now.Add(-time.Hour), Kind: 'm', Bonus: true, Action: ActionCode("test")})
+		in.Contacts.Bonuses++
+	}
+	return in, nil
+}
+
+func (t *TestAction) compile(d *RuleDecl) *action {
+	decl := &ActionDecl{ID: "test", Kind: t.Kind, Product: t.Product, Channels: []string{t.Channel}, Bonus: t.Bonus,
+		Prompts: t.Prompts, Stake: t.Stake, AutoStart: t.AutoStart, LoosenLimit: t.LoosenLimit, AIGenerated: t.AIGenerated, AIDisclosed: t.AIDisclosed}
+	if decl.Kind == "" {
+		decl.Kind = d.AppliesTo[0]
+	}
+	if decl.Product == "" {
+		decl.Product = "casino"
+	}
+	if t.Channel == "" {
+		decl.Channels[0] = "in_app"
+	}
+	a := &action{decl: decl, code: ActionCode("test"), kind: kindBit(decl.Kind)}
+	for _, prompt := range t.Prompts {
+		a.deposit = a.deposit || prompt == "deposit"
+		a.play = a.play || prompt == "play"
+	}
+	return a
+}

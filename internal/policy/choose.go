@@ -1,0 +1,161 @@
+package policy
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"pitboss/internal/event"
+)
+
+// HoldoutArm is the arm of players who get protection only, so that uplift can
+// be measured against them.
+const HoldoutArm = "holdout"
+
+// Decide picks what to do. It never fails: what it can't know, it doesn't do.
+func (p *Policy) Decide(in *Input) *Decision {
+	s := p.sit(in)
+	candidates, acts, reviews := s.candidates()
+	arm, holdout := p.armOf(in.Player)
+	d := &Decision{Action: NoAction, Arm: arm.Name, Holdout: holdout, Candidates: candidates,
+		Rules: s.verdicts, Pack: p.packOf(in.Facts.Jurisdiction).decl.Pack, Policy: p.hash}
+
+	if n := best(candidates, func(c *Candidate) bool { return c.Kind == Protection }); n >= 0 {
+		d.Candidates[n].Propensity = 1
+		s.issue(d, n, acts[n], reviews[n])
+		d.Reasons = append(d.Reasons, event.Reason{Code: "protection-first", Text: "A protection message goes before anything else."})
+		return d
+	}
+	n := s.choose(d.Candidates, arm)
+	switch {
+	case n >= 0 && holdout:
+		d.Action, d.Kind = candidates[n].Action, candidates[n].Kind
+		d.Propensity = candidates[n].Propensity
+		d.Reasons = []event.Reason{{Code: HoldoutArm, Text: "The player is in the holdout, who get protection messages only, so that the effect of the others can be measured."}}
+	case n >= 0:
+		s.issue(d, n, acts[n], reviews[n])
+	default:
+		s.suppress(d)
+	}
+	return d
+}
+
+// best is the unblocked candidate of the highest value that want accepts, the
+// first of equals, or -1.
+func best(cs []Candidate, want func(*Candidate) bool) int {
+	n := -1
+	for i := range cs {
+		if len(cs[i].Blocked) == 0 && want(&cs[i]) && (n < 0 || cs[i].Value > cs[n].Value) {
+			n = i
+		}
+	}
+	return n
+}
+
+// choose draws among the unblocked candidates of positive value, by the arm's
+// softmax, and sets their propensities.
+func (s *sitting) choose(cs []Candidate, arm Arm) int {
+	top := best(cs, func(c *Candidate) bool { return c.Value > 0 })
+	if top < 0 {
+		return -1
+	}
+	if arm.Temperature == 0 {
+		cs[top].Propensity = 1
+		return top
+	}
+	var sum float64
+	for i := range cs {
+		if len(cs[i].Blocked) == 0 && cs[i].Value > 0 {
+			cs[i].Propensity = math.Exp((cs[i].Value - cs[top].Value) / arm.Temperature)
+			sum += cs[i].Propensity
+		}
+	}
+	draw := unit("draw", s.p.file.Experiment.Salt, s.in.Player, s.in.Decision)
+	chosen := -1
+	for i := range cs {
+		if cs[i].Propensity == 0 {
+			continue
+		}
+		cs[i].Propensity /= sum
+		if draw >= 0 {
+			chosen = i
+			draw -= cs[i].Propensity
+		}
+	}
+	return chosen
+}
+
+// armOf parts the players by hash: the same player is always in the same arm.
+func (p *Policy) armOf(player string) (arm Arm, holdout bool) {
+	e := &p.file.Experiment
+	if unit("holdout", e.Salt, player, "") < e.Holdout {
+		return Arm{Name: HoldoutArm}, true
+	}
+	u := unit("arm", e.Salt, player, "")
+	for _, a := range e.Arms {
+		if u -= a.Share; u < 0 {
+			return a, false
+		}
+	}
+	return e.Arms[len(e.Arms)-1], false
+}
+
+// unit hashes its arguments to [0, 1).
+func unit(what, salt, player, decision string) float64 {
+	var buf [256]byte
+	b := buf[:0]
+	for _, s := range [...]string{what, salt, player, decision} {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return float64(xxhash.Sum64(b)>>11) / (1 << 53)
+}
+
+// issue fills in the chosen action.
+func (s *sitting) issue(d *Decision, n int, a *action, review []string) {
+	c := &d.Candidates[n]
+	s.scope.act, s.scope.channel = a, c.Channel
+	d.Issued, d.Action, d.Kind, d.Channel, d.Propensity = true, c.Action, c.Kind, c.Channel, c.Propensity
+	d.Severity, d.Review = a.decl.Severity, review
+	d.Expires = s.in.Now.Add(time.Duration(a.decl.Expiry))
+	d.Message = a.decl.Message
+	for _, p := range a.params {
+		v := p.expr.plain(s.scope)
+		if v == nil {
+			continue
+		}
+		if d.Params == nil {
+			d.Params = map[string]any{}
+		}
+		d.Params[p.name] = v
+	}
+	if a.decl.Doc != "" {
+		d.Reasons = append(d.Reasons, event.Reason{Code: a.decl.ID, Text: a.decl.Doc})
+	}
+	for _, rule := range review {
+		if r, ok := s.p.Rule(rule); ok {
+			d.Reasons = append(d.Reasons, event.Reason{Code: "review:" + rule, Text: "A person will look at this case: " + r.Rule.Text})
+		}
+	}
+}
+
+// suppress says why nothing is sent.
+func (s *sitting) suppress(d *Decision) {
+	n := -1
+	for i := range d.Candidates {
+		if len(d.Candidates[i].Blocked) > 0 && (n < 0 || d.Candidates[i].Value > d.Candidates[n].Value) {
+			n = i
+		}
+	}
+	if n < 0 {
+		d.Reasons = []event.Reason{{Code: "nothing-eligible", Text: "No action is worth taking in the player's situation."}}
+		return
+	}
+	d.Action, d.Kind = d.Candidates[n].Action, d.Candidates[n].Kind
+	for _, b := range d.Candidates[n].Blocked {
+		d.Reasons = append(d.Reasons, event.Reason{Code: b.Rule, Text: strings.TrimSpace(b.Text)})
+	}
+}

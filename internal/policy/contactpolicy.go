@@ -1,0 +1,98 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"pitboss/internal/event"
+)
+
+// policyBlocks is what actions.yaml and the kill switches say, whatever the channel.
+func (s *sitting) policyBlocks(a *action) (out []event.Blocked) {
+	block := func(rule, format string, args ...any) {
+		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
+	}
+	if s.kill[Switch("action", a.decl.ID)] {
+		block(BlockKill, "The kill switch of %s is on.", a.decl.ID)
+	}
+	if a.kind != bitProtection {
+		if s.kill[Switch("jurisdiction", s.in.Facts.Jurisdiction)] {
+			block(BlockKill, "The kill switch of %s is on.", s.in.Facts.Jurisdiction)
+		}
+		if s.in.Now.Before(s.in.Contacts.Hold) && (a.kind == bitMarketing || a.play || a.deposit) {
+			block(BlockHold, "An exclusion or a withdrawn consent has just come in.")
+		}
+		if late := s.in.Now.Sub(s.in.AsOf); s.p.file.MaxAge > 0 && late > time.Duration(s.p.file.MaxAge) {
+			block(BlockStale, "What it answers happened %s ago.", late.Round(time.Second))
+		}
+	}
+	s.capsOf(&a.contact.Contact, a, block, "this message", func(x *Sent) bool { return x.Action == a.code })
+	if all, ok := s.p.file.Contact[a.decl.Kind]; ok {
+		s.capsOf(&all, a, block, a.decl.Kind, func(x *Sent) bool { return x.Kind == a.decl.Kind[0] })
+	}
+	return out
+}
+
+func (s *sitting) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {
+	if c.PerDay == 0 && c.PerWeek == 0 && c.Spacing == 0 {
+		return
+	}
+	day, week, last := 0, 0, time.Duration(-1)
+	for i := range s.in.Contacts.Sent {
+		x := &s.in.Contacts.Sent[i]
+		if !mine(x) {
+			continue
+		}
+		age := s.in.Now.Sub(x.At)
+		if age < 24*time.Hour {
+			day++
+		}
+		if age < 7*24*time.Hour {
+			week++
+		}
+		last = age
+	}
+	switch {
+	case c.PerDay > 0 && day >= c.PerDay:
+		block(BlockCap, "The player had %d of %d a day of %s.", day, c.PerDay, of)
+	case c.PerWeek > 0 && week >= c.PerWeek:
+		block(BlockCap, "The player had %d of %d a week of %s.", week, c.PerWeek, of)
+	}
+	if last >= 0 && last < time.Duration(c.Spacing) {
+		block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, last.Round(time.Second), time.Duration(c.Spacing))
+	}
+}
+
+// quiet is whether the player's quiet hours hold on a channel. Where the time
+// zone is unknown, marketing on such a channel waits until it is known.
+func (s *sitting) quiet(a *action, channel string) []event.Blocked {
+	if a.kind == bitProtection {
+		return nil
+	}
+	contacts := []contact{a.contact}
+	if all, ok := s.p.quietOf[a.decl.Kind]; ok {
+		contacts = append(contacts, all)
+	}
+	for _, c := range contacts {
+		if c.quietFrom == c.quietTo || !slices.Contains(c.quietOn, channel) {
+			continue
+		}
+		text := fmt.Sprintf("It is %s where the player is; %s is quiet %s.", s.scope.local.Format("15:04"), channel, c.Quiet)
+		if !s.scope.zone {
+			text = "The player's time zone is unknown, so quiet hours can't be kept on " + channel + "."
+		} else if !within(s.scope.local.Hour()*60+s.scope.local.Minute(), c.quietFrom, c.quietTo) {
+			continue
+		}
+		return []event.Blocked{{Action: a.decl.ID, Rule: BlockQuiet, Text: text}}
+	}
+	return nil
+}
+
+// within tells whether minute lies in [from, to), which may pass midnight.
+func within(minute, from, to int) bool {
+	if from < to {
+		return minute >= from && minute < to
+	}
+	return minute >= from || minute < to
+}

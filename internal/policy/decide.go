@@ -1,0 +1,125 @@
+// Package policy picks the next best action that law and policy allow.
+//
+// It is pure: a [Policy] (models/actions.yaml and models/rules/*.yaml,
+// compiled) and an [Input] give a [Decision], always the same one, bit for bit.
+// Chance (exploration, holdout, arms) is a hash of player, decision and
+// experiment, so that a stored decision can be reproduced.
+//
+// Deny overrides. A rule that can't be evaluated denies. An unknown
+// jurisdiction is under every pack's rules at once. Protection messages are
+// never denied by rules about marketing: the loader refuses such a rule.
+//
+// Rule packs are the project's reading of the sources they name. They are not
+// legal advice; a lawyer reviews a pack before production.
+package policy
+
+import (
+	"time"
+
+	"pitboss/internal/event"
+)
+
+// Disclaimer is shown wherever a rule is shown.
+const Disclaimer = "This is not legal advice. A lawyer must review a rule pack before production; rules marked `reviewed: false` were never read against their source."
+
+// The kinds of actions.
+const (
+	Service    = "service"
+	Protection = "protection"
+	Marketing  = "marketing"
+)
+
+// Input is everything a decision depends on.
+type Input struct {
+	Decision     string        `json:"decision"` // id
+	Player       string        `json:"player"`
+	Trigger      event.Trigger `json:"trigger"`
+	Now          time.Time     `json:"now"`
+	AsOf         time.Time     `json:"as_of"` // latest event in the state
+	StateVersion string        `json:"state_version"`
+	// Refreshed: facts and features are of a newer state than the scores.
+	Refreshed bool        `json:"refreshed,omitzero"`
+	Facts     event.Facts `json:"facts"`
+	// Features in the order of the policy's feature names.
+	Features   []float64 `json:"features"`
+	FeatureSet string    `json:"feature_set"`
+	// Missing are features that nobody knows: the event was made with another
+	// features.yaml. What reads them can't be evaluated.
+	Missing  []string           `json:"missing,omitempty"`
+	Scores   map[string]float64 `json:"scores,omitempty"`
+	Models   []event.ModelRun   `json:"models,omitempty"`
+	Ranking  []event.Ranked     `json:"ranking,omitempty"`
+	Contacts *Contacts          `json:"contacts"`
+	// Killed are the kill switches that are on: see [Switch].
+	Killed []string `json:"killed,omitempty"`
+}
+
+// Decision is what was decided and why. Issued says whether Action is to be
+// shown; else Action is the best one that was stopped, or "none".
+type Decision struct {
+	Issued     bool           `json:"issued"`
+	Action     string         `json:"action"`
+	Kind       string         `json:"kind,omitzero"`
+	Channel    string         `json:"channel,omitzero"`
+	Severity   string         `json:"severity,omitzero"`
+	Message    string         `json:"message,omitzero"`
+	Params     map[string]any `json:"params,omitempty"`
+	Expires    time.Time      `json:"expires,omitzero"`
+	Arm        string         `json:"arm"`
+	Holdout    bool           `json:"holdout,omitzero"`
+	Propensity float64        `json:"propensity"`
+	Review     []string       `json:"review,omitempty"` // rules that ask for a person
+	Reasons    []event.Reason `json:"reasons"`
+	Candidates []Candidate    `json:"candidates"`
+	Rules      []Verdict      `json:"rules"`
+	Pack       string         `json:"pack"` // whose rules applied
+	Policy     string         `json:"policy"`
+}
+
+// Candidate is an eligible action and what became of it.
+type Candidate struct {
+	Action     string          `json:"action"`
+	Kind       string          `json:"kind"`
+	Channel    string          `json:"channel,omitzero"`
+	Value      float64         `json:"value"`
+	Propensity float64         `json:"propensity,omitzero"`
+	Blocked    []event.Blocked `json:"blocked,omitempty"`
+}
+
+// Verdict is what one rule said. Result is one of the Verdict constants.
+type Verdict struct {
+	Rule    string   `json:"rule"`
+	Version int      `json:"version"`
+	Result  string   `json:"result"`
+	Actions []string `json:"actions,omitempty"` // denied, or to be reviewed
+}
+
+// What a rule can say.
+const (
+	VerdictPass   = "pass"
+	VerdictDeny   = "deny"
+	VerdictReview = "review"
+	VerdictDoubt  = "doubt" // could not be evaluated: denies
+	VerdictIdle   = "idle"  // no candidate was of a kind it applies to
+)
+
+// NoAction is Decision.Action where nothing was eligible.
+const NoAction = "none"
+
+// Blocks that are not rules of a pack.
+const (
+	BlockCap     = "contact-cap"
+	BlockSpacing = "contact-spacing"
+	BlockQuiet   = "quiet-hours"
+	BlockKill    = "kill-switch"
+	BlockStale   = "too-late"
+	BlockHold    = "on-hold"
+	BlockClosed  = "missing-input"
+	BlockMessage = "message-incomplete"
+)
+
+// Switch names a kill switch: what is "jurisdiction", "action", "model" or
+// "rule". A killed jurisdiction stops service and marketing there; an action,
+// that action whatever its kind; a model's score counts as missing (marketing
+// that needs it stops); a rule stops everything the rule governs, as if it denied.
+func Switch(what, name string) string { return what + "/" + name }

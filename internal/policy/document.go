@@ -1,0 +1,40 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+)
+
+// document is a policy's texts as one.
+type document struct {
+	Features []string          `json:"features"`
+	Files    map[string]string `json:"files"`
+}
+
+// Document is everything the policy was compiled from, as JSON, to be kept
+// under [Policy.Hash].
+func (p *Policy) Document() ([]byte, error) {
+	d := document{Features: p.lang.featureNames, Files: map[string]string{}}
+	for name, b := range p.files {
+		d.Files[name] = string(b)
+	}
+	out, err := json.Marshal(d, json.Deterministic(true))
+	if err != nil {
+		return nil, fmt.Errorf("decide: document: %w", err)
+	}
+	return out, nil
+}
+
+// ParseDocument compiles the policy of a document.
+func ParseDocument(b []byte) (*Policy, error) {
+	var d document
+	if err := json.Unmarshal(b, &d); err != nil {
+		return nil, fmt.Errorf("decide: document: %w", err)
+	}
+	files := make(map[string][]byte, len(d.Files))
+	for name, text := range d.Files {
+		files[name] = []byte(text)
+	}
+	return Parse(files, d.Features)
+}

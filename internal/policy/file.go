@@ -1,0 +1,207 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"pitboss/internal/strictyaml"
+)
+
+// Span is a time.Duration that also reads days: 90s, 10m, 24h, 7d.
+type Span time.Duration
+
+// UnmarshalYAML is UnmarshalText with the line of a mistake.
+func (s *Span) UnmarshalYAML(n *yaml.Node) error { return strictyaml.Text(n, s) }
+
+// UnmarshalText reads 90s, 10m, 24h or 7d.
+func (s *Span) UnmarshalText(b []byte) error {
+	text := string(b)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.Atoi(days)
+		*s = Span(time.Duration(n) * 24 * time.Hour)
+		return err
+	}
+	d, err := time.ParseDuration(text)
+	*s = Span(d)
+	return err
+}
+
+// Date is a day, YYYY-MM-DD, from its start in UTC.
+type Date struct{ time.Time }
+
+// UnmarshalYAML is UnmarshalText with the line of a mistake.
+func (d *Date) UnmarshalYAML(n *yaml.Node) error { return strictyaml.Text(n, d) }
+
+// UnmarshalText reads YYYY-MM-DD.
+func (d *Date) UnmarshalText(b []byte) error {
+	t, err := time.Parse(time.DateOnly, string(b))
+	d.Time = t
+	if err != nil {
+		return fmt.Errorf("%q is not a date, YYYY-MM-DD", b)
+	}
+	return nil
+}
+
+// ActionFile is the content of actions.yaml.
+type ActionFile struct {
+	Version    int        `yaml:"version"`
+	Experiment Experiment `yaml:"experiment"`
+	// Contact holds for all marketing together, and for all service together,
+	// on top of each action's own.
+	Contact map[string]Contact `yaml:"contact"`
+	// MaxAge is how old the player's latest event may be: later, service and
+	// marketing come too late.
+	MaxAge  Span         `yaml:"max_age"`
+	Actions []ActionDecl `yaml:"actions"`
+}
+
+// Experiment parts the players. A player stays where the salt puts them.
+type Experiment struct {
+	Salt    string  `yaml:"salt"`
+	Holdout float64 `yaml:"holdout"` // share of players who get protection only
+	Arms    []Arm   `yaml:"arms"`
+}
+
+// Arm is a variant of the choice among eligible actions.
+type Arm struct {
+	Name  string  `yaml:"name"`
+	Share float64 `yaml:"share"` // of the players not held out; the shares sum to 1
+	// Temperature of the softmax over values: 0 takes the best, large is random.
+	Temperature float64 `yaml:"temperature"`
+}
+
+// Contact is a contact policy; zero fields don't limit.
+type Contact struct {
+	PerDay  int    `yaml:"per_day"`
+	PerWeek int    `yaml:"per_week"`
+	Spacing Span   `yaml:"spacing"`
+	Quiet   string `yaml:"quiet"` // "21:00-08:00" in the player's time zone
+	// QuietOn are the channels that quiet hours hold for; default all but in_app.
+	QuietOn []string `yaml:"quiet_on"`
+}
+
+// ActionDecl is one action as it stands in the file.
+type ActionDecl struct {
+	ID       string   `yaml:"id"`
+	Doc      string   `yaml:"doc"`
+	Kind     string   `yaml:"kind"`
+	Channels []string `yaml:"channels"` // in order of preference
+	Product  string   `yaml:"product"`  // what it advertises; default all
+	Severity string   `yaml:"severity"` // info | notice | warning | urgent
+	Eligible string   `yaml:"eligible"` // CEL, bool
+	Value    string   `yaml:"value"`    // CEL, double: expected value, minor units
+	Contact  Contact  `yaml:"contact"`
+	Expiry   Span     `yaml:"expiry"`
+	Message  string   `yaml:"message"`
+	// Params maps a name to CEL, to fill {name} in the message.
+	Params map[string]string `yaml:"params"`
+	Bonus  *Bonus            `yaml:"bonus"`
+	// Prompts is what the message asks the player to do: deposit, play.
+	Prompts     []string `yaml:"prompts"`
+	Stake       int64    `yaml:"stake"`        // highest stake it proposes, minor units
+	AutoStart   bool     `yaml:"auto_start"`   // starts rounds by itself
+	LoosenLimit bool     `yaml:"loosen_limit"` // proposes a looser limit
+	AIGenerated bool     `yaml:"ai_generated"` // wording or chat comes from generative AI
+	AIDisclosed bool     `yaml:"ai_disclosed"` // and says so
+}
+
+// Bonus is what an offer comes with.
+type Bonus struct {
+	Wagering int      `yaml:"wagering"` // times the bonus
+	Products []string `yaml:"products"` // product types it must be played on
+	// FreeChoice: the player may choose any product (an exception to mixing).
+	FreeChoice bool `yaml:"free_choice"`
+}
+
+// PackFile is the content of models/rules/<jurisdiction>.yaml.
+type PackFile struct {
+	Pack    string     `yaml:"pack"` // jurisdiction, "default", or the name of a shared pack
+	Title   string     `yaml:"title"`
+	Shared  bool       `yaml:"shared"`  // no jurisdiction: only included by others
+	Include []string   `yaml:"include"` // packs whose rules hold here too; "*": all of them
+	Rules   []RuleDecl `yaml:"rules"`
+}
+
+// RuleDecl is one rule as it stands in the file.
+type RuleDecl struct {
+	ID        string     `yaml:"id"`
+	Version   int        `yaml:"version"`
+	Text      string     `yaml:"text"` // plain language
+	Source    Source     `yaml:"source"`
+	Effective Effective  `yaml:"effective"`
+	Effect    string     `yaml:"effect"`   // deny | allow-only | cap | require-review
+	Severity  string     `yaml:"severity"` // law | licence | policy
+	Reviewed  bool       `yaml:"reviewed"`
+	AppliesTo []string   `yaml:"applies_to"` // kinds of actions; default marketing
+	When      string     `yaml:"when"`       // CEL, bool
+	Cap       *Cap       `yaml:"cap"`
+	Tests     []RuleTest `yaml:"tests"`
+}
+
+// Source is where a rule comes from.
+type Source struct {
+	Document string `yaml:"document"`
+	Article  string `yaml:"article"`
+	Date     string `yaml:"date"`
+}
+
+func (s Source) String() string {
+	out := s.Document
+	if s.Article != "" {
+		out += ", " + s.Article
+	}
+	if s.Date != "" {
+		out += " (" + s.Date + ")"
+	}
+	return out
+}
+
+// Effective says when a rule holds: from From until before Until.
+type Effective struct {
+	From  Date `yaml:"from"`
+	Until Date `yaml:"until"`
+}
+
+func (e Effective) at(now time.Time) bool {
+	return !now.Before(e.From.Time) && (e.Until.IsZero() || now.Before(e.Until.Time))
+}
+
+// Cap is the limit of a rule with effect cap: at most Max of Count per Per.
+type Cap struct {
+	Count string `yaml:"count"` // marketing | bonus | action
+	Max   int    `yaml:"max"`
+	Per   Span   `yaml:"per"` // 0: ever (bonus only)
+}
+
+// RuleTest is an example of a rule: a player, an action and what the rule says
+// of it. What is left out is an adult of the pack's jurisdiction who opted in
+// to everything, and a plain marketing message in the app.
+type RuleTest struct {
+	Name     string             `yaml:"name"`
+	Facts    map[string]any     `yaml:"facts"` // as event.Facts in JSON
+	Age      *int               `yaml:"age"`
+	Features map[string]float64 `yaml:"features"`
+	Scores   map[string]float64 `yaml:"scores"`
+	Action   TestAction         `yaml:"action"`
+	Contacts int                `yaml:"contacts"` // earlier ones of the cap's kind, an hour ago
+	Now      string             `yaml:"now"`      // RFC 3339; default noon on 2026-06-15
+	Expect   string             `yaml:"expect"`   // pass | deny | review
+}
+
+// TestAction is the action of a [RuleTest].
+type TestAction struct {
+	Kind        string   `yaml:"kind"`
+	Channel     string   `yaml:"channel"`
+	Product     string   `yaml:"product"`
+	Bonus       *Bonus   `yaml:"bonus"`
+	Prompts     []string `yaml:"prompts"`
+	Stake       int64    `yaml:"stake"`
+	AutoStart   bool     `yaml:"auto_start"`
+	LoosenLimit bool     `yaml:"loosen_limit"`
+	AIGenerated bool     `yaml:"ai_generated"`
+	AIDisclosed bool     `yaml:"ai_disclosed"`
+}

@@ -1,0 +1,259 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Policy is actions.yaml and the rule packs, compiled. It is immutable and
+// safe for concurrent use.
+type Policy struct {
+	lang    *language
+	file    ActionFile
+	actions []*action
+	packs   map[string]*pack // by name
+	order   []string         // of packs, sorted
+	hash    string
+	files   map[string][]byte
+	quietOf map[string]contact // the common contact policies by kind, compiled
+}
+
+// pack is a jurisdiction's rules, those it includes first.
+type pack struct {
+	decl  *PackFile
+	src   *source
+	rules []*rule
+}
+
+// rule is a compiled rule.
+type rule struct {
+	decl  *RuleDecl
+	pack  string
+	kinds uint8 // bits of kindBit
+	when  *expression
+}
+
+// action is a compiled action.
+type action struct {
+	decl     *ActionDecl
+	code     uint32
+	kind     uint8
+	eligible *expression
+	value    *expression
+	params   []param
+	contact  contact
+	deposit  bool
+	play     bool
+}
+
+type param struct {
+	name string
+	expr *expression
+}
+
+// contact is a compiled contact policy.
+type contact struct {
+	Contact
+	quietFrom, quietTo int // minutes of the day; equal: no quiet hours
+	quietOn            []string
+}
+
+const (
+	bitService uint8 = 1 << iota
+	bitProtection
+	bitMarketing
+)
+
+func kindBit(kind string) uint8 {
+	switch kind {
+	case Service:
+		return bitService
+	case Protection:
+		return bitProtection
+	case Marketing:
+		return bitMarketing
+	}
+	return 0
+}
+
+var noBonus Bonus
+
+func (a *action) bonus() *Bonus {
+	if a.decl.Bonus == nil {
+		return &noBonus
+	}
+	return a.decl.Bonus
+}
+
+// DefaultPack applies where a player's jurisdiction is unknown.
+const DefaultPack = "default"
+
+// Load reads dir/actions.yaml and dir/rules/*.yaml and compiles them against
+// the features that a feature set declares. The error is [Problems]: every
+// mistake with its file, line and remedy.
+func Load(dir string, features []string) (*Policy, error) {
+	f, err := Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f.Compile(features)
+}
+
+// Files are a policy's files, read and decoded, not yet compiled.
+type Files struct {
+	loader *loader
+	packs  []*packFile
+}
+
+// Read reads dir/actions.yaml and dir/rules/*.yaml. Mistakes in them are told
+// by [Files.Compile].
+func Read(dir string) (*Files, error) {
+	files := map[string][]byte{}
+	names, err := filepath.Glob(filepath.Join(dir, "rules", "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("decide: %w", err)
+	}
+	for _, name := range append(names, filepath.Join(dir, "actions.yaml")) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("decide: %w", err)
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil {
+			return nil, fmt.Errorf("decide: %w", err)
+		}
+		files[filepath.ToSlash(rel)] = b
+	}
+	return decodeFiles(files), nil
+}
+
+// Parse compiles policy files by name: actions.yaml and rules/<pack>.yaml.
+func Parse(files map[string][]byte, features []string) (*Policy, error) {
+	return decodeFiles(files).Compile(features)
+}
+
+func decodeFiles(files map[string][]byte) *Files {
+	l := &loader{p: &Policy{packs: map[string]*pack{}, files: files}}
+	return &Files{l, l.read()}
+}
+
+// Compile compiles the files, once, against the features that a feature set
+// declares. The error is [Problems].
+func (f *Files) Compile(features []string) (*Policy, error) {
+	lang, err := newLanguage(features)
+	if err != nil {
+		return nil, err
+	}
+	l := f.loader
+	l.p.lang = lang
+	lang.warm(l.texts(f.packs))
+	l.actions()
+	for _, p := range f.packs {
+		l.pack(p)
+	}
+	l.include()
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	l.p.hash = hashFiles(l.p.files, features)
+	return l.p, nil
+}
+
+// hashFiles identifies a policy: equal hashes decide equally.
+func hashFiles(files map[string][]byte, features []string) string {
+	h := sha256.New()
+	for _, name := range sortedKeys(files) {
+		fmt.Fprintf(h, "%s %d\n", name, len(files[name]))
+		h.Write(files[name])
+	}
+	fmt.Fprintln(h, strings.Join(features, " "))
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// Hash identifies the policy: its files and the features they may name.
+func (p *Policy) Hash() string { return p.hash }
+
+// Files are the texts the policy was compiled from, to be kept with the journal.
+func (p *Policy) Files() map[string][]byte { return p.files }
+
+// FeatureNames are the features in the order that [Input.Features] has them.
+func (p *Policy) FeatureNames() []string { return p.lang.featureNames }
+
+// Packs lists the packs by name.
+func (p *Policy) Packs() []string { return p.order }
+
+// Pack returns a pack as it was declared.
+func (p *Policy) Pack(name string) (*PackFile, bool) {
+	k, ok := p.packs[name]
+	if !ok {
+		return nil, false
+	}
+	return k.decl, true
+}
+
+// Applied is one rule that holds in a jurisdiction, and the pack it is from.
+type Applied struct {
+	Pack string
+	Rule *RuleDecl
+}
+
+// RulesOf lists the rules that hold for players of a jurisdiction at a time:
+// those of its pack, or of the default where there is none.
+func (p *Policy) RulesOf(jurisdiction string, at time.Time) (pack string, rules []Applied) {
+	k := p.packOf(jurisdiction)
+	for _, r := range k.rules {
+		if r.decl.Effective.at(at) {
+			rules = append(rules, Applied{r.pack, r.decl})
+		}
+	}
+	return k.decl.Pack, rules
+}
+
+// Rule finds a rule by id.
+func (p *Policy) Rule(id string) (Applied, bool) {
+	for _, name := range p.order {
+		for i := range p.packs[name].decl.Rules {
+			if r := &p.packs[name].decl.Rules[i]; r.ID == id {
+				return Applied{name, r}, true
+			}
+		}
+	}
+	return Applied{}, false
+}
+
+// Actions lists the actions as they were declared.
+func (p *Policy) Actions() []ActionDecl { return p.file.Actions }
+
+// IsBonus reports whether the action comes with a bonus.
+func (p *Policy) IsBonus(id string) bool {
+	for _, a := range p.actions {
+		if a.decl.ID == id {
+			return a.decl.Bonus != nil
+		}
+	}
+	return false
+}
+
+// packOf is the pack of a jurisdiction; a subdivision without one (CA-QC) is
+// not under its country's, which may not hold there.
+func (p *Policy) packOf(jurisdiction string) *pack {
+	if k, ok := p.packs[jurisdiction]; ok && !k.decl.Shared {
+		return k
+	}
+	return p.packs[DefaultPack]
+}

@@ -1,0 +1,179 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/event"
+)
+
+// Record is a decision with everything it rests on. In the journal it has two
+// parts: what says nothing about a person, and what does.
+type Record struct {
+	Input    Input
+	Decision Decision
+}
+
+// open is the part of a record that outlives an erasure.
+type open struct {
+	Decision     string    `json:"decision"`
+	At           time.Time `json:"at"`
+	Jurisdiction string    `json:"jurisdiction"`
+	StateVersion string    `json:"state_version"`
+	FeatureSet   string    `json:"feature_set"`
+	Models       []model   `json:"models,omitempty"`
+	Killed       []string  `json:"killed,omitempty"`
+	Result       *Decision `json:"result"`
+}
+
+// model is a model run without its score.
+type model struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"`
+	Output  string `json:"output"`
+}
+
+// personal is the part that is sealed with the player's key.
+type personal struct {
+	Input  *Input         `json:"input"`
+	Params map[string]any `json:"params,omitempty"` // of the message
+}
+
+// Split writes the record's two parts as JSON: what json.Marshal makes of open
+// and personal, by hand, since it is done for every decision.
+func (r *Record) Split() (openPart, personalPart []byte) {
+	w := make(event.Writer, 0, 2048)
+	r.writeOpen(&w)
+	openPart = w
+	w = make(event.Writer, 0, 3072)
+	w.Begin('{')
+	r.Input.write(&w, "input")
+	event.WriteParams(&w, "params", r.Decision.Params)
+	w.End('}')
+	return openPart, w
+}
+
+func (r *Record) writeOpen(w *event.Writer) {
+	in := &r.Input
+	w.Begin('{')
+	w.Str("decision", in.Decision)
+	w.At("at", in.Now)
+	w.Str("jurisdiction", in.Facts.Jurisdiction)
+	w.Str("state_version", in.StateVersion)
+	w.Str("feature_set", in.FeatureSet)
+	event.OptList(w, "models", in.Models, func(w *event.Writer, m *event.ModelRun) {
+		w.Begin('{')
+		m.WriteModel(w)
+		w.End('}')
+	})
+	event.OptList(w, "killed", in.Killed, event.QuoteEach)
+	r.Decision.writeOpen(w, "result")
+	w.End('}')
+}
+
+// writeOpen writes d without Params.
+func (d *Decision) writeOpen(w *event.Writer, name string) {
+	w.Name(name)
+	w.Begin('{')
+	w.Bool("issued", d.Issued)
+	w.Str("action", d.Action)
+	w.OptStr("kind", d.Kind)
+	w.OptStr("channel", d.Channel)
+	w.OptStr("severity", d.Severity)
+	w.OptStr("message", d.Message)
+	w.OptAt("expires", d.Expires)
+	w.Str("arm", d.Arm)
+	w.OptTrue("holdout", d.Holdout)
+	w.Num("propensity", d.Propensity)
+	event.OptList(w, "review", d.Review, event.QuoteEach)
+	event.List(w, "reasons", d.Reasons, event.WriteReason)
+	event.List(w, "candidates", d.Candidates, writeCandidate)
+	event.List(w, "rules", d.Rules, writeVerdict)
+	w.Str("pack", d.Pack)
+	w.Str("policy", d.Policy)
+	w.End('}')
+}
+
+func writeCandidate(w *event.Writer, c *Candidate) {
+	w.Begin('{')
+	w.Str("action", c.Action)
+	w.Str("kind", c.Kind)
+	w.OptStr("channel", c.Channel)
+	w.Num("value", c.Value)
+	w.OptNum("propensity", c.Propensity)
+	event.OptList(w, "blocked", c.Blocked, event.WriteBlocked)
+	w.End('}')
+}
+
+func writeVerdict(w *event.Writer, v *Verdict) {
+	w.Begin('{')
+	w.Str("rule", v.Rule)
+	w.Num("version", float64(v.Version))
+	w.Str("result", v.Result)
+	event.OptList(w, "actions", v.Actions, event.QuoteEach)
+	w.End('}')
+}
+
+func (in *Input) write(w *event.Writer, name string) {
+	w.Name(name)
+	w.Begin('{')
+	w.Str("decision", in.Decision)
+	w.Str("player", in.Player)
+	in.Trigger.Write(w, "trigger")
+	w.At("now", in.Now)
+	w.At("as_of", in.AsOf)
+	w.Str("state_version", in.StateVersion)
+	w.OptTrue("refreshed", in.Refreshed)
+	in.Facts.Write(w, "facts")
+	event.List(w, "features", in.Features, func(w *event.Writer, x *float64) { w.Number(*x) })
+	w.Str("feature_set", in.FeatureSet)
+	event.OptList(w, "missing", in.Missing, event.QuoteEach)
+	event.OptMap(w, "scores", in.Scores, (*event.Writer).Number)
+	event.OptList(w, "models", in.Models, event.WriteRun)
+	event.OptList(w, "ranking", in.Ranking, event.WriteRanked)
+	in.Contacts.write(w, "contacts")
+	event.OptList(w, "killed", in.Killed, event.QuoteEach)
+	w.End('}')
+}
+
+// Join reads a record from its parts. personalPart is nil where the player was
+// erased: then Input holds only what is open.
+func Join(openPart, personalPart []byte) (*Record, error) {
+	var o open
+	if err := json.Unmarshal(openPart, &o); err != nil {
+		return nil, fmt.Errorf("decide: record: %w", err)
+	}
+	if o.Result == nil {
+		return nil, fmt.Errorf("decide: record: not a decision")
+	}
+	r := &Record{Decision: *o.Result}
+	if personalPart != nil {
+		p := personal{Input: &r.Input}
+		if err := json.Unmarshal(personalPart, &p); err != nil {
+			return nil, fmt.Errorf("decide: record: %w", err)
+		}
+		r.Decision.Params = p.Params
+		return r, nil
+	}
+	r.Input = Input{Decision: o.Decision, Now: o.At, StateVersion: o.StateVersion, FeatureSet: o.FeatureSet, Killed: o.Killed,
+		Facts: event.Facts{Jurisdiction: o.Jurisdiction}}
+	for _, m := range o.Models {
+		r.Input.Models = append(r.Input.Models, event.ModelRun{Name: m.Name, Version: m.Version, SHA256: m.SHA256, Output: m.Output})
+	}
+	return r, nil
+}
+
+// Recommendation is what consuming teams receive of the record.
+func (r *Record) Recommendation() *event.Recommendation {
+	d := &r.Decision
+	out := &event.Recommendation{Decision: r.Input.Decision, Action: d.Action, Kind: d.Kind, Channel: d.Channel, Severity: d.Severity,
+		Message: d.Message, Params: d.Params, Reasons: d.Reasons, Scores: r.Input.Scores, Arm: d.Arm, Propensity: d.Propensity,
+		DedupKey: r.Input.Decision, DecidedAt: r.Input.Now, Expires: d.Expires, Trigger: r.Input.Trigger, Review: len(d.Review) > 0}
+	for _, c := range d.Candidates {
+		out.Blocked = append(out.Blocked, c.Blocked...)
+	}
+	return out
+}

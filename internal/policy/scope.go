@@ -1,0 +1,151 @@
+package policy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/interpreter"
+)
+
+// scope gives expressions the values of one decision. Values are computed when
+// they are first asked for.
+type scope struct {
+	lang   *language
+	in     *Input
+	scores map[string]float64 // those of models that are not killed
+	local  time.Time          // now, in the player's time zone
+	zone   bool               // the player's time zone is known
+	age    int                // full years; -1: unknown
+
+	act     *action
+	channel string
+
+	vals []ref.Val // by variable; of those that don't depend on the action
+	set  []bool
+}
+
+func (l *language) newScope(in *Input, scores map[string]float64) *scope {
+	s := &scope{lang: l, in: in, scores: scores, vals: make([]ref.Val, len(l.vars)), set: make([]bool, len(l.vars))}
+	s.local, s.zone = in.Now.UTC(), false
+	if zone := location(in.Facts.TimeZone); zone != nil {
+		s.local, s.zone = in.Now.In(zone), true
+	}
+	s.age = ageAt(in.Facts.BirthDate, s.local)
+	return s
+}
+
+// ResolveName is part of CEL's Activation.
+func (s *scope) ResolveName(name string) (any, bool) {
+	id, ok := s.lang.ids[name]
+	if !ok {
+		return nil, false
+	}
+	v := &s.lang.vars[id]
+	if v.perAction {
+		if s.act == nil {
+			return nil, false
+		}
+		return v.get(s), true
+	}
+	if !s.set[id] {
+		s.set[id] = true
+		if x := v.get(s); x != nil {
+			s.vals[id] = types.DefaultTypeAdapter.NativeToValue(x)
+		}
+	}
+	if s.vals[id] == nil {
+		return nil, false
+	}
+	return s.vals[id], true
+}
+
+// Parent is part of CEL's Activation.
+func (s *scope) Parent() interpreter.Activation { return nil }
+
+func (s *scope) schemes() []string {
+	out := make([]string, len(s.in.Facts.Exclusions))
+	for i, x := range s.in.Facts.Exclusions {
+		out[i] = x.Scheme
+	}
+	return out
+}
+
+func (s *scope) indicator(strength string) bool {
+	for _, v := range s.in.Facts.Indicators {
+		if v == strength {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scope) limitReached() bool {
+	for _, l := range s.in.Facts.Limits {
+		if !l.Reached.IsZero() && s.in.Now.Sub(l.Reached) < 24*time.Hour {
+			return true
+		}
+	}
+	return false
+}
+
+// consented: an opt-in must cover the product and the channel, and no opt-out
+// may cover either: leaving "all" leaves everything.
+func (s *scope) consented() bool {
+	product := s.act.decl.Product
+	given := false
+	for key, granted := range s.in.Facts.Consents {
+		p, c := cut(key)
+		if (p != "all" && product != "all" && p != product) || (c != "all" && c != s.channel) {
+			continue
+		}
+		if !granted {
+			return false
+		}
+		// An opt-in for one product does not cover a message about all of them.
+		given = given || p == "all" || p == product
+	}
+	return given
+}
+
+func cut(key string) (product, channel string) {
+	for i := range len(key) {
+		if key[i] == '/' {
+			return key[:i], key[i+1:]
+		}
+	}
+	return key, ""
+}
+
+// ageAt is the age in full years on the day of now; a birthday on 29 February
+// is celebrated on 1 March in other years. -1: no or no valid birth date.
+func ageAt(birth string, now time.Time) int {
+	b, err := time.Parse(time.DateOnly, birth)
+	if err != nil {
+		return -1
+	}
+	age := now.Year() - b.Year()
+	if now.Month() < b.Month() || (now.Month() == b.Month() && now.Day() < b.Day()) {
+		age--
+	}
+	return max(age, -1)
+}
+
+var zones sync.Map // name → *time.Location, nil where unknown
+
+// location finds an IANA time zone, or nil. time.LoadLocation reads files.
+func location(name string) *time.Location {
+	if name == "" {
+		return nil
+	}
+	if z, ok := zones.Load(name); ok {
+		return z.(*time.Location)
+	}
+	z, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		z = nil
+	}
+	zones.Store(name, z)
+	return z
+}

@@ -1,0 +1,219 @@
+package policy
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Explain writes the whole why of a decision in words. p is the policy of its
+// hash, or nil where that is not to be had.
+func (r *Record) Explain(w io.Writer, p *Policy) {
+	d, in := &r.Decision, &r.Input
+	what := "Nothing was sent."
+	if d.Issued {
+		what = fmt.Sprintf("%s (%s) was issued for %s, until %s.", d.Action, d.Kind, d.Channel, d.Expires.Format(time.RFC3339))
+	} else if d.Action != NoAction {
+		what = fmt.Sprintf("%s (%s) was not sent.", d.Action, d.Kind)
+	}
+	fmt.Fprintf(w, "Decision %s, %s\n\n%s\n", in.Decision, in.Now.Format(time.RFC3339Nano), what)
+	for _, reason := range d.Reasons {
+		fmt.Fprintf(w, "  because [%s] %s\n", reason.Code, reason.Text)
+	}
+	r.explainInputs(w)
+	r.explainCandidates(w)
+	r.explainRules(w, p)
+	fmt.Fprintf(w, "\nArm %s, propensity %v, policy %s.\n%s\n", d.Arm, d.Propensity, d.Policy, Disclaimer)
+}
+
+func (r *Record) explainInputs(w io.Writer) {
+	in := &r.Input
+	fmt.Fprintln(w, "\nWhat it rested on")
+	if in.Player == "" {
+		fmt.Fprintln(w, "  The player was erased: what is personal can't be read any more.")
+	} else {
+		fmt.Fprintf(w, "  player %s, %s\n", in.Player, orUnknown(in.Facts.Jurisdiction))
+		fmt.Fprintf(w, "  trigger %s, id %s of %s, %s\n", in.Trigger.Type, in.Trigger.ID, in.Trigger.Source, in.Trigger.Time.Format(time.RFC3339Nano))
+	}
+	fmt.Fprintf(w, "  state version %s, features %s\n", in.StateVersion, in.FeatureSet)
+	if in.Refreshed {
+		fmt.Fprintln(w, "  the state had changed since the scores were made: facts and features are the newer ones")
+	}
+	for _, m := range in.Models {
+		shadow := ""
+		if m.Shadow {
+			shadow = ", shadow: not decided on"
+		}
+		fmt.Fprintf(w, "  model %s %s (sha256 %s): %s = %v%s\n", m.Name, m.Version, m.SHA256, m.Output, m.Score, shadow)
+		for _, c := range m.Contributions {
+			fmt.Fprintf(w, "      %s = %v moved it by %+.4f\n", c.Feature, c.Value, c.Effect)
+		}
+	}
+	if len(in.Killed) > 0 {
+		fmt.Fprintf(w, "  kill switches on: %s\n", strings.Join(in.Killed, ", "))
+	}
+	if in.Contacts != nil {
+		fmt.Fprintf(w, "  %d recommendations in the last 31 days, %d bonuses ever\n", len(in.Contacts.Sent), in.Contacts.Bonuses)
+	}
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "jurisdiction unknown"
+	}
+	return s
+}
+
+func (r *Record) explainCandidates(w io.Writer) {
+	fmt.Fprintln(w, "\nWhat could have been done")
+	if len(r.Decision.Candidates) == 0 {
+		fmt.Fprintln(w, "  nothing was eligible")
+	}
+	for _, c := range r.Decision.Candidates {
+		fmt.Fprintf(w, "  %-28s %-10s value %8.2f  propensity %.4f\n", c.Action, c.Kind, c.Value, c.Propensity)
+		for _, b := range c.Blocked {
+			fmt.Fprintf(w, "      stopped by %s: %s\n", b.Rule, b.Text)
+		}
+	}
+}
+
+func (r *Record) explainRules(w io.Writer, p *Policy) {
+	fmt.Fprintf(w, "\nWhat the rules of %s said\n", r.Decision.Pack)
+	var idle []string
+	for _, v := range r.Decision.Rules {
+		if v.Result == VerdictIdle {
+			idle = append(idle, v.Rule)
+			continue
+		}
+		fmt.Fprintf(w, "  %-11s v%d %-6s", v.Rule, v.Version, v.Result)
+		if len(v.Actions) > 0 {
+			fmt.Fprintf(w, " %s", strings.Join(v.Actions, ", "))
+		}
+		fmt.Fprintln(w)
+		if p == nil || v.Result == VerdictPass {
+			continue
+		}
+		if a, ok := p.Rule(v.Rule); ok {
+			fmt.Fprintf(w, "      %s\n", a.Rule.Words())
+		}
+	}
+	if len(idle) > 0 {
+		fmt.Fprintf(w, "  not asked, since nothing that they govern was eligible: %s\n", strings.Join(idle, ", "))
+	}
+}
+
+// Words tells a rule in plain language: text, source, since when, how sure.
+func (d *RuleDecl) Words() string {
+	s := fmt.Sprintf("%s Source: %s. In force from %s", d.Text, d.Source, d.Effective.From.Format(time.DateOnly))
+	if !d.Effective.Until.IsZero() {
+		s += " until before " + d.Effective.Until.Format(time.DateOnly)
+	}
+	s += "."
+	if !d.Reviewed {
+		s += " NOT REVIEWED against its source."
+	}
+	return s
+}
+
+// Change is a difference between two policies.
+type Change struct {
+	What string // "rule GB-DM", "action free_spins"
+	How  string
+}
+
+// Diff tells what changed from a to b, rule by rule and action by action.
+func Diff(a, b *Policy) []Change {
+	var out []Change
+	old, now := a.allRules(), b.allRules()
+	for _, id := range sortedKeys(union(old, now)) {
+		x, y := old[id], now[id]
+		switch {
+		case x == nil:
+			out = append(out, Change{"rule " + id, "added: " + y.Words()})
+		case y == nil:
+			out = append(out, Change{"rule " + id, "removed: " + x.Text})
+		default:
+			how := fieldDiff(x.fields(), y.fields())
+			if how != "" && x.Version == y.Version {
+				how += "; its version is still " + fmt.Sprint(x.Version) + ": raise it"
+			}
+			if how != "" {
+				out = append(out, Change{"rule " + id, how})
+			}
+		}
+	}
+	was, is := a.allActions(), b.allActions()
+	for _, id := range sortedKeys(union(was, is)) {
+		switch x, y := was[id], is[id]; {
+		case x == "":
+			out = append(out, Change{"action " + id, "added"})
+		case y == "":
+			out = append(out, Change{"action " + id, "removed"})
+		case x != y:
+			out = append(out, Change{"action " + id, "changed: " + firstDifference(x, y)})
+		}
+	}
+	return out
+}
+
+func union[V any](a, b map[string]V) map[string]bool {
+	out := map[string]bool{}
+	for k := range a {
+		out[k] = true
+	}
+	for k := range b {
+		out[k] = true
+	}
+	return out
+}
+
+func (p *Policy) allRules() map[string]*RuleDecl {
+	out := map[string]*RuleDecl{}
+	for _, k := range p.packs {
+		for i := range k.decl.Rules {
+			out[k.decl.Rules[i].ID] = &k.decl.Rules[i]
+		}
+	}
+	return out
+}
+
+func (p *Policy) allActions() map[string]string {
+	out := map[string]string{}
+	for i := range p.file.Actions {
+		d := p.file.Actions[i]
+		bonus := d.Bonus
+		d.Bonus = nil
+		out[d.ID] = strings.ReplaceAll(fmt.Sprintf("%+v bonus:%+v", d, bonus), " ", "\n")
+	}
+	return out
+}
+
+// fields are what makes a rule what it is.
+func (d *RuleDecl) fields() [][2]string {
+	return [][2]string{
+		{"version", fmt.Sprint(d.Version)}, {"text", d.Text}, {"source", d.Source.String()},
+		{"effective", d.Effective.From.Format(time.DateOnly) + " to " + d.Effective.Until.Format(time.DateOnly)},
+		{"effect", d.Effect}, {"severity", d.Severity}, {"reviewed", fmt.Sprint(d.Reviewed)},
+		{"applies_to", strings.Join(slices.Sorted(slices.Values(d.AppliesTo)), " ")}, {"when", d.When},
+		{"cap", fmt.Sprintf("%+v", orZero(d.Cap))},
+	}
+}
+
+func orZero(c *Cap) Cap {
+	if c == nil {
+		return Cap{}
+	}
+	return *c
+}
+
+func fieldDiff(a, b [][2]string) string {
+	var out []string
+	for i := range a {
+		if a[i][1] != b[i][1] {
+			out = append(out, fmt.Sprintf("%s: %q → %q", a[i][0], a[i][1], b[i][1]))
+		}
+	}
+	return strings.Join(out, "; ")
+}
