@@ -50,6 +50,14 @@ ui: ## build the console's page anew
 observe: ## Prometheus beside `make run`
 	@scripts/observe.sh
 
+.PHONY: function
+function: ## write a new function: NAME=vip TAKES=pitboss.round.settled.v1
+	$(GO) run ./broker/manifest/newfunction "$(NAME)" "$(TAKES)"
+
+.PHONY: generate
+generate: ## write the manifests that follow from func.yaml files and the event catalogue
+	$(GO) run ./broker/manifest/generate .
+
 .PHONY: train
 train: ## train every model anew from the data folder (PITBOSS_DATA)
 	@scripts/train.sh

@@ -34,11 +34,25 @@ func Generated(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	services, err := services(root)
+	funcs, err := Funcs(root)
+	if err != nil {
+		return nil, err
+	}
+	services, err := services(funcs)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := accounts(funcs)
+	if err != nil {
+		return nil, err
+	}
+	disruptions, err := disruptions(funcs)
 	if err != nil {
 		return nil, err
 	}
 	return map[string][]byte{
+		filepath.Join("broker", "base", "accounts.yaml"):     accounts,
+		filepath.Join("broker", "base", "disruption.yaml"):   disruptions,
 		filepath.Join("broker", "base", "eventtypes.yaml"):   types,
 		filepath.Join("broker", "services", "services.yaml"): services,
 	}, nil
@@ -94,11 +108,7 @@ func eventTypes() ([]byte, error) {
 // services are the functions as Knative Services: what `kn func deploy` makes
 // of each func.yaml, and beyond what func.yaml can say a read-only root and no
 // token of the API server.
-func services(root string) ([]byte, error) {
-	funcs, err := Funcs(root)
-	if err != nil {
-		return nil, err
-	}
+func services(funcs []*Func) ([]byte, error) {
 	out := []byte(generated)
 	for _, f := range funcs {
 		s, err := f.Service("pitboss")
@@ -136,11 +146,14 @@ func (f *Func) Service(image string) (*servingv1.Service, error) {
 		TypeMeta:   metav1.TypeMeta{APIVersion: "serving.knative.dev/v1", Kind: "Service"},
 		ObjectMeta: metav1.ObjectMeta{Name: f.Name, Labels: partOf(f.Folder)},
 	}
-	if v := f.label(visibilityLabel); v != "" {
-		s.Labels[visibilityLabel] = v
-	}
 	t := &s.Spec.Template
 	t.Labels, t.Annotations = partOf(f.Folder), f.autoscaling()
+	for _, l := range f.Deploy.Labels {
+		s.Labels[l.Key] = l.Value
+		if l.Key != visibilityLabel { // of the Service alone
+			t.Labels[l.Key] = l.Value
+		}
+	}
 	t.Spec.ContainerConcurrency = f.Deploy.Options.Resources.Limits.Concurrency
 	t.Spec.TimeoutSeconds = ptr.Int64(30) // func-go ends a request then
 	t.Spec.ServiceAccountName, t.Spec.AutomountServiceAccountToken = f.Deploy.ServiceAccountName, ptr.Bool(false)

@@ -35,15 +35,13 @@ func TestTheClusterGivesWhatAFunctionReads(t *testing.T) {
 		}
 		bound[b.Spec.Subject.Name] = true
 	}
-	allowed := map[string][]string{} // services, by policy
+	selects := map[string]map[string]string{} // labels that a policy's pods have, by policy
 	for _, text := range append(documents(t, "broker/base/network.yaml"), documents(t, "broker/rabbitmq/network.yaml")...) {
 		var p networkingv1.NetworkPolicy
 		if err := yaml.UnmarshalStrict(text, &p); err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range p.Spec.PodSelector.MatchExpressions {
-			allowed[p.Name] = append(allowed[p.Name], e.Values...)
-		}
+		selects[p.Name] = p.Spec.PodSelector.MatchLabels
 	}
 	funcs, err := manifest.Funcs(root)
 	if err != nil {
@@ -66,9 +64,10 @@ func TestTheClusterGivesWhatAFunctionReads(t *testing.T) {
 			{"K_SINK", "pitboss-publishers-rabbitmq", bound[f.Name]},
 			{"REDIS_URL", "pitboss-redis", has["REDIS_URL"] != ""},
 		} {
-			if reads[c.setting] != c.given || reads[c.setting] != slices.Contains(allowed[c.policy], f.Name) {
+			allowed := selected(f, selects[c.policy])
+			if reads[c.setting] != c.given || reads[c.setting] != allowed {
 				t.Errorf("%s reads %s: %v; given it: %v; in the NetworkPolicy %s: %v",
-					f.Folder, c.setting, reads[c.setting], c.given, c.policy, slices.Contains(allowed[c.policy], f.Name))
+					f.Folder, c.setting, reads[c.setting], c.given, c.policy, allowed)
 			}
 		}
 		for _, setting := range []string{"MODELS_DIR", "SERVING_FILE", "CONSOLE_TOKENS_FILE", "INGEST_HMAC_KEYS_FILE"} {
@@ -83,6 +82,16 @@ func TestTheClusterGivesWhatAFunctionReads(t *testing.T) {
 			}
 		}
 	}
+}
+
+// selected reports whether a policy with these labels selects the function's pods.
+func selected(f *manifest.Func, labels map[string]string) bool {
+	for key, value := range labels {
+		if !slices.Contains(f.Deploy.Labels, manifest.FuncPair{Key: key, Value: value}) {
+			return false
+		}
+	}
+	return len(labels) > 0
 }
 
 // readsOf returns the settings that a function's own sources name.
