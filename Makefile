@@ -27,7 +27,7 @@ test: ## everything CI checks: lint and all tests with the race detector
 	@scripts/test.sh
 
 .PHONY: lint
-lint: ## vet, staticcheck, import floors, manifests, features, rules
+lint: ## golangci-lint, manifests, features, rules, models
 	@scripts/lint.sh
 
 .PHONY: vuln

@@ -9,8 +9,7 @@ if [[ -n $unformatted ]]; then
   echo "$unformatted" >&2
   exit 1
 fi
-go vet ./...
-go run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
+go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./... # go vet and staticcheck among others: .golangci.yaml
 go run ./broker/lint # Broker, Triggers, func.yaml files, kustomizations
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT

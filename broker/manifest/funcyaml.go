@@ -285,7 +285,7 @@ func (f *Func) checkSize() Problems {
 func (f *Func) checkMemory() Problems {
 	limit, err := resource.ParseQuantity(f.Deploy.Options.Resources.Limits.Memory)
 	if err != nil {
-		return nil // checkService says so
+		return nil //nolint:nilerr // checkService reports it
 	}
 	value, _ := f.env("GOMEMLIMIT")
 	soft, err := resource.ParseQuantity(strings.TrimSuffix(value, "B"))

@@ -8,6 +8,7 @@ package manifest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -200,14 +201,15 @@ func fieldProblems(file string, fe *apis.FieldError) Problems {
 }
 
 func problems(file string, err error) Problems {
-	switch e := err.(type) {
-	case Problems:
-		return e
-	case *Problem:
-		return Problems{e}
-	default:
-		return Problems{{File: file, Detail: err.Error()}}
+	var several Problems
+	if errors.As(err, &several) {
+		return several
 	}
+	var one *Problem
+	if errors.As(err, &one) {
+		return Problems{one}
+	}
+	return Problems{{File: file, Detail: err.Error()}}
 }
 
 func yamlFiles(dir string) ([]string, error) {

@@ -620,7 +620,7 @@ func BenchmarkReceive(b *testing.B) {
 	if err := f.Start(context.Background(), map[string]string{"MODELS_DIR": "../../models"}); err != nil {
 		b.Fatal(err)
 	}
-	defer f.Stop(context.Background()) //nolint:errcheck // a benchmark's end
+	defer f.Stop(context.Background())
 	body := []byte(`{"game":"roulette","product":"casino","stake":100,"win":0,"currency":"GBP"}`)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

@@ -110,9 +110,10 @@ func (st *State) addSums(p *plan, sc *scope, ms, sign int64) {
 		if !sc.holds(step.where) {
 			continue
 		}
-		v, ok := value(1), true
+		v := value(1)
 		sl := st.set.slots[step.slot]
 		if step.value >= 0 {
+			var ok bool
 			if v, ok = sc.eval(step.value); !ok {
 				continue
 			}

@@ -171,7 +171,7 @@ func (a *about) take(shard int, raw, hash []byte) error {
 		Decision string `json:"decision"`
 	}
 	if err := json.Unmarshal(e.Open, &open); err != nil {
-		return nil // not an object: nothing of a player's
+		return nil //nolint:nilerr // not an object: nothing of a player's
 	}
 	switch {
 	case e.KeyName == a.key:

@@ -63,7 +63,7 @@ func TestAnEventWaitsForTheStart(t *testing.T) {
 			t.Parallel()
 			g := NewEdge("test")
 			begun, end, answered := make(chan struct{}), make(chan struct{}), make(chan error)
-			go g.Open(ctx, nil, &struct{}{}, func(context.Context) error { close(begun); <-end; return fault }) //nolint:errcheck // told by the answer
+			go g.Open(ctx, nil, &struct{}{}, func(context.Context) error { close(begun); <-end; return fault })
 			<-begun
 			gone, cancel := context.WithCancel(ctx)
 			cancel()

@@ -142,7 +142,7 @@ func BenchmarkHandle(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer stop(context.Background()) //nolint:errcheck // what is left is of no interest
+		defer stop(context.Background())
 		handleAll(b, nothing, reply)
 	})
 }

@@ -32,7 +32,7 @@ func newConsumer() (*consumer, error) {
 	c := &consumer{ln: ln}
 	c.reset()
 	server := &fasthttp.Server{Handler: c.take, ReadBufferSize: 16 << 10}
-	go server.Serve(ln) //nolint:errcheck // ends with close
+	go server.Serve(ln)
 	return c, nil
 }
 

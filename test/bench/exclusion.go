@@ -229,7 +229,7 @@ func newWatch() (*watch, error) {
 	w := &watch{consumer: c, addr: ln.Addr().String(), issued: map[string]map[string]time.Time{}, revoked: map[string]time.Time{}}
 	w.server = &http.Server{Handler: w, ReadHeaderTimeout: 5 * time.Second}
 	w.server.RegisterOnShutdown(c.close)
-	go w.server.Serve(ln) //nolint:errcheck // ends with Close
+	go w.server.Serve(ln)
 	return w, nil
 }
 

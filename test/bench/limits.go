@@ -113,7 +113,7 @@ func RawModel(models string, d time.Duration) (Limit, error) {
 	if err != nil {
 		return l, fmt.Errorf("bench: %w", err)
 	}
-	defer m.Close() //nolint:errcheck // nothing is written
+	defer m.Close()
 	rows := rowsLike(m.Manifest, 1024)
 	y := make([]float32, 1)
 	cpu, _ := redistest.ProcessCPU(os.Getpid())

@@ -72,7 +72,7 @@ func conform(ctx context.Context, root, bin, file string, verbose bool) (bool, e
 	}
 	fmt.Fprintf(os.Stderr, "control plane ready after %.1f s\n", time.Since(began).Seconds())
 	local := scenario.NewLocal(dir + "/local")
-	defer local.Close() //nolint:errcheck // ends with the process
+	defer local.Close()
 	comparisons := append(compareAll(ctx, local, plane), comparePath(ctx, plane, root, dir))
 	r, ok := report(comparisons, verbose)
 	if ok {

@@ -73,7 +73,7 @@ func newPath(ctx context.Context, root, dir string) (*path, error) {
 		return nil, err
 	}
 	p.tap.url = "http://" + ln.Addr().String()
-	go http.Serve(ln, p.tap) //nolint:errcheck // ends with the process
+	go http.Serve(ln, p.tap)
 	if p.redis, err = redistest.Run(filepath.Join(dir, "redis")); err != nil {
 		return p, err
 	}
@@ -185,7 +185,7 @@ func (p *path) onLocal(context.Context) (string, *broker.Broker, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	go b.Serve() //nolint:errcheck // ends with Drain
+	go b.Serve()
 	return b.URL(), b, nil
 }
 

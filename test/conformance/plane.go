@@ -226,7 +226,7 @@ func (p *plane) startProxy(context.Context) error {
 	if err != nil {
 		return err
 	}
-	go p.proxy.Serve(ln) //nolint:errcheck // ends with Close
+	go p.proxy.Serve(ln)
 	return nil
 }
 

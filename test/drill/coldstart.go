@@ -94,7 +94,7 @@ func firstEvent(ctx context.Context, p *plant, models string) (*ce.Event, error)
 	if err != nil {
 		return nil, err
 	}
-	defer r.terminate() //nolint:errcheck // it was only needed once
+	defer r.terminate()
 	if err := r.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (p *plant) coldReady(ctx context.Context, function, models string) (time.Du
 	if err != nil {
 		return 0, err
 	}
-	defer r.terminate() //nolint:errcheck // measured already
+	defer r.terminate()
 	err = r.readyWithin(ctx, 200*time.Microsecond)
 	return time.Since(began), err
 }
@@ -124,7 +124,7 @@ func (p *plant) cold(ctx context.Context, function, models string, ask *ce.Event
 	if err != nil {
 		return 0, nil, err
 	}
-	defer r.terminate() //nolint:errcheck // measured already
+	defer r.terminate()
 	for {
 		answer, err := once(ctx, r.url, ask)
 		if err == nil {
@@ -132,7 +132,7 @@ func (p *plant) cold(ctx context.Context, function, models string, ask *ce.Event
 		}
 		select {
 		case <-r.done:
-			return 0, nil, fmt.Errorf("%s ended: %v (%w)", function, r.err, err)
+			return 0, nil, fmt.Errorf("%s ended: %w (%w)", function, r.err, err)
 		case <-ctx.Done():
 			return 0, nil, ctx.Err()
 		default:

@@ -73,7 +73,7 @@ func proxyDrill(ctx context.Context, o options, dir string) (table, error) {
 	if err != nil {
 		return table{}, err
 	}
-	defer function.cmd.Process.Kill() //nolint:errcheck // it has ended unless the drill failed
+	defer function.cmd.Process.Kill()
 	if err := function.ready(ctx); err != nil {
 		return table{}, err
 	}
@@ -81,7 +81,7 @@ func proxyDrill(ctx context.Context, o options, dir string) (table, error) {
 	if err != nil {
 		return table{}, err
 	}
-	defer proxy.cmd.Process.Kill() //nolint:errcheck // as above
+	defer proxy.cmd.Process.Kill()
 
 	var t table
 	l := newLoad(proxy.url, strconv.FormatInt(time.Now().Unix(), 36), 4*proxyQueue)

@@ -75,7 +75,7 @@ func (r *release) readyWithin(ctx context.Context, every time.Duration) error {
 	return until(ctx, 30*time.Second, every, func() error {
 		select {
 		case <-r.done:
-			return fmt.Errorf("%w: %s before it was ready: %v", errEnded, r.cmd.Path, r.err)
+			return fmt.Errorf("%w: %s before it was ready: %w", errEnded, r.cmd.Path, r.err)
 		default:
 			return answers(ctx, r.url+"/health/readiness")
 		}

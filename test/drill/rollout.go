@@ -114,7 +114,7 @@ func startSystem(ctx context.Context, o options, dir string) (*system, error) {
 	if err != nil {
 		return s, err
 	}
-	go s.broker.Serve() //nolint:errcheck // ends with Drain
+	go s.broker.Serve()
 	s.plant = plant{o: o, dir: dir, redis: s.redis.URL(), env: []string{"K_SINK=" + s.broker.URL(), "LOG_LEVEL=warn"}}
 	for _, f := range functionsRolled {
 		if _, err := s.replace(ctx, f, s.models[0]); err != nil {

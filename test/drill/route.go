@@ -61,7 +61,7 @@ func newRoute() (*route, error) {
 		defer b.under.Add(-1)
 		proxy.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), backendKey{}, b)))
 	}), ReadHeaderTimeout: 10 * time.Second}
-	go r.server.Serve(ln) //nolint:errcheck // ends with Close
+	go r.server.Serve(ln)
 	return r, nil
 }
 

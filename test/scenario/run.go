@@ -119,7 +119,7 @@ func (r *recorder) listen() (*http.Server, error) {
 	}
 	r.addr = ln.Addr().String()
 	server := &http.Server{Handler: r, ReadHeaderTimeout: 5 * time.Second}
-	go server.Serve(ln) //nolint:errcheck // ends with Close
+	go server.Serve(ln)
 	return server, nil
 }
 
