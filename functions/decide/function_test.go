@@ -113,9 +113,15 @@ func TestDecide(t *testing.T) {
 		if out.Type() != event.TypeSuppressed || !blocked(rec, "ALL-HARM") {
 			t.Fatalf("%s %+v", out.Type(), rec)
 		}
+		says := func() bool {
+			return slices.ContainsFunc(rec.Reasons, func(r event.Reason) bool { return r.Code == "not-rated:harm" })
+		}
+		if !says() {
+			t.Errorf("the reasons do not say that nobody rated the player: %+v", rec.Reasons)
+		}
 		w.happen(id, event.TypeIndicatorRaised, noon, event.IndicatorRaised{Group: "contact", Strength: "strong"})
 		out, rec = handle(t, f, w.scored(id, map[string]float64{"leave": 0.9}))
-		if out.Type() != event.TypeRecommendation || rec.Kind != policy.Protection || !rec.Review {
+		if out.Type() != event.TypeRecommendation || rec.Kind != policy.Protection || !rec.Review || !says() {
 			t.Fatalf("%s %+v", out.Type(), rec)
 		}
 	})

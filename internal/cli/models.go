@@ -28,8 +28,9 @@ func modelsCmd() *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:   "check [FOLDER...]",
-			Short: "load models as serving does: hash, shapes, operator sets, golden vectors",
-			Long:  "Loads each model folder (models/leave/v1), or every version there is, exactly as serving would, and says what is wrong.",
+			Short: "load models as serving does, and probe them with extreme rows",
+			Long: "Loads each model folder (models/leave/v1), or every version there is, exactly as serving would (hash, shapes, operator sets,\n" +
+				"golden vectors), scores rows of zeros, extremes and missing values, and says what is wrong.",
 			RunE: func(cmd *cobra.Command, folders []string) error {
 				return checkModels(cmd.OutOrStdout(), dir, library, folders)
 			},
@@ -101,12 +102,19 @@ func checkModels(out io.Writer, dir, library string, folders []string) error {
 	if err := model.OpenRuntime(model.Library(library)); err != nil {
 		return err
 	}
-	names := set.Names()
+	empty, err := emptyVector(set)
+	if err != nil {
+		return err
+	}
 	var bad error
 	for _, folder := range folders {
-		m, err := model.LoadModel(folder, model.LoadOptions{Known: func(f string) bool { return slices.Contains(names, f) }})
+		m, err := model.LoadModel(folder, model.LoadOptions{Known: func(f string) bool { _, ok := empty[f]; return ok }})
 		if err != nil {
 			bad = errors.Join(bad, err)
+			continue
+		}
+		if err := m.Probe(func(f string) float64 { return empty[f] }); err != nil {
+			bad = errors.Join(bad, fmt.Errorf("models: %s: %w", folder, err), m.Close())
 			continue
 		}
 		explained := "explained by exact Shapley values"
@@ -117,6 +125,19 @@ func checkModels(out io.Writer, dir, library string, folders []string) error {
 		bad = errors.Join(bad, m.Close())
 	}
 	return bad
+}
+
+// emptyVector is every feature of a player of whom nothing is known.
+func emptyVector(set *feature.Set) (map[string]float64, error) {
+	st, err := set.Decode(nil)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]float64{}
+	for i, v := range set.Vector(nil, st, st.AsOf()) {
+		out[set.Names()[i]] = v
+	}
+	return out, nil
 }
 
 func listModels(out io.Writer, dir string) error {

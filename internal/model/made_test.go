@@ -70,6 +70,7 @@ type made struct {
 	features      []string
 	opset         uint64
 	outName       string
+	log           bool // the score is the logarithm of the only input: -Inf at 0, NaN below
 }
 
 func newMade(name, version string, seed uint64, trees, depth, columns int) *made {
@@ -91,7 +92,12 @@ func (m *made) margin(x []float32) (sum float64) {
 	return sum
 }
 
-func (m *made) probability(x []float32) float64 { return 1 / (1 + math.Exp(-m.margin(x))) }
+func (m *made) probability(x []float32) float64 {
+	if m.log {
+		return math.Log(float64(x[0]))
+	}
+	return 1 / (1 + math.Exp(-m.margin(x)))
+}
 
 func rows(seed uint64, n, columns int) [][]float32 {
 	rng := rand.New(rand.NewPCG(seed, 2))
@@ -164,9 +170,17 @@ func number(b []byte, num protowire.Number, v uint64) []byte {
 // onnx writes the model as models/train/export.py does.
 func (m *made) onnx() []byte {
 	var graph []byte
+	if m.log {
+		graph = message(graph, 1, message(message(message(nil, 1, []byte("features")), 2, []byte(m.outName)), 4, []byte("Log")))
+		return m.finish(graph)
+	}
 	graph = message(graph, 1, m.ensemble())
 	sigmoid := message(message(message(nil, 1, []byte("margin")), 2, []byte(m.outName)), 4, []byte("Sigmoid"))
-	graph = message(graph, 1, sigmoid)
+	return m.finish(message(graph, 1, sigmoid))
+}
+
+// finish adds the graph's shapes and makes the file.
+func (m *made) finish(graph []byte) []byte {
 	graph = message(graph, 2, []byte("g"))
 	graph = message(graph, 11, tensorInfoBytes("features", m.columns))
 	graph = message(graph, 12, tensorInfoBytes(m.outName, 1))

@@ -155,7 +155,7 @@ func elemName(elem int64) string {
 }
 
 // Score runs one row: x has a value per input column, y receives a value per
-// output. It allocates nothing. The error is [ErrNotFinite] or ONNX Runtime's.
+// output. It allocates nothing. The error is [ErrNotFinite], [ErrNoScore] or ONNX Runtime's.
 func (m *Model) Score(x, y []float32) error {
 	if len(x) != m.columns || len(y) < m.outputs {
 		return fmt.Errorf("score: %s: row of %d inputs and %d outputs, want %d and %d",
@@ -164,7 +164,13 @@ func (m *Model) Score(x, y []float32) error {
 	if i := notFinite(x); i >= 0 {
 		return m.inputError(i, x[i])
 	}
-	return m.session.run(x, y)
+	if err := m.session.run(x, y); err != nil {
+		return err
+	}
+	if i := notFinite(y[:m.outputs]); i >= 0 {
+		return fmt.Errorf("%w: output %d of model %s is %g", ErrNoScore, i, m.Manifest.Key(), y[i])
+	}
+	return nil
 }
 
 // ScoreBatch runs any number of rows, one after another in x, and writes their

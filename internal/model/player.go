@@ -41,9 +41,11 @@ type scratch struct {
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // Score fills out from in: in itself, the scores of the live models, what each
-// model said and why, and the ranking of next games. A live model that lacks a
-// feature fails the event ([ErrMissingFeature], [ErrNotFinite]: permanent, for
-// the event will not change); a shadow that does is left out and counted.
+// model said and why, and the ranking of next games. A model that gives no
+// finite number, or was given none, said nothing: its score is left out and
+// counted, and the decision is made without it. A live model that lacks a
+// feature fails the event ([ErrMissingFeature]: permanent, for the event will
+// not change); a shadow that does is left out and counted.
 func (s *Scorer) Score(in *event.PlayerUpdated, out *event.PlayerScored) error {
 	lineup := s.models.acquire()
 	if lineup == nil {
@@ -73,6 +75,9 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 		live, err := sc.run(lineup, e.live, s.reasons)
 		if err != nil {
 			e.live.metrics.errors.Inc()
+			if saidNothing(err) {
+				continue
+			}
 			return err
 		}
 		out.Scores[live.Output] = live.Score
@@ -90,6 +95,10 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 	}
 	return nil
 }
+
+// saidNothing reports whether a model has no score for the player, as opposed
+// to a fault that a retry may mend.
+func saidNothing(err error) bool { return errors.Is(err, ErrNoScore) || errors.Is(err, ErrNotFinite) }
 
 // parse reads the features the lineup's models need, in one pass. A feature
 // that is absent stays NaN.
@@ -122,11 +131,8 @@ func (sc *scratch) parse(lineup *Lineup, features jsontext.Value) error {
 		if val.Kind() != '0' {
 			return fmt.Errorf("score: feature %s must be a number, is %s", lineup.names[slot], val)
 		}
-		v, err := strconv.ParseFloat(string(val), 64)
-		if err != nil {
-			return fmt.Errorf("%w: %s = %s", ErrNotFinite, lineup.names[slot], val)
-		}
-		sc.values[slot] = v
+		// A number beyond 64-bit floats reads as infinite: the models that need it say nothing.
+		sc.values[slot], _ = strconv.ParseFloat(string(val), 64)
 	}
 	if _, err := sc.dec.ReadToken(); err != nil {
 		return fmt.Errorf("score: features: %w", err)
@@ -168,9 +174,6 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, top int) (event.ModelRun,
 	}
 	start := time.Now()
 	if err := m.Score(sc.x, sc.y); err != nil {
-		if errors.Is(err, ErrNotFinite) {
-			err = event.Permanent(err)
-		}
 		return event.ModelRun{}, err
 	}
 	m.metrics.seconds.Observe(time.Since(start).Seconds())

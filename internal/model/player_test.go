@@ -3,12 +3,15 @@ package model
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"pitboss/internal/event"
 )
@@ -116,8 +119,6 @@ func TestScoreRefusesBadFeaturesForGood(t *testing.T) {
 		is             error
 	}{
 		{`{"f0":1}`, "f1, for model leave/v1", ErrMissingFeature},
-		{`{"f0":1,"f1":1e400}`, "f1", ErrNotFinite},
-		{`{"f0":1,"f1":1e39}`, "f1", ErrNotFinite}, // infinite as float32
 		{`{"f0":1,"f1":null}`, "f1 must be a number", nil},
 		{`{"f0":1,"f1":"NaN"}`, "f1 must be a number", nil},
 		{`{"f0":1,"f1":NaN}`, "features", nil},
@@ -129,6 +130,72 @@ func TestScoreRefusesBadFeaturesForGood(t *testing.T) {
 		err := NewScorer(r, 3).Score(updated(tc.features), &out)
 		if err == nil || !event.IsPermanent(err) || !strings.Contains(err.Error(), tc.says) || (tc.is != nil && !errors.Is(err, tc.is)) {
 			t.Errorf("%s: error %v, want a permanent one that says %q", tc.features, err, tc.says)
+		}
+	}
+}
+
+// A model that gives NaN or an infinity said nothing: the event goes on with
+// the scores of the others. So it does where a feature is infinite as float32.
+func TestAModelWithoutAFiniteScoreSaysNothing(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	newMade("harm", "v1", 1, 3, 2, 2).write(t, root)
+	silent := newMade("leave", "v1", 1, 1, 1, 1)
+	silent.log = true
+	silent.write(t, root)
+	shadow := newMade("harm", "v2", 1, 1, 1, 1)
+	shadow.log = true
+	shadow.write(t, root)
+	r := mustServe(t, root, "leave: {live: v1}\nharm: {live: v1, shadow: [v2]}\n")
+	for _, tc := range []struct {
+		features string
+		scores   []string
+	}{
+		{`{"f0":0.5,"f1":0.5}`, []string{"harm", "leave"}},
+		{`{"f0":0,"f1":0.5}`, []string{"harm"}},
+		{`{"f0":-1,"f1":0.5}`, []string{"harm"}},
+		{`{"f0":0.5,"f1":1e39}`, []string{"leave"}},
+		{`{"f0":0.5,"f1":1e400}`, []string{"leave"}},
+		{`{"f0":-1e400,"f1":1e400}`, nil},
+	} {
+		var out event.PlayerScored
+		if err := NewScorer(r, 3).Score(updated(tc.features), &out); err != nil {
+			t.Errorf("%s: %v", tc.features, err)
+			continue
+		}
+		if got := slices.Sorted(maps.Keys(out.Scores)); !slices.Equal(got, tc.scores) {
+			t.Errorf("%s: scores of %v, want of %v", tc.features, got, tc.scores)
+		}
+		for _, m := range out.Models {
+			if _, scored := out.Scores[m.Output]; !scored || math.IsNaN(m.Score) || math.IsInf(m.Score, 0) {
+				t.Errorf("%s: %s/%s is listed with a score of %v", tc.features, m.Name, m.Version, m.Score)
+			}
+		}
+		if _, err := json.Marshal(&out); err != nil {
+			t.Errorf("%s: %v", tc.features, err)
+		}
+	}
+}
+
+func TestProbeFindsAModelThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	openRuntime(t)
+	for what, tc := range map[string]struct {
+		log  bool
+		says string
+	}{"trees": {false, ""}, "a logarithm": {true, "every feature 0"}} {
+		m := newMade("leave", "v1", 1, 3, 2, 1)
+		m.log = tc.log
+		loaded, err := LoadModel(m.write(t, t.TempDir()), LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = loaded.Probe(nil)
+		if tc.says == "" && err != nil || tc.says != "" && (!errors.Is(err, ErrNoScore) || !strings.Contains(err.Error(), tc.says)) {
+			t.Errorf("%s: error %v, want one that says %q", what, err, tc.says)
+		}
+		if err := loaded.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

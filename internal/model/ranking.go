@@ -88,7 +88,7 @@ func (r *ranker) row(recent []string, x []float32) (known bool) {
 const rankedGames = 5
 
 // rank adds the ranking of next games to out; a player without a known recent
-// game gets none.
+// game gets none, nor does anyone where the model says nothing.
 func (sc *scratch) rank(m *lineupModel, facts event.Facts, out *event.PlayerScored) error {
 	sc.x, sc.y = sized(sc.x, m.columns), sized(sc.y, m.outputs)
 	recent := facts.RecentGames
@@ -101,6 +101,9 @@ func (sc *scratch) rank(m *lineupModel, facts event.Facts, out *event.PlayerScor
 	start := time.Now()
 	if err := m.Score(sc.x, sc.y); err != nil {
 		m.metrics.errors.Inc()
+		if saidNothing(err) {
+			return nil
+		}
 		return err
 	}
 	m.metrics.seconds.Observe(time.Since(start).Seconds())

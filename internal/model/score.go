@@ -22,6 +22,9 @@ var (
 	// ErrNotFinite is returned for an input that is NaN or infinite (as
 	// float32). A tree ensemble would answer it with a plausible number.
 	ErrNotFinite = errors.New("score: input is not a finite number")
+	// ErrNoScore is returned where a model's output is NaN or infinite: the model
+	// said nothing.
+	ErrNoScore = errors.New("score: the model's output is not a finite number")
 	// ErrMissingFeature is returned when a live model's input is absent from
 	// the event. The event's content is fixed, so no retry can mend it.
 	ErrMissingFeature = errors.New("score: a feature the model needs is missing")

@@ -18,6 +18,24 @@ const HoldoutArm = "holdout"
 // Decide picks what to do. It never fails: what it can't know, it doesn't do.
 func (p *Policy) Decide(in *Input) *Decision {
 	s := p.sit(in)
+	d := s.decide()
+	d.Reasons = append(d.Reasons, s.unrated()...)
+	return d
+}
+
+// unrated says which scores the decision was made without.
+func (s *sitting) unrated() (out []event.Reason) {
+	for _, name := range Scores {
+		if _, ok := s.scope.scores[name]; !ok {
+			out = append(out, event.Reason{Code: "not-rated:" + name,
+				Text: "There is no " + name + " score: its model said nothing or is switched off. Marketing that needs it stops, protection goes on."})
+		}
+	}
+	return out
+}
+
+func (s *sitting) decide() *Decision {
+	p, in := s.p, s.in
 	candidates, acts, reviews := s.candidates()
 	arm, holdout := p.armOf(in.Player)
 	d := &Decision{Action: NoAction, Arm: arm.Name, Holdout: holdout, Candidates: candidates,

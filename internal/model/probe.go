@@ -1,0 +1,79 @@
+package model
+
+import (
+	"fmt"
+	"math"
+)
+
+// extreme is the largest total a feature can have: sums end there.
+const extreme = float64(math.MaxInt64)
+
+// Probe scores rows that training data seldom has, and the error names the one
+// for which the model says nothing: all inputs 0, all as of a player of whom
+// nothing is known (empty; nil: 0), all at an extreme, and each input alone at
+// 0 and at the extremes while the others are as in the reference player.
+func (m *Model) Probe(empty func(feature string) float64) error {
+	if m.ranker != nil {
+		return m.probeRanking()
+	}
+	features := m.Manifest.Features
+	blank := make([]float64, len(features))
+	if empty != nil {
+		for i, name := range features {
+			blank[i] = empty(name)
+		}
+	}
+	p := prober{m: m, x: make([]float32, m.columns), y: make([]float32, m.outputs)}
+	p.row("every feature 0", constant(0))
+	p.row("every feature as of a player of whom nothing is known", func(i int) float64 { return blank[i] })
+	reference := m.Manifest.reference()
+	for _, v := range []float64{extreme, -extreme, 0} {
+		p.row(fmt.Sprintf("every feature %g", v), constant(v))
+		for n, name := range features {
+			p.row(fmt.Sprintf("%s %g, the others as of the reference player", name, v), func(i int) float64 {
+				if i == n {
+					return v
+				}
+				return float64(reference[i])
+			})
+		}
+	}
+	return p.err
+}
+
+// probeRanking probes with no game, every game, and each game alone.
+func (m *Model) probeRanking() error {
+	p := prober{m: m, x: make([]float32, m.columns), y: make([]float32, m.outputs)}
+	p.row("no game", constant(0))
+	p.row("every game", constant(1))
+	for n, item := range m.Manifest.Items {
+		m.ranker.row([]string{item}, p.x)
+		p.score("the game " + m.Manifest.Items[n])
+	}
+	return p.err
+}
+
+func constant(v float64) func(int) float64 { return func(int) float64 { return v } }
+
+// prober scores rows until one fails.
+type prober struct {
+	m    *Model
+	x, y []float32
+	err  error
+}
+
+func (p *prober) row(what string, value func(i int) float64) {
+	for i := range p.x {
+		p.x[i] = float32(value(i))
+	}
+	p.score(what)
+}
+
+func (p *prober) score(what string) {
+	if p.err != nil {
+		return
+	}
+	if err := p.m.Score(p.x, p.y); err != nil {
+		p.err = fmt.Errorf("probed with %s: %w", what, err)
+	}
+}
