@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,7 +131,11 @@ func (b *Broker) serveList(w http.ResponseWriter, r *http.Request) {
 	if err != nil || limit <= 0 || limit > 1000 {
 		limit = 100
 	}
-	letters, err := b.DeadLetters.List(r.Context(), r.FormValue("after"), limit)
+	list, from := b.DeadLetters.List, r.FormValue("after")
+	if r.FormValue("order") == "newest" {
+		list, from = b.DeadLetters.Newest, r.FormValue("before")
+	}
+	letters, err := list(r.Context(), from, limit)
 	if letters == nil {
 		letters = []DeadLetter{}
 	}
@@ -157,13 +162,19 @@ func (b *Broker) serveReplayAll(w http.ResponseWriter, r *http.Request) {
 }
 
 func respond(w http.ResponseWriter, v any, err error) {
+	var body []byte
+	if err == nil {
+		body, err = json.Marshal(v)
+	}
 	switch {
 	case errors.Is(err, ErrNoDeadLetter):
 		problem(w, http.StatusNotFound, err.Error())
+	case errors.Is(err, ErrUnreadable):
+		problem(w, http.StatusConflict, err.Error())
 	case err != nil:
 		problem(w, http.StatusInternalServerError, err.Error())
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(v)
+		_, _ = w.Write(append(bytes.ToValidUTF8(body, []byte("\ufffd")), '\n')) // an attribute may hold any byte
 	}
 }

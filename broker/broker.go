@@ -241,7 +241,7 @@ func (b *Broker) Serve() error {
 func (b *Broker) Ready() bool { return b.ready.Load() }
 
 // Quiet waits until nothing is left to deliver: every accepted event, and
-// every reply to it, was delivered or is a dead letter.
+// every reply to it, was delivered or is a dead letter that was sent to its sink.
 func (b *Broker) Quiet(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -262,7 +262,7 @@ func (b *Broker) waiting() int64 {
 	n := b.log.waiting()
 	for _, t := range b.triggers {
 		now := t.stats()
-		n += now.kept + now.storing
+		n += now.kept + now.storing + int(t.sinking.Load())
 	}
 	return int64(n)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"knative.dev/eventing/pkg/kncloudevents"
 	"knative.dev/eventing/pkg/kncloudevents/attributes"
 
+	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
 )
 
@@ -34,7 +36,7 @@ type DeadLetter struct {
 	Code       int       `json:"code"`       // HTTP status of the last attempt: knativeerrorcode
 	Reason     string    `json:"reason"`     // body of the last answer: knativeerrordata, decoded
 	Attempts   int       `json:"attempts"`
-	Event      ce.Event  `json:"event"` // with the three knativeerror… attributes
+	Event      ce.Event  `json:"event"` // with the three knativeerror… attributes; as event.Shown
 }
 
 // DeadLetters is the Broker's store of dead letters.
@@ -42,9 +44,14 @@ type DeadLetters struct{ b *Broker }
 
 const attemptsHeader = "Pitboss-Attempts"
 
+// sinkSends bounds the dead letters of a Trigger that are on their way to its
+// sink. More are kept here only, which is logged.
+const sinkSends = 256
+
 // deadLetter stores the event with the reason, then sends it to the
-// dead-letter sink if that resolved. Storing must succeed; a sink that cannot
-// be reached is logged, since the event is kept either way.
+// dead-letter sink if that resolved. Storing must succeed. Nobody waits for the
+// sink, since the event is kept either way: one that does not answer must hold
+// up neither the Trigger nor the event's place in the log.
 func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempts int) error {
 	dest, err := url.Parse(f.dest)
 	if err != nil {
@@ -67,27 +74,65 @@ func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempt
 	t.b.cfg.Logger.Warn("dead letter", append(telemetry.Fields(&e), zap.String("trigger", t.name), zap.Int("code", f.code),
 		zap.ByteString("reason", f.body[:min(len(f.body), 256)]))...)
 	if t.sink != nil {
-		if _, err := t.b.dispatcher.SendEvent(ctx, e, *t.sink, kncloudevents.WithHeader(m.header()), kncloudevents.WithRetryConfig(&t.retry)); err != nil {
-			t.b.cfg.Logger.Warn("dead-letter sink", append(telemetry.Fields(&e), zap.String("trigger", t.name),
-				zap.String("sink", t.sink.URL.String()), zap.Error(err))...)
-		}
+		t.sinking.Add(1)
+		go t.toSink(ctx, e, m.header())
 	}
 	return nil
 }
 
+func (t *trigger) toSink(ctx context.Context, e ce.Event, header http.Header) {
+	err := errSinkBusy
+	if t.sinking.Load() <= sinkSends {
+		_, err = t.b.dispatcher.SendEvent(ctx, e, *t.sink, kncloudevents.WithHeader(header), kncloudevents.WithRetryConfig(&t.retry))
+	}
+	t.sinking.Add(-1)
+	if err != nil {
+		t.b.cfg.Logger.Warn("dead-letter sink", append(telemetry.Fields(&e), zap.String("trigger", t.name),
+			zap.String("sink", t.sink.URL.String()), zap.Error(err))...)
+	}
+}
+
+var errSinkBusy = fmt.Errorf("%d dead letters are on their way to it already: this one is kept in the Broker only", sinkSends)
+
+// pageBytes bounds the data of the dead letters in one page, so that a page of
+// large events can be held, sent and read.
+const pageBytes = 8 << 20
+
 // List returns up to max dead letters after the id given ("" = from the
-// oldest), oldest first.
+// oldest), oldest first. A page may be shorter for its size in bytes; the last
+// one is empty.
 func (d *DeadLetters) List(ctx context.Context, after string, max int) ([]DeadLetter, error) {
-	seq, err := sequence(after)
-	if err != nil && after != "" {
-		return nil, err
+	return d.page(ctx, after, max, false)
+}
+
+// Newest returns up to max dead letters before the id given ("" = from the
+// newest), newest first.
+func (d *DeadLetters) Newest(ctx context.Context, before string, max int) ([]DeadLetter, error) {
+	return d.page(ctx, before, max, true)
+}
+
+func (d *DeadLetters) page(ctx context.Context, from string, limit int, back bool) (out []DeadLetter, err error) {
+	var seq uint64
+	if from != "" {
+		if seq, err = sequence(from); err != nil {
+			return nil, err
+		}
 	}
 	info, err := d.b.log.info(ctx, d.b.log.dead)
 	if err != nil {
 		return nil, fmt.Errorf("broker: dead letters: %w", err)
 	}
-	var out []DeadLetter
-	for seq = seqAfter(seq, info.State.FirstSeq); seq <= info.State.LastSeq && len(out) < max; seq++ {
+	first, last := info.State.FirstSeq, info.State.LastSeq
+	step := uint64(1)
+	switch {
+	case back && (seq == 0 || seq > last):
+		seq, step = last, ^uint64(0)
+	case back:
+		seq, step = seq-1, ^uint64(0)
+	default:
+		seq = max(seq+1, first)
+	}
+	for size := 0; seq > 0 && seq >= first && seq <= last && len(out) < limit && size < pageBytes; seq += step {
 		letter, err := d.get(ctx, seq)
 		if errors.Is(err, ErrNoDeadLetter) {
 			continue // replayed
@@ -95,12 +140,11 @@ func (d *DeadLetters) List(ctx context.Context, after string, max int) ([]DeadLe
 		if err != nil {
 			return nil, err
 		}
+		size += len(letter.Event.Data())
 		out = append(out, letter)
 	}
 	return out, nil
 }
-
-func seqAfter(after, first uint64) uint64 { return max(after+1, first) }
 
 // Count is how many dead letters are kept.
 func (d *DeadLetters) Count(ctx context.Context) (uint64, error) {
@@ -135,9 +179,9 @@ func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, *messag
 	}
 	m, err := readRecord(msg.Data)
 	if err != nil {
-		return DeadLetter{}, nil, err
+		return unreadableLetter(seq, msg, err), nil, nil
 	}
-	e := m.event()
+	e := event.Shown(m.event())
 	letter := DeadLetter{ID: strconv.FormatUint(seq, 10), At: msg.Time, Trigger: msg.Subject[len(deadPrefix):], Event: e}
 	letter.Subscriber, _ = e.Extensions()[attributes.KnativeErrorDestExtensionKey].(string)
 	if code, ok := e.Extensions()[attributes.KnativeErrorCodeExtensionKey].(string); ok {
@@ -151,6 +195,21 @@ func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, *messag
 	return letter, m, nil
 }
 
+// unreadableLetter shows a record that is damaged or of another version, so
+// that one of them does not hide the others. It can only be removed.
+func unreadableLetter(seq uint64, msg *jetstream.RawStreamMsg, err error) DeadLetter {
+	id := strconv.FormatUint(seq, 10)
+	e := ce.New()
+	e.SetID("unreadable-" + id)
+	e.SetType("unreadable")
+	e.SetSource("/broker/deadletters/" + id)
+	e.DataEncoded, e.DataBase64 = msg.Data, true
+	return DeadLetter{ID: id, At: msg.Time, Trigger: msg.Subject[len(deadPrefix):], Reason: err.Error(), Event: e}
+}
+
+// ErrUnreadable is returned when a dead letter that cannot be read is replayed.
+var ErrUnreadable = errors.New("broker: the dead letter cannot be read: it can only be removed")
+
 // Replay delivers a dead letter again, to the Trigger that could not, and to
 // every Trigger if that one is gone; then it is no longer kept. If it fails
 // again it is a dead letter again, under a new id.
@@ -162,6 +221,9 @@ func (d *DeadLetters) Replay(ctx context.Context, id string) error {
 	letter, m, err := d.read(ctx, seq)
 	if err != nil {
 		return err
+	}
+	if m == nil {
+		return fmt.Errorf("%w: %s", ErrUnreadable, id)
 	}
 	for _, name := range []string{attributes.KnativeErrorDestExtensionKey, attributes.KnativeErrorCodeExtensionKey,
 		attributes.KnativeErrorDataExtensionKey, kbroker.TTLAttribute} {
@@ -193,8 +255,8 @@ func (t *trigger) replay(ctx context.Context, m *message) error {
 	}
 }
 
-// ReplayAll replays every dead letter kept when it is called and returns how
-// many it replayed.
+// ReplayAll replays every dead letter kept when it is called, but those that
+// cannot be read, and returns how many it replayed.
 func (d *DeadLetters) ReplayAll(ctx context.Context) (int, error) {
 	info, err := d.b.log.info(ctx, d.b.log.dead)
 	if err != nil {
@@ -206,7 +268,7 @@ func (d *DeadLetters) ReplayAll(ctx context.Context) (int, error) {
 		switch {
 		case err == nil:
 			n++
-		case !errors.Is(err, ErrNoDeadLetter):
+		case !errors.Is(err, ErrNoDeadLetter) && !errors.Is(err, ErrUnreadable):
 			return n, err
 		}
 	}

@@ -24,7 +24,6 @@ type delivery struct {
 	t     *trigger
 	m     *message
 	tries int
-	key   string // of its line, where the Trigger is ordered
 
 	// Guarded by the Trigger's mu.
 	root *root

@@ -107,19 +107,11 @@ func (t *trigger) store(record []byte, stored func()) {
 	})
 }
 
-// wait says that a delivery may take long: it and what is in line behind it
-// get places of their own.
+// wait says that a delivery may take long: it gets a place of its own.
 func (d *delivery) wait() {
-	t := d.t
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.lines == nil {
-		d.keep()
-		return
-	}
-	for _, next := range t.lines[d.key] {
-		next.keep()
-	}
+	d.t.mu.Lock()
+	defer d.t.mu.Unlock()
+	d.keep()
 }
 
 // keep gives a delivery a place of its own, so that what it came from need not

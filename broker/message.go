@@ -275,17 +275,6 @@ func (m *message) size() int64 {
 	return int64(len(m.data)) + int64(len(m.attrs)+len(m.headers))*32 + 512
 }
 
-// key is what an ordered Trigger orders by: partitionkey, the subject where
-// there is none, or the id, so that events without either are not ordered.
-func (m *message) key() string {
-	for _, name := range [...]string{"partitionkey", "subject", "id"} {
-		if v := m.attribute(name); v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
 // header is the headers that travel with the event.
 func (m *message) header() http.Header {
 	h := make(http.Header, len(m.headers)/2)

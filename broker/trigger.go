@@ -47,13 +47,9 @@ type trigger struct {
 	queue   []*delivery // ready for the first attempt, oldest first
 	workers int         // that take from it until it is empty
 	running int         // first attempts
-	count   int         // events in memory: in the queue, in a line, being tried, waiting for a retry
+	count   int         // events in memory: in the queue, being tried, waiting for a retry
 	bytes   int64
 	paused  bool
-	// lines are the queues of an ordered Trigger, one per key that has an event
-	// under way, that one first: the next waits until the one before it was
-	// delivered or is a dead letter. Other keys are not held up. nil: unordered.
-	lines map[string][]*delivery
 
 	kept    int      // events in HELD for this Trigger
 	storing int      // being put there
@@ -62,10 +58,12 @@ type trigger struct {
 	woken   chan struct{}
 
 	delivered, retried, deadLettered, replies, unmatched atomic.Int64
+	sinking                                              atomic.Int64 // dead letters on their way to the sink
 }
 
-// orderAnnotation on a Trigger asks for delivery in order per partition key.
-// It is the Kafka Broker's own annotation, so one manifest serves both.
+// orderAnnotation asks Kafka's Broker for delivery in order per partition key.
+// This Broker delivers every Trigger's events as they come, and says so: an event
+// that waits for a retry holds no other up.
 const orderAnnotation = "kafka.eventing.knative.dev/delivery.order"
 
 // maxQueued bounds what a Trigger has in memory, in bytes.
@@ -97,7 +95,8 @@ func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
 	}
 	t.setFilter(m)
 	if m.Annotations[orderAnnotation] == "ordered" {
-		t.lines = map[string][]*delivery{}
+		b.cfg.Logger.Warn("this Broker does not keep order: the Trigger's events are delivered as they come",
+			zap.String("trigger", t.name), zap.String("annotation", orderAnnotation))
 	}
 	return t, nil
 }
@@ -212,11 +211,6 @@ func (t *trigger) offer(m *message, r *root) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.behind || t.count >= t.b.cfg.Pending || t.bytes >= maxQueued {
-		if t.lines != nil {
-			for _, before := range t.lines[m.key()] { // what is kept comes back in its order
-				before.keep()
-			}
-		}
 		t.store(m.appendRecord(nil), func() { t.b.log.end(r) })
 		return false
 	}
@@ -228,17 +222,6 @@ func (t *trigger) offer(m *message, r *root) bool {
 func (t *trigger) admit(d *delivery) bool {
 	t.count++
 	t.bytes += d.m.size()
-	if t.lines != nil {
-		d.key = d.m.key()
-		line := append(t.lines[d.key], d)
-		t.lines[d.key] = line
-		if len(line) > 1 {
-			if line[0].kept { // it may take long
-				d.keep()
-			}
-			return false
-		}
-	}
 	return t.enqueue(d)
 }
 
@@ -298,21 +281,11 @@ func (t *trigger) again(d *delivery) {
 	}
 }
 
-// finish ends a delivery, and lets the next of its line go.
+// finish ends a delivery.
 func (t *trigger) finish(d *delivery) {
 	t.mu.Lock()
 	t.count--
 	t.bytes -= d.m.size()
-	if t.lines != nil {
-		if line := t.lines[d.key][1:]; len(line) > 0 {
-			t.lines[d.key] = line
-			if t.enqueue(line[0]) {
-				go t.deliver()
-			}
-		} else {
-			delete(t.lines, d.key)
-		}
-	}
 	d.over = true
 	r, behind := d.root, t.behind
 	t.mu.Unlock()
@@ -337,11 +310,6 @@ func (t *trigger) drain(ctx context.Context) {
 	t.mu.Lock()
 	for _, d := range t.queue {
 		d.keep()
-	}
-	for _, line := range t.lines {
-		for _, d := range line {
-			d.keep()
-		}
 	}
 	t.mu.Unlock()
 	t.await(ctx, func(now load) bool { return now.storing == 0 })

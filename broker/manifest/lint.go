@@ -122,8 +122,16 @@ var attributeNames = []string{
 // function answers what the filter would have kept away, at the cost of a call.
 const anywayAnnotation = "pitboss/filters-may-be-ignored"
 
+// orderAnnotation asks Kafka's Broker for order per partition.
+const orderAnnotation = "kafka.eventing.knative.dev/delivery.order"
+
 func lintTrigger(t Trigger, services []string) Problems {
 	ps := lintDelivery(t.File, t.Spec.Delivery, services)
+	if t.Annotations[orderAnnotation] == "ordered" {
+		ps = append(ps, &Problem{File: t.File, Field: "metadata.annotations." + orderAnnotation,
+			Detail: "an event would wait for the retries of the one before it, and Kafka's Broker would deliver at most 250 events/s",
+			Remedy: "take it away: no function of Pitboss needs order"})
+	}
 	if len(t.Spec.Filters) > 0 && t.Annotations[anywayAnnotation] == "" {
 		ps = append(ps, &Problem{File: t.File, Field: "spec.filters", Detail: "the RabbitMQ Broker ignores it and would deliver everything", Remedy: "use spec.filter.attributes, which every Broker class honours, or say with the annotation " + anywayAnnotation + " why the function may get everything"})
 	}

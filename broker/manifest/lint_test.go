@@ -93,6 +93,8 @@ func TestMistakesAreRefused(t *testing.T) {
 			[]string{"triggers/score.yaml: spec.broker:", "spec.broker: pitboss"}},
 		{"spec.filters", "triggers/score.yaml", "  filter:\n    attributes:\n      type: pitboss.player.updated.v1", "  filters:\n    - exact: {type: pitboss.player.updated.v1}",
 			[]string{"spec.filters", "RabbitMQ"}},
+		{"a Trigger that asks for order", "triggers/profile.yaml", "  annotations:\n", "  annotations:\n    kafka.eventing.knative.dev/delivery.order: ordered\n",
+			[]string{"triggers/profile.yaml: metadata.annotations.kafka.eventing.knative.dev/delivery.order: ", "250 events/s", "take it away"}},
 		{"no PDB field of that name", "broker/base/disruption.yaml", "  maxUnavailable: 1", "  maxUnavailible: 1",
 			[]string{"broker/base/disruption.yaml", "maxUnavailible"}},
 		{"two Triggers of one name", "triggers/decide-consent.yaml", "name: pitboss-decide-consent", "name: pitboss-decide",

@@ -37,12 +37,12 @@ func (f *Function) api() http.Handler {
 	look("GET /api/models", f.listModels)
 	look("GET /api/experiments", f.listExperiments)
 	look("GET /api/report", f.showReport)
-	look("GET /api/deadletters", f.listLetters)
+	look("GET /api/deadletters", f.listDeadLetters)
 	look("GET /api/rules", f.listRules)
 	look("GET /api/changes", f.listChanges)
-	m.Handle("POST /api/deadletters/replay", f.needs(Operator, f.replayLetters))
-	m.Handle("POST /api/deadletters/{id}/replay", f.needs(Operator, f.replayLetters))
-	m.Handle("POST /api/deadletters/{id}/discard", f.needs(Operator, f.discardLetter))
+	m.Handle("POST /api/deadletters/replay", f.needs(Operator, f.replayDeadLetters))
+	m.Handle("POST /api/deadletters/{id}/replay", f.needs(Operator, f.replayDeadLetters))
+	m.Handle("POST /api/deadletters/{id}/discard", f.needs(Operator, f.discardDeadLetter))
 	m.Handle("POST /api/models/{name}/promote", f.needs(Operator, f.promote))
 	m.Handle("POST /api/models/{name}/rollback", f.needs(Operator, f.promote))
 	m.Handle("POST /api/reviews/{id}", f.needs(Compliance, f.review))
@@ -94,8 +94,13 @@ func join(roles []Role) string {
 }
 
 func answer(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)) // an event's attribute may hold any byte
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, "the answer cannot be written as JSON: "+err.Error())
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.MarshalWrite(w, v, json.Deterministic(true))
+	_, _ = w.Write(body)
 }
 
 // refuse answers with a problem document (RFC 9457).
@@ -292,13 +297,14 @@ func (f *Function) inputsOf(d *decision) *scoring {
 	return nil
 }
 
-func (f *Function) listLetters(w http.ResponseWriter, r *http.Request) {
-	list, err := f.letters.list(r.Context(), 500)
+// listDeadLetters answers with a page, newest first; ?before=ID gives the next.
+func (f *Function) listDeadLetters(w http.ResponseWriter, r *http.Request) {
+	list, err := f.deadLetters.list(r.Context(), r.FormValue("before"), 100)
 	if err != nil {
 		failed(w, err)
 		return
 	}
-	answer(w, map[string]any{"letters": list, "total": f.letters.count()})
+	answer(w, map[string]any{"dead_letters": list, "total": f.deadLetters.count()})
 }
 
 func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) {

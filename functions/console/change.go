@@ -55,12 +55,12 @@ func newID() string {
 	return hex.EncodeToString(b)
 }
 
-func (f *Function) replayLetters(w http.ResponseWriter, r *http.Request) {
+func (f *Function) replayDeadLetters(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	if !f.journal(w, r, "dead-letter.replay", id, "") {
 		return
 	}
-	n, err := f.letters.replay(r.Context(), f.sink, id)
+	n, err := f.deadLetters.replay(r.Context(), f.sink, id)
 	if err != nil {
 		failed(w, err)
 		return
@@ -68,11 +68,11 @@ func (f *Function) replayLetters(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]int{"replayed": n})
 }
 
-func (f *Function) discardLetter(w http.ResponseWriter, r *http.Request) {
+func (f *Function) discardDeadLetter(w http.ResponseWriter, r *http.Request) {
 	if !f.journal(w, r, "dead-letter.discard", r.PathValue("id"), "") {
 		return
 	}
-	if err := f.letters.remove(r.Context(), r.PathValue("id")); err != nil {
+	if err := f.deadLetters.remove(r.Context(), r.PathValue("id")); err != nil {
 		failed(w, err)
 		return
 	}

@@ -44,18 +44,18 @@ type Function struct {
 	cfg config
 	now func() time.Time
 
-	flow      *flow
-	players   *players
-	decisions *decisions
-	letters   *letters
-	access    *access
-	hub       *hub
-	broker    *brokerClient
-	sink      *sink.Client
-	store     *store
-	audit     *audit
-	said      sync.Map // what people said of decisions, by decision
-	routes    http.Handler
+	flow        *flow
+	players     *players
+	decisions   *decisions
+	deadLetters *deadLetters
+	access      *access
+	hub         *hub
+	broker      *brokerClient
+	sink        *sink.Client
+	store       *store
+	audit       *audit
+	said        sync.Map // what people said of decisions, by decision
+	routes      http.Handler
 
 	experiments *experiments
 	report      report
@@ -82,7 +82,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	}
 	f.AtEnd(f.store.close)
 	f.experiments = newExperiments()
-	f.letters = newLetters(f.broker, f.store)
+	f.deadLetters = newDeadLetters(f.broker, f.store)
 	f.audit = newAudit(f.store.journal, f.Log, f.now)
 	if f.cfg.Sink != "" {
 		f.sink = sink.New(f.cfg.Sink, 5*time.Second, 4)
@@ -93,7 +93,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	withdraw := f.publish() // its metrics
 	f.AtEnd(func() error { withdraw(); return nil })
 	f.Go(f.hub.run)
-	f.Go(func(ctx context.Context) { f.letters.watch(ctx, f.now) })
+	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, f.now) })
 	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil
 }

@@ -509,16 +509,16 @@ func TestDeadLettersByPost(t *testing.T) {
 		}
 	}
 	var list struct {
-		Letters []struct {
+		DeadLetters []struct {
 			ID, Reason, Trigger string
 			Code                int
-		}
+		} `json:"dead_letters"`
 	}
 	s.get("/api/deadletters", &list)
-	if len(list.Letters) != 3 || list.Letters[0].Reason != "no subject" || list.Letters[0].Code != 400 {
-		t.Fatalf("letters: %+v", list.Letters)
+	if len(list.DeadLetters) != 3 || list.DeadLetters[0].Reason != "no subject" || list.DeadLetters[0].Code != 400 {
+		t.Fatalf("dead letters: %+v", list.DeadLetters)
 	}
-	if got := s.change("/api/deadletters/"+list.Letters[0].ID+"/replay", struct{}{}, nil); got != 200 {
+	if got := s.change("/api/deadletters/"+list.DeadLetters[0].ID+"/replay", struct{}{}, nil); got != 200 {
 		t.Errorf("replay: %d", got)
 	}
 	var n struct{ Replayed int }
@@ -529,7 +529,7 @@ func TestDeadLettersByPost(t *testing.T) {
 		t.Errorf("the Broker got %v, want each once, without the error's attributes", back)
 	}
 	if got := s.change("/api/deadletters/77/replay", struct{}{}, nil); got != 404 {
-		t.Errorf("a letter that is not there: %d, want 404", got)
+		t.Errorf("a dead letter that is not there: %d, want 404", got)
 	}
 }
 
@@ -537,7 +537,7 @@ func TestDeadLettersByPost(t *testing.T) {
 // of it brings nobody back.
 func TestErasedPlayersLeaveNothing(t *testing.T) {
 	t.Parallel()
-	s := start(t, nil) // no Redis: letters are in memory
+	s := start(t, nil) // no Redis: dead letters are in memory
 	for i, player := range []string{"alice", "bob", "alice"} {
 		req, _ := http.NewRequest("POST", s.url+"/deadletters", strings.NewReader(`{}`))
 		for k, v := range map[string]string{"specversion": "1.0", "type": event.TypeRoundSettled, "source": "/t", "id": fmt.Sprint("e", i), "subject": player} {

@@ -5,15 +5,15 @@ import (
 )
 
 var (
-	lagDesc      = prometheus.NewDesc("pitboss_broker_trigger_lag", "Events in the Broker's log that a Trigger's subscriber has not taken yet.", []string{"trigger"}, nil)
-	deliverDesc  = prometheus.NewDesc("pitboss_broker_trigger_delivered_total", "Events delivered to a Trigger's subscriber.", []string{"trigger"}, nil)
-	retriedDesc  = prometheus.NewDesc("pitboss_broker_trigger_retried_total", "Attempts after the first.", []string{"trigger"}, nil)
-	deadDesc     = prometheus.NewDesc("pitboss_broker_trigger_dead_lettered_total", "Events that became dead letters.", []string{"trigger"}, nil)
-	lettersDesc  = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait for somebody.", nil, nil)
-	reviewsDesc  = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions in memory that wait for a person's word.", nil, nil)
-	seenDesc     = prometheus.NewDesc("pitboss_console_events_total", "Events the console counted, each once.", []string{"stage"}, nil)
-	pagesDesc    = prometheus.NewDesc("pitboss_console_pages", "Pages that are open.", nil, nil)
-	timelineDesc = prometheus.NewDesc("pitboss_console_timeline_bytes", "Memory that players' timelines take.", nil, nil)
+	lagDesc         = prometheus.NewDesc("pitboss_broker_trigger_lag", "Events in the Broker's log that a Trigger's subscriber has not taken yet.", []string{"trigger"}, nil)
+	deliverDesc     = prometheus.NewDesc("pitboss_broker_trigger_delivered_total", "Events delivered to a Trigger's subscriber.", []string{"trigger"}, nil)
+	retriedDesc     = prometheus.NewDesc("pitboss_broker_trigger_retried_total", "Attempts after the first.", []string{"trigger"}, nil)
+	deadDesc        = prometheus.NewDesc("pitboss_broker_trigger_dead_lettered_total", "Events that became dead letters.", []string{"trigger"}, nil)
+	deadLettersDesc = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait for somebody.", nil, nil)
+	reviewsDesc     = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions in memory that wait for a person's word.", nil, nil)
+	seenDesc        = prometheus.NewDesc("pitboss_console_events_total", "Events the console counted, each once.", []string{"stage"}, nil)
+	pagesDesc       = prometheus.NewDesc("pitboss_console_pages", "Pages that are open.", nil, nil)
+	timelineDesc    = prometheus.NewDesc("pitboss_console_timeline_bytes", "Memory that players' timelines take.", nil, nil)
 )
 
 // collector tells Prometheus what the console knows and nobody else exports:
@@ -21,7 +21,7 @@ var (
 type collector struct{ f *Function }
 
 func (c collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, lettersDesc, reviewsDesc, seenDesc, pagesDesc, timelineDesc} {
+	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, deadLettersDesc, reviewsDesc, seenDesc, pagesDesc, timelineDesc} {
 		to <- d
 	}
 }
@@ -39,7 +39,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		total(retriedDesc, t.Retried, t.Name)
 		total(deadDesc, t.DeadLettered, t.Name)
 	}
-	gauge(lettersDesc, float64(c.f.letters.count()))
+	gauge(deadLettersDesc, float64(c.f.deadLetters.count()))
 	gauge(reviewsDesc, float64(c.f.waiting()))
 	gauge(pagesDesc, float64(c.f.hub.open()))
 	_, bytes := c.f.players.kept()

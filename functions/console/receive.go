@@ -108,7 +108,7 @@ func (f *Function) note(s *seen) {
 		f.decisions.forget(s.Player)
 		f.experiments.forget(s.Player)
 	case event.TypePrivacyErased: // not before: the request itself may have become a dead letter
-		go f.forgetLetters(s.Player)
+		go f.forgetDeadLetters(s.Player)
 	case event.TypeDelivered, event.TypeAccepted, event.TypeDismissed, event.TypeExpired:
 		var o event.Outcome
 		if json.Unmarshal(s.Data, &o) == nil {

@@ -18,8 +18,8 @@ import (
 // Keys in Redis that are the console's own. Each is one key, so they may lie
 // on any node of a Cluster.
 const (
-	keyLetters = journal.DeadLettersKey // hash: dead letters that came by POST
-	keyLetter  = "{console}:letter"     // number of the last one
+	keyDeadLetters  = journal.DeadLettersKey // hash: dead letters that came by POST
+	keyDeadLetterID = "{console}:letter"     // number of the last one
 )
 
 // store is what the console asks Redis for: a player's state as it is now,

@@ -32,7 +32,7 @@ const inFrame = 8
 
 func (f *Function) frame(since int64) (any, int64) {
 	now := f.now()
-	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.letters.count(), Lately: f.letters.lately()}
+	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.deadLetters.count(), Lately: f.deadLetters.lately()}
 	var last int64
 	fr.Issued, fr.Suppressed, last = f.decisions.since(since, inFrame)
 	if since >= 0 {

@@ -88,12 +88,12 @@ test("review: a person's word goes out as an event and is journaled", async () =
 
 test("dead letters: the reason is shown, replay sends it again", async () => {
   assert.equal(await send(system.broker, "round.settled", "alice", { game: "roulette", stake: -5 }), 202);
-  await until("the dead letter", async () => (await get(system, "/api/deadletters")).letters.length > 0, 60_000);
+  await until("the dead letter", async () => (await get(system, "/api/deadletters")).dead_letters.length > 0, 60_000);
   await open("/deadletters");
   await page.waitForSelector("text=stake must be at least 0");
-  const before = (await get(system, "/api/deadletters")).letters[0].id;
-  await page.click('.letters button:has-text("Replay")');
-  await until("it to fail again, under a new id", async () => { const l = (await get(system, "/api/deadletters")).letters; return l.length === 1 && l[0].id !== before; });
+  const before = (await get(system, "/api/deadletters")).dead_letters[0].id;
+  await page.click('.dead-letters button:has-text("Replay")');
+  await until("it to fail again, under a new id", async () => { const l = (await get(system, "/api/deadletters")).dead_letters; return l.length === 1 && l[0].id !== before; });
 });
 
 test("models: promote acts on serving.yaml, roll back undoes it", async () => {

@@ -12,7 +12,7 @@ import { DecisionPage, DecisionsPage } from "./pages/decisions";
 import { ReviewPage } from "./pages/review";
 import { ModelsPage } from "./pages/models";
 import { ExperimentsPage } from "./pages/experiments";
-import { LettersPage } from "./pages/letters";
+import { DeadLettersPage } from "./pages/deadletters";
 import { RulesPage } from "./pages/rules";
 import { ChangesPage } from "./pages/changes";
 import { icons } from "./icons";
@@ -25,7 +25,7 @@ const views: { path: string; name: string; icon: keyof typeof icons; show: (p: V
   { path: "/review", name: "Review", icon: "review", show: ReviewPage },
   { path: "/models", name: "Models", icon: "model", show: ModelsPage },
   { path: "/experiments", name: "Experiments", icon: "experiment", show: ExperimentsPage },
-  { path: "/deadletters", name: "Dead letters", icon: "letter", show: LettersPage },
+  { path: "/deadletters", name: "Dead letters", icon: "letter", show: DeadLettersPage },
   { path: "/rules", name: "Rules", icon: "rule", show: RulesPage },
   { path: "/changes", name: "Changes", icon: "change", show: ChangesPage },
 ];

@@ -71,7 +71,7 @@ export interface Arm {
   uplift?: number; uplift_low: number; uplift_high: number; delivered: number; accepted: number; dismissed: number; expired: number;
 }
 
-export interface Letter {
+export interface DeadLetter {
   id: string; at: string; trigger: string; subscriber: string; code: number; reason: string; attempts: number; event: Record<string, unknown>;
 }
 

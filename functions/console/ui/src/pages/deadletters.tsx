@@ -1,24 +1,26 @@
 import { useState } from "preact/hooks";
 import { useLoaded } from "../api";
 import { moment, num, shortType } from "../format";
-import type { Letter, ViewProps } from "../types";
+import type { DeadLetter, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Json, Tag, Wrong, attempt } from "../ui";
 import { call } from "../api";
 
-export function LettersPage(p: ViewProps) {
-  const { data, error, reload } = useLoaded<{ letters: Letter[]; total: number }>("/api/deadletters", 2000);
+export function DeadLettersPage(p: ViewProps) {
+  const [before, setBefore] = useState("");
+  const { data, error, reload } = useLoaded<{ dead_letters: DeadLetter[]; total: number }>(`/api/deadletters?before=${encodeURIComponent(before)}`, 2000);
+  const list = data?.dead_letters ?? [];
   const [all, askAll] = useState(false);
-  const again = async (l: Letter) => { if (await attempt(`/api/deadletters/${encodeURIComponent(l.id)}/replay`, {}, "Sent again. If it fails again, it comes back here.")) setTimeout(reload, 300); };
-  const discard = async (l: Letter) => { if (await attempt(`/api/deadletters/${encodeURIComponent(l.id)}/discard`, {}, "Discarded.")) setTimeout(reload, 300); };
+  const again = async (l: DeadLetter) => { if (await attempt(`/api/deadletters/${encodeURIComponent(l.id)}/replay`, {}, "Sent again. If it fails again, it comes back here.")) setTimeout(reload, 300); };
+  const discard = async (l: DeadLetter) => { if (await attempt(`/api/deadletters/${encodeURIComponent(l.id)}/discard`, {}, "Discarded.")) setTimeout(reload, 300); };
   return (
     <>
       <Head title="Dead letters" lead="Events that a function refused for good (4xx), or that every retry failed to deliver. Nothing is lost: mend the cause, then replay.">
-        <Act who={p.who} role="operator" tone="primary" disabled={!data?.letters.length} onClick={() => askAll(true)}>Replay all</Act>
+        <Act who={p.who} role="operator" tone="primary" disabled={!data?.total} onClick={() => askAll(true)}>Replay all</Act>
       </Head>
       <Wrong text={error} />
-      {data && <Card title={data.total > data.letters.length ? `Newest ${num(data.letters.length)} of ${num(data.total)}` : `${num(data.letters.length)} kept`}>
-        {data.letters.length === 0 && <Empty>None. Every event was delivered.</Empty>}
-        <ul class="letters">{data.letters.map((l) => (
+      {data && <Card title={before ? `${num(list.length)} older ones of ${num(data.total)}` : data.total > list.length ? `Newest ${num(list.length)} of ${num(data.total)}` : `${num(list.length)} kept`}>
+        {list.length === 0 && <Empty>{before ? "No older ones." : "None. Every event was delivered."}</Empty>}
+        <ul class="dead-letters">{list.map((l) => (
           <li key={l.id}>
             <div class="said-head">
               <Tag tone={l.code >= 400 && l.code < 500 ? "bad" : "warn"} title={l.code >= 400 && l.code < 500 ? "The event itself is wrong: never retried" : "The subscriber failed: retried, then given up"}>{l.code || "no answer"}</Tag>
@@ -33,6 +35,10 @@ export function LettersPage(p: ViewProps) {
             </div>
           </li>
         ))}</ul>
+        {(before || data.total > list.length) && <div class="buttons">
+          {before && <button type="button" class="button ghost" onClick={() => setBefore("")}>Newest</button>}
+          {list.length > 0 && <button type="button" class="button ghost" onClick={() => setBefore(list[list.length - 1]!.id)}>Older</button>}
+        </div>}
       </Card>}
       {all && <Ask title="Replay every dead letter" button="Replay all" tone="primary" onClose={() => askAll(false)} fields={[]}
         text={<p>{num(data?.total ?? 0)} events are delivered again. What was handled already is recognised and changes nothing.</p>}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,10 +22,10 @@ import (
 	"pitboss/internal/sink"
 )
 
-// letter is a dead letter: an event that a subscriber refused, or that no
+// deadLetter is a dead letter: an event that a subscriber refused, or that no
 // retry could deliver. The one-machine Broker keeps its own; on a cluster they
 // are POSTed here by the dead-letter sink and kept in Redis.
-type letter struct {
+type deadLetter struct {
 	ID         string    `json:"id"`
 	At         time.Time `json:"at"`
 	Trigger    string    `json:"trigger"`
@@ -40,17 +39,16 @@ type letter struct {
 // The attributes that Knative adds to a dead letter.
 var knativeError = struct{ dest, code, data string }{"knativeerrordest", "knativeerrorcode", "knativeerrordata"}
 
-// keptLetters bounds what is kept in memory of dead letters that came by POST,
-// and how many one replay of all takes.
-const keptLetters = 10_000
+// keptDeadLetters bounds what is kept in memory of dead letters that came by POST.
+const keptDeadLetters = 10_000
 
-type letters struct {
+type deadLetters struct {
 	broker *brokerClient
 	store  *store
 	kept   atomic.Int64 // of those that came by POST
 
 	mu     sync.Mutex
-	memory map[string]letter // without Redis
+	memory map[string]deadLetter // without Redis
 	last   int64
 	before int64 // how many there were when last observed; -1: not yet
 	fresh  []arrival
@@ -62,16 +60,16 @@ type arrival struct {
 	n  int64
 }
 
-// lettersFresh is how long a dead letter is news: trouble that goes on, not
+// deadLettersFresh is how long a dead letter is news: trouble that goes on, not
 // what somebody left lying.
-const lettersFresh = 5 * time.Minute
+const deadLettersFresh = 5 * time.Minute
 
-func newLetters(b *brokerClient, s *store) *letters {
-	return &letters{broker: b, store: s, memory: map[string]letter{}, before: -1}
+func newDeadLetters(b *brokerClient, s *store) *deadLetters {
+	return &deadLetters{broker: b, store: s, memory: map[string]deadLetter{}, before: -1}
 }
 
 // watch observes until the console stops.
-func (l *letters) watch(ctx context.Context, now func() time.Time) {
+func (l *deadLetters) watch(ctx context.Context, now func() time.Time) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -85,7 +83,7 @@ func (l *letters) watch(ctx context.Context, now func() time.Time) {
 }
 
 // observe counts what came since the last time.
-func (l *letters) observe(now time.Time) {
+func (l *deadLetters) observe(now time.Time) {
 	if s := l.broker.status(); l.broker.known() && (!s.Known || s.Error != "") {
 		return // what it kept before this console began is no news
 	}
@@ -96,11 +94,11 @@ func (l *letters) observe(now time.Time) {
 		l.fresh = append(l.fresh, arrival{now, n - l.before})
 	}
 	l.before = n
-	l.fresh = slices.DeleteFunc(l.fresh, func(a arrival) bool { return now.Sub(a.at) > lettersFresh })
+	l.fresh = slices.DeleteFunc(l.fresh, func(a arrival) bool { return now.Sub(a.at) > deadLettersFresh })
 }
 
 // lately is how many dead letters came in the last five minutes.
-func (l *letters) lately() (n int64) {
+func (l *deadLetters) lately() (n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range l.fresh {
@@ -109,7 +107,7 @@ func (l *letters) lately() (n int64) {
 	return n
 }
 
-func (l *letters) count() int64 {
+func (l *deadLetters) count() int64 {
 	if l.broker.known() {
 		return int64(l.broker.status().DeadLetters)
 	}
@@ -124,16 +122,16 @@ func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "console: not a CloudEvent", http.StatusBadRequest)
 		return
 	}
-	if err := f.letters.keep(r.Context(), letterOf(e, f.now())); err != nil {
+	if err := f.deadLetters.keep(r.Context(), deadLetterOf(e, f.now())); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
 
-func letterOf(e *ce.Event, now time.Time) letter {
+func deadLetterOf(e *ce.Event, now time.Time) deadLetter {
 	text := func(name string) string { s, _ := e.Extensions()[name].(string); return s }
-	out := letter{At: now, Subscriber: text(knativeError.dest), Event: *e}
+	out := deadLetter{At: now, Subscriber: text(knativeError.dest), Event: event.Shown(*e)}
 	out.Code, _ = strconv.Atoi(text(knativeError.code))
 	reason, err := base64.StdEncoding.DecodeString(text(knativeError.data))
 	if err != nil { // it was cut to fit: what can be read of it
@@ -147,12 +145,12 @@ func letterOf(e *ce.Event, now time.Time) letter {
 	return out
 }
 
-func (l *letters) keep(ctx context.Context, d letter) error {
+func (l *deadLetters) keep(ctx context.Context, d deadLetter) error {
 	if l.store.rdb == nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if len(l.memory) >= keptLetters { // the Broker keeps it and comes again
-			return fmt.Errorf("console: %d dead letters are kept already, and there is no Redis for more: replay or discard some", keptLetters)
+		if len(l.memory) >= keptDeadLetters { // the Broker keeps it and comes again
+			return fmt.Errorf("console: %d dead letters are kept already, and there is no Redis for more: replay or discard some", keptDeadLetters)
 		}
 		l.last++
 		d.ID = strconv.FormatInt(l.last, 10)
@@ -160,7 +158,7 @@ func (l *letters) keep(ctx context.Context, d letter) error {
 		l.kept.Store(int64(len(l.memory)))
 		return nil
 	}
-	n, err := l.store.command(ctx, "INCR", keyLetter)
+	n, err := l.store.command(ctx, "INCR", keyDeadLetterID)
 	if err != nil {
 		return err
 	}
@@ -169,56 +167,93 @@ func (l *letters) keep(ctx context.Context, d letter) error {
 	if err != nil {
 		return fmt.Errorf("console: dead letter: %w", err)
 	}
-	if _, err = l.store.command(ctx, "HSET", keyLetters, d.ID, body); err == nil {
+	if _, err = l.store.command(ctx, "HSET", keyDeadLetters, d.ID, body); err == nil {
 		l.kept.Add(1)
 	}
 	return err
 }
 
-// list returns dead letters, newest first.
-func (l *letters) list(ctx context.Context, max int) ([]letter, error) {
-	out := []letter{}
-	switch {
-	case l.broker.known():
-		after := ""
-		for len(out) < 20_000 { // oldest first there; the newest are wanted
-			var part []letter
-			if err := l.broker.call(ctx, http.MethodGet, "/admin/deadletters?limit=1000&after="+url.QueryEscape(after), &part); err != nil {
-				return nil, err
-			}
-			out = append(out, part...)
-			if len(part) < 1000 {
-				break
-			}
-			after = part[len(part)-1].ID
-		}
-	case l.store.rdb != nil:
-		all, err := l.store.all(ctx, keyLetters)
-		if err != nil {
-			return nil, err
-		}
-		for _, body := range all {
-			var d letter
-			if json.Unmarshal(body, &d) == nil {
-				out = append(out, d)
-			}
-		}
-		l.kept.Store(int64(len(out)))
-	default:
+// pageSize is how many dead letters are asked for at once.
+const pageSize = 500
+
+// list returns up to max dead letters before the id given ("": from the
+// newest), newest first. Only after the oldest it returns none.
+func (l *deadLetters) list(ctx context.Context, before string, max int) ([]deadLetter, error) {
+	if l.broker.known() {
+		out := []deadLetter{}
+		path := fmt.Sprintf("/admin/deadletters?order=newest&limit=%d&before=%s", max, url.QueryEscape(before))
+		return out, l.broker.call(ctx, http.MethodGet, path, &out)
+	}
+	all, err := l.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b deadLetter) int { return cmp.Compare(number(b.ID), number(a.ID)) })
+	if before != "" {
+		all = slices.DeleteFunc(all, func(d deadLetter) bool { return number(d.ID) >= number(before) })
+	}
+	return all[:min(max, len(all))], nil
+}
+
+func number(id string) int64 { n, _ := strconv.ParseInt(id, 10, 64); return n }
+
+// all is what came by POST.
+func (l *deadLetters) all(ctx context.Context) ([]deadLetter, error) {
+	out := []deadLetter{}
+	if l.store.rdb == nil {
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		for _, d := range l.memory {
 			out = append(out, d)
 		}
-		l.mu.Unlock()
+		return out, nil
 	}
-	slices.SortFunc(out, func(a, b letter) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(b.ID, a.ID)) })
-	return out[:min(max, len(out))], nil
+	kept, err := l.store.all(ctx, keyDeadLetters)
+	if err != nil {
+		return nil, err
+	}
+	for id, body := range kept {
+		var d deadLetter
+		if err := json.Unmarshal(body, &d); err != nil {
+			d = unreadable(id, body, err)
+		}
+		out = append(out, d)
+	}
+	l.kept.Store(int64(len(out)))
+	return out, nil
+}
+
+// unreadable shows what is kept and is no dead letter, so that it does not hide
+// the others, and can be removed.
+func unreadable(id string, body []byte, why error) deadLetter {
+	e := ce.New()
+	e.SetID("unreadable-" + id)
+	e.SetType("unreadable")
+	e.SetSource("/console/deadletters/" + id)
+	e.DataEncoded, e.DataBase64 = body, true
+	return deadLetter{ID: id, Reason: "it cannot be read: " + why.Error(), Event: e}
+}
+
+// each calls do with every dead letter, newest first, until it fails.
+func (l *deadLetters) each(ctx context.Context, do func(deadLetter) error) error {
+	for before := ""; ; {
+		list, err := l.list(ctx, before, pageSize)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, d := range list {
+			if err := do(d); err != nil {
+				return err
+			}
+		}
+		before = list[len(list)-1].ID
+	}
 }
 
 // replay delivers one dead letter (or all: id "") again and returns how many.
 // On a cluster it goes to the Broker, that is to every Trigger: what was
 // handled already is recognised by source and id.
-func (l *letters) replay(ctx context.Context, to *sink.Client, id string) (int, error) {
+func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (int, error) {
 	if l.broker.known() {
 		var done struct {
 			Replayed int `json:"replayed"`
@@ -233,57 +268,53 @@ func (l *letters) replay(ctx context.Context, to *sink.Client, id string) (int, 
 	if to == nil {
 		return 0, errNoSink
 	}
-	list, err := l.list(ctx, keptLetters)
-	if err != nil {
-		return 0, err
-	}
 	n := 0
-	for _, d := range list {
-		if id != "" && d.ID != id {
-			continue
+	err := l.each(ctx, func(d deadLetter) error {
+		if id != "" && d.ID != id || d.Event.Type() == "unreadable" {
+			return nil
 		}
 		for _, ext := range []string{knativeError.dest, knativeError.code, knativeError.data} {
 			d.Event.SetExtension(ext, nil)
 		}
 		if err := to.Post(ctx, &d.Event); err != nil {
-			return n, err
+			return err
 		}
 		if err := l.remove(ctx, d.ID); err != nil {
-			return n, err
+			return err
 		}
 		n++
-	}
-	if n == 0 && id != "" {
+		return nil
+	})
+	if err == nil && n == 0 && id != "" {
 		return 0, errNotFound
 	}
-	return n, nil
+	return n, err
 }
 
 // forget removes an erased player's dead letters where privacy, which removes
 // those in Redis, does not come: from the local Broker, and from memory.
-func (l *letters) forget(ctx context.Context, player string) error {
+func (l *deadLetters) forget(ctx context.Context, player string) error {
 	if l.store.rdb != nil && !l.broker.known() {
 		return nil
 	}
-	list, err := l.list(ctx, math.MaxInt)
-	for _, d := range list {
-		if d.Event.Subject() == player && err == nil {
-			err = l.remove(ctx, d.ID)
+	return l.each(ctx, func(d deadLetter) error {
+		if d.Event.Subject() != player {
+			return nil
 		}
-	}
-	return err
+		return l.remove(ctx, d.ID)
+	})
 }
 
-// forgetLetters takes long where there are many, and an event does not wait.
-func (f *Function) forgetLetters(player string) {
+// forgetDeadLetters takes long where there are many, and an event does not wait.
+func (f *Function) forgetDeadLetters(player string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := f.letters.forget(ctx, player); err != nil {
+	if err := f.deadLetters.forget(ctx, player); err != nil {
 		f.Log.Error("an erased player's dead letters are not all removed", zap.String("player", event.HashPlayer(player)), zap.Error(err))
 	}
 }
 
-func (l *letters) remove(ctx context.Context, id string) error {
+func (l *deadLetters) remove(ctx context.Context, id string) error {
 	if l.broker.known() {
 		var none struct{}
 		req := "/admin/deadletters/" + url.PathEscape(id)
@@ -296,6 +327,6 @@ func (l *letters) remove(ctx context.Context, id string) error {
 		delete(l.memory, id)
 		return nil
 	}
-	_, err := l.store.command(ctx, "HDEL", keyLetters, id)
+	_, err := l.store.command(ctx, "HDEL", keyDeadLetters, id)
 	return err
 }

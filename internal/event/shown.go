@@ -1,0 +1,33 @@
+package event
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Shown returns e as it can stand in a JSON document whatever its data is.
+// Data that is not what its content type says is written as data_base64;
+// sdk-go would write it as it is, and make the whole document unreadable.
+func Shown(e ce.Event) ce.Event {
+	data := e.Data()
+	if len(data) == 0 {
+		return e
+	}
+	mediaType, _, _ := strings.Cut(e.DataContentType(), ";")
+	lower := strings.ToLower(mediaType)
+	switch asJSON := lower == "" || strings.HasSuffix(strings.TrimSpace(lower), "json"); {
+	case asJSON && mediaType == lower && jsontext.Value(data).IsValid(): // sdk-go does not read back what it writes for Application/JSON
+		return e
+	case !asJSON && utf8.Valid(data):
+		return e
+	}
+	shown := e.Clone()
+	shown.DataBase64 = true
+	if shown.SpecVersion() == ce.CloudEventsVersionV03 {
+		shown.SetDataContentEncoding(ce.Base64)
+	}
+	return shown
+}
