@@ -173,3 +173,29 @@ esac
 		t.Error("the checkout's serving.yaml was changed")
 	}
 }
+
+func TestImportAsksThenWritesAVersionThatChecks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../models")); err != nil {
+		t.Fatal(err)
+	}
+	file := "../model/testdata/onnx/lightgbm-zipmap.onnx"
+	out, err := runModels(t, dir, "import", file)
+	if err == nil || !strings.Contains(out, "--rows FILE.csv") || !strings.Contains(out, "--features A,B,…: the 4 columns") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	rows := filepath.Join(t.TempDir(), "rows.csv")
+	if err := os.WriteFile(rows, []byte("rounds_1m,rounds_10m,rounds_1h,stake_last\n0,0.5,1,100\n1,2,3,200\n-1,0.2,7,50\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err = runModels(t, dir, "import", file, "--name", "leave", "--version", "v9", "--rows", rows)
+	if err != nil || !strings.Contains(out, "explained by exact Shapley values") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err = runModels(t, dir, "check", filepath.Join(dir, "leave", "v9")); err != nil || !strings.Contains(out, "leave/v9: good") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err = runModels(t, dir, "import", file, "--name", "leave", "--version", "v9", "--rows", rows); err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Fatal(err)
+	}
+}

@@ -94,19 +94,15 @@ func rescoreOne(out io.Writer, dir string, p *policy.Policy, r *policy.Record, r
 	for i, name := range p.FeatureNames() {
 		at[name] = r.Input.Features[i]
 	}
-	x := make([]float32, len(m.Manifest.Features))
-	for i, name := range m.Manifest.Features {
-		v, ok := at[name]
-		if !ok {
-			return fmt.Errorf("replay-decision: the stored features lack %s", name)
-		}
-		x[i] = float32(v)
+	row, err := m.Manifest.Row(at, &r.Input.Facts)
+	if err != nil {
+		return fmt.Errorf("replay-decision: stored: %w", err)
 	}
-	y := make([]float32, 1)
-	if err := m.Score(x, y); err != nil {
+	y := make([]float64, 1)
+	if err := m.Score(row, y); err != nil {
 		return err
 	}
-	if float64(y[0]) != run.Score {
+	if y[0] != run.Score {
 		return fmt.Errorf("replay-decision: model %s %s gives %v again, stored is %v", run.Name, run.Version, y[0], run.Score)
 	}
 	fmt.Fprintf(out, "Model %s %s (sha256 %s) gives %s = %v again, bit for bit.\n", run.Name, run.Version, run.SHA256, run.Output, run.Score)

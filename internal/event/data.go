@@ -230,6 +230,8 @@ type Contribution struct {
 	Feature string  `json:"feature"`
 	Value   float64 `json:"value"`
 	Effect  float64 `json:"effect"`
+	// Error is the effect's standard error where it was sampled; 0: it is exact.
+	Error float64 `json:"error,omitzero"`
 }
 
 // Ranked is an item and its score.

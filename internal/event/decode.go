@@ -376,6 +376,9 @@ func readRun(r *reader, m *ModelRun) {
 			if r.member("effect") {
 				r.num(&c.Effect)
 			}
+			if r.member("error") {
+				r.num(&c.Error)
+			}
 			r.take('}')
 		})
 	}

@@ -308,6 +308,7 @@ func WriteRun(w *Writer, m *ModelRun) {
 		w.Str("feature", c.Feature)
 		w.Num("value", c.Value)
 		w.Num("effect", c.Effect)
+		w.OptNum("error", c.Error)
 		w.End('}')
 	})
 	w.End('}')

@@ -15,7 +15,7 @@ import (
 // branch predictor and make trees look three times faster.
 const benchRows = 1024
 
-func benchModel(b *testing.B) (*Model, [][]float32) {
+func benchModel(b *testing.B) (*Model, [][]float64) {
 	b.Helper()
 	return load(b, newMade("leave", "v1", 1, 200, 6, 40)), rows(1, benchRows, 40)
 }
@@ -35,11 +35,11 @@ func BenchmarkModel(b *testing.B) {
 
 // crossed is benchRows rows, each column of each from another golden row: as
 // many as do not fit a branch predictor, and at no fewer leaves.
-func crossed(golden [][]float32) [][]float32 {
+func crossed(golden [][]float64) [][]float64 {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	in := make([][]float32, benchRows)
+	in := make([][]float64, benchRows)
 	for i := range in {
-		in[i] = make([]float32, len(golden[0]))
+		in[i] = make([]float64, len(golden[0]))
 		for j := range in[i] {
 			in[i][j] = golden[rnd.IntN(len(golden))][j]
 		}
@@ -47,14 +47,14 @@ func crossed(golden [][]float32) [][]float32 {
 	return in
 }
 
-func benchCalls(b *testing.B, m *Model, in [][]float32) {
-	y := make([]float32, 1)
+func benchCalls(b *testing.B, m *Model, in [][]float64) {
+	y := make([]float64, 1)
 	b.ReportAllocs()
 	took := make([]time.Duration, 0, 1<<20)
 	i := 0
 	for b.Loop() {
 		start := time.Now()
-		if err := m.Score(in[i%benchRows], y); err != nil {
+		if err := m.Score(Row{Numbers: in[i%benchRows]}, y); err != nil {
 			b.Fatal(err)
 		}
 		if len(took) < cap(took) {
@@ -68,24 +68,20 @@ func benchCalls(b *testing.B, m *Model, in [][]float32) {
 }
 
 // shipped loads a model of the models folder, with its golden rows.
-func shipped(b *testing.B, dir string) (*Model, [][]float32) {
+func shipped(b *testing.B, dir string) (*Model, [][]float64) {
 	b.Helper()
 	openRuntime(b)
 	m, err := LoadModel(dir, LoadOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	golden, err := readGolden(filepath.Join(dir, m.Manifest.Golden))
+	golden, err := readGolden(filepath.Join(dir, m.Manifest.Golden), m.Manifest)
 	if err != nil {
 		b.Fatal(err)
 	}
-	var in [][]float32
+	var in [][]float64
 	for _, row := range golden.Rows {
-		x := make([]float32, len(row.Input))
-		for i, v := range row.Input {
-			x[i] = float32(v)
-		}
-		in = append(in, x)
+		in = append(in, row.row.Numbers)
 	}
 	return m, in
 }
@@ -94,7 +90,7 @@ func shipped(b *testing.B, dir string) (*Model, [][]float32) {
 func BenchmarkModelBatch(b *testing.B) {
 	m, in := benchModel(b)
 	batch := slices.Concat(in...)
-	y := make([]float32, benchRows)
+	y := make([]float64, benchRows)
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := m.ScoreBatch(batch, y); err != nil {
@@ -109,7 +105,7 @@ func BenchmarkModelBatch(b *testing.B) {
 func BenchmarkExplain(b *testing.B) {
 	b.Run("depth=6", func(b *testing.B) {
 		m := newMade("leave", "v1", 1, 200, 6, 40)
-		e, err := newExplainer(m.trees, 0, rows(2, 1, 40)[0])
+		e, err := newExplainer(&ensemble{trees: m.trees}, nil, rows(2, 1, 40)[0])
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -118,12 +114,12 @@ func BenchmarkExplain(b *testing.B) {
 	for name, dir := range map[string]string{"leave": "../../models/leave/v1", "harm": "../../models/harm/v2"} {
 		b.Run(name, func(b *testing.B) {
 			m, in := shipped(b, dir)
-			benchExplain(b, m.explainer, in)
+			benchExplain(b, m.trees, in)
 		})
 	}
 }
 
-func benchExplain(b *testing.B, e *explainer, in [][]float32) {
+func benchExplain(b *testing.B, e *explainer, in [][]float64) {
 	phi, decided := make([]float64, len(in[0])), make([]uint8, len(in[0]))
 	b.ReportAllocs()
 	i := 0

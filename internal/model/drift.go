@@ -27,7 +27,7 @@ type drift struct {
 type driftColumn struct {
 	column   int
 	feature  string
-	edges    []float32
+	edges    []float64
 	expected []float64
 	first    int // index of its first bin in counts
 }
@@ -35,14 +35,14 @@ type driftColumn struct {
 func newDrift(m *Manifest) *drift {
 	d := &drift{}
 	bins := 0
-	for i, f := range m.Features {
+	for i, f := range m.Columns() {
 		h, ok := m.Histograms[f]
 		if !ok {
 			continue
 		}
 		c := driftColumn{column: i, feature: f, expected: h.Shares, first: bins}
 		for _, e := range h.Edges {
-			c.edges = append(c.edges, float32(e))
+			c.edges = append(c.edges, float64(float32(e)))
 		}
 		d.columns = append(d.columns, c)
 		bins += len(h.Shares)
@@ -54,7 +54,7 @@ func newDrift(m *Manifest) *drift {
 }
 
 // observe counts one row. It allocates nothing.
-func (d *drift) observe(x []float32) {
+func (d *drift) observe(x []float64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.rows[1] == driftWindow {

@@ -28,80 +28,95 @@ type explainer struct {
 }
 
 // explainNode is a split or a leaf in 16 bytes: an explanation waits for memory
-// more than for anything else.
+// more than for anything else. The node of the reference's branch comes next.
 type explainNode struct {
-	number  float32  // the threshold, or a leaf's value
-	feature int16    // -1: a leaf
-	refYes  bool     // the reference goes yes
-	child   [2]int32 // of the reference's branch, and of the other
+	number  float64 // the threshold, or a leaf's value
+	other   int32   // the node of the branch that the reference does not take
+	feature int16   // -1: a leaf
+	equal   bool    // x = threshold goes yes, else x ≤ threshold
+	refYes  bool    // the reference goes yes
 }
 
 // maxTreeDepth bounds the depth of a tree that is explained.
 const maxTreeDepth = 64
 
 // newExplainer prepares an explanation against reference, one value per column.
-func newExplainer(trees []tree, base float64, reference []float32) (*explainer, error) {
-	e := &explainer{base: base}
-	depth := 0
-	for t := range trees {
+// columns says which column of the row each of the trees' features is; nil: the
+// same.
+func newExplainer(ens *ensemble, columns []int, reference []float64) (*explainer, error) {
+	e := &explainer{base: ens.base}
+	deepest := 0
+	for t := range ens.trees {
 		root := int32(len(e.nodes))
 		e.roots = append(e.roots, root)
-		if err := e.add(&trees[t], root, reference); err != nil {
-			return nil, fmt.Errorf("tree %d: %w", t, err)
-		}
-		d, err := e.depth(root, 0)
+		b := explainBuilder{e, &ens.trees[t], int(root), columns, reference}
+		depth, err := b.add(0, 0)
 		if err != nil {
 			return nil, fmt.Errorf("tree %d: %w", t, err)
 		}
-		depth = max(depth, d)
+		deepest = max(deepest, depth)
 		i := root
 		for e.nodes[i].feature >= 0 {
-			i = e.nodes[i].child[0]
+			i++
 		}
-		e.base += float64(e.nodes[i].number)
+		e.base += e.nodes[i].number
 	}
-	e.weights = shapleyWeights(depth)
+	e.weights = shapleyWeights(deepest)
 	return e, nil
 }
 
-func (e *explainer) add(t *tree, root int32, reference []float32) error {
-	if len(t.nodes) == 0 {
-		return fmt.Errorf("it has no nodes")
-	}
-	for i := range t.nodes {
-		n := &t.nodes[i]
-		if n.leaf {
-			e.nodes = append(e.nodes, explainNode{feature: -1, number: float32(n.value)}) // float32 in the file
-			continue
-		}
-		if n.feature < 0 || n.feature >= min(len(reference), math.MaxInt16) {
-			return fmt.Errorf("a split names column %d, the input has %d", n.feature, len(reference))
-		}
-		x := explainNode{feature: int16(n.feature), number: n.threshold, refYes: reference[n.feature] <= n.threshold}
-		x.child = [2]int32{root + int32(n.no), root + int32(n.yes)}
-		if x.refYes {
-			x.child[0], x.child[1] = x.child[1], x.child[0]
-		}
-		e.nodes = append(e.nodes, x)
-	}
-	return nil
+// explainBuilder lays out one tree.
+type explainBuilder struct {
+	*explainer
+	tree      *tree
+	root      int // of the tree in nodes
+	columns   []int
+	reference []float64
 }
 
-// depth is the longest path below node i.
-func (e *explainer) depth(i int32, above int) (int, error) {
+// add appends node i and what is below it, and returns the depth of its deepest leaf.
+func (e explainBuilder) add(i, above int) (depth int, err error) {
 	if above > maxTreeDepth {
 		return 0, fmt.Errorf("it is deeper than %d, or goes in a circle", maxTreeDepth)
 	}
-	n := &e.nodes[i]
-	if n.feature < 0 {
+	if i >= len(e.tree.nodes) || len(e.nodes)-e.root >= len(e.tree.nodes) {
+		return 0, fmt.Errorf("it has no nodes, or one node is below two")
+	}
+	n := &e.tree.nodes[i]
+	if n.leaf {
+		e.nodes = append(e.nodes, explainNode{feature: -1, number: n.value})
 		return above, nil
 	}
-	a, err := e.depth(n.child[0], above+1)
+	column := n.feature
+	if e.columns != nil && column >= 0 && column < len(e.columns) {
+		column = e.columns[column]
+	}
+	if column < 0 || column >= min(len(e.reference), math.MaxInt16) || e.columns != nil && n.feature >= len(e.columns) {
+		return 0, fmt.Errorf("a split names column %d, the input has %d", n.feature, len(e.reference))
+	}
+	x := explainNode{feature: int16(column), number: n.threshold, equal: n.equal}
+	x.refYes = x.yes(e.reference[column])
+	first, second := n.no, n.yes
+	if x.refYes {
+		first, second = second, first
+	}
+	at := len(e.nodes)
+	e.nodes = append(e.nodes, x)
+	a, err := e.add(first, above+1)
 	if err != nil {
 		return 0, err
 	}
-	b, err := e.depth(n.child[1], above+1)
+	e.nodes[at].other = int32(len(e.nodes))
+	b, err := e.add(second, above+1)
 	return max(a, b), err
+}
+
+// yes tells which way x goes at the node.
+func (n *explainNode) yes(x float64) bool {
+	if n.equal {
+		return x == n.number
+	}
+	return x <= n.number
 }
 
 // shapleyWeights is p!n!/(p+n+1)! for p+n up to depth.
@@ -127,7 +142,7 @@ const (
 // walker explains one row.
 type walker struct {
 	*explainer
-	x       []float32
+	x       []float64
 	phi     []float64
 	decided []uint8 // by column; all nobody between rows
 }
@@ -135,7 +150,7 @@ type walker struct {
 // explain adds each column's contribution to the margin of row x to phi (which
 // the caller zeroes). base + Σ phi = margin. decided is memory for one number
 // per column, zero before and after. No allocation.
-func (e *explainer) explain(x []float32, phi []float64, decided []uint8) {
+func (e *explainer) explain(x []float64, phi []float64, decided []uint8) {
 	w := walker{e, x, phi, decided}
 	for _, root := range e.roots {
 		w.walk(root, 0, 0)
@@ -150,30 +165,26 @@ func (w *walker) walk(i int32, p, n int) (gain, loss float64) {
 		nd := &w.nodes[i]
 		if nd.feature < 0 {
 			if p > 0 {
-				gain = float64(nd.number) * w.weights[p-1][n]
+				gain = nd.number * w.weights[p-1][n]
 			}
 			if n > 0 {
-				loss = float64(nd.number) * w.weights[p][n-1]
+				loss = nd.number * w.weights[p][n-1]
 			}
 			return gain, loss
 		}
-		other := 0
-		if (w.x[nd.feature] <= nd.number) != nd.refYes {
-			other = 1
-		}
 		by := w.decided[nd.feature]
-		if other == 0 || by == reference {
-			i = nd.child[0]
+		if nd.yes(w.x[nd.feature]) == nd.refYes || by == reference {
+			i++
 			continue
 		}
 		if by == player {
-			i = nd.child[1]
+			i = nd.other
 			continue
 		}
 		w.decided[nd.feature] = player
-		gainX, lossX := w.walk(nd.child[1], p+1, n)
+		gainX, lossX := w.walk(nd.other, p+1, n)
 		w.decided[nd.feature] = reference
-		gainR, lossR := w.walk(nd.child[0], p, n+1)
+		gainR, lossR := w.walk(i+1, p, n+1)
 		w.decided[nd.feature] = nobody
 		w.phi[nd.feature] += gainX - lossR
 		return gainX + gainR, lossX + lossR

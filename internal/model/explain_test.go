@@ -10,7 +10,7 @@ import (
 
 // shapley is the definition: the average over all orders, by subsets, of what
 // a feature changes when it takes the player's value instead of the reference's.
-func shapley(trees []tree, x, ref []float32) []float64 {
+func shapley(trees []tree, x, ref []float64) []float64 {
 	columns := len(x)
 	value := make([]float64, 1<<columns)
 	for s := range value {
@@ -49,7 +49,7 @@ func TestExplainEqualsTheDefinitionOfShapleyValues(t *testing.T) {
 		columns, depth := 1+rng.IntN(8), 1+rng.IntN(6) // few columns: features repeat on a path
 		m := newMade("m", "v1", seed, 5, depth, columns)
 		ref := rows(seed+1000, 1, columns)[0]
-		e, err := newExplainer(m.trees, 0.25, ref)
+		e, err := newExplainer(&ensemble{trees: m.trees, base: 0.25}, nil, ref)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,10 +81,11 @@ func TestExplainReadsTheTreesOfTheONNXFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trees, base, err := readTrees(g)
-	if err != nil || base != 0 || len(trees) != 30 {
-		t.Fatalf("%d trees, base %v, %v", len(trees), base, err)
+	ens, err := readTrees(g, 0)
+	if err != nil || ens.base != 0 || len(ens.trees) != 30 {
+		t.Fatalf("%+v, %v", ens, err)
 	}
+	trees := ens.trees
 	for _, x := range rows(5, 50, 6) {
 		sum := 0.0
 		for i := range trees {
@@ -100,18 +101,18 @@ func TestExplainRefusesWhatItWouldGetWrong(t *testing.T) {
 	t.Parallel()
 	m := newMade("m", "v1", 7, 1, 2, 2)
 	for name, spoil := range map[string]func(g *graph){
-		"an operator it does not know": func(g *graph) { g.nodes = append(g.nodes, node{op: "Gemm"}) },
-		"two targets":                  func(g *graph) { g.nodes[0].attrs["n_targets"] = attribute{i: 2} },
-		"an average":                   func(g *graph) { g.nodes[0].attrs["aggregate_function"] = attribute{s: "AVERAGE"} },
-		"another split":                func(g *graph) { g.nodes[0].attrs["nodes_modes"].strings[0] = "BRANCH_LT" },
-		"a missing child":              func(g *graph) { g.nodes[0].attrs["nodes_truenodeids"].ints[0] = 77 },
+		"several ensembles": func(g *graph) { g.nodes = append(g.nodes, g.nodes[0]) },
+		"two targets":       func(g *graph) { g.nodes[0].attrs["n_targets"] = attribute{i: 2} },
+		"a minimum":         func(g *graph) { g.nodes[0].attrs["aggregate_function"] = attribute{s: "MIN"} },
+		"another split":     func(g *graph) { g.nodes[0].attrs["nodes_modes"].strings[0] = "BRANCH_MEMBER" },
+		"a missing child":   func(g *graph) { g.nodes[0].attrs["nodes_truenodeids"].ints[0] = 77 },
 	} {
 		g, err := readGraph(m.onnx())
 		if err != nil {
 			t.Fatal(err)
 		}
 		spoil(g)
-		if _, _, err := readTrees(g); err == nil {
+		if _, err := readTrees(g, 0); err == nil {
 			t.Errorf("%s: explained all the same", name)
 		}
 	}
@@ -120,7 +121,7 @@ func TestExplainRefusesWhatItWouldGetWrong(t *testing.T) {
 		"a column too many":  {nodes: []treeNode{{feature: 2, yes: 1, no: 2}, {leaf: true}, {leaf: true}}},
 		"a tree of no nodes": {},
 	} {
-		if _, err := newExplainer([]tree{wrong}, 0, make([]float32, 2)); err == nil {
+		if _, err := newExplainer(&ensemble{trees: []tree{wrong}}, nil, make([]float64, 2)); err == nil {
 			t.Errorf("%s: explained all the same", name)
 		}
 	}

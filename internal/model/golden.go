@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // scoreTolerance of the golden vectors: a score is float32 arithmetic summed
@@ -18,11 +20,13 @@ type goldenFile struct {
 }
 
 type goldenRow struct {
-	Input  []float64 `json:"input"`
-	Output []float64 `json:"output"`
+	Input  []jsontext.Value `json:"input"` // a number per column, or a word
+	Output []float64        `json:"output"`
+
+	row Row
 }
 
-func readGolden(path string) (*goldenFile, error) {
+func readGolden(path string, man *Manifest) (*goldenFile, error) {
 	body, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -34,43 +38,51 @@ func readGolden(path string) (*goldenFile, error) {
 	if len(g.Rows) == 0 {
 		return nil, fmt.Errorf("%s: holds no rows", path)
 	}
+	for i := range g.Rows {
+		if err := g.Rows[i].parse(man); err != nil {
+			return nil, fmt.Errorf("%s: row %d: %w", path, i, err)
+		}
+	}
 	return &g, nil
 }
 
-// explainedRows is how many explanations a load checks: a sample, for a cold
-// start waits for it.
-const explainedRows = 16
-
-// checkGolden scores every golden row and compares; and some explanations with
-// the scores that they explain.
-func (m *Model) checkGolden(g *goldenFile) error {
-	x, y := make([]float32, m.columns), make([]float32, m.outputs)
-	phi, decided := make([]float64, m.columns), make([]uint8, m.columns)
-	for i, row := range g.Rows {
-		if len(row.Input) != m.columns || len(row.Output) != m.outputs {
-			return fmt.Errorf("row %d has %d inputs and %d outputs, the model has %d and %d",
-				i, len(row.Input), len(row.Output), m.columns, m.outputs)
-		}
-		for k, v := range row.Input {
-			x[k] = float32(v)
-		}
-		if err := m.Score(x, y); err != nil {
-			return fmt.Errorf("row %d: %w", i, err)
-		}
-		for k, want := range row.Output {
-			if !near(float64(y[k]), want, scoreTolerance) {
-				return fmt.Errorf("row %d: output %d is %g here, was %g when the model was trained", i, k, y[k], want)
+func (r *goldenRow) parse(man *Manifest) (err error) {
+	columns := man.Columns() // none, of a ranking
+	if len(r.Input) != man.columns() || len(r.Output) != man.outputs() {
+		return fmt.Errorf("has %d inputs and %d outputs, the model has %d and %d",
+			len(r.Input), len(r.Output), man.columns(), man.outputs())
+	}
+	r.row.Numbers = make([]float64, len(r.Input))
+	for k, v := range r.Input {
+		if k >= len(columns) || !isWord(columns[k]) {
+			if r.row.Numbers[k], err = strconv.ParseFloat(string(v), 64); err != nil {
+				return fmt.Errorf("column %d is %s: want a number", k, v)
 			}
-		}
-		if i%max(1, len(g.Rows)/explainedRows) != 0 {
 			continue
 		}
-		if base, ok := m.Explain(x, phi, decided); ok {
-			for _, c := range phi {
-				base += c
-			}
-			if p := 1 / (1 + math.Exp(-base)); !near(p, float64(y[0]), scoreTolerance) {
-				return fmt.Errorf("row %d: base and contributions sum to a score of %g, the model's is %g", i, p, y[0])
+		if r.row.Words == nil {
+			r.row.Words = make([]string, len(r.Input))
+		}
+		if err := json.Unmarshal(v, &r.row.Words[k]); err != nil {
+			return fmt.Errorf("column %d (%s) is %s: want a string", k, columns[k], v)
+		}
+	}
+	return nil
+}
+
+// checkGolden scores every golden row and compares.
+func (m *Model) checkGolden(g *goldenFile) error {
+	y := make([]float64, m.outputs)
+	m.unit = true
+	for i := range g.Rows {
+		row := &g.Rows[i]
+		if err := m.Score(row.row, y); err != nil {
+			return fmt.Errorf("row %d: %w", i, err)
+		}
+		m.unit = m.unit && y[0] >= 0 && y[0] <= 1
+		for k, want := range row.Output {
+			if !near(y[k], want, scoreTolerance*max(1, math.Abs(want))) {
+				return fmt.Errorf("row %d: output %d is %g here, was %g when the model was trained", i, k, y[k], want)
 			}
 		}
 	}

@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"sync/atomic"
+
+	"pitboss/internal/event"
 )
 
 // Lineup is a set of models that serve together: what one event is scored
@@ -24,7 +26,10 @@ type entry struct {
 // lineupModel is a model with the slots its input columns are read from.
 type lineupModel struct {
 	*Model
-	columnSlots []int
+	columnNames []string
+	columnSlots []int                       // -1: a word
+	columnWords []func(*event.Facts) string // nil: a number
+	words       bool                        // some column is a word
 	metrics     *modelMetrics
 }
 
@@ -48,8 +53,14 @@ func newLineup(live map[string]*Model, shadow map[string][]*Model, names []strin
 
 func (l *Lineup) add(m *Model, role string) *lineupModel {
 	m.refs.Add(1)
-	lm := &lineupModel{Model: m, metrics: metricsOf(m.Manifest, role)}
-	for _, f := range m.Manifest.Features {
+	lm := &lineupModel{Model: m, columnNames: m.Manifest.Columns(), metrics: metricsOf(m.Manifest, role)}
+	for _, f := range lm.columnNames {
+		lm.columnWords = append(lm.columnWords, wordsOf[f])
+		if isWord(f) {
+			lm.words = true
+			lm.columnSlots = append(lm.columnSlots, -1)
+			continue
+		}
 		slot, ok := l.slots[f]
 		if !ok {
 			slot = len(l.names)

@@ -2,15 +2,16 @@ package model
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -42,14 +43,14 @@ func madeTree(rng *rand.Rand, depth, columns int) tree {
 		}
 		yes, no := grow(depth-1), grow(depth-1)
 		n := &t.nodes[at]
-		n.feature, n.threshold, n.yes, n.no = rng.IntN(columns), float32(0.1+0.8*rng.Float64()), yes, no
+		n.feature, n.threshold, n.yes, n.no = rng.IntN(columns), float64(float32(0.1+0.8*rng.Float64())), yes, no
 		return at
 	}
 	grow(depth)
 	return t
 }
 
-func (t *tree) eval(x []float32) float64 {
+func (t *tree) eval(x []float64) float64 {
 	i := 0
 	for !t.nodes[i].leaf {
 		n := &t.nodes[i]
@@ -85,27 +86,27 @@ func newMade(name, version string, seed uint64, trees, depth, columns int) *made
 	return m
 }
 
-func (m *made) margin(x []float32) (sum float64) {
+func (m *made) margin(x []float64) (sum float64) {
 	for i := range m.trees {
 		sum += m.trees[i].eval(x)
 	}
 	return sum
 }
 
-func (m *made) probability(x []float32) float64 {
+func (m *made) probability(x []float64) float64 {
 	if m.log {
-		return math.Log(float64(x[0]))
+		return math.Log(x[0])
 	}
 	return 1 / (1 + math.Exp(-m.margin(x)))
 }
 
-func rows(seed uint64, n, columns int) [][]float32 {
+func rows(seed uint64, n, columns int) [][]float64 {
 	rng := rand.New(rand.NewPCG(seed, 2))
-	out := make([][]float32, n)
+	out := make([][]float64, n)
 	for i := range out {
-		out[i] = make([]float32, columns)
+		out[i] = make([]float64, columns)
 		for k := range out[i] {
-			out[i][k] = rng.Float32()
+			out[i][k] = float64(rng.Float32())
 		}
 	}
 	return out
@@ -122,7 +123,7 @@ func (m *made) write(t testing.TB, root string) string {
 	for _, x := range rows(99, 8, m.columns) {
 		row := goldenRow{Output: []float64{m.probability(x)}}
 		for _, v := range x {
-			row.Input = append(row.Input, float64(v))
+			row.Input = append(row.Input, strconv.AppendFloat(nil, v, 'g', -1, 64))
 		}
 		golden.Rows = append(golden.Rows, row)
 	}
@@ -207,7 +208,7 @@ func (m *made) ensemble() []byte {
 			ints["nodes_featureids"] = append(ints["nodes_featureids"], int64(n.feature))
 			ints["nodes_truenodeids"] = append(ints["nodes_truenodeids"], int64(n.yes))
 			ints["nodes_falsenodeids"] = append(ints["nodes_falsenodeids"], int64(n.no))
-			floats["nodes_values"] = append(floats["nodes_values"], n.threshold)
+			floats["nodes_values"] = append(floats["nodes_values"], float32(n.threshold))
 			mode := "BRANCH_LEQ"
 			if n.leaf {
 				mode = "LEAF"

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 
 	"pitboss/internal/strictyaml"
 )
@@ -30,16 +32,28 @@ type Manifest struct {
 	SHA256 string `yaml:"sha256"` // of File, hex
 	Golden string `yaml:"golden"` // golden.json
 
-	// Input and OutputTensor name the graph's tensors: float32 [N, len(Features)]
-	// in, float32 [N, 1] (probability) or [N, len(Items)] (ranking) out.
-	Input        string `yaml:"input"`
-	OutputTensor string `yaml:"output_tensor"`
-	// Features names the columns of a probability model's input, in order,
-	// as declared in features.yaml.
+	// Data is the SHA-256 of each file beside File that holds weights of it
+	// (ONNX external data).
+	Data map[string]string `yaml:"data,omitempty"`
+
+	// Input names the graph's one input tensor, whose columns are Features, in
+	// order. A graph with several has Inputs instead.
+	Input    string   `yaml:"input,omitempty"`
 	Features []string `yaml:"features,omitempty"`
-	// Reference is the median of each feature over the training set, in the
-	// order of Features: the player whom explanations compare with.
+	Inputs   []Input  `yaml:"inputs,omitempty"`
+	// OutputTensor names the output that holds the score; OutputColumn says
+	// where, if it has several columns, OutputClass, if it is a sequence of maps
+	// (ZipMap). A ranking has a column per item.
+	OutputTensor string `yaml:"output_tensor"`
+	OutputColumn *int   `yaml:"output_column,omitempty"`
+	OutputClass  string `yaml:"output_class,omitempty"`
+	// Reference is the median of each column over the training set, in order
+	// (0 for a column of words): the player whom explanations compare with.
 	Reference []float64 `yaml:"reference,omitempty,flow"`
+	// Words are the reference's words, by column.
+	Words map[string]string `yaml:"reference_words,omitempty"`
+	// ExplainOrders is how many orders a sampled explanation draws; 0: 16.
+	ExplainOrders int `yaml:"explain_orders,omitempty"`
 	// Items and History describe a ranking model (see [History]).
 	Items   []string `yaml:"items,omitempty"`
 	History *History `yaml:"history,omitempty"`
@@ -50,6 +64,13 @@ type Manifest struct {
 	Histograms map[string]Histogram `yaml:"histograms,omitempty"`
 
 	dir string
+}
+
+// Input is one input tensor and the columns that fill it: features as declared
+// in features.yaml, or words (player.tier, player.jurisdiction …).
+type Input struct {
+	Tensor  string   `yaml:"tensor"`
+	Columns []string `yaml:"columns,flow"`
 }
 
 // Trained says what a model was trained on and with.
@@ -94,12 +115,19 @@ func (m *Manifest) check(known func(string) bool) error {
 		return fmt.Errorf("name and version must be set, letters, digits, '.', '_' or '-' (is %q, %q)", m.Name, m.Version)
 	case filepath.Base(m.dir) != m.Version || filepath.Base(filepath.Dir(m.dir)) != m.Name:
 		return fmt.Errorf("says it is %s/%s, but lies in the folder %s", m.Name, m.Version, m.dir)
-	case m.Output == "" || m.Input == "" || m.OutputTensor == "":
-		return errors.New("output, input and output_tensor must be set")
+	case m.Output == "" || m.OutputTensor == "":
+		return errors.New("output and output_tensor must be set")
+	case (m.Input == "") == (len(m.Inputs) == 0) || len(m.Inputs) > 0 && len(m.Features) > 0:
+		return errors.New("either input (one tensor; features lists its columns) or inputs (a list of tensor and columns) must be set")
 	case len(m.SHA256) != 64:
 		return errors.New("sha256 must be the 64 hex digits of the model file's SHA-256")
 	case filepath.Base(m.File) != m.File || filepath.Base(m.Golden) != m.Golden:
 		return errors.New("file and golden must name files in the model's own folder")
+	}
+	for name, sum := range m.Data {
+		if filepath.Base(name) != name || len(sum) != 64 {
+			return fmt.Errorf("data: %q must name a file in the model's own folder, with the 64 hex digits of its SHA-256", name)
+		}
 	}
 	switch m.Kind {
 	case KindProbability:
@@ -112,24 +140,27 @@ func (m *Manifest) check(known func(string) bool) error {
 }
 
 func (m *Manifest) checkFeatures(known func(string) bool) error {
-	if len(m.Features) == 0 {
+	columns := m.Columns()
+	if len(columns) == 0 {
 		return errors.New("features must list the input's columns")
 	}
 	seen := map[string]bool{}
-	for i, f := range m.Features {
+	for i, f := range columns {
 		switch {
 		case seen[f]:
 			return fmt.Errorf("features[%d]: %q is listed twice", i, f)
-		case known != nil && !known(f):
+		case strings.HasPrefix(f, "player.") && !isWord(f):
+			return fmt.Errorf("features[%d]: %q is no word that is known of a player: use one of %s", i, f, wordColumns())
+		case known != nil && !isWord(f) && !known(f):
 			return fmt.Errorf("features[%d]: unknown feature %q: features.yaml declares no such name", i, f)
 		}
 		seen[f] = true
 	}
-	if err := m.checkReference(); err != nil {
+	if err := m.checkReference(columns); err != nil {
 		return err
 	}
 	for f, h := range m.Histograms {
-		if !seen[f] {
+		if !seen[f] || isWord(f) {
 			return fmt.Errorf("histograms: %q is not among the model's features", f)
 		}
 		if err := h.check(); err != nil {
@@ -139,13 +170,18 @@ func (m *Manifest) checkFeatures(known func(string) bool) error {
 	return nil
 }
 
-func (m *Manifest) checkReference() error {
-	if len(m.Reference) != len(m.Features) {
-		return fmt.Errorf("reference must have one value per feature: %d features, %d values", len(m.Features), len(m.Reference))
+func (m *Manifest) checkReference(columns []string) error {
+	if len(m.Reference) != len(columns) {
+		return fmt.Errorf("reference must have one value per feature: %d features, %d values", len(columns), len(m.Reference))
 	}
 	for i, v := range m.Reference {
 		if f := float64(float32(v)); math.IsNaN(f) || math.IsInf(f, 0) {
-			return fmt.Errorf("reference[%d] (%s): %g is not a finite 32-bit number", i, m.Features[i], v)
+			return fmt.Errorf("reference[%d] (%s): %g is not a finite 32-bit number", i, columns[i], v)
+		}
+	}
+	for c := range m.Words {
+		if !isWord(c) || !slices.Contains(columns, c) {
+			return fmt.Errorf("reference_words: %q is not a column of words of this model", c)
 		}
 	}
 	return nil
@@ -168,13 +204,39 @@ func (h Histogram) check() error {
 	return nil
 }
 
-// reference is Reference as the model's input.
-func (m *Manifest) reference() []float32 {
-	out := make([]float32, len(m.Reference))
-	for i, v := range m.Reference {
-		out[i] = float32(v)
+// Columns are the names of the row's columns: of all inputs, in order.
+func (m *Manifest) Columns() []string {
+	if len(m.Inputs) == 0 {
+		return m.Features
+	}
+	var out []string
+	for _, in := range m.Inputs {
+		out = append(out, in.Columns...)
 	}
 	return out
+}
+
+// inputs are the graph's inputs with their columns (a ranking's has no names).
+func (m *Manifest) inputs() []Input {
+	if len(m.Inputs) > 0 {
+		return m.Inputs
+	}
+	return []Input{{Tensor: m.Input, Columns: m.Features}}
+}
+
+// reference is the row that explanations compare with.
+func (m *Manifest) reference() Row {
+	columns := m.Columns()
+	r := Row{Numbers: slices.Clone(m.Reference)}
+	for i, c := range columns {
+		if isWord(c) {
+			if r.Words == nil {
+				r.Words = make([]string, len(columns))
+			}
+			r.Words[i] = m.Words[c]
+		}
+	}
+	return r
 }
 
 // Key names a model: name/version.
@@ -185,7 +247,7 @@ func (m *Manifest) columns() int {
 	if m.Kind == KindRanking {
 		return m.History.columns(len(m.Items))
 	}
-	return len(m.Features)
+	return len(m.Columns())
 }
 
 // outputs is the width of the output row.

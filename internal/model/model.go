@@ -15,22 +15,20 @@ import (
 // batchRows is the number of rows of one batch call.
 const batchRows = 64
 
-// tensorSpec is the name and row width of a float32 tensor [N, width].
-type tensorSpec struct {
-	name  string
-	width int
-}
-
 // Model is a loaded and proven model. Its methods may be called concurrently.
 type Model struct {
 	Manifest *Manifest
 
-	// Unexplained says why there are no contributions; "" when there are.
-	Unexplained string
+	// Explained says how contributions are computed, or why there are none.
+	Explained string
 
 	columns, outputs int
+	wiring           *wiring
 	session          *session
-	explainer        *explainer
+	trees            *explainer // exact contributions; nil: sampled, or none
+	unit             bool       // golden scores are all from 0 to 1
+	single           bool       // the trees see float32
+	sampled          *sampler   // nil: exact, or none
 	drift            *drift
 	ranker           *ranker
 	refs             atomic.Int64 // lineups that hold it; the last one closes it
@@ -57,53 +55,75 @@ func LoadModel(dir string, opt LoadOptions) (*Model, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, man.File)
-	data, err := os.ReadFile(path)
+	data, err := readHashed(path, man.SHA256)
 	if err != nil {
-		return nil, fmt.Errorf("score: %w", err)
-	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != man.SHA256 {
-		return nil, fmt.Errorf("score: %s: sha256 is %x, model.yaml says %s: the file is damaged or not the one that was trained",
-			path, sum, man.SHA256)
+		return nil, err
 	}
 	g, err := readGraph(data)
-	if err == nil {
-		err = checkShapes(g, man)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("score: %s: %w", path, err)
 	}
-	golden, err := readGolden(filepath.Join(dir, man.Golden))
+	if err := checkData(dir, g, man); err != nil {
+		return nil, err
+	}
+	w, err := wire(g, man)
+	if err != nil {
+		return nil, fmt.Errorf("score: %s: %w", path, err)
+	}
+	golden, err := readGolden(filepath.Join(dir, man.Golden), man)
 	if err != nil {
 		return nil, fmt.Errorf("score: golden vectors: %w", err)
 	}
-	m, err := newModel(man, g, data, opt)
+	m, err := newModel(man, g, w, data, opt)
 	if err != nil {
 		return nil, fmt.Errorf("score: %s: %w", path, err)
 	}
 	if err := m.checkGolden(golden); err != nil {
 		return nil, errors.Join(fmt.Errorf("score: %s: %w", filepath.Join(dir, man.Golden), err), m.Close())
 	}
+	if man.Kind == KindProbability {
+		m.explainBy(g, golden)
+	}
 	return m, nil
 }
 
-func newModel(man *Manifest, g *graph, data []byte, opt LoadOptions) (*Model, error) {
+func readHashed(path, want string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("score: %w", err)
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != want {
+		return nil, fmt.Errorf("score: %s: sha256 is %x, model.yaml says %s: the file is damaged or not the one that was trained",
+			path, sum, want)
+	}
+	return data, nil
+}
+
+// checkData checks the files that hold weights outside the graph.
+func checkData(dir string, g *graph, man *Manifest) error {
+	for _, file := range g.external {
+		sum, ok := man.Data[file]
+		if !ok {
+			return fmt.Errorf("score: %s: the model's weights lie in %s: add `data: {%s: SHA-256}` to model.yaml and put the file beside it", man.Key(), file, file)
+		}
+		if _, err := readHashed(filepath.Join(dir, file), sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newModel(man *Manifest, g *graph, w *wiring, data []byte, opt LoadOptions) (*Model, error) {
 	slots := opt.Slots
 	if slots <= 0 {
 		slots = runtime.GOMAXPROCS(0)
 	}
-	m := &Model{Manifest: man, columns: man.columns(), outputs: man.outputs()}
+	m := &Model{Manifest: man, columns: man.columns(), outputs: man.outputs(), wiring: w}
 	if man.Kind == KindRanking {
 		m.ranker = newRanker(man)
-		m.Unexplained = "a ranking has no contributions"
+		m.Explained = "not explained: a ranking has no contributions"
 	} else {
 		m.drift = newDrift(man)
-		trees, base, err := readTrees(g)
-		if err == nil {
-			m.explainer, err = newExplainer(trees, base, man.reference())
-		}
-		if err != nil {
-			m.Unexplained = err.Error()
-		}
 	}
 	if opt.Runtime != nil {
 		if err := opt.Runtime(); err != nil {
@@ -111,60 +131,26 @@ func newModel(man *Manifest, g *graph, data []byte, opt LoadOptions) (*Model, er
 		}
 	}
 	var err error
-	m.session, err = newSession(data, tensorSpec{man.Input, m.columns}, tensorSpec{man.OutputTensor, m.outputs}, slots)
+	m.session, err = newSession(data, man.dir, w, w.plain(g), slots)
 	if err != nil {
-		return nil, fmt.Errorf("ONNX Runtime %s refuses it (IR version %d, operator sets %v): %w",
+		return nil, fmt.Errorf("ONNX Runtime %s refuses it (IR version %d, operator sets %v; export again with a lower target_opset if that is what it says): %w",
 			RuntimeVersion, g.irVersion, g.opsets, err)
 	}
 	return m, nil
 }
 
-// checkShapes compares the graph's tensors with the manifest's.
-func checkShapes(g *graph, man *Manifest) error {
-	if len(g.inputs) != 1 {
-		return fmt.Errorf("the graph has %d inputs, want one float32 tensor [N, %d]", len(g.inputs), man.columns())
-	}
-	if err := checkTensor("input", g.inputs[0], man.Input, man.columns()); err != nil {
-		return err
-	}
-	for _, out := range g.outputs {
-		if out.name == man.OutputTensor {
-			return checkTensor("output", out, man.OutputTensor, man.outputs())
-		}
-	}
-	return fmt.Errorf("the graph has no output %q, which model.yaml names", man.OutputTensor)
-}
-
-func checkTensor(what string, t tensorInfo, name string, width int) error {
-	const float32Elem = 1
-	if t.name != name {
-		return fmt.Errorf("the graph's %s is %q, model.yaml says %q", what, t.name, name)
-	}
-	if t.elem != float32Elem || len(t.dims) != 2 || t.dims[0] != -1 || t.dims[1] != int64(width) {
-		return fmt.Errorf("%s %q must be float32 [N, %d], is %s %v", what, name, width, elemName(t.elem), t.dims)
-	}
-	return nil
-}
-
-func elemName(elem int64) string {
-	names := map[int64]string{1: "float32", 6: "int32", 7: "int64", 8: "string", 10: "float16", 11: "float64"}
-	if n, ok := names[elem]; ok {
-		return n
-	}
-	return fmt.Sprintf("element type %d", elem)
-}
-
-// Score runs one row: x has a value per input column, y receives a value per
-// output. It allocates nothing. The error is [ErrNotFinite], [ErrNoScore] or ONNX Runtime's.
-func (m *Model) Score(x, y []float32) error {
-	if len(x) != m.columns || len(y) < m.outputs {
+// Score runs one row and writes a value per output to y. The row's numbers are
+// rounded in place to what the graph's tensors hold. It allocates nothing where
+// those are numbers. The error is [ErrNotFinite], [ErrNoScore] or ONNX Runtime's.
+func (m *Model) Score(row Row, y []float64) error {
+	if len(row.Numbers) != m.columns || len(y) < m.outputs {
 		return fmt.Errorf("score: %s: row of %d inputs and %d outputs, want %d and %d",
-			m.Manifest.Key(), len(x), len(y), m.columns, m.outputs)
+			m.Manifest.Key(), len(row.Numbers), len(y), m.columns, m.outputs)
 	}
-	if i := notFinite(x); i >= 0 {
-		return m.inputError(i, x[i])
+	if i := m.wiring.round(row.Numbers); i >= 0 {
+		return m.inputError(i, row.Numbers[i])
 	}
-	if err := m.session.run(x, y); err != nil {
+	if err := m.session.run(row, y); err != nil {
 		return err
 	}
 	if i := notFinite(y[:m.outputs]); i >= 0 {
@@ -173,20 +159,33 @@ func (m *Model) Score(x, y []float32) error {
 	return nil
 }
 
-// ScoreBatch runs any number of rows, one after another in x, and writes their
-// outputs to y in the same order. It allocates nothing.
-func (m *Model) ScoreBatch(x, y []float32) error {
+// ScoreBatch runs any number of rows of numbers, one after another in x, and
+// writes their outputs to y in the same order, as Score does.
+func (m *Model) ScoreBatch(x, y []float64) error {
 	rows := len(x) / m.columns
 	if len(x) != rows*m.columns || len(y) < rows*m.outputs {
 		return fmt.Errorf("score: %s: batch of %d inputs and %d outputs, want multiples of %d and %d",
 			m.Manifest.Key(), len(x), len(y), m.columns, m.outputs)
 	}
-	if i := notFinite(x); i >= 0 {
-		return fmt.Errorf("row %d: %w", i/m.columns, m.inputError(i%m.columns, x[i]))
+	for r := range rows {
+		row := x[r*m.columns : (r+1)*m.columns]
+		if i := m.wiring.round(row); i >= 0 {
+			return fmt.Errorf("row %d: %w", r, m.inputError(i, row[i]))
+		}
 	}
-	for at := 0; at < rows; at += batchRows {
-		n := min(batchRows, rows-at)
-		err := m.session.runBatch(x[at*m.columns:(at+n)*m.columns], y[at*m.outputs:(at+n)*m.outputs])
+	step := 1
+	if m.session.batch != nil {
+		step = batchRows
+	}
+	for at := 0; at < rows; at += step {
+		n := min(step, rows-at)
+		in, out := x[at*m.columns:(at+n)*m.columns], y[at*m.outputs:(at+n)*m.outputs]
+		var err error
+		if step == 1 {
+			err = m.session.run(Row{Numbers: in}, out)
+		} else {
+			err = m.session.runBatch(in, out)
+		}
 		if err != nil {
 			return err
 		}
@@ -194,35 +193,22 @@ func (m *Model) ScoreBatch(x, y []float32) error {
 	return nil
 }
 
-func (m *Model) inputError(column int, v float32) error {
+func (m *Model) inputError(column int, v float64) error {
 	name := fmt.Sprintf("column %d", column)
 	if m.Manifest.Kind == KindProbability {
-		name = m.Manifest.Features[column]
+		name = m.Manifest.Columns()[column]
 	}
 	return fmt.Errorf("%w: %s = %g, for model %s", ErrNotFinite, name, v, m.Manifest.Key())
 }
 
 // notFinite returns the index of the first NaN or infinity, or -1.
-func notFinite(x []float32) int {
-	const exponent = 0x7f800000
+func notFinite(x []float64) int {
 	for i, v := range x {
-		if math.Float32bits(v)&exponent == exponent {
+		if math.Float64bits(v)&exponent64 == exponent64 {
 			return i
 		}
 	}
 	return -1
-}
-
-// Explain sets phi to each column's contribution to the margin (log-odds) of
-// row x and returns the base, the margin of the model's reference, or false
-// when the model cannot be explained. decided is memory for the work: one zero per column.
-func (m *Model) Explain(x []float32, phi []float64, decided []uint8) (base float64, ok bool) {
-	if m.explainer == nil {
-		return 0, false
-	}
-	clear(phi)
-	m.explainer.explain(x, phi, decided)
-	return m.explainer.base, true
 }
 
 // Close frees the model. Nobody may use it any more.

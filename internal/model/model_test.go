@@ -34,11 +34,11 @@ func TestModelScoresAsItsTreesDo(t *testing.T) {
 	var wg sync.WaitGroup
 	for seed := range uint64(8) {
 		wg.Go(func() {
-			y := make([]float32, 1)
+			y := make([]float64, 1)
 			for _, x := range rows(seed, 200, 12) {
-				if err := model.Score(x, y); err != nil {
+				if err := model.Score(Row{Numbers: x}, y); err != nil {
 					t.Error(err)
-				} else if want := m.probability(x); !near(float64(y[0]), want, scoreTolerance) {
+				} else if want := m.probability(x); !near(y[0], want, scoreTolerance) {
 					t.Errorf("score %v, want %v", y[0], want)
 				}
 			}
@@ -52,16 +52,16 @@ func TestModelScoresABatchAsItScoresRows(t *testing.T) {
 	m := newMade("leave", "v1", 2, 20, 4, 5)
 	model := load(t, m)
 	for _, n := range []int{0, 1, batchRows - 1, batchRows, batchRows + 1, 5 * batchRows} {
-		var x []float32
+		var x []float64
 		for _, r := range rows(uint64(n), n, 5) {
 			x = append(x, r...)
 		}
-		y := make([]float32, n)
+		y := make([]float64, n)
 		if err := model.ScoreBatch(x, y); err != nil {
 			t.Fatal(err)
 		}
 		for i := range n {
-			if want := m.probability(x[i*5 : i*5+5]); !near(float64(y[i]), want, scoreTolerance) {
+			if want := m.probability(x[i*5 : i*5+5]); !near(y[i], want, scoreTolerance) {
 				t.Fatalf("row %d of %d: %v, want %v", i, n, y[i], want)
 			}
 		}
@@ -71,18 +71,18 @@ func TestModelScoresABatchAsItScoresRows(t *testing.T) {
 func TestModelRefusesInputsThatAreNotFinite(t *testing.T) {
 	t.Parallel()
 	model := load(t, newMade("leave", "v1", 3, 5, 3, 4))
-	y := make([]float32, 1)
+	y := make([]float64, 1)
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e39} {
-		x := []float32{0, 0, float32(bad), 0}
-		if err := model.Score(x, y); !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "f2") {
+		x := []float64{0, 0, bad, 0}
+		if err := model.Score(Row{Numbers: x}, y); !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "f2") {
 			t.Errorf("%v: error %v, want one that names f2", bad, err)
 		}
-		if err := model.ScoreBatch(append(make([]float32, 4), x...), make([]float32, 2)); !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "row 1") {
+		if err := model.ScoreBatch(append(make([]float64, 4), x...), make([]float64, 2)); !errors.Is(err, ErrNotFinite) || !strings.Contains(err.Error(), "row 1") {
 			t.Errorf("%v in a batch: error %v, want one that names row 1", bad, err)
 		}
 	}
-	for _, x := range [][]float32{{}, {1, 2, 3}, {1, 2, 3, 4, 5}} {
-		if err := model.Score(x, y); err == nil {
+	for _, x := range [][]float64{{}, {1, 2, 3}, {1, 2, 3, 4, 5}} {
+		if err := model.Score(Row{Numbers: x}, y); err == nil {
 			t.Errorf("a row of %d columns was scored", len(x))
 		}
 	}
@@ -91,19 +91,22 @@ func TestModelRefusesInputsThatAreNotFinite(t *testing.T) {
 func TestModelCallAllocatesNothing(t *testing.T) {
 	m := newMade("leave", "v1", 4, 20, 4, 8)
 	model := load(t, m)
-	in, y, phi, decided := rows(1, 64, 8), make([]float32, 1), make([]float64, 8), make([]uint8, 8)
+	in, y := rows(1, 64, 8), make([]float64, 1)
+	var ex Explanation
 	i := 0
 	if n := testing.AllocsPerRun(200, func() {
-		if err := model.Score(in[i%64], y); err != nil {
+		if err := model.Score(Row{Numbers: in[i%64]}, y); err != nil {
 			t.Fatal(err)
 		}
-		model.Explain(in[i%64], phi, decided)
+		if ok, err := model.Explain(Row{Numbers: in[i%64]}, &ex); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
 		model.drift.observe(in[i%64])
 		i++
 	}); n != 0 {
 		t.Errorf("a call allocates %v times", n)
 	}
-	batch, out := make([]float32, 100*8), make([]float32, 100)
+	batch, out := make([]float64, 100*8), make([]float64, 100)
 	if n := testing.AllocsPerRun(50, func() {
 		if err := model.ScoreBatch(batch, out); err != nil {
 			t.Fatal(err)
@@ -171,11 +174,11 @@ func TestLoadRefusesABadModelAndNamesTheFile(t *testing.T) {
 		{"a histogram that sums to more than one", "model.yaml", "sum to 1", func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace("[0.25, 0.25,", "[0.95, 0.25,"))
 		}},
-		{"too few columns", "model.onnx", "must be float32 [N, 3]", func(t *testing.T, dir string) {
+		{"too few columns", "model.onnx", "must be float32 [N, 3] to take", func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace(", f3]", "]"))
 			edit(t, dir, "model.yaml", replace("reference: [0, ", "reference: ["))
 		}},
-		{"another input name", "model.onnx", `"features", model.yaml says "x"`, func(t *testing.T, dir string) {
+		{"another input name", "model.onnx", `model.yaml says "x", but the file's inputs are features`, func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace("input: features", "input: x"))
 		}},
 		{"another output name", "model.onnx", `no output "y"`, func(t *testing.T, dir string) {
@@ -256,11 +259,11 @@ func FuzzReadGraph(f *testing.F) {
 		if err != nil {
 			return
 		}
-		trees, base, err := readTrees(g)
+		ens, err := readTrees(g, 1)
 		if err != nil {
 			return
 		}
-		if _, err := newExplainer(trees, base, make([]float32, 4)); err != nil && err.Error() == "" {
+		if _, err := newExplainer(ens, nil, make([]float64, 4)); err != nil && err.Error() == "" {
 			t.Fatal(fmt.Sprint("an error without a reason: ", err))
 		}
 	})

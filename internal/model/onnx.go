@@ -3,32 +3,40 @@ package model
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// What Pitboss reads of an ONNX file itself: the shapes (to compare with the
-// manifest, before ONNX Runtime would fail at the first call) and the trees
-// (so that an explanation is computed from the very model that scored).
+// What Pitboss reads of an ONNX file itself: the inputs and outputs (to compare
+// with the manifest before ONNX Runtime would fail at the first call) and the
+// trees (so that an explanation is computed from the very model that scored).
 // Field numbers: onnx.proto3 of ONNX 1.23.
 
 type graph struct {
-	irVersion int64
-	opsets    map[string]int64 // by domain; "" is ai.onnx
-	inputs    []tensorInfo     // without initializers
-	outputs   []tensorInfo
-	nodes     []node
+	irVersion    int64
+	producer     string
+	opsets       map[string]int64 // by domain; "" is ai.onnx
+	inputs       []valueInfo      // without initializers
+	outputs      []valueInfo
+	nodes        []node
+	initializers map[string]bool
+	external     []string // names of the files that hold weights
 }
 
-type tensorInfo struct {
-	name string
-	elem int64   // 1 = float32
-	dims []int64 // -1 = symbolic or unknown
+// valueInfo is an input or output: a tensor, or a sequence of maps (ZipMap).
+type valueInfo struct {
+	name   string
+	elem   int64   // 1 = float32; of the map's keys, for a sequence
+	dims   []int64 // -1 = symbolic or unknown
+	shaped bool    // dims are known
+	maps   bool    // a sequence of maps from class to number
 }
 
 type node struct {
-	op, domain string
-	attrs      map[string]attribute
+	op, domain      string
+	inputs, outputs []string
+	attrs           map[string]attribute
 }
 
 type attribute struct {
@@ -38,18 +46,20 @@ type attribute struct {
 	floats  []float32
 	ints    []int64
 	strings []string
+	tensor  []float64 // of a float32 or float64 tensor
 }
 
 // readGraph parses an ONNX model.
 func readGraph(data []byte) (*graph, error) {
-	g := &graph{opsets: map[string]int64{}}
-	initializers := map[string]bool{}
+	g := &graph{opsets: map[string]int64{}, initializers: map[string]bool{}}
 	err := fields(data, func(num protowire.Number, v value) error {
 		switch num {
 		case 1:
 			g.irVersion = int64(v.num)
+		case 2, 3: // name, version
+			g.producer = strings.TrimSpace(g.producer + " " + string(v.bytes))
 		case 7:
-			return g.readBody(v.bytes, initializers)
+			return g.readBody(v.bytes)
 		case 8:
 			return g.readOpset(v.bytes)
 		}
@@ -63,7 +73,7 @@ func readGraph(data []byte) (*graph, error) {
 	}
 	inputs := g.inputs[:0]
 	for _, in := range g.inputs {
-		if !initializers[in.name] {
+		if !g.initializers[in.name] {
 			inputs = append(inputs, in)
 		}
 	}
@@ -83,11 +93,14 @@ func (g *graph) readOpset(b []byte) error {
 		}
 		return nil
 	})
+	if domain == "ai.onnx" {
+		domain = ""
+	}
 	g.opsets[domain] = version
 	return err
 }
 
-func (g *graph) readBody(b []byte, initializers map[string]bool) error {
+func (g *graph) readBody(b []byte) error {
 	return fields(b, func(num protowire.Number, v value) error {
 		switch num {
 		case 1:
@@ -95,18 +108,13 @@ func (g *graph) readBody(b []byte, initializers map[string]bool) error {
 			g.nodes = append(g.nodes, n)
 			return err
 		case 5:
-			return fields(v.bytes, func(num protowire.Number, v value) error {
-				if num == 8 {
-					initializers[string(v.bytes)] = true
-				}
-				return nil
-			})
+			return g.readInitializer(v.bytes)
 		case 11:
-			t, err := readTensorInfo(v.bytes)
+			t, err := readValueInfo(v.bytes)
 			g.inputs = append(g.inputs, t)
 			return err
 		case 12:
-			t, err := readTensorInfo(v.bytes)
+			t, err := readValueInfo(v.bytes)
 			g.outputs = append(g.outputs, t)
 			return err
 		}
@@ -114,57 +122,113 @@ func (g *graph) readBody(b []byte, initializers map[string]bool) error {
 	})
 }
 
-// readTensorInfo reads a ValueInfoProto: name, then type.tensor_type.
-func readTensorInfo(b []byte) (tensorInfo, error) {
-	var t tensorInfo
-	shape := func(num protowire.Number, v value) error {
-		if num != 1 {
-			return nil
-		}
-		dim := int64(-1)
-		err := fields(v.bytes, func(num protowire.Number, v value) error {
-			if num == 1 {
-				dim = int64(v.num)
-			}
-			return nil
-		})
-		t.dims = append(t.dims, dim)
-		return err
-	}
-	tensor := func(num protowire.Number, v value) error {
+// readInitializer notes a TensorProto's name and, where its data lies in
+// another file, that file's.
+func (g *graph) readInitializer(b []byte) error {
+	return fields(b, func(num protowire.Number, v value) error {
 		switch num {
-		case 1:
-			t.elem = int64(v.num)
-		case 2:
-			return fields(v.bytes, shape)
+		case 8:
+			g.initializers[string(v.bytes)] = true
+		case 13: // external_data: a StringStringEntryProto
+			var key, val string
+			err := fields(v.bytes, func(num protowire.Number, v value) error {
+				switch num {
+				case 1:
+					key = string(v.bytes)
+				case 2:
+					val = string(v.bytes)
+				}
+				return nil
+			})
+			if key == "location" {
+				g.external = append(g.external, val)
+			}
+			return err
 		}
 		return nil
-	}
+	})
+}
+
+// readValueInfo reads a ValueInfoProto: name, then type.
+func readValueInfo(b []byte) (valueInfo, error) {
+	var t valueInfo
 	err := fields(b, func(num protowire.Number, v value) error {
 		switch num {
 		case 1:
 			t.name = string(v.bytes)
 		case 2:
-			return fields(v.bytes, func(num protowire.Number, v value) error {
-				if num == 1 {
-					return fields(v.bytes, tensor)
-				}
-				return nil
-			})
+			return t.readType(v.bytes)
 		}
 		return nil
 	})
 	return t, err
 }
 
+// readType reads a TypeProto: tensor_type, or sequence_type of map_type.
+func (t *valueInfo) readType(b []byte) error {
+	return fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			return t.readTensorType(v.bytes)
+		case 4, 5: // sequence: elem_type; map: key_type and value_type
+			sequence := num == 4
+			t.maps = t.maps || !sequence
+			return fields(v.bytes, func(num protowire.Number, v value) error {
+				if sequence && num == 1 {
+					return t.readType(v.bytes)
+				}
+				if !sequence && num == 1 {
+					t.elem = int64(v.num)
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+func (t *valueInfo) readTensorType(b []byte) error {
+	return fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			t.elem = int64(v.num)
+		case 2:
+			t.shaped = true
+			return fields(v.bytes, t.readDim)
+		}
+		return nil
+	})
+}
+
+func (t *valueInfo) readDim(num protowire.Number, v value) error {
+	if num != 1 {
+		return nil
+	}
+	dim := int64(-1)
+	err := fields(v.bytes, func(num protowire.Number, v value) error {
+		if num == 1 && int64(v.num) > 0 { // some exporters write 0 for unknown
+			dim = int64(v.num)
+		}
+		return nil
+	})
+	t.dims = append(t.dims, dim)
+	return err
+}
+
 func readNode(b []byte) (node, error) {
 	n := node{attrs: map[string]attribute{}}
 	err := fields(b, func(num protowire.Number, v value) error {
 		switch num {
+		case 1:
+			n.inputs = append(n.inputs, string(v.bytes))
+		case 2:
+			n.outputs = append(n.outputs, string(v.bytes))
 		case 4:
 			n.op = string(v.bytes)
 		case 7:
-			n.domain = string(v.bytes)
+			if n.domain = string(v.bytes); n.domain == "ai.onnx" {
+				n.domain = ""
+			}
 		case 5:
 			name, a, err := readAttribute(v.bytes)
 			n.attrs[name] = a
@@ -186,6 +250,9 @@ func readAttribute(b []byte) (name string, a attribute, err error) {
 			a.i = int64(v.num)
 		case 4:
 			a.s = string(v.bytes)
+		case 5:
+			a.tensor, err = readNumbers(v.bytes)
+			return err
 		case 7:
 			a.floats, err = appendFloats(a.floats, v)
 			return err
@@ -212,80 +279,14 @@ func word(b []byte) string {
 	return string(b)
 }
 
-// value is a field's content: num for numbers, bytes for anything with a length.
-type value struct {
-	typ   protowire.Type
-	num   uint64
-	bytes []byte
-}
-
-// fields calls fn for each field of a protobuf message.
-func fields(b []byte, fn func(protowire.Number, value) error) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.Number(b[0]>>3), protowire.Type(b[0]&7), 1
-		if b[0] >= 0x80 || num == 0 { // tags are one byte but for rare fields
-			if num, typ, n = protowire.ConsumeTag(b); n < 0 {
-				return protowire.ParseError(n)
-			}
-		}
-		b = b[n:]
-		v := value{typ: typ}
-		switch typ {
-		case protowire.VarintType:
-			if len(b) > 0 && b[0] < 0x80 {
-				v.num, n = uint64(b[0]), 1
-			} else {
-				v.num, n = protowire.ConsumeVarint(b)
-			}
-		case protowire.Fixed32Type:
-			var x uint32
-			x, n = protowire.ConsumeFixed32(b)
-			v.num = uint64(x)
-		case protowire.Fixed64Type:
-			v.num, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			v.bytes, n = protowire.ConsumeBytes(b)
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		if err := fn(num, v); err != nil {
-			return err
-		}
-		b = b[n:]
+// numbers are a tensor attribute's or a list attribute's values.
+func (a attribute) numbers() []float64 {
+	if len(a.tensor) > 0 {
+		return a.tensor
 	}
-	return nil
-}
-
-// appendFloats reads a repeated float, packed or one field per element: a tree
-// ensemble has tens of thousands.
-func appendFloats(to []float32, v value) ([]float32, error) {
-	if v.typ == protowire.Fixed32Type {
-		return append(to, math.Float32frombits(uint32(v.num))), nil
+	out := make([]float64, len(a.floats))
+	for i, v := range a.floats {
+		out[i] = float64(v)
 	}
-	for b := v.bytes; len(b) > 0; {
-		x, n := protowire.ConsumeFixed32(b)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		to, b = append(to, math.Float32frombits(x)), b[n:]
-	}
-	return to, nil
-}
-
-// appendInts reads a repeated integer, packed or one field per element.
-func appendInts(to []int64, v value) ([]int64, error) {
-	if v.typ == protowire.VarintType {
-		return append(to, int64(v.num)), nil
-	}
-	for b := v.bytes; len(b) > 0; {
-		x, n := protowire.ConsumeVarint(b)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		to, b = append(to, int64(x)), b[n:]
-	}
-	return to, nil
+	return out
 }

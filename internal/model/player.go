@@ -32,9 +32,9 @@ type scratch struct {
 	dec    jsontext.Decoder
 	buf    bytes.Buffer
 	values []float64 // by slot of the lineup
-	x, y   []float32
-	phi    []float64
-	taken  []uint8 // by the explainer
+	row    Row
+	y      []float64
+	why    Explanation
 	order  []int
 }
 
@@ -72,7 +72,7 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 			}
 			continue
 		}
-		live, err := sc.run(lineup, e.live, s.reasons)
+		live, err := sc.run(lineup, e.live, in, s.reasons)
 		if err != nil {
 			e.live.metrics.errors.Inc()
 			if saidNothing(err) {
@@ -83,7 +83,7 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 		out.Scores[live.Output] = live.Score
 		out.Models = append(out.Models, live)
 		for _, m := range e.shadow {
-			run, err := sc.run(lineup, m, 0)
+			run, err := sc.run(lineup, m, in, 0)
 			if err != nil {
 				m.metrics.errors.Inc()
 				continue
@@ -162,52 +162,77 @@ func (sc *scratch) asWritten(lineup *Lineup, b []byte) bool {
 }
 
 // run scores one probability model and explains its score by the top features.
-func (sc *scratch) run(lineup *Lineup, m *lineupModel, top int) (event.ModelRun, error) {
-	sc.x, sc.y = sized(sc.x, m.columns), sized(sc.y, m.outputs)
-	for i, slot := range m.columnSlots {
-		v := sc.values[slot]
-		if math.IsNaN(v) {
-			return event.ModelRun{}, event.Permanent(fmt.Errorf("%w: %s, for model %s",
-				ErrMissingFeature, lineup.names[slot], m.Manifest.Key()))
-		}
-		sc.x[i] = float32(v)
+func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, top int) (event.ModelRun, error) {
+	if err := sc.fill(lineup, m, in); err != nil {
+		return event.ModelRun{}, event.Permanent(err)
 	}
 	start := time.Now()
-	if err := m.Score(sc.x, sc.y); err != nil {
+	if err := m.Score(sc.row, sc.y); err != nil {
 		return event.ModelRun{}, err
 	}
 	m.metrics.seconds.Observe(time.Since(start).Seconds())
-	score := float64(sc.y[0])
+	score := sc.y[0]
 	m.metrics.value.Observe(score)
-	m.drift.observe(sc.x)
+	m.drift.observe(sc.row.Numbers)
 	man := m.Manifest
 	run := event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Score: score}
-	if top > 0 && m.explainer != nil {
+	if top > 0 {
 		start = time.Now()
-		run.Contributions = sc.contributions(m, top)
-		m.metrics.explain.Observe(time.Since(start).Seconds())
+		explained, err := m.Explain(sc.row, &sc.why)
+		if err != nil {
+			return event.ModelRun{}, fmt.Errorf("score: explain %s: %w", man.Key(), err)
+		}
+		if explained {
+			run.Contributions = sc.contributions(m, top)
+			m.metrics.explain.Observe(time.Since(start).Seconds())
+		}
 	}
 	return run, nil
 }
 
+// fill makes the model's row of the values and the player's facts.
+func (sc *scratch) fill(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated) error {
+	sc.row.Numbers, sc.y = sized(sc.row.Numbers, m.columns), sized(sc.y, m.outputs)
+	sc.row.Words = nil
+	if m.words {
+		sc.row.Words = make([]string, m.columns)
+	}
+	for i, slot := range m.columnSlots {
+		if slot < 0 {
+			sc.row.Numbers[i], sc.row.Words[i] = 0, m.columnWords[i](&in.Facts)
+			continue
+		}
+		v := sc.values[slot]
+		if math.IsNaN(v) {
+			return fmt.Errorf("%w: %s, for model %s", ErrMissingFeature, lineup.names[slot], m.Manifest.Key())
+		}
+		sc.row.Numbers[i] = v
+	}
+	return nil
+}
+
 // contributions returns the top features by how far they moved the score.
 func (sc *scratch) contributions(m *lineupModel, top int) []event.Contribution {
-	sc.phi, sc.taken = sized(sc.phi, m.columns), sized(sc.taken, m.columns)
-	m.Explain(sc.x, sc.phi, sc.taken)
+	effects := sc.why.Effects
 	sc.order = sc.order[:0]
-	for i := range sc.phi {
-		sc.order = append(sc.order, i)
+	for i := range effects {
+		if m.columnSlots[i] >= 0 { // a contribution tells a number, and a word is none
+			sc.order = append(sc.order, i)
+		}
 	}
 	slices.SortStableFunc(sc.order, func(a, b int) int {
-		return cmp.Compare(math.Abs(sc.phi[b]), math.Abs(sc.phi[a]))
+		return cmp.Compare(math.Abs(effects[b]), math.Abs(effects[a]))
 	})
 	out := make([]event.Contribution, 0, top)
 	for _, i := range sc.order[:min(top, len(sc.order))] {
-		if sc.phi[i] == 0 {
+		if effects[i] == 0 {
 			break
 		}
-		out = append(out, event.Contribution{Feature: m.Manifest.Features[i],
-			Value: sc.values[m.columnSlots[i]], Effect: sc.phi[i]})
+		c := event.Contribution{Feature: m.columnNames[i], Value: sc.values[m.columnSlots[i]], Effect: effects[i]}
+		if sc.why.Errors != nil {
+			c.Error = sc.why.Errors[i]
+		}
+		out = append(out, c)
 	}
 	return out
 }

@@ -44,7 +44,7 @@ func updated(features string) *event.PlayerUpdated {
 		Due: []string{"round"}, Features: jsontext.Value(features), FeatureSet: "abc", Facts: event.Facts{Jurisdiction: "SE"}}
 }
 
-func featuresOf(x []float32, from int) string {
+func featuresOf(x []float64, from int) string {
 	var parts []string
 	for i, v := range x {
 		parts = append(parts, fmt.Sprintf(`"f%d":%v`, from+i, v))
@@ -68,7 +68,7 @@ func TestScoreRunsLiveAndShadowModelsByFeatureName(t *testing.T) {
 		if err := NewScorer(r, 2).Score(in, &out); err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]float64{"leave": leave.probability(x), "harm": harm.probability([]float32{x[3], x[1]})}
+		want := map[string]float64{"leave": leave.probability(x), "harm": harm.probability([]float64{x[3], x[1]})}
 		for name, p := range want {
 			if !near(out.Scores[name], p, scoreTolerance) {
 				t.Errorf("%s is %v, want %v", name, out.Scores[name], p)
@@ -87,9 +87,9 @@ func TestScoreRunsLiveAndShadowModelsByFeatureName(t *testing.T) {
 	}
 }
 
-func checkReasons(t *testing.T, got []event.Contribution, m *made, x []float32) {
+func checkReasons(t *testing.T, got []event.Contribution, m *made, x []float64) {
 	t.Helper()
-	phi := shapley(m.trees, x, make([]float32, len(x)))
+	phi := shapley(m.trees, x, make([]float64, len(x)))
 	if len(got) != 2 || math.Abs(got[0].Effect) < math.Abs(got[1].Effect) {
 		t.Fatalf("contributions are %+v, want the 2 largest in order", got)
 	}
@@ -98,7 +98,7 @@ func checkReasons(t *testing.T, got []event.Contribution, m *made, x []float32) 
 		if _, err := fmt.Sscanf(c.Feature, "f%d", &i); err != nil {
 			t.Fatal(err)
 		}
-		if !near(c.Effect, phi[i], 1e-6) || float32(c.Value) != x[i] {
+		if !near(c.Effect, phi[i], 1e-6) || c.Value != x[i] {
 			t.Errorf("contribution %+v, want effect %v of value %v", c, phi[i], x[i])
 		}
 	}

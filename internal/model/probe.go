@@ -9,24 +9,33 @@ import (
 const extreme = float64(math.MaxInt64)
 
 // Probe scores rows that training data seldom has, and the error names the one
-// for which the model says nothing: all inputs 0, all as of a player of whom
-// nothing is known (empty; nil: 0), all at an extreme, and each input alone at
+// for which the model says nothing, or leaves the range of its golden scores: all inputs 0, all as of a player of whom
+// nothing is known (empty; nil: 0), words nobody has seen, all at an extreme, and each input alone at
 // 0 and at the extremes while the others are as in the reference player.
 func (m *Model) Probe(empty func(feature string) float64) error {
 	if m.ranker != nil {
 		return m.probeRanking()
 	}
-	features := m.Manifest.Features
+	features := m.Manifest.Columns()
 	blank := make([]float64, len(features))
 	if empty != nil {
 		for i, name := range features {
 			blank[i] = empty(name)
 		}
 	}
-	p := prober{m: m, x: make([]float32, m.columns), y: make([]float32, m.outputs)}
+	p := prober{m: m, x: m.Manifest.reference(), y: make([]float64, m.outputs)}
+	if p.x.Words != nil {
+		p.x.Words = make([]string, m.columns)
+		p.score("no word known")
+		for i := range p.x.Words {
+			p.x.Words[i] = "a word nobody has seen"
+		}
+		p.score("words nobody has seen")
+		p.x.Words = m.Manifest.reference().Words
+	}
 	p.row("every feature 0", constant(0))
 	p.row("every feature as of a player of whom nothing is known", func(i int) float64 { return blank[i] })
-	reference := m.Manifest.reference()
+	reference := m.Manifest.reference().Numbers
 	for _, v := range []float64{extreme, -extreme, 0} {
 		p.row(fmt.Sprintf("every feature %g", v), constant(v))
 		for n, name := range features {
@@ -34,7 +43,7 @@ func (m *Model) Probe(empty func(feature string) float64) error {
 				if i == n {
 					return v
 				}
-				return float64(reference[i])
+				return reference[i]
 			})
 		}
 	}
@@ -43,11 +52,11 @@ func (m *Model) Probe(empty func(feature string) float64) error {
 
 // probeRanking probes with no game, every game, and each game alone.
 func (m *Model) probeRanking() error {
-	p := prober{m: m, x: make([]float32, m.columns), y: make([]float32, m.outputs)}
+	p := prober{m: m, x: Row{Numbers: make([]float64, m.columns)}, y: make([]float64, m.outputs)}
 	p.row("no game", constant(0))
 	p.row("every game", constant(1))
 	for n, item := range m.Manifest.Items {
-		m.ranker.row([]string{item}, p.x)
+		m.ranker.row([]string{item}, p.x.Numbers)
 		p.score("the game " + m.Manifest.Items[n])
 	}
 	return p.err
@@ -57,14 +66,15 @@ func constant(v float64) func(int) float64 { return func(int) float64 { return v
 
 // prober scores rows until one fails.
 type prober struct {
-	m    *Model
-	x, y []float32
-	err  error
+	m   *Model
+	x   Row
+	y   []float64
+	err error
 }
 
 func (p *prober) row(what string, value func(i int) float64) {
-	for i := range p.x {
-		p.x[i] = float32(value(i))
+	for i := range p.x.Numbers {
+		p.x.Numbers[i] = value(i)
 	}
 	p.score(what)
 }
@@ -75,5 +85,7 @@ func (p *prober) score(what string) {
 	}
 	if err := p.m.Score(p.x, p.y); err != nil {
 		p.err = fmt.Errorf("probed with %s: %w", what, err)
+	} else if p.m.ranker == nil && p.m.unit && (p.y[0] < 0 || p.y[0] > 1) {
+		p.err = fmt.Errorf("probed with %s: the score is %g, and all golden scores are between 0 and 1", what, p.y[0])
 	}
 }

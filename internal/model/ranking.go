@@ -49,7 +49,7 @@ func (m *Manifest) checkRanking() error {
 // ranker builds a ranking model's input row.
 type ranker struct {
 	index   map[string]int
-	weights [][]float32 // by decay and place
+	weights [][]float64 // by decay and place
 	items   int
 }
 
@@ -59,9 +59,9 @@ func newRanker(m *Manifest) *ranker {
 		r.index[it] = i
 	}
 	for _, d := range m.History.Decays {
-		w := make([]float32, m.History.Length)
+		w := make([]float64, m.History.Length)
 		for k := range w {
-			w[k] = float32(math.Pow(d, float64(k))) // 0^0 = 1
+			w[k] = math.Pow(d, float64(k)) // 0^0 = 1
 		}
 		r.weights = append(r.weights, w)
 	}
@@ -69,7 +69,7 @@ func newRanker(m *Manifest) *ranker {
 }
 
 // row sets x (zeroed here) from recent and reports whether any game is known.
-func (r *ranker) row(recent []string, x []float32) (known bool) {
+func (r *ranker) row(recent []string, x []float64) (known bool) {
 	clear(x)
 	for k, game := range recent {
 		i, ok := r.index[game]
@@ -90,16 +90,16 @@ const rankedGames = 5
 // rank adds the ranking of next games to out; a player without a known recent
 // game gets none, nor does anyone where the model says nothing.
 func (sc *scratch) rank(m *lineupModel, facts event.Facts, out *event.PlayerScored) error {
-	sc.x, sc.y = sized(sc.x, m.columns), sized(sc.y, m.outputs)
+	sc.row.Numbers, sc.row.Words, sc.y = sized(sc.row.Numbers, m.columns), nil, sized(sc.y, m.outputs)
 	recent := facts.RecentGames
 	if len(recent) == 0 && facts.LastGame != "" {
 		recent = []string{facts.LastGame}
 	}
-	if !m.ranker.row(recent, sc.x) {
+	if !m.ranker.row(recent, sc.row.Numbers) {
 		return nil
 	}
 	start := time.Now()
-	if err := m.Score(sc.x, sc.y); err != nil {
+	if err := m.Score(sc.row, sc.y); err != nil {
 		m.metrics.errors.Inc()
 		if saidNothing(err) {
 			return nil
@@ -114,7 +114,7 @@ func (sc *scratch) rank(m *lineupModel, facts event.Facts, out *event.PlayerScor
 	slices.SortStableFunc(sc.order, func(a, b int) int { return cmp.Compare(sc.y[b], sc.y[a]) })
 	man := m.Manifest
 	for _, i := range sc.order[:min(rankedGames, len(sc.order))] {
-		out.Ranking = append(out.Ranking, event.Ranked{Item: man.Items[i], Score: float64(sc.y[i])})
+		out.Ranking = append(out.Ranking, event.Ranked{Item: man.Items[i], Score: sc.y[i]})
 	}
 	out.Models = append(out.Models, event.ModelRun{Name: man.Name, Version: man.Version,
 		SHA256: man.SHA256, Output: man.Output, Score: out.Ranking[0].Score})

@@ -23,7 +23,7 @@ func TestPromoteAndRollBackByOneLine(t *testing.T) {
 	v2.write(t, root)
 	file := "# why\nleave:  {live: v1, shadow: [v2]} # now\n"
 	r := mustServe(t, root, file)
-	x := []float32{0.3, 0.6}
+	x := []float64{0.3, 0.6}
 	scored := func() float64 {
 		var out event.PlayerScored
 		if err := NewScorer(r, 0).Score(updated(featuresOf(x, 0)), &out); err != nil {
@@ -110,7 +110,7 @@ func TestTheOldModelGoesOnServingWhenTheNewOneIsBad(t *testing.T) {
 				t.Fatalf("changed %v, error %v; want a refusal", changed, err)
 			}
 			var out event.PlayerScored
-			x := []float32{0.2, 0.9}
+			x := []float64{0.2, 0.9}
 			if err := NewScorer(r, 0).Score(updated(featuresOf(x, 0)), &out); err != nil || !near(out.Scores["leave"], m.probability(x), scoreTolerance) {
 				t.Errorf("the old model does not serve: %v, %v", out.Scores, err)
 			}

@@ -41,19 +41,23 @@ func OpenRuntime(lib string) error {
 // is the pool, the limit on concurrent runs and, in close, the wait for them.
 type session struct {
 	ort   *ort.DynamicAdvancedSession
+	wires *wiring
 	slots chan *slot
-	batch chan *slot
+	batch chan *slot // nil: rows of this graph are not batched
 }
 
-// slot is one binding with its tensors: neither may be shared between calls.
+// slot is the inputs and the output of one call: they may not be shared
+// between calls.
 type slot struct {
-	in, out *ort.Tensor[float32]
-	binding *ort.IoBinding
+	inputs  []inputTensor
+	out     outputTensor   // nil: ONNX Runtime allocates the output
+	binding *ort.IoBinding // nil with out
+	values  []ort.Value    // of inputs, where there is no binding
 }
 
-// newSession loads an ONNX graph with one input [N, in.width] and one output
-// [N, out.width], for up to slots concurrent calls.
-func newSession(data []byte, in, out tensorSpec, slots int) (s *session, err error) {
+// newSession loads an ONNX graph for up to slots concurrent calls. folder is
+// where files lie that hold weights outside the graph.
+func newSession(data []byte, folder string, w *wiring, batched bool, slots int) (s *session, err error) {
 	opts, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, err
@@ -61,61 +65,121 @@ func newSession(data []byte, in, out tensorSpec, slots int) (s *session, err err
 	defer func() { err = errors.Join(err, opts.Destroy()) }()
 	// One thread a call: requests are the parallelism, and a thread pool per
 	// session would cost more than a call.
-	if err := errors.Join(opts.SetIntraOpNumThreads(1), opts.SetInterOpNumThreads(1)); err != nil {
+	if err := errors.Join(opts.SetIntraOpNumThreads(1), opts.SetInterOpNumThreads(1),
+		opts.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", folder)); err != nil {
 		return nil, err
 	}
-	sess, err := ort.NewDynamicAdvancedSessionWithONNXData(data, []string{in.name}, []string{out.name}, opts)
+	var in []string
+	for _, i := range w.inputs {
+		in = append(in, i.name)
+	}
+	sess, err := ort.NewDynamicAdvancedSessionWithONNXData(data, in, []string{w.output.name}, opts)
 	if err != nil {
 		return nil, err
 	}
-	s = &session{ort: sess, slots: make(chan *slot, slots), batch: make(chan *slot, 1)}
+	s = &session{ort: sess, wires: w, slots: make(chan *slot, slots)}
 	for range slots {
-		if err := s.addSlot(s.slots, 1, in, out); err != nil {
+		if err := s.addSlot(s.slots, 1); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
 	}
-	if err := s.addSlot(s.batch, batchRows, in, out); err != nil {
-		return nil, errors.Join(err, s.close())
+	if batched {
+		s.batch = make(chan *slot, 1)
+		if err := s.addSlot(s.batch, batchRows); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
 	}
 	return s, nil
 }
 
-func (s *session) addSlot(to chan *slot, rows int64, in, out tensorSpec) (err error) {
+func (s *session) addSlot(to chan *slot, rows int64) (err error) {
 	sl := &slot{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, sl.destroy())
 		}
 	}()
-	if sl.in, err = ort.NewEmptyTensor[float32](ort.NewShape(rows, int64(in.width))); err != nil {
-		return err
+	for _, in := range s.wires.inputs {
+		t, err := newInput(in, rows)
+		if err != nil {
+			return err
+		}
+		sl.inputs, sl.values = append(sl.inputs, t), append(sl.values, t.value())
 	}
-	if sl.out, err = ort.NewEmptyTensor[float32](ort.NewShape(rows, int64(out.width))); err != nil {
+	out := &s.wires.output
+	if out.shape == nil || out.class != "" {
+		to <- sl
+		return nil
+	}
+	if sl.out, err = newOutput(out.elem, times(out.shape, rows)); err != nil {
 		return err
 	}
 	if sl.binding, err = s.ort.CreateIoBinding(); err != nil {
 		return err
 	}
-	if err = errors.Join(sl.binding.BindInput(in.name, sl.in), sl.binding.BindOutput(out.name, sl.out)); err != nil {
+	for i, in := range s.wires.inputs {
+		if err := sl.binding.BindInput(in.name, sl.values[i]); err != nil {
+			return err
+		}
+	}
+	if err = sl.binding.BindOutput(out.name, sl.out.value()); err != nil {
 		return err
 	}
 	to <- sl
 	return nil
 }
 
-// run scores one row. x and y have the widths given at load. No allocation.
-func (s *session) run(x, y []float32) error { return s.runIn(s.slots, x, y) }
+// times is shape with its first dimension as large as rows.
+func times(shape []int64, rows int64) ort.Shape {
+	out := ort.NewShape(shape...)
+	if rows > 1 {
+		out[0] = rows
+	}
+	return out
+}
 
-// runBatch scores up to batchRows rows, row by row in x and y. No allocation.
-func (s *session) runBatch(x, y []float32) error { return s.runIn(s.batch, x, y) }
+// run scores one row. No allocation where all tensors are numbers of known shape.
+func (s *session) run(row Row, y []float64) error {
+	sl := <-s.slots
+	defer func() { s.slots <- sl }()
+	for _, in := range sl.inputs {
+		if err := in.fill(row.Numbers, row.Words); err != nil {
+			return err
+		}
+	}
+	if sl.binding == nil {
+		return s.runFree(sl, y)
+	}
+	if err := s.ort.RunWithBinding(sl.binding); err != nil {
+		return err
+	}
+	sl.out.read(s.wires.output.column, y[:s.wires.output.width])
+	return nil
+}
 
-func (s *session) runIn(pool chan *slot, x, y []float32) error {
-	sl := <-pool
-	copy(sl.in.GetData(), x)
-	err := s.ort.RunWithBinding(sl.binding)
-	copy(y, sl.out.GetData())
-	pool <- sl
-	return err
+// runBatch scores up to batchRows rows, one after another in x and y, of a
+// plain graph. No allocation.
+func (s *session) runBatch(x, y []float64) error {
+	sl := <-s.batch
+	defer func() { s.batch <- sl }()
+	if err := sl.inputs[0].fill(x, nil); err != nil {
+		return err
+	}
+	if err := s.ort.RunWithBinding(sl.binding); err != nil {
+		return err
+	}
+	sl.out.read(0, y)
+	return nil
+}
+
+// runFree runs a graph whose output's shape only a call tells.
+func (s *session) runFree(sl *slot, y []float64) (err error) {
+	outputs := []ort.Value{nil}
+	if err := s.ort.Run(sl.values, outputs); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, outputs[0].Destroy()) }()
+	return readValue(outputs[0], &s.wires.output, y)
 }
 
 // close frees everything. Nobody may be in run or call it afterwards: freeing
@@ -135,11 +199,11 @@ func (sl *slot) destroy() error {
 	if sl.binding != nil {
 		err = sl.binding.Destroy()
 	}
-	if sl.in != nil {
-		err = errors.Join(err, sl.in.Destroy())
+	for _, in := range sl.inputs {
+		err = errors.Join(err, in.value().Destroy())
 	}
 	if sl.out != nil {
-		err = errors.Join(err, sl.out.Destroy())
+		err = errors.Join(err, sl.out.value().Destroy())
 	}
 	return err
 }

@@ -8,10 +8,10 @@ package model
 // OpenRuntime fails with [ErrNoRuntime].
 func OpenRuntime(string) error { return ErrNoRuntime }
 
-type session struct{}
+type session struct{ batch chan struct{} }
 
-func newSession([]byte, tensorSpec, tensorSpec, int) (*session, error) { return nil, ErrNoRuntime }
+func newSession([]byte, string, *wiring, bool, int) (*session, error) { return nil, ErrNoRuntime }
 
-func (*session) run(_, _ []float32) error      { return ErrNoRuntime }
-func (*session) runBatch(_, _ []float32) error { return ErrNoRuntime }
+func (*session) run(Row, []float64) error      { return ErrNoRuntime }
+func (*session) runBatch(_, _ []float64) error { return ErrNoRuntime }
 func (*session) close() error                  { return nil }

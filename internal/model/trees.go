@@ -1,51 +1,123 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"slices"
+)
 
-// tree is one tree of an ensemble, its nodes in depth-first order, root first.
+// tree is one tree of an ensemble, its nodes in the file's order, root first.
 type tree struct{ nodes []treeNode }
 
-// treeNode is a split (x[feature] ≤ threshold goes yes, else no) or a leaf.
+// treeNode is a split (x[feature] ≤ threshold, or = threshold, goes yes, else
+// no) or a leaf.
 type treeNode struct {
-	leaf      bool
-	feature   int
-	threshold float32
-	yes, no   int     // indexes into nodes
-	value     float64 // of a leaf
+	leaf, equal bool
+	feature     int
+	threshold   float64
+	yes, no     int     // indexes into nodes
+	value       float64 // of a leaf
 }
 
-// readTrees finds the graph's tree ensemble: the trees and the constant that
-// is added to their sum. The error says why the graph cannot be explained.
-func readTrees(g *graph) (trees []tree, base float64, err error) {
+// ensemble is the trees of a graph and what they are summed to.
+type ensemble struct {
+	trees []tree
+	base  float64 // added to the trees' sum
+	input string  // the value that they split
+}
+
+// readTrees finds the graph's tree ensemble. class is which of a classifier's
+// classes the score is of (the last of two where it keeps one sum for both).
+// The error says why the graph's trees can't be explained.
+func readTrees(g *graph, class int) (*ensemble, error) {
 	var ens *node
-	sigmoid := false
 	for i := range g.nodes {
-		switch n := &g.nodes[i]; {
-		case n.op == "Sigmoid":
-			sigmoid = true
-		case n.domain == "ai.onnx.ml" && n.op == "TreeEnsembleRegressor" && ens == nil:
+		if n := &g.nodes[i]; n.domain == "ai.onnx.ml" && (n.op == "TreeEnsembleRegressor" || n.op == "TreeEnsembleClassifier" || n.op == "TreeEnsemble") {
+			if ens != nil {
+				return nil, fmt.Errorf("the graph has several tree ensembles")
+			}
 			ens = n
-		case n.op != "Identity" && n.op != "Reshape":
-			return nil, 0, fmt.Errorf("only a TreeEnsembleRegressor with a Sigmoid is explained, the graph has %s", n.op)
 		}
 	}
-	if ens == nil || !sigmoid {
-		return nil, 0, fmt.Errorf("no TreeEnsembleRegressor with a Sigmoid in the graph")
+	if ens == nil || len(ens.inputs) == 0 {
+		return nil, fmt.Errorf("the graph has no tree ensemble")
 	}
-	if targets := ens.attrs["n_targets"].i; targets != 1 {
-		return nil, 0, fmt.Errorf("the ensemble has %d targets, only 1 is explained", targets)
+	switch ens.op {
+	case "TreeEnsembleRegressor":
+		return ens.regressor()
+	case "TreeEnsembleClassifier":
+		return ens.classifier(class)
 	}
-	if agg := ens.attrs["aggregate_function"].s; agg != "" && agg != "SUM" {
-		return nil, 0, fmt.Errorf("the ensemble aggregates by %s, only SUM is explained", agg)
+	return ens.ensemble5()
+}
+
+// regressor reads a TreeEnsembleRegressor.
+func (n *node) regressor() (*ensemble, error) {
+	if targets := n.attrs["n_targets"].i; targets != 1 {
+		return nil, fmt.Errorf("the ensemble has %d targets, only 1 is explained", targets)
 	}
-	if post := ens.attrs["post_transform"].s; post != "" && post != "NONE" {
-		return nil, 0, fmt.Errorf("the ensemble has post_transform %s, only NONE is explained", post)
+	e := &ensemble{input: n.inputs[0]}
+	for _, b := range n.bases() {
+		e.base += b
 	}
-	for _, b := range ens.attrs["base_values"].floats {
-		base += float64(b)
+	err := e.build(n, "target", -1)
+	if err == nil {
+		err = e.aggregate(n.attrs["aggregate_function"].s)
 	}
-	trees, err = buildTrees(ens.attrs)
-	return trees, base, err
+	return e, err
+}
+
+// aggregate turns an average into a sum.
+func (e *ensemble) aggregate(function string) error {
+	switch function {
+	case "", "SUM":
+		return nil
+	case "AVERAGE":
+		for _, t := range e.trees {
+			for i := range t.nodes {
+				t.nodes[i].value /= float64(len(e.trees))
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("the ensemble aggregates by %s, only SUM and AVERAGE are explained", function)
+}
+
+// classifier reads a TreeEnsembleClassifier of two classes: of class, or of the
+// one sum that stands for both.
+func (n *node) classifier(class int) (*ensemble, error) {
+	if classes := max(len(n.attrs["classlabels_int64s"].ints), len(n.attrs["classlabels_strings"].strings)); classes != 2 {
+		return nil, fmt.Errorf("the classifier has %d classes, only 2 are explained by their trees", classes)
+	}
+	e := &ensemble{input: n.inputs[0]}
+	ids := n.attrs["class_ids"].ints
+	bases := n.bases()
+	only := int64(class)
+	if len(ids) > 0 && !slices.ContainsFunc(ids, func(id int64) bool { return id != ids[0] }) {
+		only = ids[0]
+	}
+	switch {
+	case len(bases) == 1:
+		e.base = bases[0]
+	case int(only) < len(bases):
+		e.base = bases[only]
+	}
+	return e, e.build(n, "class", only)
+}
+
+func (n *node) bases() []float64 {
+	if b := n.attrs["base_values_as_tensor"].tensor; len(b) > 0 {
+		return b
+	}
+	return n.attrs["base_values"].numbers()
+}
+
+// array is an attribute's numbers, from NAME_as_tensor where that is set.
+func (n *node) array(name string) []float64 {
+	if t := n.attrs[name+"_as_tensor"].tensor; len(t) > 0 {
+		return t
+	}
+	return n.attrs[name].numbers()
 }
 
 // positions says where each tree's nodes stand, by their ids; 0: nowhere, else
@@ -67,63 +139,96 @@ func (p positions) get(tree int, node int64) (at int, ok bool) {
 	return at, at >= 0
 }
 
-// buildTrees joins the attributes' parallel arrays.
-func buildTrees(a map[string]attribute) ([]tree, error) {
-	treeIDs, nodeIDs := a["nodes_treeids"].ints, a["nodes_nodeids"].ints
-	features, thresholds := a["nodes_featureids"].ints, a["nodes_values"].floats
+// build joins the attributes' parallel arrays. The leaves' values are those of
+// KIND_ids equal to only; -1: of all.
+func (e *ensemble) build(n *node, kind string, only int64) error {
+	a := n.attrs
+	treeIDs, nodeIDs, features := a["nodes_treeids"].ints, a["nodes_nodeids"].ints, a["nodes_featureids"].ints
+	thresholds, modes := n.array("nodes_values"), a["nodes_modes"].strings
 	yes, no := a["nodes_truenodeids"].ints, a["nodes_falsenodeids"].ints
-	modes := a["nodes_modes"].strings
-	n := len(treeIDs)
 	for _, have := range []int{len(nodeIDs), len(features), len(thresholds), len(yes), len(no), len(modes)} {
-		if have != n {
-			return nil, fmt.Errorf("the ensemble's arrays differ in length")
+		if have != len(treeIDs) {
+			return fmt.Errorf("the ensemble's arrays differ in length")
 		}
 	}
-	var trees []tree
+	single := len(a["nodes_values_as_tensor"].tensor) == 0
 	var at positions
 	index := map[int64]int{}
-	for i := range n {
+	for i := range treeIDs {
 		t, ok := index[treeIDs[i]]
 		if !ok {
-			t = len(trees)
+			t = len(e.trees)
 			index[treeIDs[i]] = t
-			trees, at = append(trees, tree{}), append(at, nil)
+			e.trees, at = append(e.trees, tree{}), append(at, nil)
 		}
-		if modes[i] != "LEAF" && modes[i] != "BRANCH_LEQ" {
-			return nil, fmt.Errorf("node mode %s is not explained, only BRANCH_LEQ", modes[i])
+		if nodeIDs[i] < 0 || nodeIDs[i] >= int64(len(treeIDs)) {
+			return fmt.Errorf("tree %d: node %d is out of range", treeIDs[i], nodeIDs[i])
 		}
-		if nodeIDs[i] < 0 || nodeIDs[i] >= int64(n) {
-			return nil, fmt.Errorf("tree %d: node %d is out of range", treeIDs[i], nodeIDs[i])
-		}
-		at.put(t, nodeIDs[i], len(trees[t].nodes))
-		trees[t].nodes = append(trees[t].nodes, treeNode{leaf: modes[i] == "LEAF",
-			feature: int(features[i]), threshold: thresholds[i]})
+		at.put(t, nodeIDs[i], len(e.trees[t].nodes))
+		nd := treeNode{leaf: modes[i] == "LEAF", feature: int(features[i])}
+		e.trees[t].nodes = append(e.trees[t].nodes, nd)
 	}
-	for i := range n {
+	for i := range treeIDs {
 		t := index[treeIDs[i]]
 		own, _ := at.get(t, nodeIDs[i])
-		nd := &trees[t].nodes[own]
+		nd := &e.trees[t].nodes[own]
 		if nd.leaf {
 			continue
 		}
 		y, okY := at.get(t, yes[i])
 		f, okN := at.get(t, no[i])
 		if !okY || !okN {
-			return nil, fmt.Errorf("tree %d: node %d has a child that is not there", treeIDs[i], nodeIDs[i])
+			return fmt.Errorf("tree %d: node %d has a child that is not there", treeIDs[i], nodeIDs[i])
 		}
-		nd.yes, nd.no = y, f
+		if err := nd.split(modes[i], thresholds[i], single, y, f); err != nil {
+			return err
+		}
 	}
-	tt, tn, w := a["target_treeids"].ints, a["target_nodeids"].ints, a["target_weights"].floats
-	if len(tt) != len(tn) || len(tt) != len(w) {
-		return nil, fmt.Errorf("the ensemble's target arrays differ in length")
+	return e.leaves(n, kind, only, index, at)
+}
+
+// split sets a node's test: each mode is a ≤ or an =, maybe the other way round.
+func (n *treeNode) split(mode string, threshold float64, single bool, yes, no int) error {
+	n.threshold, n.yes, n.no = threshold, yes, no
+	below := func() float64 { // x < t is x ≤ the number before t
+		if single {
+			return float64(math.Nextafter32(float32(threshold), float32(math.Inf(-1))))
+		}
+		return math.Nextafter(threshold, math.Inf(-1))
+	}
+	switch mode {
+	case "BRANCH_LEQ":
+	case "BRANCH_LT":
+		n.threshold = below()
+	case "BRANCH_GT":
+		n.yes, n.no = no, yes
+	case "BRANCH_GTE":
+		n.threshold, n.yes, n.no = below(), no, yes
+	case "BRANCH_EQ":
+		n.equal = true
+	case "BRANCH_NEQ":
+		n.equal, n.yes, n.no = true, no, yes
+	default:
+		return fmt.Errorf("node mode %s is not explained", mode)
+	}
+	return nil
+}
+
+func (e *ensemble) leaves(n *node, kind string, only int64, index map[int64]int, at positions) error {
+	tt, tn, ids := n.attrs[kind+"_treeids"].ints, n.attrs[kind+"_nodeids"].ints, n.attrs[kind+"_ids"].ints
+	w := n.array(kind + "_weights")
+	if len(tt) != len(tn) || len(tt) != len(w) || only >= 0 && len(tt) != len(ids) {
+		return fmt.Errorf("the ensemble's %s arrays differ in length", kind)
 	}
 	for i := range tt {
 		t, known := index[tt[i]]
 		k, ok := at.get(t, tn[i])
 		if !known || !ok {
-			return nil, fmt.Errorf("a target names node %d of tree %d, which is not there", tn[i], tt[i])
+			return fmt.Errorf("a %s names node %d of tree %d, which is not there", kind, tn[i], tt[i])
 		}
-		trees[t].nodes[k].value += float64(w[i])
+		if only < 0 || ids[i] == only {
+			e.trees[t].nodes[k].value += w[i]
+		}
 	}
-	return trees, nil
+	return nil
 }

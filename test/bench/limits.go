@@ -115,7 +115,7 @@ func RawModel(models string, d time.Duration) (Limit, error) {
 	}
 	defer m.Close()
 	rows := rowsLike(m.Manifest, 1024)
-	y := make([]float32, 1)
+	y := make([]float64, 1)
 	cpu, _ := redistest.ProcessCPU(os.Getpid())
 	n, began := 0, time.Now()
 	for ; n%1024 != 0 || time.Since(began) < d; n++ {
@@ -130,14 +130,14 @@ func RawModel(models string, d time.Duration) (Limit, error) {
 }
 
 // rowsLike draws rows of features as the training set had them.
-func rowsLike(m *model.Manifest, n int) [][]float32 {
+func rowsLike(m *model.Manifest, n int) []model.Row {
 	rng := rand.New(rand.NewPCG(1, 2))
-	rows := make([][]float32, n)
+	rows := make([]model.Row, n)
 	for i := range rows {
-		rows[i] = make([]float32, len(m.Features))
+		rows[i] = model.Row{Numbers: make([]float64, len(m.Features))}
 		for j, name := range m.Features {
 			if edges := m.Histograms[name].Edges; len(edges) > 0 {
-				rows[i][j] = float32(edges[rng.IntN(len(edges))] * (0.9 + 0.2*rng.Float64()))
+				rows[i].Numbers[j] = float64(float32(edges[rng.IntN(len(edges))] * (0.9 + 0.2*rng.Float64())))
 			}
 		}
 	}
