@@ -65,7 +65,7 @@ func inJournal(t *testing.T, url string, drafts ...*journal.Draft) {
 	defer rdb.Close()
 	j := journal.New(rdb, 10)
 	for _, d := range drafts {
-		d.Time, d.Contacts = time.Now(), []byte("x")
+		d.Time, d.Contacts = time.Now(), journal.Bytes("x")
 		if _, err := j.Record(t.Context(), "alice", journal.Anew, func(journal.View) (*journal.Draft, error) { return d, nil }); err != nil {
 			t.Fatal(err)
 		}

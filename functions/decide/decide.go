@@ -3,23 +3,28 @@ package decide
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
-	"pitboss/internal/player"
 	"pitboss/internal/policy"
 )
 
-// turn is one player.scored being decided on.
-type turn struct {
-	f      *Function
-	in     policy.Input
+// request is one player.scored being decided on.
+type request struct {
+	f     *Function
+	given policy.Input // what the event says
+	made
+}
+
+// made is what came of a request. A decision that could not be recorded is
+// made anew, and nothing of the one before may stay.
+type made struct {
+	in     policy.Input   // what was decided on
 	record *policy.Record // what was decided
-	made   uint64         // the journal's entry, where this decision was made before
+	before uint64         // the journal's entry, where this decision was made before
 	gone   bool           // there is no such player (any more)
 	late   bool           // nobody can tell any more whether it was decided on before
 }
@@ -33,17 +38,16 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 	if err != nil {
 		return nil, event.Permanent(err)
 	}
-	t := turn{f: f, in: policy.Input{
+	t := request{f: f, given: policy.Input{
 		Decision: journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, event.TypeRecommendation)),
 		Player:   r.Subject, Trigger: data.Trigger, Now: f.clock(data.AsOf), AsOf: data.AsOf.UTC(),
 		StateVersion: data.Version, Facts: data.Facts, FeatureSet: data.FeatureSet,
 		Scores: data.Scores, Models: data.Models, Ranking: data.Ranking, Killed: switches,
 	}}
-	if t.in.Features, t.in.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
+	if t.given.Features, t.given.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
 		return nil, event.Permanent(err)
 	}
-	draft := func(v journal.View) (*journal.Draft, error) { return t.draft(ctx, v) }
-	if _, err = f.journal.Record(ctx, r.Subject, version, draft); err != nil {
+	if _, err = f.journal.Submit(ctx, journal.Change{Player: r.Subject, Version: version, Decide: t.draft, Same: f.sameFacts}); err != nil {
 		return nil, err
 	}
 	if t.late {
@@ -52,7 +56,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 	if t.gone {
 		return nil, nil
 	}
-	if t.made != 0 {
+	if t.before != 0 {
 		if err := t.recall(ctx); err != nil {
 			return nil, err
 		}
@@ -72,20 +76,30 @@ func (f *Function) clock(asOf time.Time) time.Time {
 }
 
 // draft decides on what the journal says is current.
-func (t *turn) draft(ctx context.Context, v journal.View) (*journal.Draft, error) {
-	contacts, err := policy.ParseContacts(v.Contacts)
+func (t *request) draft(v journal.View) (*journal.Draft, error) {
+	t.made = made{in: t.given}
+	contacts, err := policy.ReadContacts(v.Contacts)
 	if err != nil {
 		return nil, err
 	}
-	if seq, ok := contacts.Find(t.in.Decision); ok {
-		t.made = seq
+	seq, recorded := contacts.Find(t.in.Decision)
+	if !recorded {
+		switch contacts.Remembers(t.in.AsOf, t.in.Now) {
+		case policy.TooLate:
+			t.late = true
+			return nil, nil
+		case policy.Unsure:
+			if seq, recorded, err = v.Recorded(t.in.Decision); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if recorded {
+		t.before = seq
 		return nil, nil
 	}
-	if before, err := t.before(ctx, contacts); before || err != nil {
-		return nil, err
-	}
 	if v.Fresh {
-		if err := t.refresh(v.Version, v.State); err != nil || t.gone {
+		if err := t.refresh(v.State); err != nil || t.gone {
 			return nil, err
 		}
 	}
@@ -93,9 +107,8 @@ func (t *turn) draft(ctx context.Context, v journal.View) (*journal.Draft, error
 	d := t.f.policy.Decide(&t.in)
 	t.record = &policy.Record{Input: t.in, Decision: *d}
 	open, personal := t.record.Split()
-	after := contacts.After(&t.in, d, t.f.policy.IsBonus(d.Action), v.Seq)
 	draft := &journal.Draft{Kind: journal.KindDecision, Time: t.in.Now, Open: open, Personal: personal,
-		Contacts: after.Append(nil), Decision: t.in.Decision}
+		Contacts: contacts.After(&t.in, d, t.f.policy.IsBonus(d.Action), v.Seq), Decision: t.in.Decision}
 	if len(d.Review) > 0 {
 		draft.Deadline = t.in.Now.Add(t.f.cfg.Review)
 	}
@@ -106,60 +119,14 @@ func (t *turn) draft(ctx context.Context, v journal.View) (*journal.Draft, error
 // comes with the player's next event.
 var errTooLate = errors.New("decide: the event is more than 24 hours old, so whether it was decided on before is not remembered")
 
-// before settles whether there is nothing to decide, where the contact history
-// alone can't tell.
-func (t *turn) before(ctx context.Context, contacts *policy.Contacts) (bool, error) {
-	switch contacts.Remembers(t.in.AsOf, t.in.Now) {
-	case policy.TooLate:
-		t.late = true
-		return true, nil
-	case policy.Unsure:
-		entry, _, err := t.f.journal.Find(ctx, journal.Segments{}, t.in.Decision)
-		if errors.Is(err, journal.ErrNotFound) {
-			return false, nil
-		}
-		if err == nil {
-			t.made = entry.Seq
-		}
-		return err == nil, err
-	}
-	return false, nil
-}
-
-// refresh takes over the player's current state: the one the event carries has
-// changed since. The scores stay those of the event.
-func (t *turn) refresh(version player.Version, state []byte) error {
-	if version == (player.Version{}) {
-		t.gone = true
-		return nil
-	}
-	st, err := t.f.set.Decode(state)
-	if err != nil {
-		return fmt.Errorf("decide: state: %w", err)
-	}
-	t.in.StateVersion, t.in.Refreshed = version.String(), true
-	t.in.Facts = t.f.set.Facts(st)
-	t.in.AsOf = later(t.in.AsOf, st.AsOf())
-	t.in.Features = t.f.set.Vector(nil, st, t.in.AsOf)
-	t.in.FeatureSet, t.in.Missing = t.f.set.Hash(), nil
-	return nil
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
 // recall reads what was decided before. Where the entry has been written out
 // to a segment, or its key was destroyed, there is nothing left to say.
-func (t *turn) recall(ctx context.Context) error {
+func (t *request) recall(ctx context.Context) error {
 	shard, err := journal.ShardOf(t.in.Decision)
 	if err != nil {
 		return err
 	}
-	entry, err := t.f.journal.Read(ctx, shard, t.made)
+	entry, err := t.f.journal.Read(ctx, shard, t.before)
 	if errors.Is(err, journal.ErrNotFound) {
 		return nil
 	}

@@ -23,7 +23,8 @@ func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why
 		DecidedAt: now, Trigger: event.Trigger{Type: r.Type, Source: r.Source, ID: r.ID, Time: r.Time}}
 	var made uint64
 	_, err := f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
-		contacts, err := policy.ParseContacts(v.Contacts)
+		made = 0
+		contacts, err := policy.ReadContacts(v.Contacts)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +42,7 @@ func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why
 		if err != nil {
 			return nil, fmt.Errorf("decide: revoke: %w", err)
 		}
-		return &journal.Draft{Kind: journal.KindRevoke, Time: now, Open: open, Personal: personal, Contacts: after.Append(nil), Decision: id}, nil
+		return &journal.Draft{Kind: journal.KindRevoke, Time: now, Open: open, Personal: personal, Contacts: after, Decision: id}, nil
 	})
 	if errors.Is(err, journal.ErrErased) {
 		return nil, nil

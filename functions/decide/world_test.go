@@ -73,18 +73,23 @@ func (w *world) function(opts ...string) *Function {
 func (w *world) happen(id, typ string, at time.Time, data any) *ce.Event {
 	w.tb.Helper()
 	e := w.event(id, typ, at, data)
+	w.fold(e)
+	return e
+}
+
+func (w *world) fold(e *ce.Event) {
+	w.tb.Helper()
 	r, err := event.Parse(e, noon.Add(time.Hour))
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	_, err = w.store.Update(context.Background(), id, player.Op[feature.State]{Key: r.Key(), Fold: func(s *feature.State, dup bool, due uint8) (player.Effects, error) {
+	_, err = w.store.Update(context.Background(), r.Subject, player.Op[feature.State]{Key: r.Key(), Fold: func(s *feature.State, dup bool, due uint8) (player.Effects, error) {
 		_, err := w.set.Fold(s, r)
 		return player.Effects{}, err
 	}})
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	return e
 }
 
 func (w *world) event(id, typ string, at time.Time, data any) *ce.Event {

@@ -123,7 +123,7 @@ func (f *Function) about(ctx context.Context, r *event.Record, decision, kind st
 	}
 	id := r.Source + " " + r.ID
 	_, err = f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
-		c, err := policy.ParseContacts(v.Contacts)
+		c, err := policy.ReadContacts(v.Contacts)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +132,7 @@ func (f *Function) about(ctx context.Context, r *event.Record, decision, kind st
 		}
 		at := f.now().UTC().Truncate(time.Millisecond)
 		after := c.Noted(id, v.Seq, at, decision, status)
-		return &journal.Draft{Kind: kind, Time: at, Open: open, Contacts: after.Append(nil), Decision: id}, nil
+		return &journal.Draft{Kind: kind, Time: at, Open: open, Contacts: after, Decision: id}, nil
 	})
 	if errors.Is(err, journal.ErrErased) {
 		return nil

@@ -52,7 +52,7 @@ func issued(t *testing.T, f *Function, id string) string {
 	decision := journal.DecisionID(id, "0123")
 	_, err := f.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
 		c := &policy.Contacts{Sent: []policy.Sent{{Decision: decision, At: noon, Expires: noon.Add(time.Hour), Kind: 'p', Status: policy.StatusOpen}}}
-		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c.Append(nil), Decision: decision, Deadline: noon.Add(time.Hour),
+		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c, Decision: decision, Deadline: noon.Add(time.Hour),
 			Open: []byte(`{"decision":"` + decision + `","result":{}}`), Personal: []byte(`{}`)}, nil
 	})
 	if err != nil {

@@ -74,7 +74,7 @@ func live(t *testing.T, f *Function, id string, events ...*ce.Event) {
 	_, err := f.rights.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
 		c := &policy.Contacts{Bonuses: 1, Made: []policy.Made{{Key: 1, Seq: v.Seq, At: noon}}, Sent: []policy.Sent{{Decision: "d-" + event.HashPlayer(id),
 			At: noon, Expires: noon.Add(time.Hour), Kind: 'm', Bonus: true, Status: policy.StatusDelivered}}}
-		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c.Append(nil), Open: []byte(`{"decision":"d-` + event.HashPlayer(id) + `"}`),
+		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: c, Open: []byte(`{"decision":"d-` + event.HashPlayer(id) + `"}`),
 			Personal: []byte(`{"input":{"player":"` + id + `","secret":"personal"}}`)}, nil
 	})
 	if err != nil {
@@ -172,7 +172,7 @@ func TestErase(t *testing.T) {
 			}
 			unreadable(t, f, id)
 			_, err = f.rights.journal.Record(t.Context(), id, journal.Present, func(v journal.View) (*journal.Draft, error) {
-				return &journal.Draft{Kind: journal.KindOutcome, Time: noon, Open: []byte(`{}`), Contacts: []byte("again")}, nil
+				return &journal.Draft{Kind: journal.KindOutcome, Time: noon, Open: []byte(`{}`), Contacts: journal.Bytes("again")}, nil
 			})
 			if !errors.Is(err, journal.ErrErased) {
 				t.Fatalf("an outcome after the erasure: %v", err)

@@ -95,7 +95,7 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 		contacts.Hold = forever
 	}
 	_, err = r.journal.Record(ctx, id, journal.Anew, func(journal.View) (*journal.Draft, error) {
-		return &journal.Draft{Kind: journal.KindErase, Time: now, Open: open, Contacts: contacts.Append(nil)}, nil
+		return &journal.Draft{Kind: journal.KindErase, Time: now, Open: open, Contacts: contacts}, nil
 	})
 	if err != nil {
 		return false, err

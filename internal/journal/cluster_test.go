@@ -59,7 +59,7 @@ func TestConcurrentDecisionsOnACluster(t *testing.T) {
 // once records a decision that rests on the contacts of before.
 func once(t *testing.T, j *Journal, id, decision string) error {
 	_, err := j.Record(t.Context(), id, Anew, func(v View) (*Draft, error) {
-		return &Draft{Kind: KindDecision, Time: noon, Contacts: append(append([]byte{}, v.Contacts...), 'x'),
+		return &Draft{Kind: KindDecision, Time: noon, Contacts: also(v, "x"),
 			Open: fmt.Appendf(nil, `{"decision":"%s"}`, DecisionID(id, decision)), Personal: []byte(`{}`)}, nil
 	})
 	return err
@@ -73,10 +73,10 @@ func TestAnEntryWaitsForItsReplica(t *testing.T) {
 	j := New(rdb, 10).WaitReplicas(1, 20*time.Millisecond)
 	record := func() error {
 		_, err := j.Record(t.Context(), "alice", Anew, func(v View) (*Draft, error) {
-			if strings.Contains(string(v.Contacts), "x") {
+			if strings.Contains(string(v.Contacts.Append(nil)), "x") {
 				return nil, nil // made before
 			}
-			return &Draft{Kind: KindDecision, Time: noon, Contacts: []byte("x"), Open: []byte(`{}`), Personal: []byte(`{}`)}, nil
+			return &Draft{Kind: KindDecision, Time: noon, Contacts: Bytes("x"), Open: []byte(`{}`), Personal: []byte(`{}`)}, nil
 		})
 		return err
 	}

@@ -3,8 +3,9 @@
 //
 // One script (lua/record.lua) checks that the player's state, contact history
 // and the chain's head are still those decided on, and writes contact history,
-// entry and head together. So of two concurrent decisions about one player one
-// is decided again, and an exclusion that comes in between wins.
+// entries and head together. So of two concurrent decisions about one player
+// the later one sees the contact history that the earlier one left, and an
+// exclusion that comes in between wins.
 //
 // What is personal is sealed with a key per player, which erasure destroys;
 // the chain stays verifiable without it.
@@ -21,7 +22,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,24 +42,18 @@ var (
 	confirmScript = player.NewScript(confirmLua)
 )
 
-// ErrConflict means that what a decision rests on kept changing. It is
-// retryable.
-var ErrConflict = errors.New("journal: what was decided on kept changing")
-
-// attempts bounds how often one call decides anew.
-const attempts = 8
-
 // Journal writes and reads the journal. It is safe for concurrent use; any
 // number of Journals may write to one Redis.
 type Journal struct {
 	rdb      redis.UniversalClient
 	run      *player.Runner
-	replicas int                     // see WaitReplicas
-	heads    [player.Shards + 1]head // the last one is Ops'
+	replicas int                                     // see WaitReplicas
+	heads    [player.Shards + 1]atomic.Pointer[head] // the last one is Ops'
 	players  *lru.Cache[string, *known]
 	most     int64        // bytes of contact histories in players
 	bytes    atomic.Int64 // now
 	moved    share        // of the states that callers named, those that had moved on
+	made     *lru.Cache[string, *madeBy]
 
 	commits, conflicts atomic.Uint64
 }
@@ -69,18 +63,10 @@ type Journal struct {
 // this one has just begun.
 func (j *Journal) Stats() (commits, conflicts uint64) { return j.commits.Load(), j.conflicts.Load() }
 
-// head is what this process last saw of a shard's chain. Decisions of a shard
-// take turns here, since only one of them could be the next in the chain.
-type head struct {
-	mu   sync.Mutex
-	seq  uint64
-	hash Hash
-}
-
 // known is what this process last saw of a player. It is never changed.
 type known struct {
 	version  string // of the contact history; "": there is none
-	contacts []byte
+	contacts Bytes
 	keyName  string
 	gcm      cipher.AEAD
 	newKey   string // to be written with the first entry; else ""
@@ -95,10 +81,11 @@ func New(rdb redis.UniversalClient, players int) *Journal {
 	if err != nil { // only for a size below 1
 		panic(err)
 	}
+	j.made = newMade()
 	return j
 }
 
-// remember takes over what is current of a player; the caller has the shard's turn.
+// remember takes over what is current of a player.
 func (j *Journal) remember(id string, k *known) {
 	j.players.Remove(id) // what is replaced is not told as evicted
 	j.bytes.Add(int64(len(k.contacts)))
@@ -129,24 +116,35 @@ func (j *Journal) confirm(ctx context.Context, shard int) error {
 	return nil
 }
 
+// History is a contact history as the caller has it.
+type History interface{ Append(dst []byte) []byte }
+
+// Bytes is a contact history as it was written.
+type Bytes []byte
+
+// Append implements [History].
+func (b Bytes) Append(dst []byte) []byte { return append(dst, b...) }
+
 // View is what a decision is to rest on.
 type View struct {
-	Seq      uint64 // the entry's sequence number, if it is recorded
-	Contacts []byte // as last written; nil: none
-	// Fresh: the state is no longer the one the caller named. State and Version
-	// hold the current one; a zero Version means that there is no such player.
-	Fresh   bool
-	State   []byte
-	Version player.Version
+	Seq uint64 // the entry's sequence number, if it is recorded
+	// Contacts is the contact history: what the decision before in the same batch
+	// left, or Bytes, as last written (empty: none). It must not be changed.
+	Contacts History
+	// Fresh: the state is no longer the one the caller named, but State.
+	Fresh bool
+	State *State
+	// Recorded looks a decision about the player up in the journal in Redis.
+	Recorded func(decision string) (seq uint64, ok bool, err error)
 }
 
 // Draft is what to record.
 type Draft struct {
 	Kind     string
 	Time     time.Time
-	Open     []byte // JSON
-	Personal []byte // JSON
-	Contacts []byte // the contact history from now on; nil: as it is
+	Open     []byte  // JSON
+	Personal []byte  // JSON
+	Contacts History // the contact history from now on; nil: as it is
 	Decision string
 	Deadline time.Time // of a person's review; zero: none
 }
@@ -160,73 +158,6 @@ var (
 
 // ErrErased means that the player was erased: nothing was recorded.
 var ErrErased = errors.New("journal: the player was erased")
-
-// Record makes an entry about a player. decide is called with what the
-// decision rests on, again after each conflict; a nil Draft records nothing.
-// version is the state's version that the caller knows.
-func (j *Journal) Record(ctx context.Context, id string, version player.Version, decide func(View) (*Draft, error)) (seq uint64, err error) {
-	shard := player.Shard(id)
-	h := &j.heads[shard]
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	who := j.known(id)
-	view := View{Version: version}
-	if asked := version != Anew && version != Present; asked {
-		if j.moved.above(lookFrom) {
-			if err := j.look(ctx, id, &view); err != nil {
-				return 0, err
-			}
-		}
-		defer func() { j.moved.add(view.Fresh) }()
-	}
-	for range attempts {
-		view.Seq, view.Contacts = h.seq+1, who.contacts
-		d, err := decide(view)
-		if err != nil {
-			return 0, err
-		}
-		if d == nil {
-			return 0, j.confirm(ctx, shard)
-		}
-		after, reply, err := j.commit(ctx, shard, h, id, who, view.Version, d)
-		if err != nil {
-			j.players.Remove(id)
-			h.seq, h.hash = 0, Hash{} // unknown: the next try reads it
-			return 0, err
-		}
-		if reply == nil {
-			j.remember(id, after)
-			return h.seq, nil
-		}
-		j.conflicts.Add(1)
-		if who, err = j.learn(h, who, reply, &view); err != nil {
-			return 0, err
-		}
-	}
-	return 0, ErrConflict
-}
-
-// lookFrom is the share of states that had moved on from which on the current
-// one is read before the first try: reading costs about an eighth of a try that
-// is lost. Under little load nearly none has, and there is nothing to read; with
-// a backlog before decide most have, since the player plays on.
-const lookFrom = 1. / 8
-
-// look takes over the player's current state, if it is not the one in view.
-func (j *Journal) look(ctx context.Context, id string, view *View) error {
-	b, err := j.run.Get(ctx, player.StateKey(id))
-	if err != nil {
-		return fmt.Errorf("journal: state: %w", err)
-	}
-	v, state, err := player.ParseValue(b)
-	if err != nil {
-		return err
-	}
-	if v != view.Version {
-		view.Fresh, view.State, view.Version = true, state, v
-	}
-	return nil
-}
 
 // share is how often something was so of late: a moving average over some
 // thirty times. Of concurrent additions one may be lost.
@@ -259,81 +190,6 @@ func newKnown() *known {
 		panic(err)
 	}
 	return &known{keyName: hex.EncodeToString(name[:]), gcm: gcm, newKey: string(key[:])}
-}
-
-// commit sends one try. reply is nil when it was recorded.
-func (j *Journal) commit(ctx context.Context, shard int, h *head, id string, who *known, version player.Version, d *Draft) (*known, []any, error) {
-	e := Entry{Shard: shard, Seq: h.seq + 1, Time: d.Time, Kind: d.Kind, Open: d.Open, Personal: d.Personal}
-	gcm := who.gcm
-	if d.Personal == nil {
-		gcm = nil
-	} else {
-		e.KeyName = who.keyName
-	}
-	raw := e.append(make([]byte, 0, 1024), gcm)
-	hash := link(h.hash, raw)
-	after := &known{version: who.version, contacts: who.contacts, keyName: who.keyName, gcm: who.gcm, newKey: who.newKey}
-	contacts, newKey := "", ""
-	if d.Contacts != nil || (d.Personal != nil && who.newKey != "") {
-		after.version = newVersion()
-		if d.Contacts != nil {
-			after.contacts = d.Contacts
-		}
-		contacts = after.version + who.keyName + string(after.contacts)
-		newKey, after.newKey = who.newKey, ""
-	}
-	deadline := ""
-	if !d.Deadline.IsZero() {
-		deadline = strconv.FormatInt(d.Deadline.Unix(), 10)
-	}
-	j.commits.Add(1)
-	state := versionText(version)
-	v, err := j.run.Run(ctx, recordScript,
-		[]string{player.StateKey(id), ContactsKey(id), HeadKey(shard), StreamKey(shard), SealPrefix(shard), ReviewKey(shard)},
-		state, who.version, headBytes(h.seq, h.hash), contacts, streamID(e.Seq), raw, hash[:], headBytes(e.Seq, hash),
-		newKey, who.keyName, deadline, d.Decision)
-	if err != nil {
-		return nil, nil, fmt.Errorf("journal: record: %w", err)
-	}
-	reply, _ := v.([]any)
-	if len(reply) == 1 && reply[0] == int64(2) {
-		return nil, nil, ErrErased
-	}
-	if len(reply) == 1 {
-		h.seq, h.hash = e.Seq, hash
-		return after, nil, nil
-	}
-	if len(reply) != 6 {
-		return nil, nil, fmt.Errorf("journal: record: unexpected reply %v", v)
-	}
-	return nil, reply, nil
-}
-
-// learn takes over what the script said is current.
-func (j *Journal) learn(h *head, who *known, reply []any, view *View) (*known, error) {
-	changed, _ := reply[1].(int64)
-	if changed&1 != 0 {
-		v, state, err := player.ParseValue([]byte(text(reply[2])))
-		if err != nil {
-			return nil, err
-		}
-		view.Fresh, view.State, view.Version = true, state, v
-	}
-	if changed&2 != 0 {
-		var err error
-		if who, err = parseKnown(text(reply[3]), text(reply[5])); err != nil {
-			return nil, err
-		}
-	}
-	if changed&4 != 0 {
-		b := text(reply[4])
-		h.seq, h.hash = 0, Hash{}
-		if len(b) == 8+len(Hash{}) {
-			h.seq = binary.BigEndian.Uint64([]byte(b))
-			copy(h.hash[:], b[8:])
-		}
-	}
-	return who, nil
 }
 
 func text(v any) string { s, _ := v.(string); return s }

@@ -54,7 +54,7 @@ func onEach(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
 func put(tb testing.TB, j *Journal, id, decision string) uint64 {
 	tb.Helper()
 	seq, err := j.Record(context.Background(), id, Anew, func(v View) (*Draft, error) {
-		return &Draft{Kind: KindDecision, Time: noon, Decision: decision, Contacts: append(v.Contacts, 'x'),
+		return &Draft{Kind: KindDecision, Time: noon, Decision: decision, Contacts: also(v, "x"),
 			Open: []byte(`{"decision":"` + decision + `"}`), Personal: []byte(`{"player":"` + id + `"}`)}, nil
 	})
 	if err != nil {
@@ -62,6 +62,9 @@ func put(tb testing.TB, j *Journal, id, decision string) uint64 {
 	}
 	return seq
 }
+
+// also is the contact history of v and what is appended to it.
+func also(v View, more string) Bytes { return append(v.Contacts.Append(nil), more...) }
 
 // neighbours are n players of one shard.
 func neighbours(n int) []string {
@@ -117,7 +120,7 @@ func TestRecordOnChangedState(t *testing.T) {
 				if v.Fresh {
 					t.Error("fresh at once")
 				}
-			} else if !v.Fresh || string(v.State) != "state" || string(v.Version[:]) != state[:8] {
+			} else if !v.Fresh || string(v.State.Bytes) != "state" || string(v.State.Version[:]) != state[:8] {
 				t.Errorf("%+v", v)
 			}
 			return &Draft{Kind: KindDecision, Time: noon, Open: []byte("{}")}, nil
@@ -140,7 +143,7 @@ func TestRecordReadsAheadWhereStatesMoveOn(t *testing.T) {
 		record := func(version player.Version) (tries int) {
 			_, err := j.Record(t.Context(), id, version, func(v View) (*Draft, error) {
 				tries++
-				if string(v.Version[:]) == state[:8] && v.Fresh != (version != v.Version) {
+				if v.Fresh && (string(v.State.Version[:]) != state[:8] || version == v.State.Version) {
 					t.Errorf("version %v: %+v", version, v)
 				}
 				return &Draft{Kind: KindDecision, Time: noon, Open: []byte("{}")}, nil
@@ -158,7 +161,7 @@ func TestRecordReadsAheadWhereStatesMoveOn(t *testing.T) {
 		}
 		rdb.Del(t.Context(), player.StateKey(id)) // there is no such player any more
 		if _, err := j.Record(t.Context(), id, player.Version{1}, func(v View) (*Draft, error) {
-			if !v.Fresh || v.Version != (player.Version{}) {
+			if !v.Fresh || v.State.Version != (player.Version{}) {
 				t.Errorf("%+v, of a player who is gone", v)
 			}
 			return nil, nil
@@ -182,7 +185,7 @@ func TestLongHistoriesAreRememberedFewer(t *testing.T) {
 		j := New(rdb, 100) // 100 KB
 		record := func(id string, size int) {
 			_, err := j.Record(t.Context(), id, Anew, func(View) (*Draft, error) {
-				return &Draft{Kind: KindDecision, Time: noon, Open: []byte("{}"), Contacts: make([]byte, size)}, nil
+				return &Draft{Kind: KindDecision, Time: noon, Open: []byte("{}"), Contacts: Bytes(make([]byte, size))}, nil
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -224,7 +227,7 @@ func TestConcurrentRecordsLoseNothing(t *testing.T) {
 				for i := range each {
 					for {
 						_, err := j.Record(t.Context(), ids[i%2], Anew, func(v View) (*Draft, error) {
-							return &Draft{Kind: KindDecision, Time: noon, Contacts: append([]byte{byte(w)}, v.Contacts...), Open: []byte("{}"), Personal: []byte("{}")}, nil
+							return &Draft{Kind: KindDecision, Time: noon, Contacts: also(v, string(rune(w))), Open: []byte("{}"), Personal: []byte("{}")}, nil
 						})
 						if errors.Is(err, ErrConflict) {
 							continue // the Broker would send it again

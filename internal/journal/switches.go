@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-
-	"pitboss/internal/player"
 )
 
 // SwitchesKey is the hash of kill switches that are on, by name.
@@ -127,31 +125,31 @@ func (b *SwitchBoard) Current(ctx context.Context) ([]string, bool) {
 
 // RecordOps makes an entry that is about no player.
 func (j *Journal) RecordOps(ctx context.Context, d *Draft) error {
-	h := &j.heads[player.Shards]
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h, k := j.head(Ops), &call{draft: d}
+	h.calls.Do(k, func(waiting []*call) {
+		for _, c := range waiting {
+			c.err = j.recordOps(context.WithoutCancel(ctx), h, c.draft)
+		}
+	})
+	return k.err
+}
+
+func (j *Journal) recordOps(ctx context.Context, h *head, d *Draft) error {
 	for range attempts {
 		e := Entry{Shard: Ops, Seq: h.seq + 1, Time: d.Time, Kind: d.Kind, Open: d.Open}
 		raw := e.append(nil, nil)
 		hash := link(h.hash, raw)
-		v, err := j.run.Run(ctx, recordScript,
-			[]string{"{ops}:p", "{ops}:c", HeadKey(Ops), StreamKey(Ops), SealPrefix(Ops), ReviewKey(Ops)},
-			"*", "*", headBytes(h.seq, h.hash), "", streamID(e.Seq), raw, hash[:], headBytes(e.Seq, hash), "", "", "", "")
+		changed, err := j.send(ctx, Ops, "{ops}:p", "{ops}:c", []any{"*", "*", headBytes(h.seq, h.hash), "",
+			headBytes(e.Seq, hash), "", "", streamID(e.Seq), raw, hash[:], "", ""})
 		if err != nil {
-			h.seq, h.hash = 0, Hash{}
-			return fmt.Errorf("journal: record: %w", err)
+			h.forget()
+			return err
 		}
-		reply, _ := v.([]any)
-		if len(reply) == 1 {
+		if changed == nil {
 			h.seq, h.hash = e.Seq, hash
 			return nil
 		}
-		if len(reply) != 6 {
-			return fmt.Errorf("journal: record: unexpected reply %v", v)
-		}
-		if _, err := j.learn(h, newKnown(), reply, &View{}); err != nil {
-			return err
-		}
+		h.learn(changed.head)
 	}
 	return ErrConflict
 }

@@ -263,6 +263,17 @@ func ParseContacts(b []byte) (*Contacts, error) {
 	return c, nil
 }
 
+// ReadContacts is the history that h is, or holds as bytes; nil is an empty one.
+func ReadContacts(h interface{ Append(dst []byte) []byte }) (*Contacts, error) {
+	if c, ok := h.(*Contacts); ok {
+		return c, nil
+	}
+	if h == nil {
+		return &Contacts{}, nil
+	}
+	return ParseContacts(h.Append(nil))
+}
+
 // MarshalText writes what of the history a decision rests on as one word, for
 // the journal: all but Made.
 func (c *Contacts) MarshalText() ([]byte, error) {

@@ -1,9 +1,10 @@
--- Records a decision, if nothing it rests on has changed.
+-- Records decisions about one player, all or none: none if anything they rest on has changed.
 -- KEYS: 1 player's state, 2 contact history, 3 head of the chain, 4 stream,
 --       5 prefix of sealing keys, 6 review queue
 -- ARGV: 1 state's version ('': no such player; '*': not asked; '+': any but an erased player's, which begins with
---       4 zero bytes), 2 contacts' version ('': none; '*': not asked), 3 head ('': none), 4 contacts to write ('': leave), 5 stream id, 6 entry, 7 entry's hash, 8 head to write,
---       9 new sealing key ('': there is one), 10 its name, 11 review deadline ('': none), 12 decision
+--         4 zero bytes), 2 contacts' version ('': none; '*': not asked), 3 head ('': none),
+--       4 contacts to write ('': leave), 5 head to write, 6 new sealing key ('': there is one), 7 its name;
+--       then five for each entry: stream id, entry, its hash, review deadline ('': none), decision
 -- Returns: {1} when recorded; {2} for an erased player ('+'); else {0, changed: 1 state + 2 contacts + 4 head, state, contacts, head, sealing key}
 local changed = 0
 local state = redis.call('GETRANGE', KEYS[1], 0, 7)
@@ -26,8 +27,10 @@ if changed > 0 then
   return {0, changed, s, c, head, k}
 end
 if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4]) end
-if ARGV[9] ~= '' then redis.call('SET', KEYS[5] .. ARGV[10], ARGV[9]) end
-redis.call('XADD', KEYS[4], ARGV[5], 'e', ARGV[6], 'h', ARGV[7])
-redis.call('SET', KEYS[3], ARGV[8])
-if ARGV[11] ~= '' then redis.call('ZADD', KEYS[6], ARGV[11], ARGV[12]) end
+if ARGV[6] ~= '' then redis.call('SET', KEYS[5] .. ARGV[7], ARGV[6]) end
+for n = 8, #ARGV, 5 do
+  redis.call('XADD', KEYS[4], ARGV[n], 'e', ARGV[n + 1], 'h', ARGV[n + 2])
+  if ARGV[n + 3] ~= '' then redis.call('ZADD', KEYS[6], ARGV[n + 3], ARGV[n + 4]) end
+end
+redis.call('SET', KEYS[3], ARGV[5])
 return {1}
