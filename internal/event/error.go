@@ -32,6 +32,9 @@ const (
 	CodeSchemaViolation = "schema-violation"
 	CodeTooLarge        = "too-large"
 	CodeTooDeep         = "too-deep"
+	// CodeUnsupportedMedia is of a body in a format that is not understood: 415
+	// where HTTP is answered.
+	CodeUnsupportedMedia = "unsupported-media-type"
 )
 
 type permanentError struct{ err error }

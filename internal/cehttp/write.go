@@ -1,0 +1,101 @@
+package cehttp
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"maps"
+	"net/http"
+	"slices"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"pitboss/internal/event"
+)
+
+// each calls put with every attribute of an event, as text.
+func each(e *ce.Event, put func(name, value string)) {
+	put(specversion, e.SpecVersion())
+	put("id", e.ID())
+	put("source", event.Source(e))
+	put("type", e.Type())
+	if s := e.Subject(); s != "" {
+		put("subject", s)
+	}
+	if t := e.Time(); !t.IsZero() {
+		put("time", types.FormatTime(t))
+	}
+	if s := event.Schema(e); s != "" {
+		put("dataschema", s)
+	}
+	if s := e.DataContentType(); s != "" {
+		put("datacontenttype", s)
+	}
+	for name, v := range extensions(e) {
+		if s, err := types.Format(v); err == nil && s != "" {
+			put(name, s)
+		}
+	}
+}
+
+// extensions is e.Extensions(), which copies them, to be read only.
+func extensions(e *ce.Event) map[string]any {
+	if c, ok := e.Context.(*ce.EventContextV1); ok {
+		return c.Extensions
+	}
+	return e.Extensions()
+}
+
+// MessageOf is an event as it goes over HTTP.
+func MessageOf(e *ce.Event) *Message {
+	m := &Message{Attributes: make([]string, 0, 32), Data: e.Data()}
+	each(e, func(name, value string) { m.Attributes = append(m.Attributes, name, value) })
+	return m
+}
+
+// WriteHeader sets the headers of an event in binary mode: those of a request
+// or a reply, whose body is the event's data.
+func WriteHeader(h http.Header, e *ce.Event) {
+	each(e, func(name, value string) {
+		if name != "datacontenttype" {
+			value = Encode(value)
+		}
+		h[HeaderOf(name)] = []string{value}
+	})
+}
+
+// NewRequest is a POST of an event in binary mode.
+func NewRequest(ctx context.Context, url string, e *ce.Event) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(e.Data()))
+	if err != nil {
+		return nil, err
+	}
+	WriteHeader(r.Header, e)
+	return r, nil
+}
+
+// AppendJSON appends an event in the JSON format: a body in structured mode, an
+// element of a batch, a line of a recording.
+func AppendJSON(dst []byte, e *ce.Event) []byte {
+	attributes := map[string]string{}
+	each(e, func(name, value string) { attributes[name] = value })
+	dst = append(dst, '{')
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		dst, _ = jsontext.AppendQuote(dst, name)
+		dst = append(dst, ':')
+		dst, _ = jsontext.AppendQuote(dst, attributes[name])
+		dst = append(dst, ',')
+	}
+	switch data := e.Data(); {
+	case len(data) == 0:
+		dst = dst[:len(dst)-1]
+	case IsJSON(e.DataContentType()) && jsontext.Value(data).IsValid():
+		dst = append(append(dst, `"data":`...), bytes.TrimSpace(data)...)
+	default:
+		dst = append(dst, `"data_base64":"`...)
+		dst = append(base64.StdEncoding.AppendEncode(dst, data), '"')
+	}
+	return append(dst, '}')
+}

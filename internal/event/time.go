@@ -1,0 +1,81 @@
+package event
+
+import (
+	"fmt"
+	"time"
+)
+
+// timePattern is what ParseTime takes, as a regular expression of ECMA-262 and
+// RE2: RFC 3339 with upper-case T and Z, every day of the Gregorian calendar,
+// no leap seconds, at most nine digits of a second's fraction, offsets below 24
+// hours. JSON Schema's own "date-time" means different things to different
+// validators, so the schemas carry this pattern.
+const (
+	dayPattern = `(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))` +
+		`|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)`
+	clockPattern = `T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])`
+
+	datePattern = `^` + dayPattern + `$`
+	timePattern = `^` + dayPattern + clockPattern + `$`
+)
+
+// The years that a time in an event may be of. A clock that was never set says
+// 1970, a time that was never set says year 1: both are refused, with the field.
+const (
+	minYear = 1971
+	maxYear = 9999
+)
+
+// ParseTime reads an RFC 3339 time. time.Parse takes more than RFC 3339 has: an
+// hour of one digit, a comma before the fraction, offsets of 24 hours.
+func ParseTime(s string) (time.Time, error) {
+	if !isRFC3339(s) {
+		return time.Time{}, fmt.Errorf("must be as in 2026-01-31T14:02:00Z (RFC 3339), is %q", clip(s))
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("must be as in 2026-01-31T14:02:00Z (RFC 3339), is %q", clip(s))
+	}
+	return t, nil
+}
+
+// isRFC3339 checks the layout; time.Parse checks the calendar and the clock.
+func isRFC3339(s string) bool {
+	if len(s) < len("2006-01-02T15:04:05Z") || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return false
+	}
+	rest := s[19:]
+	if rest[0] == '.' {
+		n := digits([]byte(rest[1:]))
+		if n == 0 || n > 9 {
+			return false
+		}
+		rest = rest[1+n:]
+	}
+	if rest == "Z" {
+		return true
+	}
+	return len(rest) == len("+00:00") && (rest[0] == '+' || rest[0] == '-') && rest[3] == ':' &&
+		digits([]byte(rest[1:3])) == 2 && digits([]byte(rest[4:])) == 2 && rest[1:3] < "24" && rest[4:] < "60"
+}
+
+// wrongYear says what is wrong with the year of a time as it was written, or "".
+func wrongYear(written string) string {
+	switch year := written[:4]; {
+	case year < fmt.Sprint(minYear):
+		return fmt.Sprintf("must be of the year %d or later, is %q", minYear, clip(written))
+	default:
+		return ""
+	}
+}
+
+// latest is the last time that RFC 3339 can write in UTC.
+var latest = time.Date(maxYear, 12, 31, 23, 59, 59, 999999999, time.UTC)
+
+// inUTC keeps a time that an offset would carry out of the year 9999 in it.
+func inUTC(t time.Time) time.Time {
+	if t.After(latest) {
+		return latest
+	}
+	return t
+}
