@@ -3,12 +3,13 @@ package functions
 import (
 	"bytes"
 	"context"
-	"strings"
+	"net/http"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"pitboss/internal/cehttp"
 	"pitboss/internal/setup"
 	"pitboss/internal/takeover"
 )
@@ -34,7 +35,11 @@ func overFastHTTP(answer func(context.Context, *ce.Event, string) (*ce.Event, *f
 			case failed != nil:
 				failed.write(ctx)
 			case reply != nil:
-				headers(reply, ctx.Response.Header.Set)
+				h := http.Header{}
+				cehttp.WriteHeader(h, reply)
+				for name := range h {
+					ctx.Response.Header.Set(name, h.Get(name))
+				}
 				ctx.Response.SetBodyRaw(reply.Data())
 			}
 		},
@@ -45,32 +50,17 @@ func overFastHTTP(answer func(context.Context, *ce.Event, string) (*ce.Event, *f
 	})
 }
 
-// decodeFast is decode for a request of version 1.0 in binary mode.
+// decodeFast is decode for what fasthttp read.
 func decodeFast(r *fasthttp.Request) (e *ce.Event, traceparent string, err error) {
-	size := 0
-	for _, value := range r.Header.All() {
-		size += len(value)
-	}
-	var joined strings.Builder // the values share one string
-	joined.Grow(size)
-	for _, value := range r.Header.All() {
-		joined.Write(value)
-	}
-	values := joined.String()
-	e, c := newEvent()
+	h := http.Header{}
 	for name, value := range r.Header.All() {
-		v := values[:len(value)]
-		values = values[len(value):]
-		if string(name) == "Traceparent" {
-			traceparent = v
-		} else if err := attribute(c, headerName(name), v); err != nil {
-			return nil, "", err
-		}
+		h[string(name)] = append(h[string(name)], string(value))
 	}
-	if body := r.Body(); len(body) > 0 {
-		e.DataEncoded = bytes.Clone(body)
+	m, err := cehttp.Read(h, bytes.Clone(r.Body()))
+	if err != nil {
+		return nil, "", err
 	}
-	return e, traceparent, validate(e, c)
+	return m.Event(), h.Get("Traceparent"), nil
 }
 
 func (f *failure) write(ctx *fasthttp.RequestCtx) { ctx.Error(f.reason, f.status) }

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 
-	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
-	"github.com/cloudevents/sdk-go/v2/types"
+	sdkhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
-	"pitboss/internal/event"
+	"pitboss/internal/cehttp"
 	"pitboss/internal/takeover"
 	"pitboss/internal/telemetry"
 )
@@ -76,7 +73,7 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 	case failed != nil:
 		http.Error(w, failed.reason, failed.status)
 	case reply != nil:
-		headers(reply, w.Header().Set)
+		cehttp.WriteHeader(w.Header(), reply)
 		w.Header().Set("Content-Length", strconv.Itoa(len(reply.Data()))) // else net/http chunks what is over 2 KB
 		_, _ = w.Write(reply.Data())                                      // a sender that went away will send the event again
 	}
@@ -96,7 +93,7 @@ type failure struct {
 
 // refused is the answer to what is no event.
 func refused(err error) *failure {
-	return &failure{unreadable(err), short("not a CloudEvent: " + err.Error())}
+	return &failure{cehttp.Status(err), short("not a CloudEvent: " + err.Error())}
 }
 
 // answer has the function handle an event, on either server.
@@ -107,7 +104,7 @@ func (f overHTTP) answer(ctx context.Context, e *ce.Event, traceparent string) (
 		return reply, nil
 	}
 	status := http.StatusInternalServerError
-	var result *cehttp.Result
+	var result *sdkhttp.Result
 	if errors.As(err, &result) {
 		status = result.StatusCode
 		err = fmt.Errorf(result.Format, result.Args...)
@@ -125,42 +122,4 @@ func short(reason string) string {
 		return reason
 	}
 	return strings.ToValidUTF8(reason[:maxReason-len("…")], "") + "…"
-}
-
-func unreadable(err error) int {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, binding.ErrUnknownEncoding):
-		return http.StatusUnsupportedMediaType
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
-		return http.StatusInternalServerError // the sender went away: it will come again
-	}
-	return http.StatusBadRequest
-}
-
-// headers sets the headers of e in binary mode.
-func headers(e *ce.Event, set func(name, value string)) {
-	set("Ce-Specversion", e.SpecVersion())
-	set("Ce-Id", e.ID())
-	set("Ce-Source", event.Source(e))
-	set("Ce-Type", e.Type())
-	if s := e.Subject(); s != "" {
-		set("Ce-Subject", s)
-	}
-	if s := event.Schema(e); s != "" {
-		set("Ce-Dataschema", s)
-	}
-	if t := e.Time(); !t.IsZero() {
-		set("Ce-Time", types.FormatTime(t))
-	}
-	for name, v := range e.Extensions() {
-		if s, err := types.Format(v); err == nil {
-			set("Ce-"+name, s)
-		}
-	}
-	if ct := e.DataContentType(); ct != "" {
-		set("Content-Type", ct)
-	}
 }

@@ -124,7 +124,8 @@ func TestWhatIsNoEventIsRefused(t *testing.T) {
 		name, contentType, body string
 		status                  int
 	}{
-		{"plain JSON", "application/json", `{}`, 415},
+		{"plain JSON", "application/json", `{}`, 400},
+		{"another format", "application/cloudevents+avro", `{}`, 415},
 		{"broken structured event", "application/cloudevents+json", `{"specversion":`, 400},
 		{"no id", "application/cloudevents+json", `{"specversion":"1.0","source":"/p","type":"t"}`, 400},
 		{"too large", "application/cloudevents+json", `{"specversion":"1.0","id":"1","source":"/p","type":"t","data":"` + strings.Repeat("x", 2<<20) + `"}`, 413},

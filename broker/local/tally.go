@@ -7,9 +7,9 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"pitboss/internal/cehttp"
 	"pitboss/internal/cli"
 	"pitboss/internal/event"
 )
@@ -55,12 +55,20 @@ func (t *tally) snapshot() cli.Stats {
 	return s
 }
 
+// maxEvent is the Broker's own limit, in bytes.
+const maxEvent = 1 << 20
+
 // ServeHTTP takes one event from a Trigger.
 func (t *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
-	e, err := cehttp.NewEventFromHTTPRequest(r)
-	if err == nil && !t.count(e, now) {
-		err = t.pass(e)
+	body, err := event.ReadBody(w, r, maxEvent)
+	if err == nil {
+		var m *cehttp.Message
+		if m, err = cehttp.Read(r.Header, body); err == nil {
+			if e := m.Event(); !t.count(e, now) {
+				err = t.pass(e)
+			}
+		}
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

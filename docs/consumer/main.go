@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +56,8 @@ func receive(in ce.Event) (*ce.Event, error) {
 	outcome := "expired"
 	if time.Now().Before(rec.Expires) {
 		outcome = "delivered"
-		fmt.Printf("player %s: %s (%s)\n", in.Subject(), rec.Message, rec.Action)
+		player, _ := url.PathUnescape(in.Subject()) // sdk-go does not decode headers
+		fmt.Printf("player %s: %s (%s)\n", player, rec.Message, rec.Action)
 	}
 	out := ce.New()
 	out.SetType("pitboss.recommendation." + outcome + ".v1")

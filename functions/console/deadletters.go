@@ -1,10 +1,12 @@
 package console
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,10 +16,11 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	sdkhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/go-json-experiment/json"
 	"go.uber.org/zap"
 
+	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
 	"pitboss/internal/sink"
 )
@@ -116,8 +119,7 @@ func (l *deadLetters) count() int64 {
 
 // receiveDeadLetter keeps a dead letter; it answers 2xx once it is kept.
 func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 4<<20)
-	e, err := cehttp.NewEventFromHTTPRequest(r)
+	e, err := readDeadLetter(w, r)
 	if err != nil {
 		http.Error(w, "console: not a CloudEvent", http.StatusBadRequest)
 		return
@@ -127,6 +129,20 @@ func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
+}
+
+// readDeadLetter reads what no function could, too: where it is no event by the
+// contract, as sdk-go understands it.
+func readDeadLetter(w http.ResponseWriter, r *http.Request) (*ce.Event, error) {
+	body, err := event.ReadBody(w, r, 4<<20)
+	if err != nil {
+		return nil, err
+	}
+	if m, err := cehttp.Read(r.Header, body); err == nil {
+		return m.Event(), nil
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return sdkhttp.NewEventFromHTTPRequest(r)
 }
 
 func deadLetterOf(e *ce.Event, now time.Time) deadLetter {

@@ -4,11 +4,9 @@ import (
 	"net/http"
 	"time"
 
-	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
-
 	"github.com/go-json-experiment/json"
 
+	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
 )
@@ -43,41 +41,21 @@ func (f *Function) receive(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// read parses binary mode by hand, since it runs for every event; structured
-// mode goes through the SDK.
+// read reads an event in binary or structured mode.
 func (f *Function) read(w http.ResponseWriter, r *http.Request) (s *seen, status int, why string) {
-	now := f.now()
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	h := r.Header
-	if h.Get("Ce-Specversion") == "" {
-		e, err := cehttp.NewEventFromHTTPRequest(r)
-		if err != nil || e.Validate() != nil {
-			return nil, http.StatusBadRequest, "console: not a CloudEvent"
-		}
-		return fromEvent(e, now), 0, ""
-	}
-	s = &seen{
-		Type: h.Get("Ce-Type"), Source: h.Get("Ce-Source"), ID: h.Get("Ce-Id"), Player: h.Get("Ce-Subject"),
-		Time: stamp(h.Get("Ce-Time")), Received: stamp(h.Get("Ce-" + event.ExtReceived)), Arrived: stamp(h.Get("Ce-Knativearrivaltime")),
-		Trace: h.Get("Ce-Traceparent"), Jurisdiction: h.Get("Ce-" + event.ExtJurisdiction), At: now,
-	}
-	if s.Type == "" || s.Source == "" || s.ID == "" {
-		return nil, http.StatusBadRequest, "console: not a CloudEvent: type, source and id are required"
-	}
-	var err error
-	if s.Data, err = event.ReadBody(w, r, maxBody); err != nil {
+	body, err := event.ReadBody(w, r, maxBody)
+	if err != nil {
 		return nil, http.StatusBadRequest, "console: body: " + err.Error()
 	}
-	return s, 0, ""
-}
-
-func fromEvent(e *ce.Event, now time.Time) *seen {
-	text := func(name string) string { s, _ := e.Extensions()[name].(string); return s }
-	return &seen{
-		Type: e.Type(), Source: e.Source(), ID: e.ID(), Player: e.Subject(), Time: e.Time(),
-		Received: stamp(text(event.ExtReceived)), Arrived: stamp(text("knativearrivaltime")),
-		Trace: text(event.ExtTraceparent), Jurisdiction: text(event.ExtJurisdiction), At: now, Data: e.Data(),
+	m, err := cehttp.Read(r.Header, body)
+	if err != nil {
+		return nil, cehttp.Status(err), "console: not a CloudEvent: " + err.Error()
 	}
+	return &seen{
+		Type: m.Attribute("type"), Source: m.Attribute("source"), ID: m.Attribute("id"), Player: m.Attribute("subject"),
+		Time: stamp(m.Attribute("time")), Received: stamp(m.Attribute(event.ExtReceived)), Arrived: stamp(m.Attribute("knativearrivaltime")),
+		Trace: m.Attribute(event.ExtTraceparent), Jurisdiction: m.Attribute(event.ExtJurisdiction), At: f.now(), Data: m.Data,
+	}, 0, ""
 }
 
 func stamp(s string) time.Time {

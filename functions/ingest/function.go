@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
 	"pitboss/internal/openid"
 	"pitboss/internal/setup"
@@ -36,6 +37,7 @@ type config struct {
 	Sink         string        `env:"K_SINK"`
 	MaxBody      int64         `env:"INGEST_MAX_BODY,default=1048576"`   // bytes
 	MaxBatch     int           `env:"INGEST_MAX_BATCH,default=1000"`     // events
+	MaxEvent     int           `env:"INGEST_MAX_EVENT,default=131072"`   // bytes of one event as the Broker gets it; below the Broker's own limit
 	InFlight     int64         `env:"INGEST_IN_FLIGHT,default=33554432"` // bytes of bodies worked on at once; about four times that in memory
 	Rate         float64       `env:"INGEST_RATE,default=5000"`          // events/s for each producer; 0: no limit
 	Burst        int           `env:"INGEST_BURST,default=10000"`        // events
@@ -142,9 +144,10 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	events, batch, wrong := f.read(r, body)
-	if len(wrong) > 0 {
-		refuse(http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong...)
+	events, batch, err := f.read(r, body)
+	if err != nil {
+		wrong := fieldErrors(err)
+		refuse(cehttp.Status(err), wrong[0].Code, wrong[0].Detail, wrong...)
 		return
 	}
 	if wait := f.rates.take(producer, len(events), f.now()); wait > 0 {
@@ -152,7 +155,7 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusTooManyRequests, "rate-exceeded", fmt.Sprintf("producer %q is over its rate of %g events/s", producer, f.cfg.Rate))
 		return
 	}
-	if wrong = f.check(events, batch, producer); len(wrong) > 0 {
+	if wrong := f.check(events, batch, producer); len(wrong) > 0 {
 		writeProblem(w, http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong)
 		return
 	}
@@ -160,9 +163,9 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 	var no *refusedByBroker
 	switch {
 	case errors.As(err, &no):
-		wrong := fieldError{Code: "broker-refused", Detail: no.Error()}
+		wrong := fieldError{Code: "broker-refused", Detail: no.Error(), Pointer: no.pointer()}
 		if batch {
-			wrong.Pointer = fmt.Sprintf("/%d", no.index)
+			wrong.Pointer = fmt.Sprintf("/%d%s", no.index, wrong.Pointer)
 		}
 		writeProblem(w, no.Status, wrong.Code, wrong.Detail, []fieldError{wrong})
 	case err != nil:
@@ -188,16 +191,16 @@ func (f *Function) enter(ctx context.Context, n int64) (leave func(), ok bool) {
 
 // check returns what is wrong with each event. One bad event refuses its whole
 // batch, so that a producer never has to guess which part went in.
-func (f *Function) check(events []ce.Event, batch bool, producer string) (wrong []fieldError) {
+func (f *Function) check(events []*ce.Event, batch bool, producer string) (wrong []fieldError) {
 	now := f.now()
-	for i := range events {
+	for i, e := range events {
 		began := time.Now()
-		p := checkOne(&events[i], now)
+		p := f.checkOne(e, now)
 		if p == nil {
 			continue
 		}
-		telemetry.Refused(name, events[i].Type(), time.Since(began))
-		f.Log.Warn("event refused", append(telemetry.Fields(&events[i]), zap.String("producer", producer),
+		telemetry.Refused(name, e.Type(), time.Since(began))
+		f.Log.Warn("event refused", append(telemetry.Fields(e), zap.String("producer", producer),
 			zap.String("code", p.Code), zap.String("pointer", p.Pointer))...) // no detail: it may quote the player
 		if batch {
 			p.Pointer = fmt.Sprintf("/%d%s", i, p.Pointer)
@@ -207,8 +210,13 @@ func (f *Function) check(events []ce.Event, batch bool, producer string) (wrong 
 	return wrong
 }
 
-func checkOne(e *ce.Event, now time.Time) *fieldError {
+func (f *Function) checkOne(e *ce.Event, now time.Time) *fieldError {
 	rec, err := event.Parse(e, now)
+	if err == nil {
+		if p := reserved(e); p != nil {
+			err = p
+		}
+	}
 	var p *event.Problem
 	switch {
 	case errors.As(err, &p):
@@ -217,27 +225,65 @@ func checkOne(e *ce.Event, now time.Time) *fieldError {
 		return &fieldError{Pointer: "/type", Code: event.CodeUnknownType,
 			Detail: fmt.Sprintf("type %q is Pitboss's own; platforms do not send it", rec.Type)}
 	}
+	stamp(e, now)
+	if n := eventSize(e); n > f.cfg.MaxEvent {
+		return &fieldError{Pointer: "/data", Code: event.CodeTooLarge,
+			Detail: fmt.Sprintf("an event must have at most %d bytes, data and attributes together, this one has %d", f.cfg.MaxEvent, n)}
+	}
 	return nil
 }
 
-// forward POSTs the events to the Broker, 16 at a time. Any failure fails the
-// request: the producer POSTs again and duplicates are dropped downstream. A
-// *refusedByBroker is an event that the Broker will never take.
-func (f *Function) forward(ctx context.Context, events []ce.Event) error {
+// eventSize is how many bytes the Broker gets: headers and data.
+func eventSize(e *ce.Event) (n int) {
+	m := cehttp.MessageOf(e)
+	for i := 0; i < len(m.Attributes); i += 2 {
+		n += event.HeaderSize(m.Attributes[i], m.Attributes[i+1])
+	}
+	return n + len(m.Data)
+}
+
+// forward POSTs the events to the Broker: those of a player one after the other,
+// in order of their time, 16 players at a time. A batch may span hours: were a
+// player's last event to overtake the first, that one would be late. Any
+// failure fails the request: the producer POSTs again and duplicates are dropped
+// downstream. A *refusedByBroker is an event that the Broker will never take.
+func (f *Function) forward(ctx context.Context, events []*ce.Event) error {
 	if len(events) == 1 {
-		return f.send(ctx, events, 0)
+		return f.send(ctx, events[0], 0)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
-	for i := range events {
-		g.Go(func() error { return f.send(ctx, events, i) })
+	for _, indexes := range byPlayer(events) {
+		g.Go(func() error {
+			for _, i := range indexes {
+				if err := f.send(ctx, events[i], i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
 	return g.Wait()
 }
 
-func (f *Function) send(ctx context.Context, events []ce.Event, i int) error {
-	e := &events[i]
-	stamp(e, f.now())
+// byPlayer is the indexes of each player's events, by the events' time.
+func byPlayer(events []*ce.Event) (players [][]int) {
+	of := map[string]int{}
+	for i, e := range events {
+		n, known := of[e.Subject()]
+		if !known {
+			n = len(players)
+			of[e.Subject()], players = n, append(players, nil)
+		}
+		players[n] = append(players[n], i)
+	}
+	for _, indexes := range players {
+		slices.SortStableFunc(indexes, func(a, b int) int { return events[a].Time().Compare(events[b].Time()) })
+	}
+	return players
+}
+
+func (f *Function) send(ctx context.Context, e *ce.Event, i int) error {
 	ctx, end := telemetry.Send(ctx, name, f.Log, e)
 	err := f.broker.Post(ctx, e)
 	end(err)
@@ -251,7 +297,8 @@ func (f *Function) send(ctx context.Context, events []ce.Event, i int) error {
 // aboutTheEvent are the answers of a Broker that mean the event. Every other
 // 4xx, such as a 404, is an address or a permission of ingest's own: a fault that
 // somebody mends, while the producer keeps the event.
-var aboutTheEvent = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity}
+var aboutTheEvent = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+	http.StatusUnprocessableEntity, http.StatusRequestHeaderFieldsTooLarge}
 
 type refusedByBroker struct {
 	*sink.Refused
@@ -262,11 +309,24 @@ func (e *refusedByBroker) Error() string {
 	return fmt.Sprintf("the Broker refused the event with %d: %s", e.Status, e.Body)
 }
 
-// stamp adds what every event carries inside: partition key and time of receipt.
-func stamp(e *ce.Event, now time.Time) {
-	exts := e.Extensions()
-	if _, ok := exts[event.ExtPartitionKey]; !ok {
-		e.SetExtension(event.ExtPartitionKey, e.Subject())
+// pointer names the part that the Broker found too large.
+func (e *refusedByBroker) pointer() string {
+	if e.Status == http.StatusRequestEntityTooLarge {
+		return "/data"
 	}
+	return ""
+}
+
+// stamp sets what every event carries inside: the player as the partition key,
+// whatever the platform partitions by, since a player's events keep their order
+// by it; and the time of receipt. What Brokers stamp on events is taken off: an
+// event that came through a Broker of the platform's own would bring that one's.
+func stamp(e *ce.Event, now time.Time) {
+	for name, v := range e.Extensions() {
+		if text, _ := v.(string); strings.HasPrefix(name, "knative") || name == event.ExtTracestate && len(text) > maxTracestate {
+			e.SetExtension(name, nil)
+		}
+	}
+	e.SetExtension(event.ExtPartitionKey, e.Subject())
 	e.SetExtension(event.ExtReceived, now.UTC().Format(time.RFC3339Nano))
 }

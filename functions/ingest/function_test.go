@@ -480,16 +480,16 @@ func FuzzRead(f *testing.F) {
 				r.Header[name] = []string{v}
 			}
 		}
-		events, _, wrong := fn.read(r, []byte(body))
-		if (len(events) > 0) == (len(wrong) > 0) {
+		events, _, err := fn.read(r, []byte(body))
+		if wrong := fieldErrors(err); (len(events) > 0) == (len(wrong) > 0) {
 			t.Fatalf("%d events, %v wrong", len(events), wrong)
 		}
-		for i := range events {
-			if err := validate(&events[i]); err != nil {
+		for _, e := range events {
+			if err := e.Validate(); err != nil {
 				t.Error(err)
 			}
 		}
-		for _, w := range wrong {
+		for _, w := range fieldErrors(err) {
 			if w.Code == "" || w.Detail == "" {
 				t.Errorf("%+v", w)
 			}

@@ -84,9 +84,12 @@ func TestStatus(t *testing.T) {
 		"from the future":          {newEvent("8", event.TypeRoundSettled, "p", start.Add(2*time.Hour), round), 400},
 		"no player":                {newEvent("9", event.TypeRoundSettled, "", start, round), 400},
 		// Nobody promised that ids are tame.
-		"a player id with NUL, colon and braces": {newEvent("\x00:{}", event.TypeGameFailed, "p:\x00{s0001}:r", start, `{"game":"g","error":"e"}`), 200},
-		"an event from 1970":                     {newEvent("10", event.TypeRoundSettled, "old", time.Unix(1, 0), round), 200},
-		"a stake of 2^63-1":                      {newEvent("11", event.TypeRoundSettled, "whale", start, `{"game":"g","product":"casino","stake":9223372036854775807,"win":9223372036854775807,"currency":"EUR"}`), 200},
+		"a player id with colon and braces": {newEvent(":{}", event.TypeGameFailed, "p:{s0001}:r", start, `{"game":"g","error":"e"}`), 200},
+		"a player id with NUL":              {newEvent("13", event.TypeGameFailed, "p\x00r", start, `{"game":"g","error":"e"}`), 400},
+		"an event from 1971":                {newEvent("10", event.TypeRoundSettled, "old", time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC), round), 200},
+		"an event from 1970":                {newEvent("14", event.TypeRoundSettled, "old", time.Unix(1, 0), round), 400},
+		"a stake of 2^53-1":                 {newEvent("11", event.TypeRoundSettled, "whale", start, `{"game":"g","product":"casino","stake":9007199254740991,"win":9007199254740991,"currency":"EUR"}`), 200},
+		"a stake of 2^53":                   {newEvent("15", event.TypeRoundSettled, "whale", start, `{"game":"g","product":"casino","stake":9007199254740992,"win":0,"currency":"EUR"}`), 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := f.Handle(context.Background(), c.e)

@@ -12,8 +12,12 @@
 package cehttp
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"mime"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -56,6 +60,25 @@ func (p Problems) Unwrap() []error {
 
 func problem(pointer, format string, args ...any) *event.Problem {
 	return &event.Problem{Code: event.CodeNotCloudEvent, Pointer: pointer, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Status is the HTTP answer to what could not be read: 413 a body over its
+// limit, 415 a format that is not understood, 500 where the sender went away
+// (it will come again), 400 anything else. Only the 500 is worth a retry.
+func Status(err error) int {
+	var tooLarge *http.MaxBytesError
+	var p *event.Problem
+	switch {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.As(err, &p):
+		if p.Code == event.CodeUnsupportedMedia {
+			return http.StatusUnsupportedMediaType
+		}
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
+		return http.StatusInternalServerError
+	}
+	return http.StatusBadRequest
 }
 
 // Attribute is the value of one; "" if there is none.

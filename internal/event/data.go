@@ -118,7 +118,7 @@ type RoundSettled struct {
 // RoundRolledback is the data of round.rolledback. It repeats the round's own
 // data, so that the round is undone exactly in whichever order the two come.
 type RoundRolledback struct {
-	Round   string    `json:"round" schema:"required,min=1,max=256" doc:"id of the round.settled event that is undone (same source)"`
+	Round   string    `json:"round" schema:"required,min=1,max=256,pattern=id" doc:"id of the round.settled event that is undone (same source)"`
 	Settled time.Time `json:"settled" schema:"required" doc:"time attribute of that event"`
 	Reason  string    `json:"reason,omitzero" schema:"max=256" doc:"why"`
 	RoundSettled

@@ -32,6 +32,7 @@ const (
 	CodeSchemaViolation = "schema-violation"
 	CodeTooLarge        = "too-large"
 	CodeTooDeep         = "too-deep"
+	CodeReserved        = "reserved" // an attribute that is Pitboss's own
 	// CodeUnsupportedMedia is of a body in a format that is not understood: 415
 	// where HTTP is answered.
 	CodeUnsupportedMedia = "unsupported-media-type"

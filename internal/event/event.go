@@ -81,7 +81,7 @@ func ReplyID(source, id, replyType string) string {
 }
 
 // SourceOf names the function fn as a CloudEvents source.
-func SourceOf(fn string) string { return "/pitboss/" + fn }
+func SourceOf(fn string) string { return ReservedSource + fn }
 
 // replying: the reply to a redelivered event is the same, byte for byte; the
 // Go types of replies have no duplicate names to look for.

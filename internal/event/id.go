@@ -1,6 +1,8 @@
 package event
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -29,10 +31,33 @@ func wrongUnicode(s string) string {
 	return ""
 }
 
+// wrongName is WrongID for id, source and subject, with their length.
+func wrongName(s string) string {
+	if s == "" || len(s) > MaxAttribute {
+		return fmt.Sprintf("must have 1 to %d bytes", MaxAttribute)
+	}
+	return WrongID(s)
+}
+
 func noncharacter(r rune) bool { return r >= 0xfdd0 && r <= 0xfdef || r&0xfffe == 0xfffe }
 
-// idPattern is what WrongID takes, as a regular expression of ECMA-262 and RE2.
+// idPattern is what a member of data that repeats an id must match, as a regular
+// expression of ECMA-262 and RE2.
 const idPattern = `^[^\p{Z}\p{Cc}\p{Cf}](?:[^\p{Cc}]*[^\p{Z}\p{Cc}\p{Cf}])?$`
+
+var isID = regexp.MustCompile(idPattern).MatchString
+
+func matchesID(s string) bool { return graphic(s) || isID(s) }
+
+// graphic: s is not empty and of visible ASCII alone.
+func graphic(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // WrongID says why a string may not name something (an event, its source, a
 // player), or "". HTTP drops the spaces around a header's value, so two names
@@ -41,7 +66,7 @@ const idPattern = `^[^\p{Z}\p{Cc}\p{Cf}](?:[^\p{Cc}]*[^\p{Z}\p{Cc}\p{Cf}])?$`
 // byte: they are never trimmed, folded or normalised, so é in its two Unicode
 // forms makes two names.
 func WrongID(s string) string {
-	if s == "" {
+	if s == "" || graphic(s) {
 		return ""
 	}
 	if wrong := WrongText(s); wrong != "" {

@@ -3,7 +3,6 @@ package event
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -20,6 +19,10 @@ const (
 	MaxData      = 64 << 10 // bytes of data
 	MaxDepth     = 16       // nesting of the data's JSON
 	MaxAttribute = 256      // bytes of id, source and subject
+	// MaxAttributes bounds all attributes together, in bytes of the HTTP headers
+	// that carry them. Kafka's Broker class takes 8 KiB of headers; what ingest and
+	// the hops add has room beside it.
+	MaxAttributes = 6 << 10
 	// MaxSkew is how far ahead of the receiver's clock an event's time may be.
 	MaxSkew = 5 * time.Minute
 )
@@ -61,24 +64,28 @@ func Check(e *ce.Event, now time.Time) (*Record, error) {
 	switch {
 	case !ok:
 		return nil, problemf(CodeUnknownType, "/type", "type %q is not in the event catalogue", clip(e.Type()))
-	case e.ID() == "" || len(e.ID()) > MaxAttribute:
-		return nil, problemf(CodeSchemaViolation, "/id", "id must have 1 to %d bytes", MaxAttribute)
-	case source == "" || len(source) > MaxAttribute:
-		return nil, problemf(CodeSchemaViolation, "/source", "source must have 1 to %d bytes", MaxAttribute)
 	case e.Subject() == "":
 		return nil, problemf(CodeNoSubject, "/subject", "subject must be the player id")
-	case len(e.Subject()) > MaxAttribute:
-		return nil, problemf(CodeSchemaViolation, "/subject", "subject must have at most %d bytes", MaxAttribute)
 	case e.Time().IsZero():
 		return nil, problemf(CodeNoTime, "/time", "time must say when it happened (RFC 3339)")
+	case e.Time().Before(earliest):
+		return nil, problemf(CodeSchemaViolation, "/time", "time must be of the year %d or later, is %s", minYear, e.Time().Format(time.RFC3339))
 	case e.Time().After(now.Add(MaxSkew)):
 		return nil, problemf(CodeFutureTime, "/time", "time is %s ahead of the receiver's clock; at most %s is allowed",
 			e.Time().Sub(now).Round(time.Second), MaxSkew)
 	case len(e.Data()) > MaxData:
 		return nil, problemf(CodeTooLarge, "/data", "data must have at most %d bytes, has %d", MaxData, len(e.Data()))
 	}
-	if ct := e.DataContentType(); ct != "" && !strings.HasPrefix(ct, ce.ApplicationJSON) {
-		return nil, problemf(CodeSchemaViolation, "/datacontenttype", "datacontenttype must be application/json, is %q", clip(ct))
+	for _, a := range [...][2]string{{"id", e.ID()}, {"source", source}, {"subject", e.Subject()}} {
+		if wrong := wrongName(a[1]); wrong != "" {
+			return nil, problemf(CodeSchemaViolation, "/"+a[0], "%s %s", a[0], wrong)
+		}
+	}
+	if ct := e.DataContentType(); !isJSON(ct) {
+		return nil, problemf(CodeSchemaViolation, "/datacontenttype", "datacontenttype must be application/json, in UTF-8, is %q", clip(ct))
+	}
+	if err := checkSize(e); err != nil {
+		return nil, err
 	}
 	// What Pitboss's functions write is not deep, and what else may be in such an event is skipped, not walked into.
 	if info.Direction == In && jsonDepth(e.Data()) > MaxDepth {
@@ -203,7 +210,11 @@ func (i *Info) decode(body []byte, data any) error {
 		if err != nil {
 			return syntaxProblem(&p.dec, err)
 		}
-		n, known := i.byName[string(name[1:len(name)-1])] // no alloc; escaped names are unknown names
+		if bytes.IndexByte(name, '\\') >= 0 { // RFC 8259, section 8.3: the same name, spelt in another way
+			plain, _ := stringOf(name)
+			name = jsontext.Value(`"` + plain + `"`)
+		}
+		n, known := i.byName[string(name[1:len(name)-1])] // no alloc
 		if !known {
 			if err := p.dec.SkipValue(); err != nil {
 				return syntaxProblem(&p.dec, err)
@@ -252,11 +263,14 @@ func (f *Field) set(data any, val jsontext.Value) string {
 		if wrong != "" {
 			return wrong
 		}
-		t, err := time.Parse(time.RFC3339Nano, s)
+		t, err := ParseTime(s)
 		if err != nil {
-			return fmt.Sprintf("must be an RFC 3339 time, is %q", clip(s))
+			return err.Error()
 		}
-		*ptr[time.Time](f, data) = t
+		if wrong := wrongYear(s); wrong != "" {
+			return wrong
+		}
+		*ptr[time.Time](f, data) = inUTC(t)
 		return ""
 	case Bool:
 		if k := val.Kind(); k != 't' && k != 'f' {
@@ -288,7 +302,7 @@ func stringOf(val jsontext.Value) (string, string) {
 	return string(b), ""
 }
 
-// intOf accepts what JSON Schema calls an integer: 5, and 5.0 too.
+// intOf accepts what JSON Schema calls an integer: 5, and 5.0 and 5e0 too.
 func intOf(val jsontext.Value) (int64, string) {
 	if val.Kind() != '0' {
 		return 0, "must be an integer"
@@ -296,11 +310,40 @@ func intOf(val jsontext.Value) (int64, string) {
 	if n, err := strconv.ParseInt(string(val), 10, 64); err == nil {
 		return n, ""
 	}
-	x, err := strconv.ParseFloat(string(val), 64)
-	if err != nil || x != math.Trunc(x) || math.Abs(x) >= 1<<63 {
+	n, ok := wholeNumber(string(val))
+	if !ok {
 		return 0, fmt.Sprintf("must be a 64-bit integer, is %s", clip(string(val)))
 	}
-	return int64(x), ""
+	return n, ""
+}
+
+// wholeNumber reads a JSON number exactly: a float64 would make another amount
+// of one with more than 15 digits.
+func wholeNumber(s string) (int64, bool) {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(s), "e")
+	digits, negative := strings.CutPrefix(mantissa, "-")
+	whole, fraction, _ := strings.Cut(digits, ".")
+	all := strings.TrimLeft(whole+fraction, "0")
+	if all == "" {
+		return 0, true
+	}
+	shift := 0
+	if exponent != "" {
+		var err error
+		if shift, err = strconv.Atoi(exponent); err != nil {
+			return 0, false
+		}
+	}
+	kept := strings.TrimRight(all, "0")
+	zeros := shift - len(fraction) + len(all) - len(kept)
+	if zeros < 0 || len(kept)+zeros > 19 {
+		return 0, false
+	}
+	if all = kept + strings.Repeat("0", zeros); negative {
+		all = "-" + all
+	}
+	n, err := strconv.ParseInt(all, 10, 64)
+	return n, err == nil
 }
 
 // jsonDepth is the deepest nesting of brackets outside strings.

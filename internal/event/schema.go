@@ -83,6 +83,7 @@ func (i *Info) Flat() bool { return i.Fields != nil }
 var patterns = map[string]string{
 	"jurisdiction": `^[A-Z]{2}(-[A-Z0-9]{1,3})?$`,
 	"currency":     `^[A-Z]{3}$`,
+	"id":           idPattern,
 }
 
 var enums = map[string]string{
@@ -154,6 +155,9 @@ func (f *Field) addRule(t reflect.Type, rule string) {
 	case "pattern":
 		f.Pattern = patterns[val]
 		f.match = regexp.MustCompile(f.Pattern).MatchString
+		if val == "id" {
+			f.match = matchesID
+		}
 	default:
 		panic(fmt.Sprintf("event: %s.%s: unknown schema tag %q", t, f.Name, rule))
 	}
@@ -172,6 +176,8 @@ func (f *Field) checkString(s string) string {
 		return fmt.Sprintf("must be at most %d characters, is %d", *f.Max, n)
 	case f.Enum != nil && !contains(f.Enum, s):
 		return fmt.Sprintf("must be one of %s, is %q", strings.Join(f.Enum, ", "), clip(s))
+	case f.Pattern == idPattern && !f.match(s):
+		return "must not begin or end with a space or an invisible character, and have no control characters"
 	case f.match != nil && !f.match(s):
 		return fmt.Sprintf("must match %s, is %q", f.Pattern, clip(s))
 	case f.Format == "date" && !isDate(s):
@@ -181,13 +187,30 @@ func (f *Field) checkString(s string) string {
 }
 
 func (f *Field) checkInt(n int64) string {
-	switch {
-	case f.Min != nil && n < *f.Min:
-		return fmt.Sprintf("must be at least %d, is %d", *f.Min, n)
-	case f.Max != nil && n > *f.Max:
-		return fmt.Sprintf("must be at most %d, is %d", *f.Max, n)
+	switch min, max := f.bounds(); {
+	case n < min:
+		return fmt.Sprintf("must be at least %d, is %d", min, n)
+	case n > max:
+		return fmt.Sprintf("must be at most %d, is %d", max, n)
 	}
 	return ""
+}
+
+// maxInt is the largest integer that every reader of JSON reads exactly (RFC
+// 7493, section 2.2): in a validator written in JavaScript 2^63 and 2^63-1 are
+// one number.
+const maxInt = 1<<53 - 1
+
+// bounds are those of an Int field.
+func (f *Field) bounds() (min, max int64) {
+	min, max = -maxInt, maxInt
+	if f.Min != nil {
+		min = *f.Min
+	}
+	if f.Max != nil {
+		max = *f.Max
+	}
+	return min, max
 }
 
 func contains(list []string, s string) bool {
@@ -235,11 +258,20 @@ func (i *Info) Schema() map[string]any {
 		"$schema": "https://json-schema.org/draft/2020-12/schema",
 		"$id":     SchemaURI(i.Type), "title": i.Type, "description": i.Doc,
 	}
+	if i.Flat() {
+		doc["$comment"] = beyondSchema
+	}
 	for k, v := range schemaOf(i.goType) {
 		doc[k] = v
 	}
 	return doc
 }
+
+// beyondSchema is what a JSON Schema cannot say, since it judges what a parser
+// made of the text.
+var beyondSchema = fmt.Sprintf("Refused too, before this schema is asked: a member that comes twice on any level, however it is spelt; "+
+	"text that is no UTF-8, and escapes that stand for half a surrogate pair (RFC 8259, section 8.2); a number that is no integer as it is written, "+
+	"even where a double would round it to one; more than %d bytes; more than %d levels of nesting.", MaxData, MaxDepth)
 
 func schemaOf(t reflect.Type) map[string]any {
 	switch {
@@ -294,20 +326,25 @@ func flatSchema(fields []Field) map[string]any {
 		switch f.Kind {
 		case String:
 			p["type"] = "string"
-			setBounds(p, f, "minLength", "maxLength")
+			if f.Min != nil {
+				p["minLength"] = *f.Min
+			}
+			if f.Max != nil {
+				p["maxLength"] = *f.Max
+			}
 		case Int:
 			p["type"] = "integer"
-			setBounds(p, f, "minimum", "maximum")
+			p["minimum"], p["maximum"] = f.bounds()
 		case Bool:
 			p["type"] = "boolean"
 		case Time:
-			p["type"], p["format"] = "string", "date-time"
+			p["type"], p["format"], p["pattern"] = "string", "date-time", timePattern
 		}
 		if f.Enum != nil {
 			p["enum"] = f.Enum
 		}
-		if f.Format != "" {
-			p["format"] = f.Format
+		if f.Format == "date" {
+			p["format"], p["pattern"] = "date", datePattern
 		}
 		if f.Pattern != "" {
 			p["pattern"] = f.Pattern
@@ -318,13 +355,4 @@ func flatSchema(fields []Field) map[string]any {
 		}
 	}
 	return map[string]any{"type": "object", "properties": props, "required": required}
-}
-
-func setBounds(p map[string]any, f Field, min, max string) {
-	if f.Min != nil {
-		p[min] = *f.Min
-	}
-	if f.Max != nil {
-		p[max] = *f.Max
-	}
 }

@@ -5,19 +5,24 @@ import (
 	"time"
 )
 
-// timePattern is what ParseTime takes, as a regular expression of ECMA-262 and
-// RE2: RFC 3339 with upper-case T and Z, every day of the Gregorian calendar,
-// no leap seconds, at most nine digits of a second's fraction, offsets below 24
-// hours. JSON Schema's own "date-time" means different things to different
-// validators, so the schemas carry this pattern.
-const (
-	dayPattern = `(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))` +
-		`|(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)`
-	clockPattern = `T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])`
-
-	datePattern = `^` + dayPattern + `$`
-	timePattern = `^` + dayPattern + clockPattern + `$`
+// JSON Schema's formats "date" and "date-time" mean different things to different
+// validators (offsets of 24 hours, leap seconds, 30 February), so the schemas
+// say with a pattern, of ECMA-262 and RE2 alike, what the parser takes: every day
+// of the Gregorian calendar; RFC 3339 with upper-case T and Z, no leap seconds,
+// at most nine digits of a second's fraction, offsets below 24 hours; a time is
+// of 1971 or later.
+var (
+	datePattern = `^` + dayPattern(`[0-9]{4}`, `[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00`) + `$`
+	timePattern = `^` + dayPattern(`(?:197[1-9]|19[89][0-9]|[2-9][0-9]{3})`,
+		`19(?:7[26]|8[048]|9[26])|[2-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[3579][26])00`) +
+		`T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$`
 )
+
+// dayPattern is of a day in a year; leap matches the leap years among them.
+func dayPattern(year, leap string) string {
+	return `(?:` + year + `-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))` +
+		`|(?:` + leap + `)-02-29)`
+}
 
 // The years that a time in an event may be of. A clock that was never set says
 // 1970, a time that was never set says year 1: both are refused, with the field.
@@ -61,13 +66,14 @@ func isRFC3339(s string) bool {
 
 // wrongYear says what is wrong with the year of a time as it was written, or "".
 func wrongYear(written string) string {
-	switch year := written[:4]; {
-	case year < fmt.Sprint(minYear):
+	if written[:4] < "1971" {
 		return fmt.Sprintf("must be of the year %d or later, is %q", minYear, clip(written))
-	default:
-		return ""
 	}
+	return ""
 }
+
+// earliest is the first time that an event may have.
+var earliest = time.Date(minYear, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // latest is the last time that RFC 3339 can write in UTC.
 var latest = time.Date(maxYear, 12, 31, 23, 59, 59, 999999999, time.UTC)

@@ -13,7 +13,8 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"pitboss/internal/cehttp"
 )
 
 // Client POSTs to one URL.
@@ -46,7 +47,7 @@ func (e *Refused) Error() string { return fmt.Sprintf("sink: refused with %d: %s
 // Post sends e in HTTP binary mode and returns nil once it is acknowledged
 // with 2xx. A [*Refused] is final; any other error is worth a retry.
 func (c *Client) Post(ctx context.Context, e *ce.Event) error {
-	req, err := cehttp.NewHTTPRequestFromEvent(ctx, c.url, *e)
+	req, err := cehttp.NewRequest(ctx, c.url, e)
 	if err != nil {
 		return fmt.Errorf("sink: encode: %w", err)
 	}
