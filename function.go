@@ -15,7 +15,7 @@ import (
 // An unknown name ends the process: nothing could be served, and the reason must
 // be the last line of the log.
 func New() functions.HTTPFunction {
-	f, err := functions.New(os.Getenv("FUNCTION_TARGET"))
+	f, err := functions.FromEnvironment()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -5,6 +5,7 @@ package functions
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"sort"
@@ -66,6 +67,26 @@ func quietFuncGo() {
 	if os.Getenv("LOG_LEVEL") != "debug" {
 		zerolog.SetGlobalLevel(zerolog.WarnLevel)
 	}
+}
+
+// FromEnvironment returns the function that FUNCTION_TARGET names, for a process
+// of its own.
+func FromEnvironment() (HTTPFunction, error) {
+	listenOnLoopback()
+	return New(os.Getenv("FUNCTION_TARGET"))
+}
+
+// listenOnLoopback keeps a function that is started by hand to this machine:
+// func-go's own default is every interface. An image sets LISTEN_ADDRESS.
+func listenOnLoopback() {
+	if os.Getenv("LISTEN_ADDRESS") != "" || os.Getenv("ADDRESS") != "" {
+		return
+	}
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8080"
+	}
+	_ = os.Setenv("LISTEN_ADDRESS", net.JoinHostPort("127.0.0.1", port)) // fails only for an invalid name
 }
 
 // Names lists every function, sorted.

@@ -37,7 +37,9 @@ services=$scratch/broker-services
 cp -r broker/services "$services"
 [[ $method == kubectl ]] || sed -i '/services.yaml/d' "$services/kustomization.yaml"
 printf 'images:\n  - name: pitboss\n    newName: %s\n    digest: %s\n' "$(cut -d@ -f1 .func/image)" "$(cut -d@ -f2 .func/image)" >> "$services/kustomization.yaml"
-kubectl apply --server-side -n "$namespace" -k "$services"
+# The SinkBinding's webhook puts K_SINK into the Services and so owns part of
+# them; it does so again within this request, so nothing is lost by force.
+kubectl apply --server-side --force-conflicts -n "$namespace" -k "$services"
 if [[ $method == func ]]; then
   for file in functions/*/func.yaml; do
     name=$(basename "$(dirname "$file")")

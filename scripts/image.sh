@@ -10,6 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+umask 022 # what is built here is read by another user in the image
 how=${1:-func}
 die() { echo "image.sh: $*" >&2; exit 1; }
 [[ -n ${REGISTRY:-} ]] || die "REGISTRY is not set, e.g. REGISTRY=registry.example/team"
@@ -33,6 +34,7 @@ case $how in
     # library goes in as lib/, which becomes /func/lib/ in the image.
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
+    chmod 755 "$scratch" # it becomes /func, and mktemp's folders are its owner's only
     git archive HEAD | tar -x -C "$scratch"
     mkdir -p "$scratch/lib"
     cp "$lib" "$scratch/lib/libonnxruntime.so.1"

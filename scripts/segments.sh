@@ -15,7 +15,26 @@ for word in /func/cli "$@" --segments /journal; do
 done
 at=/spec/template/spec/containers/0/command
 kubectl -n "$namespace" create job "$job" --from=cronjob/pitboss-journal-write --dry-run=client -o yaml |
-  kubectl patch --local -f - --type=json -p "[{\"op\":\"replace\",\"path\":\"$at\",\"value\":[$command]}]" -o yaml |
+  kubectl patch --local -f - --type=json -o yaml \
+    -p "[{\"op\":\"replace\",\"path\":\"$at\",\"value\":[$command]},{\"op\":\"add\",\"path\":\"/spec/backoffLimit\",\"value\":0}]" |
   kubectl -n "$namespace" apply -f - >&2
 trap 'kubectl -n "$namespace" delete job "$job" --wait=false >&2' EXIT
-kubectl -n "$namespace" logs -f --pod-running-timeout=2m "job/$job"
+
+# pod PATH: what its pod says at a JSON path; nothing while there is no pod.
+pod() { kubectl -n "$namespace" get pods -l "job-name=$job" -o "jsonpath={.items[*].status.$1}"; }
+# phase WORD...: waits until the pod is in one of these phases. kubectl logs fails
+# while the container is being created, which an image or a volume may hold up.
+phase() {
+  local now
+  for ((i = 0; i < 600; i++)); do
+    now=$(pod phase)
+    [[ -n $now && " $* " == *" $now "* ]] && return
+    sleep 0.2
+  done
+  echo "segments.sh: the pod of $job is ${now:-not there} after 2 minutes: $(pod 'containerStatuses[*].state.waiting.reason')" >&2
+  return 1
+}
+phase Running Succeeded Failed
+kubectl -n "$namespace" logs -f "job/$job"
+phase Succeeded Failed
+[[ $(pod phase) == Succeeded ]] || { echo "segments.sh: the command failed" >&2; exit 1; }

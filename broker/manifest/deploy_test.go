@@ -125,26 +125,43 @@ func TestDeployKeepsTheLineup(t *testing.T) {
 	}
 }
 
-// A command beside the segments is the CronJob's own container with that
-// command, whatever its words hold, and the Job is taken away again.
-func TestSegments(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	kubectl := `#!/usr/bin/env bash
+// cluster stands in for kubectl of a cluster whose pod takes a while: logs are
+// refused while its container is created, as the real one refuses them.
+const cluster = `#!/usr/bin/env bash
 echo "kubectl $*" >> "$DIR/log"
 case "$*" in
   *"create job"*) echo made ;;
   patch*) [[ $(cat) == made ]] && while [[ $1 != -p ]]; do shift; done && printf %s "$2" > "$DIR/patch" && echo patched ;;
   *apply*) [[ $(cat) == patched ]] ;;
+  *"get pods"*) head -1 "$DIR/phases"; [[ $(wc -l < "$DIR/phases") -eq 1 ]] || sed -i 1d "$DIR/phases" ;;
+  *logs*)
+    [[ $(head -1 "$DIR/phases") != *Pending* ]] || { echo "container is waiting to start: ContainerCreating" >&2; exit 1; }
+    echo "what the command prints" ;;
 esac
 `
-	if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(kubectl), 0o755); err != nil {
-		t.Fatal(err)
+
+// segments runs scripts/segments.sh on a cluster whose pod goes through phases.
+func segments(t *testing.T, phases string, words ...string) (out, dir string, err error) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, text := range map[string]string{"kubectl": cluster, "phases": phases} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	words := []string{"explain", "--player", `a"l\ice's $HOME`, "--until", "2026-01-02T14:02:59Z"}
 	cmd := exec.Command(filepath.Join(root, "scripts", "segments.sh"), words...)
 	cmd.Env = append(os.Environ(), "NAMESPACE=games", "DIR="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	text, err := cmd.CombinedOutput()
+	return string(text), dir, err
+}
+
+// A command beside the segments is the CronJob's own container with that
+// command, whatever its words hold, once, and the Job is taken away again.
+func TestSegments(t *testing.T) {
+	t.Parallel()
+	words := []string{"explain", "--player", `a"l\ice's $HOME`, "--until", "2026-01-02T14:02:59Z"}
+	out, dir, err := segments(t, "\nPending\nPending\nRunning\nSucceeded\n", words...)
+	if err != nil || !strings.Contains(out, "what the command prints") {
 		t.Fatalf("%v: %s", err, out)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, "patch"))
@@ -153,19 +170,29 @@ esac
 	}
 	var patch []struct {
 		Op, Path string
-		Value    []string
+		Value    any
 	}
 	if err := yaml.Unmarshal(raw, &patch); err != nil {
 		t.Fatalf("%v: %s", err, raw)
 	}
 	want := append(append([]string{"/func/cli"}, words...), "--segments", "/journal")
-	if len(patch) != 1 || patch[0].Op != "replace" || patch[0].Path != "/spec/template/spec/containers/0/command" || !slices.Equal(patch[0].Value, want) {
+	if len(patch) != 2 || patch[0].Op != "replace" || patch[0].Path != "/spec/template/spec/containers/0/command" || fmt.Sprint(patch[0].Value) != fmt.Sprint(want) ||
+		patch[1].Path != "/spec/backoffLimit" || fmt.Sprint(patch[1].Value) != "0" {
 		t.Errorf("%s\nwant %q", raw, want)
 	}
 	log, _ := os.ReadFile(filepath.Join(dir, "log"))
 	calls := strings.Split(strings.TrimSpace(string(log)), "\n")
 	if last := calls[len(calls)-1]; !strings.HasPrefix(last, "kubectl -n games delete job pitboss-segments-") {
 		t.Errorf("the last call is %s", last)
+	}
+}
+
+// A command that fails is a script that fails, after its output.
+func TestSegmentsTellsAFailure(t *testing.T) {
+	t.Parallel()
+	out, _, err := segments(t, "Pending\nRunning\nFailed\n", "journal", "verify")
+	if err == nil || !strings.Contains(out, "what the command prints") {
+		t.Fatalf("%v: %s", err, out)
 	}
 }
 
@@ -184,6 +211,10 @@ func TestDeployWithKubectl(t *testing.T) {
 	for _, call := range calls {
 		if strings.HasPrefix(call, "func ") {
 			t.Errorf("func was called: %s", call)
+		}
+		// The SinkBinding's webhook owns the containers from the first deploy on.
+		if strings.Contains(call, "broker-services") && !strings.Contains(call, "--force-conflicts") {
+			t.Errorf("the second deploy is a conflict: %s", call)
 		}
 	}
 }

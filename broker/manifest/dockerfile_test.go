@@ -41,7 +41,7 @@ func TestDockerfileIsCurrent(t *testing.T) {
 	if base := found(t, "scripts/image.sh", `base=\$\{BASE_IMAGE:-(\S+)\}`); !strings.Contains(text, "\nFROM "+base+"\n") {
 		t.Errorf("another base image than make image's %s", base)
 	}
-	for _, want := range []string{"\nUSER 65532:65532\n", "\nSTOPSIGNAL SIGTERM\n", "cp -r models /func/models"} {
+	for _, want := range []string{"LISTEN_ADDRESS=[::]:8080", "\nUSER 65532:65532\n", "\nSTOPSIGNAL SIGTERM\n", "cp -r models /func/models"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q", want)
 		}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -10,12 +11,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"pitboss/internal/openid"
+	"pitboss/internal/setup"
 )
 
 // Role is what a person may do. Each role may look at everything.
@@ -111,7 +112,7 @@ func orFile(value, file, setting string) (string, error) {
 	if file == "" {
 		return value, nil
 	}
-	raw, err := os.ReadFile(file)
+	raw, err := setup.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("console: %s: %w", setting, err)
 	}
@@ -119,13 +120,12 @@ func orFile(value, file, setting string) (string, error) {
 }
 
 func readTokens(path string) ([]staticToken, error) {
-	file, err := os.Open(path)
+	raw, err := setup.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("console: CONSOLE_TOKENS_FILE: %w", err)
 	}
-	defer file.Close()
 	var out []staticToken
-	lines := bufio.NewScanner(file)
+	lines := bufio.NewScanner(bytes.NewReader(raw))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {

@@ -10,13 +10,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
 
 	"pitboss/internal/openid"
+	"pitboss/internal/setup"
 )
 
 // Headers of a signed request.
@@ -57,7 +57,7 @@ func newAuthenticator(cfg config, now func() time.Time) (a authenticator, err er
 }
 
 func readKeys(path string) (map[string][][]byte, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := setup.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("ingest: INGEST_HMAC_KEYS_FILE: %w", err)
 	}

@@ -72,14 +72,14 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(context.Context) (err error) {
-	if f.cfg.Sink == "" {
-		return errors.New("ingest: K_SINK is not set: it names the Broker (a SinkBinding sets it)")
-	}
 	if f.auth, err = newAuthenticator(f.cfg, f.now); err != nil {
 		return err
 	}
 	if f.cfg.InFlight < f.cfg.MaxBody {
 		return fmt.Errorf("ingest: INGEST_IN_FLIGHT is %d: a body of INGEST_MAX_BODY (%d bytes) would never be worked on", f.cfg.InFlight, f.cfg.MaxBody)
+	}
+	if err := setup.Sink(name, f.cfg.Sink); err != nil {
+		return err
 	}
 	f.rates, f.room = newLimiter(f.cfg.Rate, f.cfg.Burst), semaphore.NewWeighted(f.cfg.InFlight)
 	f.broker = sink.New(f.cfg.Sink, f.cfg.Timeout, 256)

@@ -21,7 +21,7 @@ func main() {
 }
 
 func serve() error {
-	f, err := functions.New(os.Getenv("FUNCTION_TARGET"))
+	f, err := functions.FromEnvironment()
 	if err != nil {
 		return err
 	}

@@ -53,8 +53,8 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(ctx context.Context) error {
-	if f.cfg.Sink == "" {
-		return errors.New("timer: K_SINK is not set: it names the Broker (a SinkBinding sets it)")
+	if err := setup.Sink(name, f.cfg.Sink); err != nil {
+		return err
 	}
 	rdb, err := f.Redis(ctx, f.cfg.RedisURL)
 	if err != nil {

@@ -32,8 +32,8 @@ type Edge struct {
 	Log *zap.Logger
 
 	name   string
-	redis  Client // pinged by Ready; nil: none
-	failed atomic.Pointer[error]
+	redis  Client                // pinged by Ready; nil: none
+	failed atomic.Pointer[error] // why the start failed, or what it waits for
 	ready  atomic.Bool
 	opens  atomic.Pointer[chan struct{}] // closed when Open is done; nil: not begun
 
@@ -46,9 +46,9 @@ type Edge struct {
 func NewEdge(name string) *Edge { return &Edge{Log: zap.NewNop(), name: name} }
 
 // Open begins telemetry, fills the tagged struct into from cfg and runs the
-// function's own start. Once that is done, the function is ready. An error
-// ends the start: it is logged, and Ready tells it. func-go then ends the process,
-// so that it is started anew; what may mend itself is therefore no error here.
+// function's own start. Once that is done, the function is ready. An error is
+// logged, and Ready tells it. func-go then ends the process, except where the error
+// is NotYet: Open returns nil, and the start is tried again every second.
 func (g *Edge) Open(ctx context.Context, cfg map[string]string, into any, start func(context.Context) error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -57,6 +57,12 @@ func (g *Edge) Open(ctx context.Context, cfg map[string]string, into any, start 
 	defer close(done)
 	g.Log = Logger(g.name)
 	err := g.open(ctx, cfg, into, start)
+	if isNotYet(err) {
+		g.failed.Store(&err)
+		g.Log.Warn("waiting; the start is tried again every second", zap.Error(err))
+		g.startLater(start)
+		return nil
+	}
 	if err != nil {
 		g.failed.Store(&err)
 		g.Log.Error("start", zap.Error(err))
@@ -79,7 +85,7 @@ func (g *Edge) open(ctx context.Context, cfg map[string]string, into any, start 
 		return err
 	}
 	g.living = context.WithoutCancel(ctx)
-	return start(ctx)
+	return g.try(ctx, start)
 }
 
 // Redis connects to the Redis at url, closed by Stop and pinged by Ready. One

@@ -1,0 +1,104 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// notYet marks an error of a start that ends without a new process.
+type notYet struct{ error }
+
+func (e notYet) Unwrap() error { return e.error }
+
+// NotYet says that a start needs something that is not there yet and that
+// somebody else brings: a Broker's address, a key of a Secret. The function then
+// stays up and is not ready; it becomes ready by itself. A mistake that stays one
+// is a plain error.
+func NotYet(err error) error { return notYet{err} }
+
+func isNotYet(err error) bool { return errors.As(err, new(notYet)) }
+
+// Sink checks the Broker's address, K_SINK. On a cluster a SinkBinding sets it
+// once the Broker has an address, which is in the Service's next revision.
+func Sink(function, url string) error {
+	if url == "" {
+		return NotYet(fmt.Errorf("%s: K_SINK is not set: it names the Broker (a SinkBinding sets it in the next revision, once the Broker is ready)", function))
+	}
+	return nil
+}
+
+// ReadFile reads a file that a Secret or a ConfigMap brings. Without it the
+// start waits.
+func ReadFile(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, NotYet(err)
+	}
+	return text, err
+}
+
+// startAgain is how long a start waits between tries.
+const startAgain = time.Second
+
+// startLater tries the start until it succeeds, fails for good, or Stop is called.
+// A failure after that is told by Ready: the process goes on, as the reason may
+// be a Secret that somebody is just writing.
+func (g *Edge) startLater(start func(context.Context) error) {
+	ctx, stop := context.WithCancel(g.living)
+	g.AtEnd(func() error { stop(); return nil })
+	go func() {
+		tick := time.NewTicker(startAgain)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if g.startNow(ctx, start) {
+					return
+				}
+			}
+		}
+	}()
+}
+
+// startNow tries the start once and tells whether there is nothing more to try.
+func (g *Edge) startNow(ctx context.Context, start func(context.Context) error) bool {
+	g.mu.Lock() // no Stop in the middle of a start
+	defer g.mu.Unlock()
+	if ctx.Err() != nil {
+		return true
+	}
+	last := *g.failed.Load()
+	if err := g.try(ctx, start); err != nil {
+		if err.Error() != last.Error() { // once for each reason
+			g.Log.Warn("waiting; the start is tried again every second", zap.Error(err))
+		}
+		g.failed.Store(&err)
+		return false
+	}
+	g.failed.Store(nil)
+	g.ready.Store(true)
+	g.Log.Info("started")
+	return true
+}
+
+// try runs the start; what a failed one has opened is closed again.
+func (g *Edge) try(ctx context.Context, start func(context.Context) error) error {
+	before := len(g.ends)
+	err := start(ctx)
+	if err == nil {
+		return nil
+	}
+	for i := len(g.ends) - 1; i >= before; i-- {
+		_ = g.ends[i](ctx) // the start's own error is the one to tell
+	}
+	g.ends, g.redis = g.ends[:before], nil
+	return err
+}
