@@ -501,10 +501,14 @@ func TestTheStreamEndsWithTheSession(t *testing.T) {
 	}
 }
 
+// startError is why the start failed, or what it waits for.
 func startError(t *testing.T, cfg map[string]string) error {
 	t.Helper()
 	f := console.New()
 	err := f.Start(t.Context(), cfg)
+	if err == nil {
+		_, err = f.Ready(t.Context())
+	}
 	if stop := f.Stop(t.Context()); stop != nil {
 		t.Error(stop)
 	}
