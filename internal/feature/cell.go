@@ -8,13 +8,15 @@ import (
 // cell is what a slot stores. Each aggregation uses some of its members; a
 // member that is zero takes no bytes.
 type cell struct {
-	on   bool
-	act  int64 // ms: session: last activity; follow: when the streak was last long enough
-	t    int64 // ms: what f refers to, or the latest event's time
-	k    uint32
-	i, j int64
-	f, g float64
-	set  []member // sorted by id
+	on    bool
+	actNs uint32 // register: nanoseconds beyond act
+	act   int64  // ms: session: last activity; follow: when the streak was last long enough
+	t     int64  // ms: what f refers to, or the latest event's time
+	k     uint32
+	tNs   uint32 // last, since, register: nanoseconds beyond t
+	i, j  int64
+	f, g  float64
+	set   []member // sorted by id
 }
 
 // copy makes c what from is; both keep memory of their own.
@@ -30,27 +32,7 @@ type member struct {
 	v  int64 // sum (int64 or float64 bits) or maximum of the bucket; ms the value was last seen
 }
 
-// position orders events: by time, then by key.
-type position struct {
-	ms  int64
-	key uint32
-}
-
-func (p position) before(q position) bool {
-	return p.ms < q.ms || p.ms == q.ms && p.key < q.key
-}
-
-func (p position) compare(q position) int {
-	switch {
-	case p.before(q):
-		return -1
-	case q.before(p):
-		return 1
-	}
-	return 0
-}
-
-func (c *cell) position() position { return position{c.t, c.k} }
+func (c *cell) position() position { return position{ms: c.t, key: c.k, ns: c.tNs} }
 
 // faded is below what an average's weight means anything (20 half-lives).
 const faded = 1e-6

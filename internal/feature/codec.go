@@ -23,6 +23,7 @@ const (
 	sectionSlots    = 3 // base time, then slots; may be there several times
 	sectionTimeline = 4
 	sectionVoid     = 5 // rolled-back rounds that may still come; floor
+	sectionNanos    = 6 // nanoseconds of positions elsewhere
 )
 
 // ErrState means that stored state can't be read.
@@ -69,6 +70,7 @@ func (st *State) decode(b []byte) error {
 		return nil
 	}
 	d := &decoder{b: b}
+	var nanos []position
 	if v := d.byte(); v != codecVersion {
 		return fmt.Errorf("%w: version %d, this release reads %d", ErrState, v, codecVersion)
 	}
@@ -89,6 +91,8 @@ func (st *State) decode(b []byte) error {
 			st.readTimeline(in)
 		case sectionVoid:
 			st.readVoid(in)
+		case sectionNanos:
+			nanos = in.nanos()
 		default:
 			st.unknown.sections = append(st.unknown.sections, section{tag, slices.Clone(body)})
 		}
@@ -96,6 +100,7 @@ func (st *State) decode(b []byte) error {
 			d.err = in.err
 		}
 	}
+	st.restoreNanos(nanos)
 	return d.err
 }
 
@@ -111,6 +116,7 @@ func (s *Set) Append(dst []byte, st *State) ([]byte, error) {
 	dst = st.appendSlots(dst)
 	dst = st.appendTimeline(dst)
 	dst = st.appendVoid(dst)
+	dst = st.appendNanos(dst)
 	for _, u := range st.unknown.sections {
 		dst = binary.AppendUvarint(dst, u.tag)
 		dst = binary.AppendUvarint(dst, uint64(len(u.body)))

@@ -84,7 +84,7 @@ func (d *decoder) positions(base int64) []position {
 	n := d.count(5)
 	list := make([]position, n)
 	for i := range list {
-		list[i] = position{base - d.varint(), d.fixed32()}
+		list[i] = position{ms: base - d.varint(), key: d.fixed32()}
 	}
 	return list
 }

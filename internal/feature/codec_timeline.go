@@ -43,14 +43,20 @@ func (st *State) appendTimeline(dst []byte) []byte {
 	if len(st.rows) == 0 {
 		return dst
 	}
+	if stored := func(a, b row) int { return a.pos.compareStored(b.pos) }; !slices.IsSortedFunc(st.rows, stored) {
+		slices.SortFunc(st.rows, stored)
+		defer st.sortRows()
+	}
 	dst, mark := open(dst, sectionTimeline)
 	dst = binary.AppendVarint(dst, st.latest)
 	dst = binary.AppendUvarint(dst, uint64(len(st.rows)))
 	last := st.latest
 	var all, any uint64
 	all = ^all
+	var ns uint32
 	for i := range st.rows {
 		r := &st.rows[i]
+		ns |= r.pos.ns
 		dst = binary.AppendVarint(dst, r.pos.ms-last)
 		dst = binary.LittleEndian.AppendUint32(dst, r.pos.key)
 		last = r.pos.ms
@@ -62,10 +68,31 @@ func (st *State) appendTimeline(dst []byte) []byte {
 		any &^= 1 << n
 		dst = st.appendColumn(dst, n, all&(1<<n) != 0)
 	}
+	if ns != 0 {
+		dst = st.appendNanosColumn(dst)
+	}
 	for i := range st.unknown.columns {
 		dst = st.appendUnknown(dst, &st.unknown.columns[i])
 	}
 	return closeSection(dst, mark)
+}
+
+// nanosColumn is the column with the nanoseconds of the rows' positions. To
+// older releases it is the column of an input that they do not know: they keep it.
+var nanosColumn = hash32("nanoseconds")
+
+func (st *State) appendNanosColumn(dst []byte) []byte {
+	w := beginColumn(dst, nanosColumn, columnValues, false, len(st.rows))
+	for i := range st.rows {
+		if ns := st.rows[i].pos.ns; ns != 0 {
+			w.put(i, value(packNanos(ns)))
+		}
+	}
+	return w.end()
+}
+
+func (st *State) sortRows() {
+	slices.SortFunc(st.rows, func(a, b row) int { return a.pos.compare(b.pos) })
 }
 
 func (st *State) appendColumn(dst []byte, n int, all bool) []byte {
@@ -242,14 +269,15 @@ func (st *State) readTimeline(d *decoder) {
 	last := base
 	for i := range st.rows {
 		last += d.varint()
-		st.rows[i].pos = position{last, d.fixed32()}
-		if i > 0 && !st.rows[i-1].pos.before(st.rows[i].pos) {
+		st.rows[i].pos = position{ms: last, key: d.fixed32()}
+		if i > 0 && st.rows[i-1].pos.compareStored(st.rows[i].pos) >= 0 {
 			d.fail()
 			return
 		}
 	}
 	var known [maxInputs]columnReader
 	var present uint64
+	var foreign []column
 	for len(d.b) > 0 && d.err == nil {
 		hash := d.fixed32()
 		body := d.bytes()
@@ -261,12 +289,28 @@ func (st *State) readTimeline(d *decoder) {
 		if k, ok := st.set.byInput[hash]; ok && kind&^columnAll == st.set.inputs[k].columnKind() {
 			known[k] = beginRead(kind, raw, n)
 			present |= 1 << k
+		} else if hash == nanosColumn && kind&^columnAll == columnValues {
+			st.readNanos(beginRead(kind, raw, n))
 		} else {
-			st.keepColumn(column{hash: hash, kind: kind, raw: slices.Clone(raw)})
+			foreign = append(foreign, column{hash: hash, kind: kind, raw: slices.Clone(raw)})
 		}
 	}
 	if d.err == nil && !st.fill(&known, present) {
 		d.fail()
+	}
+	for _, c := range foreign {
+		st.keepColumn(c)
+	}
+	if !slices.IsSortedFunc(st.rows, func(a, b row) int { return a.pos.compare(b.pos) }) {
+		st.sortRows()
+	}
+}
+
+func (st *State) readNanos(r columnReader) {
+	for i := range st.rows {
+		if v, ok := r.next(i); ok {
+			st.rows[i].pos.ns = unpackNanos(int64(v))
+		}
 	}
 }
 

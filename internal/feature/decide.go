@@ -15,12 +15,15 @@ import (
 func (st *State) due(n int) int64 {
 	r := st.set.remind[n]
 	c := &st.cells[r.slot]
-	set, cancelled := c.position(), position{c.act, uint32(c.i)}
+	set, cancelled := c.position(), c.cancelled()
 	if set.ms == 0 || set.before(cancelled) || set == cancelled || set.ms+r.after <= c.j {
 		return 0
 	}
 	return set.ms + r.after
 }
+
+// cancelled is where the event stands that cancelled the reminder last.
+func (c *cell) cancelled() position { return position{ms: c.act, key: uint32(c.i), ns: c.actNs} }
 
 func (st *State) dues(dst []int64) []int64 {
 	for n := range st.set.remind {
@@ -51,13 +54,13 @@ func (st *State) remindWhen(p *plan, sc *scope, at position) {
 	for _, step := range p.set {
 		c := &st.cells[st.set.remind[step.reminder].slot]
 		if sc.holds(step.where) && c.position().before(at) {
-			c.on, c.t, c.k = true, at.ms, at.key
+			c.on, c.t, c.k, c.tNs = true, at.ms, at.key, at.ns
 		}
 	}
 	for _, step := range p.cancel {
 		c := &st.cells[st.set.remind[step.reminder].slot]
-		if cancelled := (position{c.act, uint32(c.i)}); sc.holds(step.where) && cancelled.before(at) {
-			c.on, c.act, c.i = true, at.ms, int64(at.key)
+		if sc.holds(step.where) && c.cancelled().before(at) {
+			c.on, c.act, c.i, c.actNs = true, at.ms, int64(at.key), at.ns
 		}
 	}
 }

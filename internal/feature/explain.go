@@ -75,7 +75,7 @@ func (s *Set) Dump(st *State) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "as of %s, %d events applied\n", st.AsOf().Format(time.RFC3339Nano), st.applied)
 	for _, r := range st.facts {
-		fmt.Fprintf(&b, "fact %d %q = %q at %s\n", r.tag, r.key, r.val, timeOf(r.pos.ms).Format(time.RFC3339Nano))
+		fmt.Fprintf(&b, "fact %d %q = %q at %s\n", r.tag, r.key, r.val, r.pos.time().Format(time.RFC3339Nano))
 	}
 	for n, sl := range s.slots {
 		if st.cells[n].on {
@@ -84,7 +84,7 @@ func (s *Set) Dump(st *State) string {
 	}
 	for i := range st.rows {
 		r := &st.rows[i]
-		fmt.Fprintf(&b, "timeline %s/%08x:", timeOf(r.pos.ms).Format(time.RFC3339Nano), r.pos.key)
+		fmt.Fprintf(&b, "timeline %s/%08x:", r.pos.time().Format(time.RFC3339Nano), r.pos.key)
 		for n, in := range s.inputs {
 			if v, ok := st.input(r, n); ok {
 				fmt.Fprintf(&b, " %s=%v", in.text, v.number(in.float))
@@ -93,7 +93,7 @@ func (s *Set) Dump(st *State) string {
 		b.WriteByte('\n')
 	}
 	for _, p := range st.void {
-		fmt.Fprintf(&b, "void %s/%08x\n", timeOf(p.ms).Format(time.RFC3339Nano), p.key)
+		fmt.Fprintf(&b, "void %s/%08x\n", p.time().Format(time.RFC3339Nano), p.key)
 	}
 	return b.String()
 }

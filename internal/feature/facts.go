@@ -10,8 +10,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// register is one fact: the latest writer in event time wins, so that facts
-// are never late and order cannot matter.
+// register is one fact: the latest writer in event time wins, and of two of the
+// same time the safer, so that facts are never late and order cannot matter.
 type register struct {
 	tag factTag
 	key string // what the fact is about, where there are several: a scheme, a consent
@@ -41,15 +41,13 @@ const (
 	factFailed       factTag = 16 // the game that failed to load last
 )
 
-// write stores a fact unless a later event already did.
+// write stores a fact unless an event that wins over this one already did.
 func (st *State) write(tag factTag, key string, at position, val string) {
 	n, found := slices.BinarySearchFunc(st.facts, register{tag: tag, key: key}, compareFacts)
 	switch {
 	case !found:
 		st.facts = slices.Insert(st.facts, n, register{tag, key, at, val})
-	case st.facts[n].pos.before(at):
-		st.facts[n].pos, st.facts[n].val = at, val
-	default:
+	case !st.facts[n].settle(at, val):
 		return
 	}
 	st.factsChanged = true
@@ -217,9 +215,9 @@ func (s *Set) Facts(st *State) event.Facts {
 	}
 	f.Exclusions = exclusions(excluded, lifted)
 	for key, at := range reached {
-		if set, ok := st.fact(factLimit, key); !ok || set.pos.before(at) {
+		if set, ok := st.fact(factLimit, key); !ok || set.pos.compareTime(at) <= 0 {
 			l := f.Limits[key]
-			l.Reached = timeOf(at.ms)
+			l.Reached = at.time()
 			put(&f.Limits, key, l)
 		}
 	}
@@ -242,13 +240,14 @@ func (st *State) fact(tag factTag, key string) (register, bool) {
 	return register{}, false
 }
 
-// exclusions lists, by scheme, those that no later reinstatement lifted.
+// exclusions lists, by scheme, those that no later reinstatement lifted. One of
+// the same time lifts nothing.
 func exclusions(excluded map[string]register, lifted map[string]position) (out []event.Exclusion) {
 	for scheme, r := range excluded {
-		if at, ok := lifted[scheme]; ok && r.pos.before(at) {
+		if at, ok := lifted[scheme]; ok && r.pos.compareTime(at) < 0 {
 			continue
 		}
-		x := event.Exclusion{Scheme: scheme, Since: timeOf(r.pos.ms)}
+		x := event.Exclusion{Scheme: scheme, Since: r.pos.time()}
 		if ms, n := binary.Varint([]byte(r.val)); n > 0 {
 			x.Until = time.UnixMilli(ms).UTC()
 		}

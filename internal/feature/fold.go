@@ -31,8 +31,7 @@ func (s *Set) Fold(st *State, r *event.Record) (Outcome, error) {
 	if !ok {
 		p = &plan{typ: r.Type}
 	}
-	key := r.Key()
-	at := position{r.Time.UnixMilli(), uint32(key)}
+	at := positionOf(r.Time, r.Key())
 	var out Outcome
 	if p.facts != nil {
 		st.factsChanged = false
@@ -174,7 +173,7 @@ func (st *State) undo(sc *scope, r *event.Record, data *event.RoundRolledback, r
 	if !ok {
 		return
 	}
-	at := position{data.Settled.UnixMilli(), uint32(event.Key(r.Source, data.Round))}
+	at := positionOf(data.Settled, event.Key(r.Source, data.Round))
 	near := rolledBack.ms-at.ms <= st.set.rollback
 	if near {
 		n, done := slices.BinarySearchFunc(st.void, at, position.compare)

@@ -87,7 +87,7 @@ func TestTheGameThatAnOlderReleaseStoredIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		play(t, s, both, "1", "new", noon.Add(next))
-		both.write(factGame, "", position{noon.UnixMilli(), 7}, "old")
+		both.write(factGame, "", position{ms: noon.UnixMilli(), key: 7}, "old")
 		if f := s.Facts(both); !slices.Equal(f.RecentGames, want) {
 			t.Fatalf("%v, want %v", f.RecentGames, want)
 		}
@@ -95,7 +95,7 @@ func TestTheGameThatAnOlderReleaseStoredIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		st.write(factGame, "", position{noon.UnixMilli(), 7}, "old")
+		st.write(factGame, "", position{ms: noon.UnixMilli(), key: 7}, "old")
 		if f := s.Facts(st); f.LastGame != "old" || !slices.Equal(f.RecentGames, []string{"old"}) {
 			t.Fatalf("%+v", f)
 		}

@@ -58,7 +58,7 @@ func (sl *slot) count(c *cell, st *State, r *row, v value) {
 		sl.stepExtreme(c, at, x)
 	case opLast, opSince:
 		if !c.on || c.t == 0 || c.position().before(at) {
-			c.t, c.k = at.ms, at.key
+			c.t, c.k, c.tNs = at.ms, at.key, at.ns
 			if sl.agg == opLast {
 				c.f = x
 			}
