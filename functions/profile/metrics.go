@@ -6,7 +6,8 @@ import (
 )
 
 // results counts events by what became of them: applied, duplicate, late,
-// erased (from before the player's erasure),
+// unknown_round (the rollback of a round that is not known, or was folded too
+// long ago: nothing was undone), erased (from before the player's erasure),
 // ignored (another function's), refused (400), failed (500, retried).
 var results = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "pitboss_profile_events_total",

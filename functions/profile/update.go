@@ -13,6 +13,7 @@ type update struct {
 	conditions []string // of score_when, in order
 	record     *event.Record
 	late       bool
+	unknown    bool // it rolls back a round that is not known any more
 	data       event.PlayerUpdated // but for Version, which the commit gives
 }
 
@@ -28,7 +29,7 @@ func (u *update) fold(s *feature.State, dup bool, due uint8) (player.Effects, er
 	if err != nil {
 		return player.Effects{}, err
 	}
-	u.late = out.Late
+	u.late, u.unknown = out.Late, out.Unknown
 	if len(out.Due) > 0 {
 		u.reply(s, out.Vector, out.Due)
 	}
@@ -44,6 +45,8 @@ func (u *update) result(res player.Result) string {
 		return "erased"
 	case u.late:
 		return "late"
+	case u.unknown:
+		return "unknown_round"
 	}
 	return "applied"
 }

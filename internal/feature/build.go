@@ -239,10 +239,43 @@ func (b *builder) sumSlot(d *Declaration, s stream) (int, error) {
 	}
 	if isNew {
 		for _, src := range sources {
-			src.plan.sums = append(src.plan.sums, sumStep{n, src.where, src.value})
+			step := sumStep{n, src.where, src.value, -1}
+			if src.plan.typ == event.TypeRoundSettled {
+				if step.input, err = b.record(s); err != nil {
+					return 0, err
+				}
+			}
+			src.plan.sums = append(src.plan.sums, step)
 		}
 	}
 	return n, nil
+}
+
+// record has the timeline keep what each round adds to a sum, so that a rollback
+// can undo that.
+func (b *builder) record(s stream) (int, error) {
+	info, _ := event.Lookup(event.TypeRoundSettled)
+	s.infos = []*event.Info{info}
+	return b.input(s, valued[Sum])
+}
+
+// markRounds gives rounds one more input, whose identity stands for all the sums
+// that rounds add to: a row that lacks it was folded with other declarations.
+func (b *builder) markRounds() error {
+	p := b.set.plans[event.TypeRoundSettled] // rounds change facts, so there is one
+	text := "recorded"
+	for _, step := range p.sums {
+		text += "|" + b.set.slots[step.slot].text
+	}
+	n, in := len(b.set.inputs), &input{hash: hash32(text), text: "recorded", unit: true}
+	if _, taken := b.set.byInput[in.hash]; taken || n == maxInputs {
+		return b.fault("$.features", "", "sums of rounds need one more of the %d streams of values: reuse where and value of another feature", maxInputs)
+	}
+	b.set.inputs = append(b.set.inputs, in)
+	b.set.byInput[in.hash] = n
+	p.inputs = append(p.inputs, inputStep{n, -1, -1})
+	b.set.recorded = 1 << n
+	return nil
 }
 
 func (sl *slot) setHorizon(h Horizon) {

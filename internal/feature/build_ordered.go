@@ -21,7 +21,7 @@ func (b *builder) input(s stream, want []kind) (int, error) {
 	n := len(b.set.inputs)
 	in := &input{hash: hash32("input|" + text), text: text, unit: s.value == "", float: float}
 	if n == maxInputs {
-		return 0, b.fault(s.path, s.within, "more than %d different streams of values for ordered features; reuse where and value of another", maxInputs)
+		return 0, b.fault(s.path, s.within, "more than %d different streams of values for ordered features and for sums of rounds; reuse where and value of another", maxInputs)
 	}
 	if other, taken := b.set.byInput[in.hash]; taken {
 		return 0, b.fault(s.path, s.within, "its identity collides with that of %q; change the declaration slightly", b.set.inputs[other].text)

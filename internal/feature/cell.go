@@ -107,17 +107,64 @@ func (sl *slot) add(c *cell, ms int64, v value, sign int64, m fading) {
 		default:
 			c.f += x * m.left(sl, c.t-ms)
 		}
-		if c.f == 0 {
+		if sign < 0 && math.Abs(c.f) < 1e-9*math.Abs(x) {
+			c.f = 0 // all is taken out but what rounding left
+		}
+		if c.f = finite(c.f); c.f == 0 {
 			*c = cell{}
 		}
 	case sl.width > 0:
 		sl.addToBucket(c, ms, v, sign)
 	case sl.float:
-		c.f += float64(sign) * v.float()
+		c.f = sumFloats(c.f, float64(sign)*v.float())
 		c.on = c.f != 0
 	default:
-		c.i += sign * int64(v)
-		c.on = c.i != 0
+		c.addInt(int64(v), sign)
+		c.on = c.i != 0 || c.j != 0
+	}
+}
+
+// addInt adds sign*v to an integer sum of 128 bits, j*2^64 + i, which no number
+// of events can make wrap, and from which any of them can be taken out again.
+func (c *cell) addInt(v, sign int64) {
+	sum := c.i + sign*v
+	switch {
+	case v == math.MinInt64: // -v is no int64; no platform event has it
+		sum = c.i
+	case sign*v > 0 && sum < c.i:
+		c.j++
+	case sign*v < 0 && sum > c.i:
+		c.j--
+	}
+	c.i = sum
+}
+
+func (c *cell) int() float64 { return float64(c.j)*(1<<64) + float64(c.i) }
+
+// finite bounds a sum of doubles, so that it never becomes infinite, and from
+// there not a number.
+func finite(x float64) float64 { return max(-math.MaxFloat64, min(x, math.MaxFloat64)) }
+
+// sumFloats adds doubles; a sum that has reached the largest there is stays there.
+func sumFloats(a, b float64) float64 {
+	if math.Abs(a) == math.MaxFloat64 {
+		return a
+	}
+	return finite(a + b)
+}
+
+// saturate adds to a bucket's integer, which ends at the largest there is and
+// stays there until it leaves the window.
+func saturate(a, b int64) int64 {
+	switch sum := a + b; {
+	case a == math.MaxInt64 || a == math.MinInt64:
+		return a
+	case b > 0 && sum < a:
+		return math.MaxInt64
+	case b < 0 && sum > a:
+		return math.MinInt64
+	default:
+		return sum
 	}
 }
 
@@ -129,9 +176,9 @@ func (sl *slot) addToBucket(c *cell, ms int64, v value, sign int64) {
 	}
 	m := &c.set[n]
 	if sl.float {
-		m.v = int64(floatValue(value(m.v).float() + float64(sign)*v.float()))
+		m.v = int64(floatValue(sumFloats(value(m.v).float(), float64(sign)*v.float())))
 	} else {
-		m.v += sign * int64(v)
+		m.v = saturate(m.v, sign*int64(v))
 	}
 	if value(m.v).number(sl.float) == 0 {
 		c.set = slices.Delete(c.set, n, n+1)
@@ -166,21 +213,21 @@ func (sl *slot) sum(c *cell, ms int64, m fading) float64 {
 	case sl.float:
 		return c.f
 	default:
-		return float64(c.i)
+		return c.int()
 	}
 }
 
 func (sl *slot) sumBuckets(set []member) float64 {
 	if !sl.float {
-		var n int64
+		var n cell
 		for _, m := range set {
-			n += m.v
+			n.addInt(m.v, 1)
 		}
-		return float64(n)
+		return n.int()
 	}
 	var x float64
 	for _, m := range set {
-		x += value(m.v).float()
+		x = sumFloats(x, value(m.v).float())
 	}
 	return x
 }

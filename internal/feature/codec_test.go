@@ -23,7 +23,7 @@ features:
 `
 
 const newer = older + `
-  - {name: last, on: [round.settled], agg: last, value: data.stake}
+  - {name: last, on: [round.settled], agg: last, value: data.stake + 1}
   - {name: games, on: [round.settled], agg: distinct, value: data.game}
   - {name: day, on: [round.settled], agg: sum, value: data.win, horizon: {window: {size: 1d, buckets: 24}}}
   - {name: ratio, on: [round.settled], agg: mean, value: double(data.stake) / 3.0, horizon: {session: {gap: 1h}}}

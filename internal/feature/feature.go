@@ -37,6 +37,7 @@ type Set struct {
 	quoted   [][]byte // `"name":`, comma in front of all but the first
 
 	valued   uint64 // inputs whose values rows store
+	recorded uint64 // the input that marks rounds of which the timeline keeps what they added to sums
 	lateness int64  // milliseconds
 	rollback int64  // milliseconds
 	cap      int    // entries in the timeline
@@ -214,7 +215,8 @@ type plan struct {
 
 // sumStep adds one value to a commutative slot. where and value are indices
 // of the plan's programs, or -1.
-type sumStep struct{ slot, where, value int }
+// input is, for rounds, where the timeline keeps what was added; else -1.
+type sumStep struct{ slot, where, value, input int }
 
 // inputStep draws one value for the timeline.
 type inputStep struct{ input, where, value int }

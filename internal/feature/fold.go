@@ -14,6 +14,9 @@ type Outcome struct {
 	// Late: the event is older than the lateness window and was kept out
 	// (facts are never late).
 	Late bool
+	// Unknown: the event rolls back a round that is not known, or was folded in
+	// too long ago. It takes nothing out.
+	Unknown bool
 	// Changed is false when the state is as it was before: nothing to store.
 	Changed bool
 	// Due names the score_when conditions that ask for a decision.
@@ -38,12 +41,14 @@ func (s *Set) Fold(st *State, r *event.Record) (Outcome, error) {
 		p.facts(st, at, r.Data)
 		out.Changed = st.factsChanged
 	}
-	if at.ms < st.latest-s.lateness {
+	if st.applied > 0 && at.ms < st.latest-s.lateness {
 		st.late++
 		out.Late = true
 		return out, nil
 	}
-	st.latest = max(st.latest, at.ms)
+	if st.applied == 0 || at.ms > st.latest {
+		st.latest = at.ms
+	}
 	st.applied++
 	out.Changed = true
 
@@ -55,7 +60,7 @@ func (s *Set) Fold(st *State, r *event.Record) (Outcome, error) {
 	fired := -1
 	switch data := r.Data.(type) {
 	case *event.RoundRolledback:
-		st.undo(sc, r, data, at)
+		out.Unknown = !st.undo(sc, r, data, at)
 		sc.open(st, p, r.Data, r.Type, r.Source, r.ID, r.Time)
 	case *event.ReminderDue:
 		fired = st.fire(data)
@@ -85,12 +90,11 @@ func (s *Set) release(sc *scope) {
 	s.scopes.Put(sc)
 }
 
-// apply adds an event to sums and timeline, unless it was rolled back before it came.
+// apply adds an event to sums and timeline, unless it is a round that was rolled
+// back before it came.
 func (st *State) apply(p *plan, sc *scope, at position) {
-	if p.row {
-		if _, void := slices.BinarySearchFunc(st.void, at, position.compare); void {
-			return
-		}
+	if p.typ == event.TypeRoundSettled && st.voided(at.key) {
+		return
 	}
 	st.addSums(p, sc, at.ms, 1)
 	if !p.row {
@@ -120,11 +124,15 @@ func (st *State) addSums(p *plan, sc *scope, ms, sign int64) {
 				v = floatValue(float64(v))
 			}
 		}
-		c := &st.cells[step.slot]
-		sl.add(c, ms, v, sign, sc.fading)
-		if sl.width > 0 && int64(len(c.set)) > sl.size/sl.width+1 {
-			sl.prune(c, st.latest, 0)
-		}
+		st.addTo(step.slot, ms, v, sign, sc)
+	}
+}
+
+func (st *State) addTo(slot int, ms int64, v value, sign int64, sc *scope) {
+	c, sl := &st.cells[slot], st.set.slots[slot]
+	sl.add(c, ms, v, sign, sc.fading)
+	if sl.width > 0 && int64(len(c.set)) > sl.size/sl.width+1 {
+		sl.prune(c, st.latest, 0)
 	}
 }
 
@@ -164,31 +172,4 @@ func (st *State) foldBehind(r *row) {
 	}
 	st.dead += st.set.stored(r.mask)
 	st.stale(0)
-}
-
-// undo takes a rolled-back round out. A round that has not come yet is
-// remembered as void until the window has passed.
-func (st *State) undo(sc *scope, r *event.Record, data *event.RoundRolledback, rolledBack position) {
-	round, ok := st.set.plans[event.TypeRoundSettled]
-	if !ok {
-		return
-	}
-	at := positionOf(data.Settled, event.Key(r.Source, data.Round))
-	near := rolledBack.ms-at.ms <= st.set.rollback
-	if near {
-		n, done := slices.BinarySearchFunc(st.void, at, position.compare)
-		if done {
-			return
-		}
-		st.void = slices.Insert(st.void, n, at)
-		i, found := st.lookup(at)
-		switch {
-		case found:
-			st.remove(i)
-		case !at.before(st.floor):
-			return // not come yet: apply will leave it out
-		}
-	}
-	sc.open(st, round, &data.RoundSettled, event.TypeRoundSettled, r.Source, data.Round, data.Settled)
-	st.addSums(round, sc, at.ms, -1)
 }

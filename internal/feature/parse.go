@@ -241,6 +241,9 @@ func (b *builder) finish() error {
 			b.plan(info).facts = write
 		}
 	}
+	if err := b.markRounds(); err != nil {
+		return err
+	}
 	for _, p := range s.plans {
 		sort.Slice(p.inputs, func(i, j int) bool { return p.inputs[i].input < p.inputs[j].input })
 		p.row = len(p.inputs) > 0 || p.typ == event.TypeRoundSettled

@@ -9,7 +9,7 @@ import (
 // it and is not safe for concurrent use.
 type State struct {
 	set     *Set
-	latest  int64 // ms: the latest event folded in; 0: none
+	latest  int64 // ms: the latest event folded in, if any was applied
 	applied uint64
 	late    uint64 // since decoding: a late event changes nothing, so nothing is stored of it
 
@@ -40,7 +40,7 @@ type row struct {
 
 // AsOf is the latest event time folded into the state; zero for a new player.
 func (st *State) AsOf() time.Time {
-	if st.latest == 0 {
+	if st.applied == 0 {
 		return time.Time{}
 	}
 	return time.UnixMilli(st.latest).UTC()
@@ -166,6 +166,7 @@ func (st *State) settle() {
 	for ; len(st.rows)-n > st.set.cap; n++ {
 		st.foldBase(&st.rows[n])
 		st.floor = st.rows[n].pos
+		st.floor.ns = 0 // not stored of it
 	}
 	for _, r := range st.rows[:n] {
 		st.dead += st.set.stored(r.mask)

@@ -43,17 +43,17 @@ func (sl *slot) count(c *cell, st *State, r *row, v value) {
 		c.i++
 	case opSum:
 		if sl.float {
-			c.f += x
+			c.f = sumFloats(c.f, x)
 		} else {
-			c.i += int64(v)
+			c.addInt(int64(v), 1)
 		}
 	case opMean:
-		c.f += x
+		c.f = sumFloats(c.f, x)
 		c.j++
 	case opRatio:
 		of, _ := st.input(r, sl.of)
-		c.f += x
-		c.g += of.number(st.set.inputs[sl.of].float)
+		c.f = sumFloats(c.f, x)
+		c.g = sumFloats(c.g, of.number(st.set.inputs[sl.of].float))
 	case opMax, opMin:
 		sl.stepExtreme(c, at, x)
 	case opLast, opSince:
@@ -186,7 +186,7 @@ func (sl *slot) read(c *cell, ms int64) (x float64, ok bool) {
 		if sl.float {
 			return c.f, true
 		}
-		return float64(c.i), true
+		return c.int(), true
 	case opMean:
 		return c.f / float64(c.j), c.j > 0
 	case opRatio, opGap:
