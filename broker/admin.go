@@ -17,6 +17,8 @@ type Stats struct {
 	Refused     int64          `json:"refused"`  // answered 4xx
 	Waiting     int64          `json:"waiting"`  // events not delivered everywhere yet
 	DeadLetters uint64         `json:"dead_letters"`
+	Full        string         `json:"full,omitempty"` // why no events are taken now
+	Lost        []Lost         `json:"lost,omitempty"` // what a damaged log had lost
 	Triggers    []TriggerStats `json:"triggers"`
 }
 
@@ -35,9 +37,9 @@ type TriggerStats struct {
 
 // Stats counts; it asks the log for the number of dead letters.
 func (b *Broker) Stats(ctx context.Context) (s Stats, err error) {
-	s = Stats{Accepted: b.accepted.Load(), Refused: b.refused.Load(), Waiting: b.waiting()}
-	if s.DeadLetters, err = b.DeadLetters.Count(ctx); err != nil {
-		return s, err
+	s = Stats{Accepted: b.accepted.Load(), Refused: b.refused.Load(), Waiting: b.waiting(), DeadLetters: b.DeadLetters.Count(), Lost: b.Lost()}
+	if err := b.Trouble(); err != nil {
+		s.Full = err.Error()
 	}
 	for _, t := range b.triggers {
 		now := t.stats()
@@ -79,7 +81,8 @@ func (b *Broker) healthz() http.Handler {
 			problem(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
-		w.WriteHeader(http.StatusOK)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "ready", "lost": b.Lost()})
 	})
 }
 
@@ -90,7 +93,7 @@ var defaultHealth healthCheck = func(_ context.Context, b *Broker) error {
 	if !b.Ready() {
 		return errors.New("the Broker is not ready")
 	}
-	return nil
+	return b.Trouble()
 }
 
 // health is a healthCheck that can be replaced while requests come in.

@@ -187,9 +187,10 @@ func (b *Broker) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for name := range held {
+	for name, seqs := range held {
 		if b.trigger(name) == nil {
-			if err := b.log.forget(ctx, name); err != nil {
+			b.cfg.Logger.Warn("events held for a Trigger that is gone are dropped", zap.String("trigger", name), zap.Int("events", len(seqs)))
+			if err := b.log.forget(ctx, seqs); err != nil {
 				return err
 			}
 		}
@@ -213,6 +214,7 @@ func (b *Broker) resume(ctx context.Context) error {
 		t.catchUp(held[t.name])
 	}
 	go b.log.purge()
+	go b.log.mend(b.cfg)
 	return nil
 }
 
@@ -267,16 +269,18 @@ func (b *Broker) waiting() int64 {
 	return int64(n)
 }
 
-// Backlog is how many dead letters are kept, 0 when the log cannot tell within
-// a second, and how many events are not delivered everywhere yet.
+// Backlog is how many dead letters are kept, and how many events are not
+// delivered everywhere yet.
 func (b *Broker) Backlog() (deadLetters, waiting int64) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if n, err := b.DeadLetters.Count(ctx); err == nil {
-		deadLetters = int64(n)
-	}
-	return deadLetters, b.waiting()
+	return int64(b.DeadLetters.Count()), b.waiting()
 }
+
+// Trouble is why no events are taken now, wrapping [ErrFull]; nil: they are.
+func (b *Broker) Trouble() error { return b.log.trouble() }
+
+// Lost is what the log had lost when it was opened, and before: ranges of
+// acknowledged messages. Empty where nothing was ever damaged.
+func (b *Broker) Lost() []Lost { return b.log.lost }
 
 // Drain takes no more events, lets attempts under way end (until ctx does) and
 // closes the log. What was not delivered stays in the log and is delivered

@@ -2,10 +2,12 @@ package broker_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -30,8 +32,15 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println(b.URL())
+		interrupted := make(chan os.Signal, 1)
+		signal.Notify(interrupted, os.Interrupt)
+		go func() {
+			<-interrupted
+			_ = b.Drain(context.Background())
+			os.Exit(0)
+		}()
 		_ = b.Serve()
-		return
+		select {} // until it is drained
 	}
 	os.Exit(m.Run())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -67,7 +68,7 @@ func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempt
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
 	msg := &nats.Msg{Subject: deadPrefix + t.name, Data: letter.appendRecord(nil), Header: nats.Header{attemptsHeader: {strconv.Itoa(attempts)}}}
-	if _, err := t.b.log.js.PublishMsg(ctx, msg); err != nil {
+	if _, err := t.b.log.publish(ctx, inDead, msg, 1); err != nil {
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
 	t.deadLettered.Add(1)
@@ -112,30 +113,29 @@ func (d *DeadLetters) Newest(ctx context.Context, before string, max int) ([]Dea
 }
 
 func (d *DeadLetters) page(ctx context.Context, from string, limit int, back bool) (out []DeadLetter, err error) {
-	var seq uint64
+	seqs := d.b.log.ledger.seqs(inDead)
 	if from != "" {
-		if seq, err = sequence(from); err != nil {
+		seq, err := sequence(from)
+		if err != nil {
 			return nil, err
 		}
+		at, found := slices.BinarySearch(seqs, seq)
+		switch {
+		case back:
+			seqs = seqs[:at]
+		case found:
+			seqs = seqs[at+1:]
+		default:
+			seqs = seqs[at:]
+		}
 	}
-	info, err := d.b.log.info(ctx, d.b.log.dead)
-	if err != nil {
-		return nil, fmt.Errorf("broker: dead letters: %w", err)
+	if back {
+		slices.Reverse(seqs)
 	}
-	first, last := info.State.FirstSeq, info.State.LastSeq
-	step := uint64(1)
-	switch {
-	case back && (seq == 0 || seq > last):
-		seq, step = last, ^uint64(0)
-	case back:
-		seq, step = seq-1, ^uint64(0)
-	default:
-		seq = max(seq+1, first)
-	}
-	for size := 0; seq > 0 && seq >= first && seq <= last && len(out) < limit && size < pageBytes; seq += step {
-		letter, err := d.get(ctx, seq)
+	for size := 0; len(seqs) > 0 && len(out) < limit && size < pageBytes; seqs = seqs[1:] {
+		letter, err := d.get(ctx, seqs[0])
 		if errors.Is(err, ErrNoDeadLetter) {
-			continue // replayed
+			continue // replayed meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -147,13 +147,7 @@ func (d *DeadLetters) page(ctx context.Context, from string, limit int, back boo
 }
 
 // Count is how many dead letters are kept.
-func (d *DeadLetters) Count(ctx context.Context) (uint64, error) {
-	info, err := d.b.log.info(ctx, d.b.log.dead)
-	if err != nil {
-		return 0, fmt.Errorf("broker: dead letters: %w", err)
-	}
-	return info.State.Msgs, nil
-}
+func (d *DeadLetters) Count() uint64 { return uint64(d.b.log.ledger.len(inDead)) }
 
 // Get returns one dead letter; [ErrNoDeadLetter] if there is none.
 func (d *DeadLetters) Get(ctx context.Context, id string) (DeadLetter, error) {
@@ -170,7 +164,7 @@ func (d *DeadLetters) get(ctx context.Context, seq uint64) (DeadLetter, error) {
 }
 
 func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, *message, error) {
-	msg, err := d.b.log.dead.GetMsg(ctx, seq)
+	msg, err := d.b.log.get(ctx, inDead, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return DeadLetter{}, nil, fmt.Errorf("%w: %d", ErrNoDeadLetter, seq)
 	}
@@ -258,12 +252,8 @@ func (t *trigger) replay(ctx context.Context, m *message) error {
 // ReplayAll replays every dead letter kept when it is called, but those that
 // cannot be read, and returns how many it replayed.
 func (d *DeadLetters) ReplayAll(ctx context.Context) (int, error) {
-	info, err := d.b.log.info(ctx, d.b.log.dead)
-	if err != nil {
-		return 0, fmt.Errorf("broker: dead letters: %w", err)
-	}
 	n := 0
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
+	for _, seq := range d.b.log.ledger.seqs(inDead) {
 		err := d.Replay(ctx, strconv.FormatUint(seq, 10))
 		switch {
 		case err == nil:
@@ -281,7 +271,10 @@ func (d *DeadLetters) Remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = d.b.log.dead.DeleteMsg(ctx, seq)
+	if err := d.b.Trouble(); err != nil {
+		return err
+	}
+	err = d.b.log.remove(ctx, inDead, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		return fmt.Errorf("%w: %s", ErrNoDeadLetter, id)
 	}

@@ -115,7 +115,10 @@ func (d *delivery) dispatch() {
 // letter. With an error nothing is decided yet, and it is tried again.
 func (d *delivery) end(failed *failure, err error) {
 	if err == nil && failed != nil {
-		err = d.t.deadLetter(d.t.ctx, d.m, *failed, d.tries)
+		if err = d.t.deadLetter(d.t.ctx, d.m, *failed, d.tries); errors.Is(err, ErrFull) {
+			go d.letterLater(*failed)
+			return
+		}
 	} else if err == nil {
 		d.t.delivered.Add(1)
 	}
@@ -130,6 +133,24 @@ func (d *delivery) end(failed *failure, err error) {
 	d.t.b.cfg.Logger.Error("not delivered, tried again in a second", append(telemetry.Fields(&e), zap.String("trigger", d.t.name), zap.Error(err))...)
 	d.wait()
 	time.AfterFunc(time.Second, func() { d.t.again(d) })
+}
+
+// letterLater makes a dead letter once the log can be written again: the
+// subscriber is not asked again for it. Until then the event keeps its place.
+func (d *delivery) letterLater(f failure) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-d.t.ctx.Done():
+			return // it is delivered, and refused, again after the next start
+		case <-tick.C:
+		}
+		if d.t.b.Trouble() == nil {
+			d.end(&f, nil)
+			return
+		}
+	}
 }
 
 // reply offers what the subscriber answered, with the TTL of the event it

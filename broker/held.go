@@ -15,69 +15,43 @@ import (
 // hold keeps an event for one Trigger; done is called with its place, maybe
 // after some tries, or not at all when the Broker stops before.
 func (l *eventLog) hold(ctx context.Context, trigger string, record []byte, done func(seq uint64)) {
-	future, err := l.js.PublishMsgAsync(&nats.Msg{Subject: heldPrefix + trigger, Data: record})
 	go func() {
 		for {
+			seq, err := l.publish(ctx, inHeld, &nats.Msg{Subject: heldPrefix + trigger, Data: record}, 1)
 			if err == nil {
-				select {
-				case ack := <-future.Ok():
-					done(ack.Sequence)
-					return
-				case err = <-future.Err():
-				case <-ctx.Done():
-					return
-				}
+				done(seq)
+				return
 			}
-			l.zap.Warn("broker: log: hold", zap.String("trigger", trigger), zap.Error(err))
+			l.warn("hold for "+trigger, err)
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(time.Second):
 			}
-			future, err = l.js.PublishMsgAsync(&nats.Msg{Subject: heldPrefix + trigger, Data: record})
 		}
 	}()
 }
 
 // heldSeqs is what each Trigger has in HELD, oldest first.
 func (l *eventLog) heldSeqs(ctx context.Context) (map[string][]uint64, error) {
-	info, err := l.info(ctx, l.held)
-	if err != nil {
-		return nil, fmt.Errorf("broker: log: %w", err)
-	}
 	out := map[string][]uint64{}
-	if info.State.Msgs == 0 {
-		return out, nil
-	}
-	c, err := l.held.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{HeadersOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("broker: log: %w", err)
-	}
-	for left := info.State.Msgs; left > 0; {
-		batch, err := c.FetchNoWait(int(min(left, 10000)))
+	for _, seq := range l.ledger.seqs(inHeld) {
+		msg, err := l.get(ctx, inHeld, seq)
 		if err != nil {
 			return nil, fmt.Errorf("broker: log: %w", err)
 		}
-		for msg := range batch.Messages() {
-			meta, err := msg.Metadata()
-			if err != nil {
-				return nil, fmt.Errorf("broker: log: %w", err)
-			}
-			trigger := msg.Subject()[len(heldPrefix):]
-			out[trigger] = append(out[trigger], meta.Sequence.Stream)
-			left--
-		}
-		if err := batch.Error(); err != nil {
-			return nil, fmt.Errorf("broker: log: %w", err)
-		}
+		trigger := msg.Subject[len(heldPrefix):]
+		out[trigger] = append(out[trigger], seq)
 	}
 	return out, nil
 }
 
 // forget drops what is held for Triggers that are gone: nobody else would.
-func (l *eventLog) forget(ctx context.Context, trigger string) error {
-	if err := l.held.Purge(ctx, jetstream.WithPurgeSubject(heldPrefix+trigger)); err != nil {
-		return fmt.Errorf("broker: log: %w", err)
+func (l *eventLog) forget(ctx context.Context, held []uint64) error {
+	for _, seq := range held {
+		if err := l.remove(ctx, inHeld, seq); err != nil {
+			return fmt.Errorf("broker: log: %w", err)
+		}
 	}
 	return nil
 }
@@ -85,8 +59,8 @@ func (l *eventLog) forget(ctx context.Context, trigger string) error {
 func (l *eventLog) deleteHeld(seq uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := l.held.DeleteMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		l.zap.Warn("broker: log: delete", zap.Error(err)) // it is delivered again after a restart
+	if err := l.remove(ctx, inHeld, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		l.warn("delete", err) // it is delivered again after a restart
 	}
 }
 
@@ -195,7 +169,7 @@ func (t *trigger) nextHeld() uint64 {
 }
 
 func (t *trigger) loadOne(seq uint64) error {
-	msg, err := t.b.log.held.GetMsg(t.ctx, seq)
+	msg, err := t.b.log.get(t.ctx, inHeld, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		t.mu.Lock()
 		t.kept--

@@ -190,6 +190,9 @@ func (b *Broker) ingest(ctx context.Context, m *message, err error, traceparent 
 	if err == nil || errors.As(err, &refused) {
 		return refused
 	}
+	if errors.Is(err, ErrFull) { // said once, by the log
+		return &refusal{http.StatusServiceUnavailable, "the log cannot take the event now; send it again: " + err.Error()}
+	}
 	e := m.event()
 	b.cfg.Logger.Error("event not accepted", append(telemetry.Fields(&e), zap.Error(err))...)
 	return &refusal{http.StatusServiceUnavailable, "the log cannot take the event now; send it again"}

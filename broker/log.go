@@ -13,43 +13,35 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
 
-// Streams of the log.
-//
-//	LOG   l            accepted events, several to a message; they leave, oldest
-//	                   first, once all that came of them is delivered or kept elsewhere
-//	HELD  r.<trigger>  one event for one Trigger: it waits for a retry or for a
-//	                   place in memory, or is a replayed dead letter
-//	DEAD  d.<trigger>  dead letters
 const (
-	logStream, heldStream, deadStream  = "LOG", "HELD", "DEAD"
-	logSubject, heldPrefix, deadPrefix = "l", "r.", "d."
-	groupRecords, groupBytes           = 512, 512 << 10
-	groupEvery                         = time.Millisecond
-	groupFrom                          = 2 // records in groupEvery from which on they wait for each other
-	purgeEvery                         = 100 * time.Millisecond
-	slowAfter                          = time.Second // what is done then leaves although older events are not
+	groupRecords, groupBytes = 512, 512 << 10
+	groupEvery               = time.Millisecond
+	groupFrom                = 2 // records in groupEvery from which on they wait for each other
+	purgeEvery               = 100 * time.Millisecond
+	slowAfter                = time.Second // what is done then leaves although older events are not
 )
 
 // ErrInUse is returned by [Open] when another process has the log open.
 var ErrInUse = errors.New("broker: the data folder is in use by another process")
 
-// eventLog is the embedded JetStream: no listener, one in-process connection.
+// eventLog keeps what was acknowledged: in an embedded JetStream, and in a
+// ledger of what must be in it.
 type eventLog struct {
+	dir    string
 	lock   *os.File
-	server *server.Server
-	conn   *nats.Conn
-	js     jetstream.JetStream
-	log    jetstream.Stream
-	held   jetstream.Stream
-	dead   jetstream.Stream
-	asking sync.Mutex // held while info is asked for
+	store  atomic.Pointer[store] // another one after a failure
+	ledger *ledger
 	zap    *zap.Logger
+
+	failed atomic.Pointer[error] // why nothing is taken; nil: all is well
+	broken chan struct{}         // wakes mend
+	mended chan struct{}         // closed when mend has ended
+	lost   []Lost                // what the log had lost when it was opened
 
 	appending sync.Mutex
 	pending   []entry       // to be written, oldest first
@@ -97,7 +89,8 @@ func newRoot(seq uint64, held *trigger) *root {
 }
 
 func openLog(cfg Config) (_ *eventLog, err error) {
-	l := &eventLog{zap: cfg.Logger, idle: make(chan struct{}), quit: make(chan struct{}), purged: make(chan struct{})}
+	l := &eventLog{dir: cfg.DataDir, zap: cfg.Logger, idle: make(chan struct{}), quit: make(chan struct{}), purged: make(chan struct{}),
+		broken: make(chan struct{}, 1), mended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			l.shutdown()
@@ -106,53 +99,18 @@ func openLog(cfg Config) (_ *eventLog, err error) {
 	if l.lock, err = lockDir(cfg.DataDir); err != nil {
 		return nil, err
 	}
-	l.server, err = server.NewServer(&server.Options{
-		ServerName: "pitboss", DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: cfg.DataDir, SyncAlways: cfg.Fsync,
-		JetStreamMaxStore: cfg.MaxStore, JetStreamMaxMemory: 64 << 20,
-		MaxPayload: int32(cfg.MaxBody + groupBytes + 256<<10), MaxPending: 256 << 20,
-	})
+	if l.ledger, err = openLedger(cfg.DataDir, cfg.Fsync); err != nil {
+		return nil, err
+	}
+	s, err := openStore(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("broker: log: %w", err)
+		return nil, err
 	}
-	l.server.Start()
-	if !l.server.ReadyForConnections(30 * time.Second) {
-		return nil, errors.New("broker: log: the embedded NATS server did not start in 30 s")
+	l.store.Store(s)
+	if err := l.check(cfg.DataDir); err != nil {
+		return nil, err
 	}
-	l.conn, err = nats.Connect("", nats.InProcessServer(l.server), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
-	if err != nil {
-		return nil, fmt.Errorf("broker: log: %w", err)
-	}
-	return l, l.openStreams(cfg.DataDir)
-}
-
-func (l *eventLog) openStreams(folder string) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	if l.js, err = jetstream.New(l.conn); err != nil {
-		return fmt.Errorf("broker: log: %w", err)
-	}
-	names := l.js.StreamNames(ctx)
-	for name := range names.Name() {
-		if name != logStream && name != heldStream && name != deadStream {
-			return fmt.Errorf("broker: log: %s was written by another version of Pitboss (it has a stream %s): "+
-				"let that version deliver what it holds and remove the folder, or name another one (PITBOSS_STATE_DIR, --data)", folder, name)
-		}
-	}
-	if names.Err() != nil {
-		return fmt.Errorf("broker: log: %w", names.Err())
-	}
-	for _, s := range []struct {
-		stream        *jetstream.Stream
-		name, subject string
-	}{{&l.log, logStream, logSubject}, {&l.held, heldStream, heldPrefix + ">"}, {&l.dead, deadStream, deadPrefix + ">"}} {
-		if *s.stream, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name: s.name, Subjects: []string{s.subject}, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
-		}); err != nil {
-			return fmt.Errorf("broker: log: %w", err)
-		}
-	}
-	return nil
+	return l, nil
 }
 
 // append puts a record into the log; done is called in the order of the log,
@@ -243,17 +201,17 @@ func (l *eventLog) writeGroup(entries []entry) {
 		data = append(data, e.record...)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	ack, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: logSubject, Data: data})
+	seq, err := l.publish(ctx, inLog, &nats.Msg{Subject: logSubject, Data: data}, len(entries))
 	cancel()
 	if err != nil {
 		for _, e := range entries {
-			e.done(nil, fmt.Errorf("broker: log: append: %w", err))
+			e.done(nil, err)
 		}
 		return
 	}
-	l.begin(ack.Sequence, len(entries))
+	l.begin(seq, len(entries))
 	for _, e := range entries {
-		e.done(newRoot(ack.Sequence, nil), nil)
+		e.done(newRoot(seq, nil), nil)
 	}
 }
 
@@ -316,14 +274,22 @@ func (l *eventLog) release(slow time.Duration) {
 	defer cancel()
 	upTo, single := l.leaving(slow)
 	if upTo > 0 {
-		if err := l.log.Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
-			l.zap.Warn("broker: log: purge", zap.Error(err)) // it is done again with the next
+		l.ledger.gone(entryUpTo, inLog, upTo)
+		if err := l.store.Load().streams[inLog].Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
+			l.warn("purge", err) // it is done again with the next
 		}
 	}
 	for _, seq := range single {
-		if err := l.log.DeleteMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			l.zap.Warn("broker: log: delete", zap.Error(err)) // it is delivered again after a restart
+		if err := l.remove(ctx, inLog, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			l.warn("delete", err) // it is delivered again after a restart
 		}
+	}
+}
+
+// warn logs what failed, unless nothing can be written anyway, which is said once.
+func (l *eventLog) warn(what string, err error) {
+	if l.trouble() == nil {
+		l.zap.Warn("broker: log: "+what, zap.Error(err))
 	}
 }
 
@@ -358,15 +324,8 @@ func (l *eventLog) waiting() (n int) {
 
 // resume calls each with every record that the last process left in the log.
 func (l *eventLog) resume(ctx context.Context, each func(record []byte, r *root)) error {
-	info, err := l.info(ctx, l.log)
-	if err != nil {
-		return fmt.Errorf("broker: log: %w", err)
-	}
-	for seq := info.State.FirstSeq; info.State.Msgs > 0 && seq <= info.State.LastSeq; seq++ {
-		msg, err := l.log.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
+	for _, seq := range l.ledger.seqs(inLog) {
+		msg, err := l.get(ctx, inLog, seq)
 		if err != nil {
 			return fmt.Errorf("broker: log: %w", err)
 		}
@@ -394,14 +353,6 @@ func split(b []byte) (records [][]byte, err error) {
 	return records, nil
 }
 
-// info asks for a stream's state. One at a time: nats.go's Info keeps its
-// answer in the Stream without a lock.
-func (l *eventLog) info(ctx context.Context, s jetstream.Stream, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	l.asking.Lock()
-	defer l.asking.Unlock()
-	return s.Info(ctx, opts...)
-}
-
 // close takes nothing more, and ends the purger and the server.
 func (l *eventLog) close() {
 	l.appending.Lock()
@@ -412,17 +363,16 @@ func (l *eventLog) close() {
 	l.appending.Unlock()
 	close(l.quit)
 	<-l.purged
+	<-l.mended
 	l.shutdown()
 }
 
 func (l *eventLog) shutdown() {
-	if l.conn != nil {
-		_ = l.conn.FlushTimeout(time.Second)
-		l.conn.Close()
+	if s := l.store.Load(); s != nil {
+		s.close()
 	}
-	if l.server != nil {
-		l.server.Shutdown()
-		l.server.WaitForShutdown()
+	if l.ledger != nil {
+		l.ledger.close()
 	}
 	if l.lock != nil {
 		l.lock.Close()

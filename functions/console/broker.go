@@ -31,7 +31,25 @@ type brokerStatus struct {
 	Waiting     uint64          `json:"waiting"`
 	DeadLetters uint64          `json:"dead_letters"`
 	Retried     int64           `json:"retried"`
+	Full        string          `json:"full,omitzero"` // why it takes no events now
+	Lost        []lost          `json:"lost,omitzero"` // what its damaged log had lost
 	Triggers    []triggerStatus `json:"triggers"`
+}
+
+// lost is a range of acknowledged messages that the Broker's log lost.
+type lost struct {
+	Found  time.Time `json:"found"`
+	Stream string    `json:"stream"`
+	From   uint64    `json:"from"`
+	To     uint64    `json:"to"`
+	Events int       `json:"events"`
+}
+
+func (s *brokerStatus) lostEvents() (n int) {
+	for _, l := range s.Lost {
+		n += l.Events
+	}
+	return n
 }
 
 type triggerStatus struct {

@@ -9,6 +9,8 @@ var (
 	deliverDesc     = prometheus.NewDesc("pitboss_broker_trigger_delivered_total", "Events delivered to a Trigger's subscriber.", []string{"trigger"}, nil)
 	retriedDesc     = prometheus.NewDesc("pitboss_broker_trigger_retried_total", "Attempts after the first.", []string{"trigger"}, nil)
 	deadDesc        = prometheus.NewDesc("pitboss_broker_trigger_dead_lettered_total", "Events that became dead letters.", []string{"trigger"}, nil)
+	fullDesc        = prometheus.NewDesc("pitboss_broker_full", "1 while the one-machine Broker takes no events, since its log cannot be written.", nil, nil)
+	lostDesc        = prometheus.NewDesc("pitboss_broker_lost_events", "Acknowledged events that the one-machine Broker's log lost when its files were damaged.", nil, nil)
 	deadLettersDesc = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait for somebody.", nil, nil)
 	reviewsDesc     = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions in memory that wait for a person's word.", nil, nil)
 	seenDesc        = prometheus.NewDesc("pitboss_console_events_total", "Events the console counted, each once.", []string{"stage"}, nil)
@@ -21,7 +23,7 @@ var (
 type collector struct{ f *Function }
 
 func (c collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, deadLettersDesc, reviewsDesc, seenDesc, pagesDesc, timelineDesc} {
+	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, fullDesc, lostDesc, deadLettersDesc, reviewsDesc, seenDesc, pagesDesc, timelineDesc} {
 		to <- d
 	}
 }
@@ -33,7 +35,16 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	total := func(d *prometheus.Desc, v int64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	for _, t := range c.f.broker.status().Triggers {
+	status := c.f.broker.status()
+	if status.Known {
+		full := 0.0
+		if status.Full != "" {
+			full = 1
+		}
+		gauge(fullDesc, full)
+		gauge(lostDesc, float64(status.lostEvents()))
+	}
+	for _, t := range status.Triggers {
 		gauge(lagDesc, float64(t.Lag), t.Name)
 		total(deliverDesc, t.Delivered, t.Name)
 		total(retriedDesc, t.Retried, t.Name)

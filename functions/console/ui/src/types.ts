@@ -24,6 +24,7 @@ export interface Flow {
 export interface TriggerStatus { name: string; delivered: number; retried: number; dead_lettered: number; in_flight: number; lag: number }
 export interface BrokerStatus {
   known: boolean; error?: string; accepted: number; refused: number; waiting: number; dead_letters: number; retried: number; triggers: TriggerStatus[];
+  full?: string; lost?: { found: string; stream: string; from: number; to: number; events: number }[];
 }
 
 export interface Frame {

@@ -55,6 +55,9 @@ function Health(p: { f: Frame }) {
   const lag = Math.max(0, ...(broker.triggers ?? []).filter((t) => !t.name.includes("console")).map((t) => t.lag));
   const troubles: string[] = [];
   if (broker.error) troubles.push("the Broker's counters cannot be read");
+  if (broker.full) troubles.push("the Broker takes no events: its log cannot be written");
+  const lost = (broker.lost ?? []).reduce((n, l) => n + l.events, 0);
+  if (lost > 0) troubles.push(`the Broker's log was damaged and lost ${num(lost)} acknowledged ${lost === 1 ? "event" : "events"}`);
   const fresh = p.f.dead_letters_lately;
   if (fresh > 0) troubles.push(`${letters(fresh)} came in the last five minutes`);
   if (lag > 5000) troubles.push(`${compact(lag)} events wait for delivery`);
