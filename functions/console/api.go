@@ -279,6 +279,11 @@ func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
 	if inputs == nil {
 		inputs = f.inputsFrom(record)
 	}
+	if record != nil {
+		c := *d // others may be reading d
+		c.settledBy(record.about)
+		d = &c
+	}
 	out := map[string]any{"decision": d, "inputs": inputs, "journal": record}
 	if v, ok := f.reviews()[d.Decision]; ok {
 		out["review"] = v

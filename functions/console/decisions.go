@@ -24,10 +24,13 @@ type decision struct {
 	TotalMs      float64   `json:"total_ms,omitzero"` // from the POST of the trigger to the decision's acceptance
 	Received     time.Time `json:"received,omitzero"`
 
-	Deadline time.Time `json:"deadline,omitzero"` // of a person's review
+	Deadline time.Time  `json:"deadline,omitzero"` // of a person's review
+	Status   string     `json:"status,omitzero"`   // the last of Happened that stands
+	Happened []happened `json:"happened,omitempty"`
 
 	at       time.Time
-	reviewed bool // a person said what becomes of it
+	reviewed bool     // a person said what becomes of it
+	takes    []string // what a revocation takes back, in words
 }
 
 // blockedBy names the rule (or reason) that kept the best action back.
@@ -79,9 +82,12 @@ func (ds *decisions) add(s *seen) *decision {
 		}
 		d.TotalMs = float64(done.Sub(s.Received).Microseconds()) / 1000
 	}
-	d.Words = words(d)
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
+	if d.Verdict == "revoked" {
+		ds.revoke(d)
+	}
+	d.Words = words(d)
 	ds.next++
 	d.Seq = ds.next
 	slot := &ds.ring[d.Seq%int64(len(ds.ring))]

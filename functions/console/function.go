@@ -55,6 +55,7 @@ type Function struct {
 	store       *store
 	audit       *audit
 	said        sync.Map // what people said of decisions, by decision
+	stopped     stopped
 	routes      http.Handler
 
 	experiments *experiments
@@ -93,6 +94,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	withdraw := f.publish() // its metrics
 	f.AtEnd(func() error { withdraw(); return nil })
 	f.Go(f.hub.run)
+	f.Go(func(ctx context.Context) { f.stopped.watch(ctx, time.Second, f.switches) })
 	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, f.now) })
 	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil
@@ -122,7 +124,7 @@ func (f *Function) mux() http.Handler {
 	if f.access.origin != nil { // a gateway may give the request another Host
 		_ = protect.AddTrustedOrigin(f.access.origin.Scheme + "://" + f.access.origin.Host)
 	}
-	return secure(protect.Handler(m))
+	return secure(compressed(protect.Handler(m)))
 }
 
 // secure sets the headers every answer carries. Scripts and styles come from

@@ -91,6 +91,7 @@ func (f *Function) note(s *seen) {
 		var o event.Outcome
 		if json.Unmarshal(s.Data, &o) == nil {
 			f.experiments.happened(s, o.Recommendation)
+			f.decisions.settle(o.Recommendation, outcomeOf(s))
 		}
 	case event.TypeReviewDecided, event.TypeReviewRequested:
 		f.heard(s)

@@ -25,6 +25,8 @@ type frame struct {
 	Players    int          `json:"players"`
 	Bytes      int64        `json:"bytes"`
 	Review     int          `json:"review"`
+	Switches   []killSwitch `json:"switches"`              // that are on
+	SwitchWhy  string       `json:"switch_error,omitzero"` // why they cannot be read
 }
 
 // inFrame is how many decisions of each verdict one frame carries.
@@ -40,6 +42,7 @@ func (f *Function) frame(since int64) (any, int64) {
 	}
 	fr.Players, fr.Bytes = f.players.kept()
 	fr.Review = f.waiting()
+	fr.Switches, fr.SwitchWhy = f.stopped.now()
 	return fr, last
 }
 

@@ -22,6 +22,8 @@ type journaled struct {
 	Personal   jsontext.Value  `json:"personal,omitzero"`
 	About      []journaledNote `json:"about"`
 	Note       string          `json:"note,omitzero"`
+
+	about []*journal.Entry
 }
 
 type ruleVerdict struct {
@@ -53,6 +55,7 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 		}
 		return out
 	}
+	out.about = about
 	for _, e := range about {
 		out.About = append(out.About, journaledNote{e.Kind, jsontext.Value(e.Open)})
 	}

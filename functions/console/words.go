@@ -40,7 +40,10 @@ func what(d *decision) string {
 		}
 		return action + " by " + channel(d.Channel)
 	case "revoked":
-		return action + " taken back before it was delivered"
+		if len(d.takes) == 0 {
+			return "nothing taken back"
+		}
+		return "taken back: " + strings.Join(d.takes, ", ")
 	}
 	if d.Action == "" || d.Action == "none" {
 		return "nothing sent"

@@ -1,11 +1,15 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { value } from "./format";
 
 // Chart draws lines over time with uPlot and keeps to the width it is given.
 // The colours are the theme's, read when it is drawn.
 
 export interface Line { label: string; color: string; values: number[]; fill?: boolean }
+
+// Lines differ by their dashes as well as by colour.
+const dashes = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 
 const hours = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const clock = (unix: number) => hours.format(new Date(unix * 1000));
@@ -14,15 +18,16 @@ const token = (name: string) => getComputedStyle(document.documentElement).getPr
 export function Chart(p: { at: number[]; lines: Line[]; height: number; label: string; theme: string }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const [hovered, hover] = useState<number | null>(null);
   const shape = p.lines.map((l) => l.label).join() + p.theme;
   useEffect(() => {
     const el = box.current!;
     const axis = { stroke: token("--ink-3"), grid: { stroke: token("--line"), width: 1 }, ticks: { show: false }, font: "11px " + token("--sans") };
     const u = new uPlot({
-      width: el.clientWidth, height: p.height, legend: { show: false }, cursor: { show: false, drag: { x: false, y: false } },
+      width: el.clientWidth, height: p.height, legend: { show: false }, cursor: { y: false, drag: { x: true, y: false } }, hooks: { setCursor: [(u) => hover(u.cursor.idx ?? null)] },
       padding: [8, 8, 0, 0], scales: { y: { range: (_u, _lo, hi) => [0, Math.max(1, hi * 1.1)] } },
-      series: [{}, ...p.lines.map((l) => ({
-        label: l.label, stroke: token(l.color), width: 2, points: { show: false },
+      series: [{}, ...p.lines.map((l, i) => ({
+        label: l.label, stroke: token(l.color), width: 2, dash: dashes[i % dashes.length], points: { show: false },
         ...(l.fill ? { fill: token(l.color) + "22" } : {}),
       }))],
       axes: [{ ...axis, space: 90, values: (_u, at) => at.map(clock) }, { ...axis, size: 46, space: 34 }],
@@ -36,7 +41,8 @@ export function Chart(p: { at: number[]; lines: Line[]; height: number; label: s
   useEffect(() => { plot.current?.setData([p.at, ...p.lines.map((l) => l.values)]); }, [last, p.at.length]);
   return (
     <figure class="chart">
-      <figcaption>{p.lines.map((l) => <span key={l.label} class="legend"><i class={"dot " + l.color.slice(2)} />{l.label}</span>)}</figcaption>
+      <figcaption>{p.lines.map((l) => <span key={l.label} class="legend"><i class={"dot " + l.color.slice(2)} />{l.label}{hovered !== null && l.values[hovered] !== undefined && <b> {value(l.values[hovered]!)}</b>}</span>)}
+        {hovered !== null && p.at[hovered] !== undefined && <span class="hint">at {clock(p.at[hovered]!)}</span>}</figcaption>
       <div ref={box} role="img" aria-label={p.label} />
     </figure>
   );

@@ -19,6 +19,28 @@ export function ms(n: number | undefined): string {
   return n.toFixed(n >= 1 ? 1 : 2) + " ms";
 }
 
+// duration says seconds as people write them.
+export function duration(s: number): string {
+  const parts: [number, string][] = [[86_400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
+  const said: string[] = [];
+  let left = Math.round(s);
+  for (const [size, name] of parts) {
+    const n = Math.floor(left / size);
+    if (n > 0) said.push(`${num(n)} ${name}${n === 1 ? "" : "s"}`);
+    left -= n * size;
+    if (said.length === 2) break;
+  }
+  return said.join(" ") || "no time";
+}
+
+// ago says how long ago a moment was.
+export function ago(iso: string): string {
+  const s = (Date.now() - new Date(iso).getTime()) / 1000;
+  return s < 10 ? "just now" : duration(s < 3600 ? Math.max(1, Math.round(s / 60)) * 60 : Math.round(s / 3600) * 3600) + " ago";
+}
+
+export const money = (minor: number, currency?: string) => (minor / 100).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) + (currency ? " " + currency : "");
+
 export const us = (n: number) => (n >= 1000 ? ms(n / 1000) : n.toFixed(n < 10 ? 1 : 0) + " µs");
 
 export const percent = (p: number, digits = 1) => (100 * p).toFixed(digits) + " %";
@@ -51,26 +73,26 @@ export const bytes = (n: number) => (n >= 1 << 20 ? (n / (1 << 20)).toFixed(1) +
 
 // sentence says an event of a platform in words.
 export function sentence(type: string, d: Record<string, unknown> = {}): string {
-  const money = (minor: unknown) => (typeof minor === "number" ? (minor / 100).toFixed(2) + " " + (d.currency ?? "") : "").trim();
+  const sum = (minor: unknown) => (typeof minor === "number" ? money(minor, d.currency as string | undefined) : "");
   switch (shortType(type)) {
     case "account.registered": return `Opened an account in ${d.jurisdiction} with ${d.brand}`;
     case "account.updated": return "Account facts changed";
     case "consent.changed": return `${d.granted ? "Opted in to" : "Opted out of"} ${d.product} by ${d.channel}`;
     case "protection.excluded": return `Excluded by ${d.scheme}`;
     case "protection.reinstated": return `Returned after ${d.scheme}`;
-    case "protection.limit.set": return `Set a ${d.limit} limit of ${d.limit === "time" ? d.amount + " s" : money(d.amount)} per ${d.period}`;
+    case "protection.limit.set": return `Set a ${d.limit} limit of ${d.limit === "time" ? duration(d.amount as number) : sum(d.amount)} per ${d.period}`;
     case "protection.limit.reached": return `Reached the ${d.limit} limit per ${d.period}`;
     case "protection.indicator.raised": return `Marker of harm: ${d.group}, ${d.strength}`;
     case "session.started": return `Session started${d.device ? " on " + d.device : ""}`;
     case "session.ended": return "Session ended";
     case "game.launched": return `${d.game} loaded${d.load_ms ? " in " + ms(d.load_ms as number) : ""}`;
     case "game.failed": return `${d.game} failed to load: ${d.error}`;
-    case "round.settled": return `${d.game}: staked ${money(d.stake)}, ${(d.win as number) > 0 ? "won " + money(d.win) : "lost"}`;
+    case "round.settled": return `${d.game}: staked ${sum(d.stake)}, ${(d.win as number) > 0 ? "won " + sum(d.win) : "lost"}`;
     case "round.rolledback": return `Round rolled back: ${d.game}`;
-    case "payment.deposited": return `Deposited ${money(d.amount)}`;
-    case "payment.withdrawn": return `Withdrew ${money(d.amount)}`;
-    case "payment.failed": return `${d.operation} of ${money(d.amount)} failed: ${d.error}`;
-    case "bonus.granted": return `Bonus ${d.bonus}: ${money(d.amount)}`;
+    case "payment.deposited": return `Deposited ${sum(d.amount)}`;
+    case "payment.withdrawn": return `Withdrew ${sum(d.amount)}`;
+    case "payment.failed": return `${d.operation} of ${sum(d.amount)} failed: ${d.error}`;
+    case "bonus.granted": return `Bonus ${d.bonus}: ${sum(d.amount)}`;
     case "bonus.completed": return `Bonus ${d.bonus} completed`;
     case "support.contacted": return `Contacted support about ${d.topic}`;
     case "reminder.due": return `Reminder due: ${plain(String(d.reminder ?? ""))}`;

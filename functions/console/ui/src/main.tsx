@@ -1,5 +1,5 @@
 import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { call } from "./api";
 import { useAddress } from "./router";
 import { connect, useLive } from "./stream";
@@ -45,10 +45,12 @@ function Nav(p: { url: URL }) {
   const { frame } = useLive();
   const here = "/" + (p.url.pathname.split("/")[1] ?? "");
   const badge: Record<string, number> = { "/deadletters": frame?.dead_letters ?? 0, "/review": frame?.review ?? 0 };
+  const list = useRef<HTMLUListElement>(null);
+  useEffect(() => { list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); }, [here]);
   return (
     <nav class="nav" aria-label="Pages">
       <a class="brand" href="/"><img src="/icon.svg" alt="" width="26" height="26" /><span>Pitboss</span></a>
-      <ul>
+      <ul ref={list}>
         {views.map((v) => (
           <li key={v.path}>
             <a href={v.path} aria-current={here === v.path ? "page" : undefined}>

@@ -10,6 +10,7 @@ export interface Decision {
   decision: string; action: string; kind: string; channel?: string; severity?: string; message?: string; params?: Record<string, unknown>;
   reasons: Reason[]; blocked?: Blocked[]; scores?: Record<string, number>; arm?: string; propensity?: number;
   dedup_key: string; decided_at: string; expires?: string; trigger: TriggerRef; review?: boolean; deadline?: string;
+  status?: string; happened?: { status: string; at: string }[]; revoked?: string[];
 }
 
 export interface StageNow { total: number; rate: number }
@@ -29,7 +30,7 @@ export interface BrokerStatus {
 
 export interface Frame {
   flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number; dead_letters_lately: number;
-  players: number; bytes: number; review: number;
+  players: number; bytes: number; review: number; switches: Switch[]; switch_error?: string;
 }
 
 export interface Person { name: string; id?: string; roles: string[]; until?: string }

@@ -29,8 +29,30 @@ export const Tag = (p: { children: ComponentChildren; tone?: string; title?: str
 
 export const Empty = (p: { children: ComponentChildren }) => <p class="empty">{p.children}</p>;
 
-export function Wrong(p: { text?: string }) {
-  return p.text ? <p class="wrong" role="alert">{p.text}</p> : null;
+// Wrong says what failed, and offers to try again where that may help.
+export function Wrong(p: { text?: string; again?: () => void }) {
+  return p.text ? <p class="wrong" role="alert">{p.text} {p.again && <button type="button" class="button ghost" onClick={p.again}>Try again</button>}</p> : null;
+}
+
+// Status is what became of a decision after it was made.
+const tones: Record<string, string> = { delivered: "info", accepted: "good", dismissed: "warn", expired: "warn", revoked: "bad", overturned: "bad" };
+export const Status = (p: { status?: string }) => p.status ? <Tag tone={tones[p.status]}>{p.status}</Tag> : null;
+
+// Tabs are moved through with the arrow keys, as a tab list is (ARIA Authoring Practices).
+export function Tabs(p: { label: string; items: { id: string; name: ComponentChildren }[]; chosen: string; choose: (id: string) => void }) {
+  const move = (e: KeyboardEvent) => {
+    const at = p.items.findIndex((i) => i.id === p.chosen), last = p.items.length - 1;
+    const to = ({ ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at <= 0 ? last : at - 1, Home: 0, End: last } as Record<string, number>)[e.key];
+    if (to === undefined) return;
+    e.preventDefault();
+    p.choose(p.items[to]!.id);
+    (e.currentTarget as HTMLElement).querySelectorAll("button")[to]?.focus();
+  };
+  return (
+    <div class="tabs" role="tablist" aria-label={p.label} onKeyDown={move}>{p.items.map((i) => (
+      <button key={i.id} type="button" role="tab" aria-selected={i.id === p.chosen} tabIndex={i.id === p.chosen ? 0 : -1} onClick={() => p.choose(i.id)}>{i.name}</button>
+    ))}</div>
+  );
 }
 
 export function Bars(p: { items: { name: string; n: number; text?: string; href?: string; tone?: string }[]; label: string }) {

@@ -2,14 +2,14 @@ import { useLoaded } from "../api";
 import { moment, ms, num, percent, plain, shortType, value } from "../format";
 import { go, withParam } from "../router";
 import type { Counted, Decision, ModelRun, Scoring, ViewProps } from "../types";
-import { Bars, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Tag, Verdict, Wrong } from "../ui";
+import { Bars, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Status, Tag, Verdict, Wrong } from "../ui";
 
 interface Page { decisions: Decision[]; matched: number; kept: number; next?: number; facets: Record<string, Counted[]> }
 
 const filters = ["verdict", "kind", "jurisdiction", "action", "rule"];
 
 export function DecisionsPage(p: ViewProps) {
-  const { data, error } = useLoaded<Page>("/api/decisions?" + p.url.searchParams, p.url.searchParams.has("before") ? 0 : 2000);
+  const { data, error, reload } = useLoaded<Page>("/api/decisions?" + p.url.searchParams, p.url.searchParams.has("before") ? 0 : 2000);
   const set = (name: string, v: string) => go(withParam(p.url, name, v), true);
   const player = p.url.searchParams.get("player");
   return (
@@ -26,7 +26,7 @@ export function DecisionsPage(p: ViewProps) {
         {player && <button type="button" class="button" onClick={() => set("player", "")}>player {player} ×</button>}
         {p.url.search && <a class="button ghost" href="/decisions">clear</a>}
       </div>
-      <Wrong text={error} />
+      <Wrong text={error} again={reload} />
       {data && <div class="grid two-one">
         <Card>
           {data.decisions.length === 0 ? <Empty>No decision matches.</Empty> : (
@@ -35,7 +35,7 @@ export function DecisionsPage(p: ViewProps) {
               <tbody>{data.decisions.map((d) => (
                 <tr key={d.seq}>
                   <td class="nowrap"><a href={"/decisions/" + encodeURIComponent(d.decision)}><time dateTime={d.decided_at}>{moment(d.decided_at)}</time></a></td>
-                  <td><Verdict verdict={d.verdict} /></td>
+                  <td><Verdict verdict={d.verdict} /> <Status status={d.status} /></td>
                   <td>{d.action === "none" ? "nothing sent" : plain(d.action)}<br /><Kind kind={d.kind} /></td>
                   <td><PlayerLink id={d.player} /><br /><span class="hint">{d.jurisdiction}</span></td>
                   <td class="why">{d.verdict === "suppressed" && d.blocked?.length ? d.blocked[0]!.text : d.reasons.map((r) => r.text).join(" ")}</td>
@@ -63,12 +63,12 @@ interface Why {
 }
 
 export function DecisionPage(p: ViewProps & { id: string }) {
-  const { data, error } = useLoaded<Why>("/api/decisions/" + encodeURIComponent(p.id));
+  const { data, error, reload } = useLoaded<Why>("/api/decisions/" + encodeURIComponent(p.id));
   const d = data?.decision;
   return (
     <>
-      <Head title={d ? (d.action === "none" ? "Nothing sent" : plain(d.action)) : "Decision"} lead={d ? <><Verdict verdict={d.verdict} /> <Kind kind={d.kind} /> for <PlayerLink id={d.player} /> in {d.jurisdiction || "an unknown jurisdiction"}, {moment(d.decided_at)}</> : p.id} />
-      <Wrong text={error} />
+      <Head title={d ? (d.action === "none" ? "Nothing sent" : plain(d.action)) : "Decision"} lead={d ? <><Verdict verdict={d.verdict} /> <Status status={d.status} /> <Kind kind={d.kind} /> for <PlayerLink id={d.player} /> in {d.jurisdiction || "an unknown jurisdiction"}, {moment(d.decided_at)}</> : p.id} />
+      <Wrong text={error} again={reload} />
       {d && data && <>
         <p class="statement">{d.words}</p>
         <div class="grid two-one">
@@ -94,6 +94,8 @@ export function DecisionPage(p: ViewProps & { id: string }) {
               {data.journal?.verified && <><dt>Journal</dt><dd>{data.journal.verified}</dd></>}
               {d.review && <><dt>Review</dt><dd>{data.review ? `${data.review.verdict} by ${data.review.who}: ${data.review.note}` : <a href="/review">waits for a person</a>}</dd></>}
             </dl></Card>
+            {!!d.happened?.length && <Card title="What became of it"><ul class="plain-list">{d.happened.map((h) => <li key={h.status + h.at}><Status status={h.status} /> <time class="hint" dateTime={h.at}>{moment(h.at)}</time></li>)}</ul></Card>}
+            {!!d.revoked?.length && d.verdict === "revoked" && <Card title="What it took back"><ul class="plain-list">{d.revoked.map((id) => <li key={id}><a class="mono" href={"/decisions/" + encodeURIComponent(id)}>{id}</a></li>)}</ul></Card>}
             {data.inputs && <Card title="Inputs"><details><summary>{Object.keys(data.inputs.features ?? {}).length} features and the facts</summary><Json value={{ features: data.inputs.features, facts: data.inputs.facts }} /></details></Card>}
             {!!data.journal?.record && <Card title="The journal's record"><details><summary>As stored</summary><Json value={data.journal.record} /></details></Card>}
           </div>

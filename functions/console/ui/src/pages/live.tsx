@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { Chart } from "../chart";
-import { compact, ms, num, plain, rate, shortType, time } from "../format";
+import { ago, compact, ms, num, plain, rate, shortType, time } from "../format";
 import { icons } from "../icons";
 import { useLive } from "../stream";
 import type { Decision, Frame, HopNow, TriggerStatus, ViewProps } from "../types";
@@ -63,6 +63,9 @@ function Health(p: { f: Frame }) {
   if (lag > 5000) troubles.push(`${compact(lag)} events wait for delivery`);
   if (p99 > 1000) troubles.push(`the slowest 1 % wait ${ms(p99)}`);
   if (into > 5 && scored > 1 && decided === 0) troubles.push("players are scored, but nothing is decided");
+  for (const s of p.f.switches ?? []) troubles.push(`${s.what} ${plain(s.name)} is stopped by ${s.who || "somebody"}${s.at && !s.at.startsWith("0001") ? ", " + ago(s.at) : ""}`);
+  if (p.f.switch_error) troubles.push("the kill switches cannot be read");
+  const nothing = flow.rules.find((r) => r.name === "nothing-eligible")?.n ?? 0;
   const quiet = into === 0 && decided === 0;
   const tone = troubles.length ? "warn" : quiet ? "idle" : "good";
   return (
@@ -70,12 +73,14 @@ function Health(p: { f: Frame }) {
       <div class="health-word">
         <h1>{troubles.length ? "Players are served, with trouble" : quiet ? "Waiting for events" : "Players are being served"}</h1>
         <p>{troubles.length ? capital(troubles.join("; ")) + ". " : quiet ? "POST an event, and it shows here within a second. " : `${rate(into)} events/s come in, ${rate(issued)} recommendations/s go out, half of them within ${ms(flow.hops.total?.p50_ms)} of the POST. `}
+          {!!p.f.switches?.length && <><a href="/rules">See the switches.</a> </>}
           {!fresh && p.f.dead_letters > 0 && <a href="/deadletters">{capital(letters(p.f.dead_letters))} from before {p.f.dead_letters === 1 ? "waits" : "wait"} for somebody.</a>}</p>
       </div>
       <dl class="kpis">
         <Kpi name="Events in" n={num(flow.stages.platform?.total ?? 0)} />
         <Kpi name="Issued" n={num(flow.stages.issued?.total ?? 0)} href="/decisions?verdict=issued" />
-        <Kpi name="Suppressed" n={num(flow.stages.suppressed?.total ?? 0)} href="/decisions?verdict=suppressed" />
+        <Kpi name="Blocked by a rule" n={num(Math.max(0, (flow.stages.suppressed?.total ?? 0) - nothing))} href="/decisions?verdict=suppressed" />
+        <Kpi name="Nothing to say" n={num(nothing)} href="/decisions?verdict=suppressed&rule=nothing-eligible" />
         <Kpi name="Retries" n={broker.known ? num(broker.retried) : "–"} />
         <Kpi name="Dead letters" n={num(p.f.dead_letters)} href="/deadletters" tone={fresh ? "bad" : ""} />
       </dl>
@@ -129,7 +134,7 @@ function Edge(p: { rate: number }) {
   return (
     <li class={"edge " + speed} aria-label={`${rate(p.rate)} events a second`}>
       <span class="edge-rate">{rate(p.rate)}<small>/s</small></span>
-      <svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><line x1="0" y1="4" x2="100" y2="4" class="edge-base" /><line x1="0" y1="4" x2="100" y2="4" class="edge-move" /></svg>
+      <div class="edge-track" aria-hidden="true"><div class="edge-move" /></div>
     </li>
   );
 }

@@ -10,11 +10,12 @@ interface Answer { models: ModelView[]; note: string; writable: boolean; calibra
 export function ModelsPage(p: ViewProps) {
   const { data, error, reload } = useLoaded<Answer>("/api/models", 3000);
   const [asking, ask] = useState<{ m: ModelView; back: boolean }>();
+  const [stopping, stop] = useState<string>();
   const names = [...new Set(data?.models.map((m) => m.name) ?? [])];
   return (
     <>
       <Head title="Models" lead="The live version's score is decided on; shadows score the same events and are compared before one is promoted." />
-      <Wrong text={error} />
+      <Wrong text={error} again={reload} />
       {data?.note && <p class="note">{data.note}</p>}
       {data && !data.writable && <p class="note">serving.yaml cannot be written from here, so promotion is done where it lies (on a cluster: the ConfigMap).</p>}
       {names.map((n) => (
@@ -23,11 +24,16 @@ export function ModelsPage(p: ViewProps) {
           <div class="grid two">{data!.models.filter((m) => m.name === n).map((m) => (
             <Version key={m.version} m={m} calibration={m.role === "live" && m.output === "leave" ? data!.calibration : undefined}>
               {m.role === "live" && data!.models.some((o) => o.name === n && o.previous && o.version !== m.version) && <Act who={p.who} role="operator" onClick={() => ask({ m, back: true })}>Roll back</Act>}
-              {m.role !== "live" && !m.problem && <Act who={p.who} role="operator" tone="primary" disabled={!data!.writable} onClick={() => ask({ m, back: false })}>Promote</Act>}
+              {m.role === "live" && <Act who={p.who} role="compliance" tone="danger" onClick={() => stop(m.name)}>Stop</Act>}
+              {m.role !== "live" && !m.problem && <Act who={p.who} role="operator" disabled={!data!.writable} onClick={() => ask({ m, back: false })}>Promote</Act>}
             </Version>
           ))}</div>
         </section>
       ))}
+      {stopping && <Ask title={`Stop model ${stopping}`} button="Stop it now" tone="danger" onClose={() => stop(undefined)}
+        text={<p>Its score counts as not known from the next second on, on every instance: protection goes on, marketing that needs it stops. The Rules page lists the switch and lets it go on.</p>}
+        fields={[{ name: "note", label: "Why", hint: "It is journaled with your name." }]}
+        change={async (v) => { await call("/api/switches", { what: "model", name: stopping, on: true, note: v.note }); return `${stopping} is stopped.`; }} />}
       {asking && <Ask title={asking.back ? `Roll ${asking.m.name} back` : `Promote ${asking.m.name} ${asking.m.version}`} button={asking.back ? "Roll back" : "Promote"} tone="primary" onClose={() => ask(undefined)}
         text={<p>{asking.back ? "The version that was live before takes over again within seconds." : "It takes over within seconds, without a deploy; what is live now goes on as a shadow and is what a rollback goes back to."}</p>}
         fields={[{ name: "note", label: "Why", placeholder: "AUC on last week 0.02 better, drift low" }]}

@@ -1,9 +1,9 @@
 import { useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
-import { bytes, moment, num, plain, sentence, shortType, value } from "../format";
+import { bytes, duration, moment, money, num, plain, sentence, shortType, value } from "../format";
 import { go } from "../router";
 import type { Decision, Facts, Player, Scoring, ViewProps } from "../types";
-import { Act, Ask, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Spark, Tag, Verdict, Wrong } from "../ui";
+import { Act, Ask, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Spark, Status, Tag, Verdict, Wrong } from "../ui";
 
 interface Found { players: { player: string; events: number; last: string }[]; kept: number; bytes: number }
 
@@ -50,7 +50,7 @@ export function PlayerPage(p: ViewProps & { id: string }) {
               <li key={m.source + m.id} class={m.decision ? "decided " + m.decision.verdict : shortType(m.type).includes("fail") || shortType(m.type).startsWith("protection") ? "alert" : ""}>
                 <time dateTime={m.time}>{moment(m.time)}</time>
                 {m.decision ? (
-                  <div><div class="said-head"><Verdict verdict={m.decision.verdict} /><Kind kind={m.decision.kind} /><a href={"/decisions/" + encodeURIComponent(m.decision.decision)}>{plain(m.decision.action)}</a></div><p>{m.decision.words}</p></div>
+                  <div><div class="said-head"><Verdict verdict={m.decision.verdict} /><Status status={m.decision.status} /><Kind kind={m.decision.kind} /><a href={"/decisions/" + encodeURIComponent(m.decision.decision)}>{plain(m.decision.action)}</a></div><p>{m.decision.words}</p></div>
                 ) : (
                   <details><summary>{sentence(m.type, m.data)}<small>{shortType(m.type)}</small></summary><Json value={m} /></details>
                 )}
@@ -112,14 +112,15 @@ function FactsLine(p: { facts: Facts }) {
 
 function FactsList(p: { facts: Facts }) {
   const f = p.facts;
-  const yes = Object.entries(f.consents ?? {}).filter(([, v]) => v).map(([k]) => k);
+  const said = (granted: boolean) => Object.entries(f.consents ?? {}).filter(([, v]) => v === granted).map(([k]) => k).join(", ");
+  const limit = ([k, l]: [string, { amount: number; currency?: string; reached?: string }]) => k + " " + (k.startsWith("time") ? duration(l.amount) : money(l.amount, l.currency ?? f.currency)) + (l.reached && !l.reached.startsWith("0001") ? " (reached)" : "");
   return (
     <dl class="facts">
       <dt>Jurisdiction</dt><dd>{f.jurisdiction ?? "unknown: the strictest rules hold"}</dd>
       <dt>Born</dt><dd>{f.birth_date ?? "unknown: no marketing"}</dd>
-      <dt>Consents</dt><dd>{yes.length ? yes.join(", ") : "none"}</dd>
+      <dt>Opted in to</dt><dd>{said(true) || "nothing"}</dd><dt>Opted out of</dt><dd>{said(false) || "nothing"}</dd>
       <dt>Exclusions</dt><dd>{f.exclusions?.length ? f.exclusions.map((e) => e.scheme + (e.until && !e.until.startsWith("0001") ? " until " + moment(e.until) : "")).join(", ") : "none"}</dd>
-      <dt>Limits</dt><dd>{Object.entries(f.limits ?? {}).map(([k, l]) => k + " " + value(l.amount / 100) + (l.reached && !l.reached.startsWith("0001") ? " (reached)" : "")).join(", ") || "none"}</dd>
+      <dt>Limits</dt><dd>{Object.entries(f.limits ?? {}).map(limit).join(", ") || "none"}</dd>
       <dt>Markers of harm</dt><dd>{Object.entries(f.indicators ?? {}).map(([k, s]) => k + " " + s).join(", ") || "none"}</dd>
     </dl>
   );

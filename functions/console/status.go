@@ -1,0 +1,111 @@
+package console
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/journal"
+)
+
+// happened is one thing that became of a decision.
+type happened struct {
+	Status string    `json:"status"` // delivered, accepted, dismissed, expired, revoked, overturned
+	At     time.Time `json:"at"`
+}
+
+// final ranks statuses by which of them stands when several happened: outcomes
+// may arrive in any order.
+var final = map[string]int{"delivered": 1, "expired": 2, "dismissed": 3, "accepted": 4, "revoked": 5, "overturned": 6}
+
+// settle notes what became of d. d must not be shared yet, or be a copy.
+func (d *decision) settle(h happened) {
+	if final[h.Status] == 0 || slices.Contains(d.Happened, h) {
+		return
+	}
+	d.Happened = append(slices.Clone(d.Happened), h)
+	slices.SortFunc(d.Happened, func(a, b happened) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(final[a.Status], final[b.Status]))
+	})
+	if final[h.Status] > final[d.Status] {
+		d.Status = h.Status
+	}
+}
+
+// was reports whether that happened to d.
+func (d *decision) was(status string) bool {
+	return slices.ContainsFunc(d.Happened, func(h happened) bool { return h.Status == status })
+}
+
+// settle notes what became of a decision, if it is kept.
+func (ds *decisions) settle(id string, h happened) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	ds.settleLocked(id, h)
+}
+
+func (ds *decisions) settleLocked(id string, h happened) {
+	d, ok := ds.byID[id]
+	if !ok {
+		return
+	}
+	c := *d // a page may be reading d
+	c.settle(h)
+	ds.replace(d, &c)
+}
+
+// revoke notes a revocation with each decision that it takes back, and says in
+// the revocation's words which those are. ds.mu is held.
+func (ds *decisions) revoke(revocation *decision) {
+	status := "revoked"
+	for _, r := range revocation.Reasons {
+		if r.Code == "overturned" { // policy.Overturned says so
+			status = "overturned"
+		}
+	}
+	for _, id := range revocation.Revoked {
+		taken, ok := ds.byID[id]
+		if !ok {
+			revocation.takes = append(revocation.takes, "decision "+short(id))
+			continue
+		}
+		name := strings.ReplaceAll(taken.Action, "_", " ")
+		if taken.was("delivered") {
+			name += " (delivered already)"
+		}
+		revocation.takes = append(revocation.takes, name)
+		ds.settleLocked(id, happened{status, revocation.DecidedAt})
+	}
+}
+
+// outcomeOf is what an outcome event says became of a decision.
+func outcomeOf(s *seen) happened {
+	return happened{strings.TrimSuffix(strings.TrimPrefix(s.Type, "pitboss.recommendation."), ".v1"), s.Time.UTC()}
+}
+
+// settledBy adds to d what the journal's entries about it say: the console's
+// own memory begins when it starts.
+func (d *decision) settledBy(about []*journal.Entry) {
+	for _, e := range about {
+		var open struct {
+			Status  string    `json:"status"`
+			Verdict string    `json:"verdict"`
+			Revoked []string  `json:"revoked"`
+			At      time.Time `json:"at"`
+		}
+		if json.Unmarshal(e.Open, &open) != nil {
+			continue
+		}
+		switch {
+		case e.Kind == journal.KindOutcome:
+			d.settle(happened{open.Status, open.At.UTC()})
+		case e.Kind == journal.KindReview && open.Verdict == "overturned":
+			d.settle(happened{"overturned", open.At.UTC()})
+		case e.Kind == journal.KindRevoke && slices.Contains(open.Revoked, d.Decision):
+			d.settle(happened{"revoked", e.Time.UTC()})
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package console
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// stopped is the kill switches that are on, as last read: an open page is told
+// several times a second, Redis is asked once.
+type stopped struct {
+	mu  sync.Mutex
+	on  []killSwitch
+	why string
+}
+
+func (s *stopped) now() ([]killSwitch, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.on == nil {
+		return []killSwitch{}, s.why
+	}
+	return s.on, s.why
+}
+
+// watch reads the switches every so often until ctx ends. While they cannot be
+// read, the last known ones stay, with the reason.
+func (s *stopped) watch(ctx context.Context, every time.Duration, read func(context.Context) ([]killSwitch, error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		on, err := read(ctx)
+		s.mu.Lock()
+		if s.why = ""; err != nil {
+			s.why = err.Error()
+		} else {
+			s.on = on
+		}
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
