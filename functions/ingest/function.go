@@ -6,7 +6,8 @@
 // for every one. State touched: none. Errors: an RFC 9457 problem that names
 // the field: 400 not a CloudEvent or against the contract, 401, 413, 415, 429,
 // and what the Broker itself refuses; 503 when the Broker cannot take it now, or a
-// token's issuer does not answer. GET /schemas lists the contract.
+// token's issuer does not answer. GET /schemas lists the contract, GET /asyncapi is the same
+// as an AsyncAPI document.
 package ingest
 
 import (
@@ -92,11 +93,13 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/schemas"):
 		serveSchemas(w, r)
+	case r.Method == http.MethodGet && (r.URL.Path == "/asyncapi" || r.URL.Path == "/asyncapi.json"):
+		writeJSON(w, "application/vnd.aai.asyncapi+json;version=3.0.0", event.AsyncAPI())
 	case !f.Started():
 		writeProblem(w, http.StatusServiceUnavailable, "not-ready", "ingest is starting; try again", nil)
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "POST")
-		writeProblem(w, http.StatusMethodNotAllowed, "method-not-allowed", "POST a CloudEvent, or GET /schemas", nil)
+		writeProblem(w, http.StatusMethodNotAllowed, "method-not-allowed", "POST a CloudEvent, or GET /schemas or /asyncapi", nil)
 	default:
 		f.post(w, r)
 	}

@@ -449,6 +449,9 @@ func TestOnAClusterItRefusesToBeOpen(t *testing.T) {
 func TestSchemasAreServed(t *testing.T) {
 	t.Parallel()
 	url := serve(t, map[string]string{"K_SINK": "http://127.0.0.1:1"})
+	if res, err := http.Get(url + "/asyncapi"); err != nil || res.StatusCode != 200 || !strings.Contains(res.Header.Get("Content-Type"), "asyncapi+json") {
+		t.Errorf("%v %v", res, err)
+	}
 	for _, i := range event.Types() {
 		res, err := http.Get(url + event.SchemaPath(i.Type))
 		if err != nil {

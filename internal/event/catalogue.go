@@ -117,6 +117,7 @@ taken however late they come, the latest by event time wins.
 | 401 | sign the request or send a token |
 | 429, 503 | send the same again after Retry-After |
 
-Every schema says in its ` + "`$comment`" + ` what no JSON Schema can check. JSON Schemas (2020-12): ` + "`GET /schemas/<type>.json`" + ` on ingest, or ` + "`bin/pitboss schemas <type>`" + `.
+Every schema says in its ` + "`$comment`" + ` what no JSON Schema can check. JSON Schemas (2020-12): ` + "`GET /schemas/<type>.json`" + ` on ingest, or ` + "`bin/pitboss schemas <type>`" + `;
+all channels as an AsyncAPI 3.0 document: ` + "`GET /asyncapi`, or `bin/pitboss schemas --asyncapi`" + `.
 This file is generated: ` + "`go test ./internal/event -run Catalogue -update`" + `.
 `

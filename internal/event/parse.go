@@ -323,16 +323,16 @@ func wholeNumber(s string) (int64, bool) {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(s), "e")
 	digits, negative := strings.CutPrefix(mantissa, "-")
 	whole, fraction, _ := strings.Cut(digits, ".")
-	all := strings.TrimLeft(whole+fraction, "0")
-	if all == "" {
-		return 0, true
-	}
 	shift := 0
 	if exponent != "" {
 		var err error
 		if shift, err = strconv.Atoi(exponent); err != nil {
 			return 0, false
 		}
+	}
+	all := strings.TrimLeft(whole+fraction, "0")
+	if all == "" {
+		return 0, true
 	}
 	kept := strings.TrimRight(all, "0")
 	zeros := shift - len(fraction) + len(all) - len(kept)
