@@ -10,12 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/binding"
 	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
 
+	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
 	"pitboss/internal/takeover"
 	"pitboss/internal/telemetry"
@@ -207,14 +207,11 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) (*message,
 }
 
 func unreadable(err error, limit int64) *refusal {
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", limit)}
-	case errors.Is(err, binding.ErrUnknownEncoding):
-		return &refusal{http.StatusBadRequest, "not a CloudEvent: want ce-specversion, ce-id, ce-source and ce-type headers, or content type application/cloudevents+json"}
+	status := cehttp.Status(err)
+	if status == http.StatusRequestEntityTooLarge {
+		return &refusal{status, fmt.Sprintf("the body is larger than %d bytes", limit)}
 	}
-	return &refusal{http.StatusBadRequest, "not a CloudEvent: " + err.Error()}
+	return &refusal{status, "not a CloudEvent: " + err.Error()}
 }
 
 const problemType = "application/problem+json"

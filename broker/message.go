@@ -8,18 +8,20 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	sdkhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
 	"golang.org/x/net/http/httpguts"
 	kbroker "knative.dev/eventing/pkg/broker"
 	"knative.dev/eventing/pkg/utils"
 
 	"pitboss/internal/cache"
+	"pitboss/internal/cehttp"
 )
 
 // message is an event in the Broker, as HTTP binary mode has it: attributes as
@@ -37,28 +39,66 @@ type message struct {
 
 var errRecord = errors.New("broker: a record of the log cannot be read")
 
-// readHTTP reads an event in binary mode, what functions and platforms send, at
-// little cost, and in any other mode through sdk-go. header is name, value, …
-// of the request or reply, names in canonical form.
+// readHTTP reads an event in binary or structured mode. header is name, value, …
+// of the request or reply, names in canonical form; a name may come again.
 func readHTTP(header []string, body []byte) (*message, error) {
-	if valueOf(header, "Ce-Specversion") != ce.CloudEventsVersionV1 {
-		return readAnyMode(header, body)
+	if valueOf(header, "Ce-Specversion") == ce.CloudEventsVersionV03 {
+		return readVersion03(header, body)
 	}
-	m := &message{data: body, attrs: make([]string, 2, len(header)+4)}
-	m.attrs[0], m.attrs[1] = specversion, ce.CloudEventsVersionV1
-	for i := 0; i < len(header); i += 2 {
-		name, value := header[i], header[i+1]
-		if len(name) > 3 && name[:3] == "Ce-" {
-			if name = attributeOf(name); name != specversion && value != "" && m.attribute(name) == "" {
-				m.attrs = append(m.attrs, name, value)
-			}
-		} else if name == "Content-Type" {
-			m.attrs = append(m.attrs, "datacontenttype", value)
-		} else if travels(name) {
-			m.headers = append(m.headers, name, value)
-		}
+	h := headerOfPairs(header)
+	e, err := cehttp.Read(h, body)
+	if err != nil {
+		return nil, err
+	}
+	m := &message{data: e.Data, attrs: e.Attributes, headers: travellers(h)}
+	for i := 0; i < len(m.attrs); i += 2 {
+		m.attrs[i+1] = onWire(m.attrs[i], m.attrs[i+1])
 	}
 	return m, m.decode()
+}
+
+// onWire is an attribute as a header has it: what filters of a cluster's Brokers
+// see, and what goes out again as it is.
+func onWire(name, value string) string {
+	if name == "datacontenttype" {
+		return value
+	}
+	return cehttp.Encode(value)
+}
+
+// offWire is the way back.
+func offWire(name, value string) string {
+	if name == "datacontenttype" {
+		return value
+	}
+	if v, err := cehttp.Decode(value); err == nil {
+		return v
+	}
+	return value
+}
+
+func headerOfPairs(pairs []string) http.Header {
+	h := make(http.Header, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		if v, ok := h[pairs[i]]; ok {
+			h[pairs[i]] = append(v, pairs[i+1])
+		} else {
+			h[pairs[i]] = pairs[i+1 : i+2 : i+2]
+		}
+	}
+	return h
+}
+
+// travellers are the headers that go with an event to its next hop.
+func travellers(h http.Header) (travel []string) {
+	for name, values := range h {
+		if !strings.HasPrefix(name, "Ce-") && name != "Content-Type" && travels(name) {
+			for _, v := range values {
+				travel = append(travel, name, v)
+			}
+		}
+	}
+	return travel
 }
 
 // valueOf is the first of that name among name, value, …; "": none.
@@ -71,34 +111,28 @@ func valueOf(pairs []string, name string) string {
 	return ""
 }
 
-// pairsOf is the first value of each header.
+// pairsOf is name, value, … of every header.
 func pairsOf(h http.Header) []string {
 	pairs := make([]string, 0, 2*len(h))
 	for name, values := range h {
-		pairs = append(pairs, name, values[0])
+		for _, v := range values {
+			pairs = append(pairs, name, v)
+		}
 	}
 	return pairs
 }
 
 const specversion = "specversion"
 
-// readAnyMode is readHTTP for structured mode, other versions, and what is no event.
-func readAnyMode(header []string, body []byte) (*message, error) {
-	h := http.Header{}
-	for i := 0; i < len(header); i += 2 {
-		h[header[i]] = append(h[header[i]], header[i+1])
-	}
-	e, err := binding.ToEvent(context.Background(), cehttp.NewMessage(h, io.NopCloser(bytes.NewReader(body))))
+// readVersion03 reads an event of CloudEvents 0.3, which Knative's Broker takes
+// too, in binary mode.
+func readVersion03(header []string, body []byte) (*message, error) {
+	h := headerOfPairs(header)
+	e, err := binding.ToEvent(context.Background(), sdkhttp.NewMessage(h, io.NopCloser(bytes.NewReader(body))))
 	if err != nil {
 		return nil, err
 	}
-	var travel []string
-	for name, values := range utils.PassThroughHeaders(h) {
-		for _, v := range values {
-			travel = append(travel, name, v)
-		}
-	}
-	return messageOf(e, travel)
+	return messageOf(e, travellers(h))
 }
 
 // messageOf is the message of an event.
@@ -106,7 +140,7 @@ func messageOf(e *ce.Event, headers []string) (*message, error) {
 	m := &message{headers: headers, data: e.Data()}
 	put := func(name, value string) {
 		if value != "" {
-			m.attrs = append(m.attrs, name, value)
+			m.attrs = append(m.attrs, name, onWire(name, value))
 		}
 	}
 	put(specversion, e.SpecVersion())
@@ -204,12 +238,19 @@ func (m *message) event() ce.Event {
 }
 
 func (m *message) make() (*ce.Event, error) {
+	if m.valid {
+		read := cehttp.Message{Attributes: slices.Clone(m.attrs), Data: m.data}
+		for i := 0; i < len(m.attrs); i += 2 {
+			read.Attributes[i+1] = offWire(m.attrs[i], m.attrs[i+1])
+		}
+		return read.Event(), nil
+	}
 	e := ce.New(m.attrs[1])
 	if e.Context == nil {
 		return &e, fmt.Errorf("specversion is %q", m.attrs[1])
 	}
 	for i := 2; i < len(m.attrs); i += 2 {
-		if err := setAttribute(e.Context, m.attrs[i], m.attrs[i+1]); err != nil {
+		if err := setAttribute(e.Context, m.attrs[i], offWire(m.attrs[i], m.attrs[i+1])); err != nil {
 			return &e, fmt.Errorf("attribute %s: %w", m.attrs[i], err)
 		}
 	}
