@@ -22,7 +22,6 @@ var floors = []struct {
 	{"pitboss/internal/openid", 1, true, "checks tokens"},
 	{"pitboss/internal/cehttp", 2, false, "reads and writes CloudEvents over HTTP"},
 	{"pitboss/internal/sink", 3, false, "POSTs CloudEvents"},
-	{"pitboss/internal/takeover", 1, false, "answers kept connections"},
 	{"pitboss/internal/cache", 0, false, "remembers results of pure functions"},
 	{"pitboss/internal/coalesce", 0, false, "shares round trips between callers"},
 	{"pitboss/internal/player", 2, false, "state knows no features"},

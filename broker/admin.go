@@ -43,7 +43,7 @@ func (b *Broker) Stats(ctx context.Context) (s Stats, err error) {
 	}
 	for _, t := range b.triggers {
 		now := t.stats()
-		s.Triggers = append(s.Triggers, TriggerStats{Name: t.name, Subscriber: t.subscriber.URL.String(),
+		s.Triggers = append(s.Triggers, TriggerStats{Name: t.name, Subscriber: t.subscriber.address(),
 			Delivered: t.delivered.Load(), Replies: t.replies.Load(), Unmatched: t.unmatched.Load(), Retried: t.retried.Load(),
 			DeadLettered: t.deadLettered.Load(), InFlight: now.count, Lag: now.lag})
 	}

@@ -59,7 +59,7 @@ func BenchmarkThroughput(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			var delivered atomic.Int64
 			s := sink(b, func(string) { delivered.Add(1) })
-			br := open(b, options{config: func(cfg *broker.Config) { cfg.Fsync = c.fsync }}, spec{"t", "  filter: {attributes: {type: pitboss.round.settled.v1}}\n", s})
+			br := open(b, options{config: func(cfg *broker.Config) { cfg.Fsync = c.fsync }}, spec{name: "t", filter: "  filter: {attributes: {type: pitboss.round.settled.v1}}\n", to: s})
 			cl := client()
 			var next atomic.Int64
 			b.ReportAllocs()
@@ -97,7 +97,7 @@ func BenchmarkLatency(b *testing.B) {
 		mu.Unlock()
 		done <- struct{}{}
 	})
-	br := open(b, options{}, spec{"t", "  filter: {attributes: {type: pitboss.round.settled.v1}}\n", s})
+	br := open(b, options{}, spec{name: "t", filter: "  filter: {attributes: {type: pitboss.round.settled.v1}}\n", to: s})
 	cl := client()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

@@ -1,9 +1,9 @@
 // Package broker is the one-machine Broker: a Knative Broker without a
 // cluster. It reads the cluster's own manifests (broker/base/broker.yaml,
-// triggers/*.yaml) and is composed of Knative's own packages: the attribute and
-// subscription filters, the TTL rules and the kncloudevents dispatcher with the
-// delivery spec's retries and backoff. Between ingress and delivery stands a
-// log, an embedded NATS JetStream.
+// triggers/*.yaml) and keeps Knative's rules for filters, TTL, retries and
+// dead letters; tests hold them against Knative's own packages. Between ingress
+// and delivery stands a log, an embedded NATS JetStream. Functions of the same
+// process are called directly, others over HTTP.
 //
 // Guarantees, beside those of a Knative Broker:
 //
@@ -26,15 +26,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	noopmetric "go.opentelemetry.io/otel/metric/noop"
-	nooptrace "go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
-	"knative.dev/eventing/pkg/eventingtls"
-	"knative.dev/eventing/pkg/kncloudevents"
 
 	"pitboss/broker/manifest"
-	"pitboss/internal/takeover"
 )
 
 // Config says what to serve and where. Only DataDir, BrokerFile and
@@ -51,6 +46,10 @@ type Config struct {
 	// dead-letter sink that does not resolve leaves its events in the Broker's
 	// own store, where they are kept in any case.
 	Resolve func(service string) (url string, ok bool)
+
+	// Function is the function of a Service that runs in this process; it is
+	// called directly. Resolve is asked about every other. nil: there is none.
+	Function func(service string) (Function, bool)
 
 	Fsync    bool  // fsync each event before it is acknowledged (power loss)
 	MaxStore int64 // bytes the log may take; 0 = 8 GiB; when full, events are answered 503
@@ -82,6 +81,9 @@ func (c *Config) setDefaults() {
 	if c.Resolve == nil {
 		c.Resolve = func(string) (string, bool) { return "", false }
 	}
+	if c.Function == nil {
+		c.Function = func(string) (Function, bool) { return nil, false }
+	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
@@ -97,17 +99,16 @@ func orDefault[T int | int64](v, def T) T {
 // Broker is an open Broker. It delivers from the moment [Open] returns and
 // takes events once [Broker.Serve] runs.
 type Broker struct {
-	cfg        Config
-	manifest   *eventingv1.Broker
-	log        *eventLog
-	dispatcher *kncloudevents.Dispatcher
-	triggers   []*trigger
-	byType     map[string][]*trigger // those that can match one type only
-	ofAnyType  []*trigger
-	path       string // as a cluster's ingress serves it: /namespace/name
-	listener   net.Listener
-	server     *http.Server
-	taken      *takeover.Connections
+	cfg       Config
+	manifest  *eventingv1.Broker
+	log       *eventLog
+	http      *http.Client // for subscribers that are reached over HTTP
+	triggers  []*trigger
+	byType    map[string][]*trigger // those that can match one type only
+	ofAnyType []*trigger
+	path      string // as a cluster's ingress serves it: /namespace/name
+	listener  net.Listener
+	server    *http.Server
 
 	accepted, refused atomic.Int64
 	ready             atomic.Bool
@@ -131,9 +132,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	kncloudevents.ConfigureConnectionArgs(&kncloudevents.ConnectionArgs{MaxIdleConns: 4096, MaxIdleConnsPerHost: 256})
-	b := &Broker{cfg: cfg, manifest: bm, path: pathOf(bm), byType: map[string][]*trigger{}, dispatcher: kncloudevents.NewDispatcher(eventingtls.ClientConfig{}, nil,
-		kncloudevents.WithMeterProvider(noopmetric.NewMeterProvider()), kncloudevents.WithTraceProvider(nooptrace.NewTracerProvider()))}
+	b := &Broker{cfg: cfg, manifest: bm, path: pathOf(bm), byType: map[string][]*trigger{}, http: newHTTP()}
 	for _, tm := range tms {
 		t, err := newTrigger(b, tm)
 		if err != nil {
@@ -168,7 +167,6 @@ func (b *Broker) start() (err error) {
 		b.log.shutdown()
 		return err
 	}
-	b.taken = b.overFastHTTP()
 	b.server = &http.Server{
 		Handler:           b.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -292,20 +290,21 @@ func (b *Broker) Drain(ctx context.Context) (err error) {
 
 func (b *Broker) drain(ctx context.Context) error {
 	b.ready.Store(false)
-	err := b.server.Shutdown(ctx)
-	b.taken.Stop(ctx)
-	b.taken.Close() // an event that comes now has no answer: its sender sends it again
+	shutdown := make(chan error, 1)
+	go func() { shutdown <- b.server.Shutdown(ctx) }()
 	for _, t := range b.triggers {
 		t.pause()
 	}
 	for _, t := range b.triggers {
 		t.drain(ctx)
 	}
-	b.stop() // ends what sleeps between two attempts: it is kept
+	err := <-shutdown
+	if err != nil {
+		b.server.Close() // an event whose body is still coming has no answer: its sender sends it again
+	}
+	b.stop() // ends attempts that take longer than ctx: their events are kept
 	for _, t := range b.triggers {
-		if t.client != nil {
-			t.client.close()
-		}
+		t.close(ctx)
 	}
 	b.log.close()
 	if err != nil {

@@ -2,8 +2,10 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -34,6 +36,9 @@ func newSubscriber(t testing.TB, answer func(w http.ResponseWriter, e ce.Event, 
 	s := &subscriber{seen: make(chan ce.Event, 10000), answer: answer}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, err := cehttp.NewEventFromHTTPRequest(r)
+		if errors.Is(err, net.ErrClosed) {
+			return // the test closed it
+		}
 		if err != nil {
 			t.Errorf("subscriber got no CloudEvent: %v", err)
 			w.WriteHeader(http.StatusBadRequest)
@@ -72,6 +77,14 @@ type spec struct {
 	name   string
 	filter string // YAML under spec:, two spaces in
 	to     *subscriber
+	f      broker.Function // instead of to: in the Broker's process
+}
+
+func (s spec) subscriber(name string) string {
+	if s.f != nil {
+		return "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: pitboss-" + name + "}}"
+	}
+	return `{uri: "` + s.to.URL + `/"}`
 }
 
 const fastBroker = `apiVersion: eventing.knative.dev/v1
@@ -109,10 +122,18 @@ kind: Trigger
 metadata: {name: %s}
 spec:
   broker: pitboss
-%s  subscriber: {uri: "%s/"}
-`, s.name, s.filter, s.to.URL))
+%s  subscriber: %s
+`, s.name, s.filter, s.subscriber(name)))
 	}
-	cfg := broker.Config{DataDir: o.dir, BrokerFile: filepath.Join(conf, "broker.yaml"), TriggerDirs: []string{triggers}, Logger: zap.NewNop()}
+	cfg := broker.Config{DataDir: o.dir, BrokerFile: filepath.Join(conf, "broker.yaml"), TriggerDirs: []string{triggers}, Logger: zap.NewNop(),
+		Function: func(service string) (broker.Function, bool) {
+			for _, s := range specs {
+				if s.f != nil && service == "pitboss-"+s.name {
+					return s.f, true
+				}
+			}
+			return nil, false
+		}}
 	if o.config != nil {
 		o.config(&cfg)
 	}
@@ -185,9 +206,9 @@ func do(t testing.TB, req *http.Request) (int, string) {
 func TestEventReachesTheTriggersItMatches(t *testing.T) {
 	t.Parallel()
 	all, one, other := newSubscriber(t, nil), newSubscriber(t, nil), newSubscriber(t, nil)
-	b := open(t, options{}, spec{"all", "", all},
-		spec{"one", "  filter: {attributes: {type: a.b}}\n", one},
-		spec{"other", "  filter: {attributes: {type: a.c}}\n", other})
+	b := open(t, options{}, spec{name: "all", to: all},
+		spec{name: "one", filter: "  filter: {attributes: {type: a.b}}\n", to: one},
+		spec{name: "other", filter: "  filter: {attributes: {type: a.c}}\n", to: other})
 	if code, body := post(t, b.URL(), "a.b", "1"); code != http.StatusAccepted {
 		t.Fatalf("POST: %d %s", code, body)
 	}
@@ -217,8 +238,8 @@ func TestReplyGoesBackIn(t *testing.T) {
 	t.Parallel()
 	first := newSubscriber(t, func(w http.ResponseWriter, e ce.Event, _ int) { reply(w, "second", "r-"+e.ID()) })
 	second := newSubscriber(t, nil)
-	b := open(t, options{}, spec{"first", "  filter: {attributes: {type: first}}\n", first},
-		spec{"second", "  filter: {attributes: {type: second}}\n", second})
+	b := open(t, options{}, spec{name: "first", filter: "  filter: {attributes: {type: first}}\n", to: first},
+		spec{name: "second", filter: "  filter: {attributes: {type: second}}\n", to: second})
 	post(t, b.URL(), "first", "1")
 	quiet(t, b)
 	if got := second.events(); len(got) != 1 || got[0].ID() != "r-1" {
@@ -229,7 +250,7 @@ func TestReplyGoesBackIn(t *testing.T) {
 func TestReplyLoopEnds(t *testing.T) {
 	t.Parallel()
 	loop := newSubscriber(t, func(w http.ResponseWriter, e ce.Event, n int) { reply(w, "loop", fmt.Sprint(n)) })
-	b := open(t, options{}, spec{"loop", "", loop})
+	b := open(t, options{}, spec{name: "loop", to: loop})
 	post(t, b.URL(), "loop", "0", "Ce-Knativebrokerttl", "4")
 	quiet(t, b)
 	// Ingress makes it 3; the replies have 2 and 1; the next would have 0.
@@ -244,7 +265,7 @@ func TestReplyLoopEnds(t *testing.T) {
 
 func TestUsedUpTTLIsRefused(t *testing.T) {
 	t.Parallel()
-	b := open(t, options{}, spec{"all", "", newSubscriber(t, nil)})
+	b := open(t, options{}, spec{name: "all", to: newSubscriber(t, nil)})
 	for _, ttl := range []string{"1", "0", "-3"} {
 		if code, _ := post(t, b.URL(), "x", "1", "Ce-Knativebrokerttl", ttl); code != http.StatusBadRequest {
 			t.Errorf("TTL %s: %d, want 400", ttl, code)
@@ -255,7 +276,7 @@ func TestUsedUpTTLIsRefused(t *testing.T) {
 func TestRetriesThenDeadLetter(t *testing.T) {
 	t.Parallel()
 	down := newSubscriber(t, func(w http.ResponseWriter, _ ce.Event, _ int) { http.Error(w, "no", http.StatusServiceUnavailable) })
-	b := open(t, options{}, spec{"down", "", down})
+	b := open(t, options{}, spec{name: "down", to: down})
 	post(t, b.URL(), "x", "1")
 	quiet(t, b)
 	if n := len(down.events()); n != 3 {
@@ -277,7 +298,7 @@ func TestPermanentErrorIsNotRetried(t *testing.T) {
 			http.Error(w, "unknown-type", 400)
 		}
 	})
-	b := open(t, options{}, spec{"bad", "", bad})
+	b := open(t, options{}, spec{name: "bad", to: bad})
 	post(t, b.URL(), "x", "1")
 	quiet(t, b)
 	letters, _ := b.DeadLetters.List(context.Background(), "", 10)
@@ -301,7 +322,7 @@ func TestPermanentErrorIsNotRetried(t *testing.T) {
 func TestReplyThatIsNoEventIsRetriedAs502(t *testing.T) {
 	t.Parallel()
 	odd := newSubscriber(t, func(w http.ResponseWriter, _ ce.Event, _ int) { io.WriteString(w, "hello") })
-	b := open(t, options{}, spec{"odd", "", odd})
+	b := open(t, options{}, spec{name: "odd", to: odd})
 	post(t, b.URL(), "x", "1")
 	quiet(t, b)
 	letters, _ := b.DeadLetters.List(context.Background(), "", 10)
@@ -315,13 +336,13 @@ func TestDrainKeepsWhatIsNotDelivered(t *testing.T) {
 	dir := t.TempDir()
 	down := newSubscriber(t, func(w http.ResponseWriter, _ ce.Event, _ int) { w.WriteHeader(503) })
 	slow := strings.Replace(fastBroker, "PT0.01S", "PT60S", 1)
-	b := open(t, options{dir: dir, broker: slow}, spec{"t", "", down})
+	b := open(t, options{dir: dir, broker: slow}, spec{name: "t", to: down})
 	post(t, b.URL(), "x", "1")
 	<-down.seen // first attempt; the first retry of a linear backoff is immediate
 	<-down.seen
 	drain(t, b)
 	up := newSubscriber(t, nil)
-	b = open(t, options{dir: dir}, spec{"t", "", up})
+	b = open(t, options{dir: dir}, spec{name: "t", to: up})
 	quiet(t, b)
 	if n := len(up.events()); n != 1 {
 		t.Errorf("%d events after the restart, want 1", n)

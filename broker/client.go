@@ -1,272 +1,132 @@
 package broker
 
 import (
-	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"io"
-	"iter"
-	"net"
 	"net/http"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
-	"time"
+	"net/url"
 
-	"github.com/valyala/fasthttp"
-	duckv1 "knative.dev/pkg/apis/duck/v1"
-
-	"pitboss/internal/coalesce"
-	"pitboss/internal/takeover"
+	"github.com/cloudevents/sdk-go/v2/binding"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 )
 
-// client makes the first attempts at delivering to one subscriber over plain
-// HTTP, in binary mode: nearly all there are, for a third of what Knative's
-// dispatcher takes. What follows a failed one is the dispatcher's.
-//
-// A subscriber that says it answers pipelined requests all at once, as Pitboss's
-// functions do, is sent what waits for it in one write: a system call, a wake-up
-// and a trip through the kernel's TCP for all of them.
+// client delivers to a subscriber over HTTP.
 type client struct {
-	host    *fasthttp.HostClient
-	head    string // of every request: the request line, and the host
-	timeout time.Duration
-
-	pipelines atomic.Bool // the newest connection's subscriber does
-	together  *coalesce.Group[*attempt]
-
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	url     *url.URL
+	http    *http.Client
+	json    bool  // delivery.format: json; else binary mode
+	maxBody int64 // of an answer
 }
-
-// answer is what a subscriber said; body is the caller's.
-type answer struct {
-	status int
-	header http.Header // of an answer that is not 2xx
-	body   []byte
-	reply  *message // nil: none
-}
-
-// attempt is an event on its way, and what became of it.
-type attempt struct {
-	m *message
-	answer
-	err error
-}
-
-const (
-	// ioBuffer takes several events whole, so that they need one system call.
-	ioBuffer = 64 << 10
-	// Where the subscriber pipelines, events share a few connections. One that
-	// takes long holds up those sent with it; another connection takes its place.
-	pipelineConns, pipelineEvents = 4, 32
-	pipelinePatience              = 100 * time.Millisecond
-	// kernelTakes is what is surely written without anybody reading: less than
-	// the smallest that Linux has for a connection by default (tcp_rmem).
-	kernelTakes = 64 << 10
-)
 
 var errTooLarge = errors.New("the reply is too large")
 
-func newClient(to *duckv1.Addressable, conns int, maxBody int64, timeout time.Duration) *client {
-	c := &client{timeout: timeout, conns: map[net.Conn]struct{}{}, together: coalesce.New[*attempt](pipelineConns, pipelineEvents, pipelinePatience)}
-	c.head = "POST " + to.URL.URL().RequestURI() + " HTTP/1.1\r\nHost: " + to.URL.Host + "\r\n"
-	addr := to.URL.Host
-	if to.URL.URL().Port() == "" {
-		addr = net.JoinHostPort(to.URL.URL().Hostname(), "80")
-	}
-	c.host = &fasthttp.HostClient{
-		Addr: addr, Dial: c.dial, MaxConns: conns, MaxConnWaitTimeout: timeout,
-		MaxIdleConnDuration: 30 * time.Second, MaxResponseBodySize: int(maxBody),
-		ReadBufferSize: ioBuffer, WriteBufferSize: ioBuffer,
-	}
-	return c
+// ioBuffer takes nearly every event whole, so that it needs one system call.
+const ioBuffer = 16 << 10
+
+// newHTTP is the one pool of connections that all subscribers share.
+func newHTTP() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 4096, 256
+	t.ReadBufferSize, t.WriteBufferSize = ioBuffer, ioBuffer
+	t.DisableCompression = true
+	return &http.Client{Transport: t}
 }
 
-// post makes one attempt; a connection that the subscriber closed while it was
-// idle, or behind the answer to another event, is none, and there is another on
-// a new one.
-func (c *client) post(m *message) (answer, error) {
-	a := &attempt{m: m}
-	if c.pipelines.Load() {
-		c.together.Do(a, c.exchange)
-	} else {
-		c.exchange([]*attempt{a})
-	}
-	if errors.Is(a.err, io.EOF) || errors.Is(a.err, syscall.EPIPE) || errors.Is(a.err, syscall.ECONNRESET) {
-		c.exchange([]*attempt{a})
-	}
-	if errors.Is(a.err, fasthttp.ErrBodyTooLarge) {
-		a.err = errTooLarge
-	}
-	return a.answer, a.err
-}
+func (c *client) address() string       { return c.url.String() }
+func (c *client) close(context.Context) { c.http.CloseIdleConnections() }
 
-// exchange sends events over one connection and reads the answers. fasthttp's own
-// request would have every header in memory three times first.
-func (c *client) exchange(batch []*attempt) {
-	cc, err := c.host.AcquireConn(c.timeout, false)
+func (c *client) deliver(ctx context.Context, m *message) (answer, error) {
+	req, err := c.request(ctx, m)
 	if err != nil {
-		for _, a := range batch {
-			a.err = err
-		}
-		return
+		return answer{}, err
 	}
-	conn := cc.Conn()
-	err = conn.SetDeadline(time.Now().Add(c.timeout))
-	wrote := make(chan struct{})
-	write := func() {
-		defer close(wrote)
-		w := c.host.AcquireWriter(conn)
-		defer c.host.ReleaseWriter(w)
-		for _, a := range batch {
-			c.write(w, a.m)
-		}
-		_ = w.Flush() // an error comes to who reads, too
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, err
 	}
-	if size(batch) > kernelTakes { // a subscriber that answers the first before it has read the last must not wait for us
-		go write()
-	} else {
-		write()
+	defer resp.Body.Close()
+	body, err := c.read(resp)
+	a := answer{status: resp.StatusCode, header: resp.Header, body: body}
+	switch {
+	case errors.Is(err, errTooLarge) && !a.ok():
+		return a, nil // the beginning of a reason is enough
+	case err != nil:
+		return answer{}, err
+	case a.ok():
+		a.reply, err = readReply(pairsOf(resp.Header), body)
 	}
-	defer func() {
-		if err != nil {
-			c.host.CloseConn(cc) // which ends the writing
-			<-wrote
-			return
-		}
-		<-wrote
-		c.host.ReleaseConn(cc)
-	}()
-	r := c.host.AcquireReader(conn)
-	defer c.host.ReleaseReader(r)
-	resp := fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseResponse(resp)
-	for _, a := range batch {
-		if err == nil {
-			resp.Header.SetNoDefaultContentType(true)
-			err = resp.ReadLimitBody(r, c.host.MaxResponseBodySize)
-		}
-		if a.err = err; err != nil {
-			err = io.EOF // is for those behind it: they have no answer, and are not why
-			continue
-		}
-		if t := conn.(*tracked); !t.known {
-			t.known = true
-			c.pipelines.Store(len(resp.Header.Peek(takeover.Pipelining)) > 0)
-		}
-		a.answer, a.err = c.read(resp)
-		if resp.ConnectionClose() {
-			err = io.EOF // what comes behind it has no answer
-		}
-	}
+	return a, err
 }
 
-// size is about how many bytes the requests of several events take; one event
-// alone is read before it is answered.
-func size(batch []*attempt) (n int64) {
-	if len(batch) > 1 {
-		for _, a := range batch {
-			n += a.m.size()
-		}
+// request writes binary mode itself where every attribute may be a header as
+// it is, for a third of what sdk-go's general way takes.
+func (c *client) request(ctx context.Context, m *message) (*http.Request, error) {
+	if !m.plain || c.json {
+		return c.anyRequest(ctx, m)
 	}
-	return n
-}
-
-// write writes a request. Every name and value may be a header as it is: the
-// message is plain.
-func (c *client) write(w *bufio.Writer, m *message) {
-	w.WriteString(c.head)
-	line := func(name, value string) {
-		w.WriteString(name)
-		w.WriteString(": ")
-		w.WriteString(value)
-		w.WriteString("\r\n")
-	}
+	h := make(http.Header, (len(m.attrs)+len(m.headers))/2+2)
 	for i := 0; i < len(m.attrs); i += 2 {
-		line(headerOf(m.attrs[i]), m.attrs[i+1])
+		h[headerOf(m.attrs[i])] = m.attrs[i+1 : i+2 : i+2]
 	}
-	for i := 0; i < len(m.headers); i += 2 {
-		line(m.headers[i], m.headers[i+1])
+	req := (&http.Request{
+		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h,
+		Body: http.NoBody, ContentLength: int64(len(m.data)),
+	}).WithContext(ctx)
+	if len(m.data) > 0 {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(m.data)), nil }
+		req.Body, _ = req.GetBody()
 	}
-	line("Prefer", "reply")
-	line("Content-Length", strconv.Itoa(len(m.data)))
-	w.WriteString("\r\n")
-	w.Write(m.data)
+	travel(h, m)
+	return req, nil
 }
 
-func (c *client) read(resp *fasthttp.Response) (a answer, err error) {
-	a.status = resp.StatusCode()
-	a.body = append([]byte(nil), resp.Body()...)
-	header := headerPairs(resp.Header.All())
-	if a.status >= 200 && a.status <= 299 {
-		a.reply, err = readReply(header, a.body)
-		return a, err
-	}
-	a.header = http.Header{}
-	for i := 0; i < len(header); i += 2 {
-		a.header.Add(header[i], header[i+1])
-	}
-	return a, nil
-}
-
-// headerPairs is name, value, … of a header; the values share one string.
-func headerPairs(header iter.Seq2[[]byte, []byte]) []string {
-	n, size := 0, 0
-	for _, value := range header {
-		n, size = n+1, size+len(value)
-	}
-	pairs := make([]string, 0, 2*n)
-	var values strings.Builder
-	values.Grow(size)
-	for name, value := range header {
-		pairs = append(pairs, headerName(name), "")
-		values.Write(value)
-	}
-	all, i := values.String(), 1
-	for _, value := range header {
-		pairs[i], all, i = all[:len(value)], all[len(value):], i+2
-	}
-	return pairs
-}
-
-// dial is net.Dial; close ends what it opened.
-func (c *client) dial(addr string) (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+// anyRequest is request for structured mode, other versions, and attributes
+// that are out of the ordinary.
+func (c *client) anyRequest(ctx context.Context, m *message) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conns == nil {
-		conn.Close()
-		return nil, net.ErrClosed
+	e := m.event().Clone()
+	if c.json {
+		ctx = binding.WithForceStructured(ctx)
 	}
-	c.conns[conn] = struct{}{}
-	return &tracked{Conn: conn, c: c}, nil
-}
-
-// close breaks off what is under way.
-func (c *client) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn := range c.conns {
-		conn.Close()
+	if err := cehttp.WriteRequest(ctx, binding.ToMessage(&e), req); err != nil {
+		return nil, err
 	}
-	c.conns = nil
+	travel(req.Header, m)
+	return req, nil
 }
 
-// tracked is a connection that its client knows of.
-type tracked struct {
-	net.Conn
-	c     *client
-	known bool // whether its subscriber pipelines
+// travel sets the headers that go with an event. A key for idempotency which is
+// not sent lets net/http send an event again on a new connection where the
+// subscriber closed the old one while it was idle.
+func travel(h http.Header, m *message) {
+	for i := 0; i < len(m.headers); i += 2 {
+		h[m.headers[i]] = append(h[m.headers[i]], m.headers[i+1])
+	}
+	h["Prefer"] = preferReply
+	h["Idempotency-Key"] = nil
 }
 
-func (t *tracked) Close() error {
-	t.c.mu.Lock()
-	delete(t.c.conns, t.Conn)
-	t.c.mu.Unlock()
-	return t.Conn.Close()
+var preferReply = []string{"reply"}
+
+// read reads an answer's body up to the limit, and no further.
+func (c *client) read(resp *http.Response) ([]byte, error) {
+	n := resp.ContentLength
+	if n > c.maxBody {
+		n = -1
+	}
+	if n >= 0 {
+		body := make([]byte, n)
+		_, err := io.ReadFull(resp.Body, body)
+		return body, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, c.maxBody+1))
+	if err == nil && int64(len(body)) > c.maxBody {
+		return body[:c.maxBody], errTooLarge
+	}
+	return body, err
 }

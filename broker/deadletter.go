@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
-	"knative.dev/eventing/pkg/kncloudevents"
 	"knative.dev/eventing/pkg/kncloudevents/attributes"
 
 	"pitboss/internal/event"
@@ -67,6 +65,9 @@ func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempt
 	if err != nil {
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
+	if len(f.body) == 0 {
+		letter.set(attributes.KnativeErrorDataExtensionKey, "") // as Knative has it, though nothing was said
+	}
 	msg := &nats.Msg{Subject: deadPrefix + t.name, Data: letter.appendRecord(nil), Header: nats.Header{attemptsHeader: {strconv.Itoa(attempts)}}}
 	if _, err := t.b.log.publish(ctx, inDead, msg, 1); err != nil {
 		return fmt.Errorf("broker: dead letter: %w", err)
@@ -76,20 +77,21 @@ func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempt
 		zap.ByteString("reason", f.body[:min(len(f.body), 256)]))...)
 	if t.sink != nil {
 		t.sinking.Add(1)
-		go t.toSink(ctx, e, m.header())
+		go t.toSink(ctx, letter)
 	}
 	return nil
 }
 
-func (t *trigger) toSink(ctx context.Context, e ce.Event, header http.Header) {
+func (t *trigger) toSink(ctx context.Context, letter *message) {
 	err := errSinkBusy
 	if t.sinking.Load() <= sinkSends {
-		_, err = t.b.dispatcher.SendEvent(ctx, e, *t.sink, kncloudevents.WithHeader(header), kncloudevents.WithRetryConfig(&t.retry))
+		err = send(ctx, t.sink, &t.retries, letter)
 	}
 	t.sinking.Add(-1)
 	if err != nil {
+		e := letter.event()
 		t.b.cfg.Logger.Warn("dead-letter sink", append(telemetry.Fields(&e), zap.String("trigger", t.name),
-			zap.String("sink", t.sink.URL.String()), zap.Error(err))...)
+			zap.String("sink", t.sink.address()), zap.Error(err))...)
 	}
 }
 

@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
-	"knative.dev/eventing/pkg/kncloudevents"
 
 	"pitboss/internal/telemetry"
 )
@@ -38,77 +33,65 @@ type failure struct {
 	body []byte // what was answered
 }
 
-// run makes the first attempt. It returns when the next event may be tried:
-// the delivery is over, or waits for its next attempt. next, unless nil, has no
+// run makes one attempt. It returns when the next event may be tried: the
+// delivery is over, or waits for its next attempt. next, unless nil, has no
 // worker yet for the reply.
 func (d *delivery) run() (next *trigger) {
-	if d.t.client == nil || !d.m.plain {
-		d.dispatch()
-		return nil
-	}
-	d.tries = 1
-	a, err := d.t.client.post(d.m)
+	t := d.t
+	a, err := attempt(t.ctx, t.subscriber, &t.retries, d.m)
+	d.tries++
 	switch {
-	case err == nil && a.status < 300:
+	case err == nil && a.ok():
 		next, failed, err := d.reply(a.reply)
 		d.end(failed, err)
 		return next
-	case err == nil && a.status < 400 && a.header.Get("Location") != "": // which the dispatcher follows
-		d.tries = 0
-		d.dispatch()
+	case t.ctx.Err() != nil: // what is kept is delivered after the next start
+	case again(a, err) && d.tries <= t.retries.most:
+		t.retried.Add(1)
+		d.wait()
+		time.AfterFunc(t.retries.pause(d.tries-1, a), func() { t.retry(d) })
 	default:
-		d.failed(a, err)
+		d.end(failureOf(t.subscriber, a, err), nil)
 	}
 	return nil
 }
 
-// failed looks at a failed first attempt with Knative's eyes.
-func (d *delivery) failed(a answer, err error) {
-	resp := a.response(err)
-	again, _ := d.t.retry.CheckRetry(d.t.ctx, resp, nil)
-	if !again || d.t.retry.RetryMax == 0 {
-		if err != nil {
-			a.status, a.body = http.StatusInternalServerError, []byte("dispatch error: "+err.Error())
-		}
-		d.end(&failure{dest: d.t.subscriber.URL.String(), code: a.status, body: a.body}, nil)
-		return
+// attempt delivers once, within the time that one attempt may take.
+func attempt(ctx context.Context, to subscriber, r *retries, m *message) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	a, err := to.deliver(ctx, m)
+	if errors.Is(err, errReply) || errors.Is(err, errTooLarge) {
+		return answer{status: http.StatusBadGateway, body: []byte(err.Error())}, nil
 	}
-	d.t.retried.Add(1)
-	d.wait()
-	pause := d.t.retry.Backoff(0, resp)
-	go func() {
+	return a, err
+}
+
+func failureOf(to subscriber, a answer, err error) *failure {
+	if err != nil {
+		a = answer{status: http.StatusInternalServerError, body: []byte("dispatch error: " + err.Error())}
+	}
+	return &failure{dest: to.address(), code: a.status, body: a.body}
+}
+
+// send delivers an event to whom no Trigger names, such as a dead-letter sink,
+// and makes all attempts before it returns.
+func send(ctx context.Context, to subscriber, r *retries, m *message) error {
+	for tries := 0; ; tries++ {
+		a, err := attempt(ctx, to, r, m)
+		if err == nil && a.ok() {
+			return nil
+		}
+		if !again(a, err) || tries >= r.most {
+			f := failureOf(to, a, err)
+			return fmt.Errorf("%d: %s", f.code, f.body[:min(len(f.body), 256)])
+		}
 		select {
-		case <-time.After(pause):
-			d.dispatch()
-		case <-d.t.ctx.Done():
+		case <-time.After(r.pause(tries, a)):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-	}()
-}
-
-// response is the answer as Knative's CheckRetry and Backoff take it.
-func (a answer) response(err error) *http.Response {
-	switch {
-	case errors.Is(err, errReply), errors.Is(err, errTooLarge):
-		return &http.Response{StatusCode: http.StatusBadGateway}
-	case err != nil:
-		return nil
 	}
-	return &http.Response{StatusCode: a.status, Header: a.header}
-}
-
-// dispatch makes the attempts that are left through Knative's dispatcher. It
-// returns when the next event may be tried.
-func (d *delivery) dispatch() {
-	s := &sending{delivery: d, free: make(chan struct{})}
-	if d.tries > 0 {
-		s.yield()
-	}
-	go func() {
-		defer s.yield()
-		failed, err := s.send()
-		d.end(failed, err)
-	}()
-	<-s.free
 }
 
 // end finishes the delivery: delivered, or refused for good and so a dead
@@ -188,83 +171,6 @@ func readReply(header []string, body []byte) (*message, error) {
 		return nil, fmt.Errorf("%w: %w", errReply, err)
 	}
 	return m, nil
-}
-
-// sending is a delivery in the hands of Knative's dispatcher.
-type sending struct {
-	*delivery
-	free chan struct{} // closed when the next event may be tried
-	once sync.Once
-	out  *message // the reply
-}
-
-func (s *sending) yield() { s.once.Do(func() { close(s.free) }) }
-
-// send makes the attempts that are left. A failure is the subscriber's last
-// word; an error means that nothing is decided yet.
-func (s *sending) send() (*failure, error) {
-	t := s.t
-	rc := t.retry
-	rc.RetryMax -= s.tries
-	rc.CheckRetry, rc.Backoff = s.check(rc.CheckRetry), s.backoff(rc.Backoff, s.tries)
-	e := s.m.event().Clone()
-	opts := []kncloudevents.SendOption{kncloudevents.WithHeader(s.m.header()), kncloudevents.WithRetryConfig(&rc), kncloudevents.WithEventFormat(t.format)}
-	info, err := t.b.dispatcher.SendMessage(t.ctx, binding.ToMessage(&e), t.subscriber, opts...)
-	if t.ctx.Err() != nil && err != nil {
-		return nil, t.ctx.Err()
-	}
-	if err != nil {
-		f := &failure{dest: t.subscriber.URL.String(), code: info.ResponseCode, body: info.ResponseBody}
-		if f.code <= 0 { // no request was made
-			f.code, f.body = http.StatusInternalServerError, []byte(err.Error())
-		}
-		return f, nil
-	}
-	next, failed, err := s.reply(s.out)
-	go next.deliver()
-	return failed, err
-}
-
-// check wraps Knative's CheckRetry: it counts the attempts and reads the reply.
-func (s *sending) check(next kncloudevents.CheckRetry) kncloudevents.CheckRetry {
-	return func(ctx context.Context, resp *http.Response, err error) (bool, error) {
-		s.tries++
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		if resp != nil && resp.StatusCode >= 200 && resp.StatusCode < 300 {
-			s.read(resp)
-		}
-		return next(ctx, resp, err)
-	}
-}
-
-func (s *sending) read(resp *http.Response) {
-	limit := s.t.b.cfg.MaxBody
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	resp.Body.Close()
-	resp.Body = http.NoBody
-	if err == nil && int64(len(body)) > limit {
-		err = errTooLarge
-	}
-	if err == nil {
-		s.out, err = readReply(pairsOf(resp.Header), body)
-	}
-	if err != nil {
-		resp.StatusCode, resp.Status = http.StatusBadGateway, "502 Bad Gateway"
-		resp.Body = io.NopCloser(strings.NewReader(err.Error()))
-	}
-}
-
-// backoff wraps Knative's Backoff: an event that waits gives its slot to the
-// next one, so that a poisoned event holds nobody up.
-func (s *sending) backoff(next kncloudevents.Backoff, before int) kncloudevents.Backoff {
-	return func(attempt int, resp *http.Response) time.Duration {
-		s.t.retried.Add(1)
-		s.wait()
-		s.yield()
-		return next(attempt+before, resp)
-	}
 }
 
 // withTTL is the event as a dead letter has it, in a cluster too.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"net/url"
 	"reflect"
 	"testing"
 )
@@ -43,6 +44,8 @@ func FuzzHTTP(f *testing.F) {
 		if e := again.event(); e.ID() == "" || e.Validate() != nil {
 			t.Errorf("%v", e.Validate())
 		}
-		again.header()
+		if req, err := (&client{url: &url.URL{Scheme: "http", Host: "f"}}).request(t.Context(), again); err == nil && req.Header.Get("Prefer") == "" {
+			t.Errorf("the request is %v", req.Header)
+		}
 	})
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,13 +10,11 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/types"
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 	kbroker "knative.dev/eventing/pkg/broker"
 
 	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
-	"pitboss/internal/takeover"
 	"pitboss/internal/telemetry"
 )
 
@@ -132,9 +129,6 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusMethodNotAllowed, "POST one CloudEvent")
 		return
 	}
-	if b.taken.Take(w, r) {
-		return
-	}
 	m, err := readRequest(w, r, b.cfg.MaxBody)
 	if refused := b.ingest(r.Context(), m, err, r.Header.Get("Traceparent")); refused != nil {
 		if refused.status == http.StatusServiceUnavailable {
@@ -148,32 +142,6 @@ func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 
 func (b *Broker) isIngress(path string) bool {
 	return path == "/" || strings.TrimSuffix(path, "/") == b.path
-}
-
-// overFastHTTP takes the events of connections that a platform keeps open.
-func (b *Broker) overFastHTTP() *takeover.Connections {
-	refuse := func(ctx *fasthttp.RequestCtx, status int, detail string) {
-		ctx.SetStatusCode(status)
-		ctx.SetContentType(problemType)
-		ctx.SetBody(problemBody(status, detail))
-	}
-	return takeover.New(takeover.Config{
-		Path: b.isIngress, MaxBody: int(b.cfg.MaxBody), Unreadable: refuse,
-		Log: func() *zap.Logger { return b.cfg.Logger },
-		Handle: func(ctx *fasthttp.RequestCtx) {
-			header := &ctx.Request.Header
-			m, err := readHTTP(headerPairs(header.All()), bytes.Clone(ctx.Request.Body()))
-			refused := b.ingest(context.Background(), m, err, string(header.Peek("Traceparent")))
-			switch {
-			case refused == nil:
-				ctx.SetStatusCode(http.StatusAccepted)
-				return
-			case refused.status == http.StatusServiceUnavailable:
-				ctx.Response.Header.Set("Retry-After", "1")
-			}
-			refuse(ctx, refused.status, refused.detail)
-		},
-	})
 }
 
 // ingest takes the event that was read, unless it could not be. nil: it is in

@@ -316,15 +316,6 @@ func (m *message) size() int64 {
 	return int64(len(m.data)) + int64(len(m.attrs)+len(m.headers))*32 + 512
 }
 
-// header is the headers that travel with the event.
-func (m *message) header() http.Header {
-	h := make(http.Header, len(m.headers)/2)
-	for i := 0; i < len(m.headers); i += 2 {
-		h[m.headers[i]] = append(h[m.headers[i]], m.headers[i+1])
-	}
-	return h
-}
-
 // recordFormat is the first byte of a record.
 //
 // Layout: format · ttl · number of attributes · (name, value)… · number of
@@ -405,14 +396,6 @@ func names(attributes ...string) (headers, back map[string]string) {
 		headers[name], back[header] = header, name
 	}
 	return headers, back
-}
-
-// headerName is the name as a string that exists already, where it does.
-func headerName(name []byte) string {
-	if a, ok := attributeNames[string(name)]; ok {
-		return headerNames[a]
-	}
-	return string(name)
 }
 
 func headerOf(attribute string) string {

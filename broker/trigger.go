@@ -16,17 +16,11 @@ import (
 	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
 	"knative.dev/eventing/pkg/eventfilter"
 	"knative.dev/eventing/pkg/eventfilter/attributes"
-	"knative.dev/eventing/pkg/kncloudevents"
-	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 
 	"pitboss/broker/manifest"
 	"pitboss/internal/cache"
 )
-
-// servingTimeout ends an attempt where the delivery spec sets no limit: in a
-// cluster Knative Serving does so after this long (timeoutSeconds).
-const servingTimeout = 5 * time.Minute
 
 // trigger delivers the events that match one Trigger to its subscriber.
 type trigger struct {
@@ -35,18 +29,16 @@ type trigger struct {
 	file       string
 	filter     func(*message) bool // nil: typ says it all
 	typ        string              // the one event type that can match; "": any
-	subscriber duckv1.Addressable
-	sink       *duckv1.Addressable // nil: dead letters are only kept
-	retry      kncloudevents.RetryConfig
-	format     *eventingduckv1.FormatType
+	subscriber subscriber
+	sink       subscriber // nil: dead letters are only kept
+	retries    retries
 
-	ctx    context.Context // ends when the Broker stops
-	client *client         // nil: every attempt is Knative's dispatcher's
+	ctx context.Context // ends when the Broker stops
 
 	mu      sync.Mutex
 	queue   []*delivery // ready for the first attempt, oldest first
 	workers int         // that take from it until it is empty
-	running int         // first attempts
+	running int         // attempts under way
 	count   int         // events in memory: in the queue, being tried, waiting for a retry
 	bytes   int64
 	paused  bool
@@ -72,26 +64,19 @@ const maxQueued = 128 << 20
 // newTrigger resolves what the manifest refers to.
 func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
 	t := &trigger{b: b, name: m.Name, file: m.File, woken: make(chan struct{}, 1)}
-	dst, err := t.resolve(m.Spec.Subscriber)
-	if err != nil {
+	spec := deliveryOf(b.manifest.Spec.Delivery, m.Spec.Delivery)
+	json := spec.Format != nil && *spec.Format == eventingduckv1.DeliveryFormatJson
+	var err error
+	if t.subscriber, err = b.reach(m.Spec.Subscriber, json); err != nil {
 		return nil, &manifest.Problem{File: m.File, Field: "spec.subscriber", Detail: err.Error(), Remedy: "name a function that runs here, or give an absolute uri"}
 	}
-	t.subscriber = *dst
-	spec := deliveryOf(b.manifest.Spec.Delivery, m.Spec.Delivery)
-	if t.retry, err = kncloudevents.RetryConfigFromDeliverySpec(spec); err != nil {
+	if t.retries, err = retriesOf(spec); err != nil {
 		return nil, &manifest.Problem{File: m.File, Field: "spec.delivery", Detail: err.Error()}
 	}
-	if t.retry.RequestTimeout == 0 {
-		t.retry.RequestTimeout = servingTimeout
-	}
-	t.format = spec.Format
 	if spec.DeadLetterSink != nil {
-		if t.sink, err = t.resolve(*spec.DeadLetterSink); err != nil {
+		if t.sink, err = b.reach(*spec.DeadLetterSink, false); err != nil {
 			b.cfg.Logger.Debug("dead letters are kept here only", zap.String("trigger", t.name), zap.Error(err))
 		}
-	}
-	if t.subscriber.URL.Scheme == "http" && t.retry.RetryAfterMaxDuration == nil && (t.format == nil || *t.format == eventingduckv1.DeliveryFormatBinary) {
-		t.client = newClient(&t.subscriber, b.cfg.Parallel, b.cfg.MaxBody, t.retry.RequestTimeout)
 	}
 	t.setFilter(m)
 	if m.Annotations[orderAnnotation] == "ordered" {
@@ -117,16 +102,35 @@ func deliveryOf(broker, own *eventingduckv1.DeliverySpec) eventingduckv1.Deliver
 	return spec
 }
 
-func (t *trigger) resolve(d duckv1.Destination) (*duckv1.Addressable, error) {
+// reach is the subscriber that a destination names: a function of this process
+// or a server.
+func (b *Broker) reach(d duckv1.Destination, json bool) (subscriber, error) {
+	if d.Ref != nil && d.Ref.Kind == "Service" && d.URI == nil {
+		if f, ok := b.cfg.Function(d.Ref.Name); ok {
+			return newInProcess(d.Ref.Name, f, b.cfg.MaxBody, b.cfg.Logger), nil
+		}
+	}
+	to, err := b.resolve(d)
+	if err != nil {
+		return nil, err
+	}
+	return &client{url: to, http: b.http, json: json, maxBody: b.cfg.MaxBody}, nil
+}
+
+func (b *Broker) resolve(d duckv1.Destination) (*url.URL, error) {
 	if d.Ref == nil {
-		return &duckv1.Addressable{URL: d.URI}, nil
+		u := *d.URI.URL()
+		if u.Path == "" {
+			u.Path = "/"
+		}
+		return &u, nil
 	}
 	if d.Ref.Kind != "Service" {
 		return nil, fmt.Errorf("ref.kind %s cannot be resolved on one machine", d.Ref.Kind)
 	}
-	base, ok := t.b.cfg.Resolve(d.Ref.Name)
+	base, ok := b.cfg.Resolve(d.Ref.Name)
 	if !ok {
-		return nil, fmt.Errorf("ref.name %s runs not on this machine", d.Ref.Name)
+		return nil, fmt.Errorf("ref.name %s does not run on this machine", d.Ref.Name)
 	}
 	u, err := url.Parse(base)
 	if err != nil {
@@ -138,7 +142,7 @@ func (t *trigger) resolve(d duckv1.Destination) (*duckv1.Addressable, error) {
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	return &duckv1.Addressable{URL: (*apis.URL)(u)}, nil
+	return u, nil
 }
 
 // setFilter takes Knative's filter for the spec, and the one type that it
@@ -271,6 +275,23 @@ func (t *trigger) work() (next *trigger) {
 	return next
 }
 
+// retry makes another attempt at a delivery, beside the workers: an event that
+// keeps failing holds up nobody.
+func (t *trigger) retry(d *delivery) {
+	t.mu.Lock()
+	if t.paused { // it has a place of its own
+		t.mu.Unlock()
+		return
+	}
+	t.running++
+	t.mu.Unlock()
+	next := d.run()
+	t.mu.Lock()
+	t.running--
+	t.mu.Unlock()
+	next.deliver()
+}
+
 // again puts a delivery back that nothing was decided about.
 func (t *trigger) again(d *delivery) {
 	t.mu.Lock()
@@ -295,14 +316,14 @@ func (t *trigger) finish(d *delivery) {
 	}
 }
 
-// pause begins no more first attempts.
+// pause begins no more attempts.
 func (t *trigger) pause() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.paused = true
 }
 
-// drain waits until no first attempt is running, then gives what is left in
+// drain waits until no attempt is under way, then gives what is left in
 // memory a place of its own, so that after the next start nobody else gets it
 // again; until ctx ends.
 func (t *trigger) drain(ctx context.Context) {
@@ -313,6 +334,18 @@ func (t *trigger) drain(ctx context.Context) {
 	}
 	t.mu.Unlock()
 	t.await(ctx, func(now load) bool { return now.storing == 0 })
+}
+
+// close releases the subscribers once the attempts that the Broker's stop cut
+// off have ended.
+func (t *trigger) close(ctx context.Context) {
+	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	t.await(brief, func(now load) bool { return now.running == 0 })
+	t.subscriber.close(ctx)
+	if t.sink != nil {
+		t.sink.close(ctx)
+	}
 }
 
 func (t *trigger) await(ctx context.Context, is func(load) bool) {
@@ -327,7 +360,7 @@ func (t *trigger) await(ctx context.Context, is func(load) bool) {
 
 // load of a Trigger, as counted now.
 type load struct {
-	count, running int // events in memory, first attempts among them
+	count, running int // events in memory, attempts under way
 	kept, storing  int // events kept for it alone, and about to be
 	lag            int // all events that it has not finished with
 }

@@ -4,6 +4,7 @@
 package functions
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"sort"
 	"strings"
 
+	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/rs/zerolog"
 
 	"pitboss/functions/console"
@@ -45,9 +47,13 @@ type HTTPFunction interface {
 }
 
 func over(f Function) HTTPFunction {
-	o := overHTTP{Lifecycle: f, handle: f.Handle}
-	o.connections = overFastHTTP(o.answer)
-	return o
+	return overHTTP{Lifecycle: f, handle: f.Handle}
+}
+
+// Answerer is an HTTPFunction that can be called without HTTP as well, which
+// those are that take events and speak no HTTP themselves.
+type Answerer interface {
+	Answer(ctx context.Context, e *ce.Event) (reply *ce.Event, status int, reason string)
 }
 
 // New returns the function called name, not yet started.

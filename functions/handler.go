@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	sdkhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"go.uber.org/zap"
 
 	"pitboss/internal/cehttp"
-	"pitboss/internal/takeover"
+	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
 )
 
@@ -46,8 +48,7 @@ const maxBody = 1 << 20
 // One request, one goroutine, its own context: no such thing, and cheaper.
 type overHTTP struct {
 	Lifecycle
-	handle      func(context.Context, ce.Event) (*ce.Event, error)
-	connections *takeover.Connections
+	handle func(context.Context, ce.Event) (*ce.Event, error)
 }
 
 // Handle answers one POSTed event: 200 with the reply event or nothing, 4xx
@@ -58,20 +59,17 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "POST one CloudEvent", http.StatusMethodNotAllowed)
 		return
 	}
-	if f.connections.Take(w, r) {
-		return
-	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	e, err := decode(r)
 	if err != nil {
-		failed := refused(err)
-		http.Error(w, failed.reason, failed.status)
+		http.Error(w, short("not a CloudEvent: "+err.Error()), cehttp.Status(err))
 		return
 	}
-	reply, failed := f.answer(r.Context(), e, r.Header.Get("Traceparent"))
+	telemetry.Adopt(e, r.Header.Get("Traceparent"))
+	reply, status, reason := f.Answer(r.Context(), e)
 	switch {
-	case failed != nil:
-		http.Error(w, failed.reason, failed.status)
+	case status != http.StatusOK:
+		http.Error(w, reason, status)
 	case reply != nil:
 		cehttp.WriteHeader(w.Header(), reply)
 		w.Header().Set("Content-Length", strconv.Itoa(len(reply.Data()))) // else net/http chunks what is over 2 KB
@@ -79,37 +77,27 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Stop ends the function when what is under way has been answered.
-func (f overHTTP) Stop(ctx context.Context) error {
-	f.connections.Stop(ctx)
-	return f.Lifecycle.Stop(ctx)
-}
-
-// failure is an answer that is no success.
-type failure struct {
-	status int
-	reason string
-}
-
-// refused is the answer to what is no event.
-func refused(err error) *failure {
-	return &failure{cehttp.Status(err), short("not a CloudEvent: " + err.Error())}
-}
-
-// answer has the function handle an event, on either server.
-func (f overHTTP) answer(ctx context.Context, e *ce.Event, traceparent string) (*ce.Event, *failure) {
-	telemetry.Adopt(e, traceparent)
+// Answer has the function handle an event. Its Broker calls it directly where
+// both share a process, with the same outcome: 200 with a reply or nil, or the
+// status and reason of a failure. A panic fails one event and no other.
+func (f overHTTP) Answer(ctx context.Context, e *ce.Event) (reply *ce.Event, status int, reason string) {
+	defer func() {
+		if p := recover(); p != nil {
+			setup.Logger("function").Error("panic", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			reply, status, reason = nil, http.StatusInternalServerError, "panic; the log has it"
+		}
+	}()
 	reply, err := f.handle(ctx, *e)
 	if err == nil {
-		return reply, nil
+		return reply, http.StatusOK, ""
 	}
-	status := http.StatusInternalServerError
+	status = http.StatusInternalServerError
 	var result *sdkhttp.Result
 	if errors.As(err, &result) {
 		status = result.StatusCode
 		err = fmt.Errorf(result.Format, result.Args...)
 	}
-	return nil, &failure{status, short(err.Error())}
+	return nil, status, short(err.Error())
 }
 
 // maxReason bounds the body of an error answer, in bytes. Knative's dispatcher

@@ -34,6 +34,8 @@ func (echo) Handle(_ context.Context, e ce.Event) (*ce.Event, error) {
 		return nil, event.Result(errors.New("redis: connection refused"))
 	case "long":
 		return nil, event.Result(errors.New(strings.Repeat("why ", 1000)))
+	case "panic":
+		panic("a bug")
 	case "bad":
 		return nil, event.Result(&event.Problem{Code: event.CodeSchemaViolation, Pointer: "/data/stake", Detail: "stake is 100%s too small"})
 	}
@@ -46,10 +48,14 @@ func server(t *testing.T) *httptest.Server {
 	return s
 }
 
+func sent(typ, id string) map[string]string {
+	return map[string]string{"ce-specversion": "1.0", "ce-type": typ, "ce-source": "/p", "ce-id": id, "ce-subject": "alice",
+		"ce-time": "2026-01-02T03:04:05.123456Z", "ce-traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Content-Type": "application/json"}
+}
+
 func send(url, typ, id string) (*http.Response, string, error) {
 	req, _ := http.NewRequest(http.MethodPost, url, strings.NewReader(`{}`))
-	for name, v := range map[string]string{"ce-specversion": "1.0", "ce-type": typ, "ce-source": "/p", "ce-id": id, "ce-subject": "alice",
-		"ce-time": "2026-01-02T03:04:05.123456Z", "ce-traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Content-Type": "application/json"} {
+	for name, v := range sent(typ, id) {
 		req.Header.Set(name, v)
 	}
 	res, err := http.DefaultClient.Do(req)
@@ -78,6 +84,95 @@ func TestErrorsDecideWhatTheBrokerDoes(t *testing.T) {
 			t.Errorf("%s: got %v %q %v, want %d %q", tc.typ, res.StatusCode, body, err, tc.status, tc.says)
 		}
 	}
+}
+
+// A panic fails its own event, as a fault, and the connection goes on.
+func TestAPanicFailsOneEvent(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	for _, tc := range []struct {
+		typ    string
+		status int
+	}{{"panic", 500}, {"nothing", 200}, {"panic", 500}, {"nothing", 200}} {
+		if res, body, err := send(s.URL, tc.typ, "1"); err != nil || res.StatusCode != tc.status {
+			t.Errorf("%s: %v %q %v, want %d", tc.typ, res, body, err, tc.status)
+		}
+	}
+}
+
+// A function that is called directly answers what it answers over HTTP.
+func TestAnswerIsTheAnswerOverHTTP(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	direct := over(echo{}).(Answerer)
+	for _, typ := range []string{"question", "nothing", "fault", "bad", "long", "panic"} {
+		res, body, err := send(s.URL, typ, "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, _ := http.NewRequest(http.MethodPost, s.URL, strings.NewReader(`{}`))
+		for name, v := range sent(typ, "1") {
+			req.Header.Set(name, v)
+		}
+		e, err := decode(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, status, reason := direct.Answer(t.Context(), e)
+		if status != res.StatusCode || reason != strings.TrimSpace(body) && status != http.StatusOK {
+			t.Errorf("%s: %d %q, over HTTP %d %q", typ, status, reason, res.StatusCode, body)
+		}
+		if (reply != nil) != (res.Header.Get("Ce-Id") != "") {
+			t.Errorf("%s: reply %v, over HTTP %v", typ, reply, res.Header)
+		}
+		if reply != nil && (reply.ID() != res.Header.Get("Ce-Id") || string(reply.Data()) != body) {
+			t.Errorf("%s: reply %s, over HTTP %v %s", typ, reply, res.Header, body)
+		}
+	}
+}
+
+// Whatever is under way when the server is told to stop is answered first, and
+// a body that never comes holds it up until its context ends.
+func TestShutdownWaitsForWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	begun, end := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(funchttp.New(over(slow{begun: begun, end: end})).Handler)
+	defer server.Close()
+	answered := make(chan int, 1)
+	go func() {
+		res, _, err := send(server.URL, "slow", "1")
+		if err != nil {
+			t.Error(err)
+			answered <- 0
+			return
+		}
+		answered <- res.StatusCode
+	}()
+	<-begun
+	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := server.Config.Shutdown(brief); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with an event under way: %v", err)
+	}
+	close(end)
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("answered %d", status)
+	}
+	if err := server.Config.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// slow answers once it is told to.
+type slow struct {
+	echo
+	begun, end chan struct{}
+}
+
+func (s slow) Handle(context.Context, ce.Event) (*ce.Event, error) {
+	close(s.begun)
+	<-s.end
+	return nil, nil
 }
 
 // A longer reason would make Knative's dispatcher panic.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,12 +90,12 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 		return err
 	}
 	defer stopRedis()
-	hosts, err := listenAll(cfg, log)
+	all, err := newHosts(cfg, log)
 	if err != nil {
 		return err
 	}
 	var players *simulator.Runner
-	ingest := sink.New(hosts["ingest"].url(), 30*time.Second, 64)
+	ingest := sink.New(all["ingest"].url(), 30*time.Second, 64)
 	if cfg.Players > 0 {
 		players = newPlayers(cfg, ingest, log)
 	}
@@ -112,15 +113,12 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 	b, err := broker.Open(broker.Config{
 		Addr: cfg.Addr, DataDir: cfg.DataDir, BrokerFile: cfg.BrokerFile,
 		TriggerDirs: []string{cfg.TriggersDir, cfg.LocalDir},
+		Function:    all.function,
 		Resolve: func(service string) (string, bool) {
 			if service == "pitboss-local-consumer" {
 				return "http://" + consumerLn.Addr().String(), true
 			}
-			h, ok := hosts[strings.TrimPrefix(service, "pitboss-")]
-			if !ok {
-				return "", false
-			}
-			return h.url(), true
+			return all.resolve(service)
 		},
 		Fsync: cfg.Fsync, Logger: log.Named("broker"),
 		Extra: map[string]http.Handler{"/stats": s, "/stats/reset": s, "/metrics": s},
@@ -130,42 +128,34 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 	}
 	s.broker = b
 	b.SetHealth(s.health)
-	fatal := make(chan error, 2*len(hosts)+1)
+	fatal := make(chan error, 2*len(all)+1)
 	go func() { fatal <- b.Serve() }()
-	for name, h := range hosts {
+	for name, h := range all {
 		h.start(life, functionEnv(env, cfg, name, redisURL, b.URL()), fatal)
 	}
-	err = serve(ctx, cfg, hosts, s, players, out, fatal)
+	err = serve(ctx, cfg, all, s, players, out, fatal)
 
 	stopCtx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
 	fmt.Fprintln(out, "stopping: draining what was accepted …")
 	for _, name := range []string{"ingest", "timer"} { // first what sends
-		hosts[name].stop(stopCtx)
-		delete(hosts, name)
+		all[name].stop(stopCtx)
+		delete(all, name)
 	}
 	drainErr := b.Drain(stopCtx)
-	for _, h := range hosts {
-		h.stop(stopCtx)
-	}
+	all.stop(stopCtx)
 	_ = consumer.Shutdown(stopCtx)
 	return errors.Join(err, drainErr)
 }
 
 // serve waits for readiness, says what to do, plays, and returns when ctx
 // ends (nil) or something fails.
-func serve(ctx context.Context, cfg config, hosts map[string]*host, s *stats, players *simulator.Runner, out io.Writer, fatal <-chan error) error {
+func serve(ctx context.Context, cfg config, all hosts, s *stats, players *simulator.Runner, out io.Writer, fatal <-chan error) error {
 	ready := make(chan error, 1)
 	go func() {
 		waitCtx, cancel := context.WithTimeout(ctx, 60*time.Second)
 		defer cancel()
-		for _, h := range hosts {
-			if err := h.ready(waitCtx); err != nil {
-				ready <- err
-				return
-			}
-		}
-		ready <- nil
+		ready <- all.ready(waitCtx)
 	}()
 	select {
 	case <-ctx.Done():
@@ -178,7 +168,7 @@ func serve(ctx context.Context, cfg config, hosts map[string]*host, s *stats, pl
 		}
 	}
 	s.ready.Store(true)
-	announce(out, hosts, cfg)
+	announce(out, all, cfg)
 	played := make(chan struct{})
 	go func() {
 		defer close(played)
@@ -196,14 +186,14 @@ func serve(ctx context.Context, cfg config, hosts map[string]*host, s *stats, pl
 }
 
 // announce prints the one thing a new user needs.
-func announce(out io.Writer, hosts map[string]*host, cfg config) {
+func announce(out io.Writer, all hosts, cfg config) {
 	fmt.Fprintf(out, `Pitboss is up. Page: %s   Broker: http://%s   ingest: %s
 Try, and see the recommendation for alice on the page:
   curl -i %s -H 'ce-specversion: 1.0' -H 'ce-type: pitboss.payment.failed.v1' -H 'ce-source: /curl' \
     -H "ce-id: $(date +%%s%%N)" -H "ce-time: $(date -u +%%FT%%TZ)" -H 'ce-subject: alice' -H 'Content-Type: application/json' \
     -d '{"operation":"deposit","amount":2000,"currency":"GBP","method":"card","error":"declined"}'
 Why, in words:  bin/pitboss explain DECISION     Her features:  bin/pitboss features explain alice     More:  bin/pitboss --help
-`, hosts["console"].url(), cfg.Addr, hosts["ingest"].url(), hosts["ingest"].url())
+`, all["console"].url(), cfg.Addr, all["ingest"].url(), all["ingest"].url())
 }
 
 func newPlayers(cfg config, to *sink.Client, log *zap.Logger) *simulator.Runner {
@@ -234,25 +224,19 @@ func openRedis(cfg config) (url string, stop func(), err error) {
 	return url, func() { forget(); m.Close() }, nil
 }
 
-// listenAll reserves a port for every function.
-func listenAll(cfg config, log *zap.Logger) (map[string]*host, error) {
+// newHosts makes every function.
+func newHosts(cfg config, log *zap.Logger) (hosts, error) {
 	addrs := map[string]string{"ingest": cfg.IngestAddr, "console": cfg.ConsoleAddr}
-	hosts := map[string]*host{}
+	all := hosts{}
 	for _, name := range functions.Names() {
-		addr := addrs[name]
-		if addr == "" {
-			addr = "127.0.0.1:0"
-		}
-		h, err := listen(name, addr, log)
+		h, err := newHost(name, cmp.Or(addrs[name], "127.0.0.1:0"), log)
 		if err != nil {
-			for _, opened := range hosts {
-				opened.ln.Close()
-			}
+			all.close()
 			return nil, err
 		}
-		hosts[name] = h
+		all[name] = h
 	}
-	return hosts, nil
+	return all, nil
 }
 
 // functionEnv is the environment a function would get on a cluster.

@@ -6,20 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"pitboss/internal/setup"
 )
 
 // Main runs the command line; extra are the commands of the floor above, such
 // as `run`, which embeds the Broker. It returns the process's exit status.
 func Main(version string, extra ...*cobra.Command) int {
-	if len(os.Args) > 1 && slices.Contains([]string{"run", "broker"}, os.Args[1]) {
-		_ = setup.KeepSysmonSteady() // these take events, or start what does
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := rootCmd(version, extra...)

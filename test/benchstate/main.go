@@ -19,7 +19,6 @@ import (
 	funchttp "knative.dev/func-go/http"
 
 	"pitboss/functions"
-	"pitboss/internal/setup"
 )
 
 func main() {
@@ -52,7 +51,6 @@ func dispatch(args []string) error {
 	case "evalsha":
 		return evalshaMain(args[2:])
 	}
-	_ = setup.KeepSysmonSteady() // as deployed
 	return benchMain(args[1:])
 }
 

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"text/tabwriter"
@@ -71,9 +72,10 @@ func conform(ctx context.Context, root, bin, file string, verbose bool) (bool, e
 		return false, fmt.Errorf("%w (logs in %s)", err, dir)
 	}
 	fmt.Fprintf(os.Stderr, "control plane ready after %.1f s\n", time.Since(began).Seconds())
-	local := scenario.NewLocal(dir + "/local")
-	defer local.Close()
-	comparisons := append(compareAll(ctx, local, plane), comparePath(ctx, plane, root, dir))
+	overHTTP, inProcess := scenario.NewLocal(dir+"/http", false), scenario.NewLocal(dir+"/in-process", true)
+	defer overHTTP.Close()
+	defer inProcess.Close()
+	comparisons := append(compareAll(ctx, overHTTP, inProcess, plane), comparePath(ctx, plane, root, dir))
 	r, ok := report(comparisons, verbose)
 	if ok {
 		os.RemoveAll(dir)
@@ -91,7 +93,7 @@ func conform(ctx context.Context, root, bin, file string, verbose bool) (bool, e
 }
 
 // compareAll runs four scenarios at a time.
-func compareAll(ctx context.Context, local, plane scenario.Target) []comparison {
+func compareAll(ctx context.Context, overHTTP, inProcess, plane scenario.Target) []comparison {
 	var table []scenario.Scenario
 	for _, s := range scenario.Table() {
 		if s.Alone != "" {
@@ -111,7 +113,7 @@ func compareAll(ctx context.Context, local, plane scenario.Target) []comparison 
 			limit <- struct{}{}
 			defer func() { <-limit }()
 			began := time.Now()
-			out[i] = compare(ctx, s, lockedTarget{local, &mu}, plane)
+			out[i] = compare(ctx, s, lockedTarget{overHTTP, &mu}, lockedTarget{inProcess, &mu}, plane)
 			out[i].took = time.Since(began)
 		}()
 	}
@@ -130,21 +132,33 @@ func (t lockedTarget) Deploy(ctx context.Context, s scenario.Scenario, subscribe
 	return t.Target.Deploy(ctx, s, subscribers, dead)
 }
 
-func compare(ctx context.Context, s scenario.Scenario, local, plane scenario.Target) comparison {
+// compare holds the one-machine Broker's two ways of delivery against Knative.
+func compare(ctx context.Context, s scenario.Scenario, overHTTP, inProcess, plane scenario.Target) comparison {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	c := comparison{Scenario: s}
-	ours, err := scenario.Run(ctx, local, s)
-	if err != nil {
-		c.err = fmt.Errorf("one-machine Broker: %w", err)
-		return c
-	}
 	theirs, err := scenario.Run(ctx, plane, s)
 	if err != nil {
 		c.err = fmt.Errorf("Knative: %w", err)
 		return c
 	}
+	ours, err := scenario.Run(ctx, overHTTP, s)
+	if err != nil {
+		c.err = fmt.Errorf("one-machine Broker: %w", err)
+		return c
+	}
 	c.diff = scenario.Differ(ours, theirs)
+	if s.OverHTTP != "" {
+		return c
+	}
+	direct, err := scenario.Run(ctx, inProcess, s)
+	if err != nil {
+		c.err = fmt.Errorf("one-machine Broker, in process: %w", err)
+		return c
+	}
+	if diff := scenario.Differ(ours, direct); len(diff) > 0 {
+		c.err = fmt.Errorf("in process (+) differs from HTTP (-): %s", strings.Join(diff, "; "))
+	}
 	return c
 }
 

@@ -1,13 +1,20 @@
 package scenario
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/binding"
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"go.uber.org/zap"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"sigs.k8s.io/yaml"
 
 	"pitboss/broker"
@@ -15,15 +22,18 @@ import (
 
 // Local is the one-machine Broker as a target: a Broker per scenario.
 type Local struct {
-	dir     string
-	brokers []*broker.Broker
+	dir       string
+	inProcess bool
+	brokers   []*broker.Broker
 }
 
-// NewLocal keeps manifests and logs in dir.
-func NewLocal(dir string) *Local { return &Local{dir: dir} }
+// NewLocal keeps manifests and logs in dir. The subscribers are functions of
+// the Broker's process, or servers that it reaches over HTTP.
+func NewLocal(dir string, inProcess bool) *Local { return &Local{dir: dir, inProcess: inProcess} }
 
 // Deploy implements [Target].
 func (l *Local) Deploy(_ context.Context, s Scenario, subscribers []string, dead string) (string, error) {
+	called := map[string]broker.Function{}
 	dir := filepath.Join(l.dir, s.Name)
 	triggers := filepath.Join(dir, "triggers")
 	if err := os.MkdirAll(triggers, 0o755); err != nil {
@@ -41,17 +51,52 @@ func (l *Local) Deploy(_ context.Context, s Scenario, subscribers []string, dead
 		if err != nil {
 			return "", err
 		}
+		if l.inProcess && !t.Down {
+			name := service(t.Name)
+			called[name] = function(subscribers[i])
+			tm.Spec.Subscriber = duckv1.Destination{Ref: &duckv1.KReference{APIVersion: "serving.knative.dev/v1", Kind: "Service", Name: name}}
+		}
 		if err := write(filepath.Join(triggers, t.Name+".yaml"), tm); err != nil {
 			return "", err
 		}
 	}
-	b, err := broker.Open(broker.Config{DataDir: filepath.Join(dir, "log"), BrokerFile: filepath.Join(dir, "broker.yaml"), TriggerDirs: []string{triggers}, Logger: zap.NewNop()})
+	b, err := broker.Open(broker.Config{DataDir: filepath.Join(dir, "log"), BrokerFile: filepath.Join(dir, "broker.yaml"), TriggerDirs: []string{triggers}, Logger: zap.NewNop(),
+		Function: func(service string) (broker.Function, bool) { f, ok := called[service]; return f, ok }})
 	if err != nil {
 		return "", err
 	}
 	l.brokers = append(l.brokers, b)
 	go b.Serve()
 	return b.URL(), nil
+}
+
+// function is a function that answers what the subscriber at url does. It sees
+// what functions see: an event, and no headers beside.
+func function(url string) broker.Function {
+	return func(ctx context.Context, e *ce.Event) (*ce.Event, int, string) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+		if err != nil {
+			return nil, http.StatusInternalServerError, err.Error()
+		}
+		if err := cehttp.WriteRequest(ctx, binding.ToMessage(e), req); err != nil {
+			return nil, http.StatusInternalServerError, err.Error()
+		}
+		req.Header.Set("Prefer", "reply")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return nil, http.StatusInternalServerError, err.Error()
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode >= 300 || len(body) == 0 && res.Header.Get("Ce-Specversion") == "" {
+			return nil, res.StatusCode, string(body)
+		}
+		reply, err := binding.ToEvent(ctx, cehttp.NewMessage(res.Header, io.NopCloser(bytes.NewReader(body))))
+		if err != nil { // a function can only reply with an event
+			return nil, http.StatusBadGateway, "the reply is neither empty nor a CloudEvent: " + err.Error()
+		}
+		return reply, res.StatusCode, ""
+	}
 }
 
 // Close drains every Broker.

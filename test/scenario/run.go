@@ -225,7 +225,7 @@ func (r *recorder) words(e Received) string {
 // value is an attribute's value without what differs from run to run, or what
 // only says who the Broker is.
 func (r *recorder) value(name, v string, all map[string]string) string {
-	dest := all["knativeerrordest"]
+	dest := r.overHTTP(all["knativeerrordest"])
 	bySubscriber := strings.HasPrefix(dest, r.base)
 	switch name {
 	case "knativearrivaltime":
@@ -233,7 +233,7 @@ func (r *recorder) value(name, v string, all map[string]string) string {
 	case "knativeerrordest":
 		switch {
 		case bySubscriber:
-			return strings.Replace(v, r.base, "SUBSCRIBER", 1)
+			return strings.Replace(dest, r.base, "SUBSCRIBER", 1)
 		case v == r.down:
 			return "DOWN"
 		}
@@ -247,3 +247,14 @@ func (r *recorder) value(name, v string, all map[string]string) string {
 	}
 	return v
 }
+
+// overHTTP is a subscriber's address, also of one in the Broker's process.
+func (r *recorder) overHTTP(dest string) string {
+	if name, ok := strings.CutPrefix(dest, "http://"+service("")); ok {
+		return r.base + "/" + strings.TrimSuffix(name, "/")
+	}
+	return dest
+}
+
+// service is the name of a subscriber that runs in the Broker's process.
+func service(trigger string) string { return "pitboss-" + trigger }

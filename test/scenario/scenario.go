@@ -30,6 +30,9 @@ type Scenario struct {
 	// channel is known to differ, and why that is no fault of either; "" = it
 	// must be equal.
 	Known string
+	// OverHTTP says why the scenario has no meaning for a function in the
+	// Broker's process; "" = it must be equal there, too.
+	OverHTTP string
 	// Alone says why the scenario runs on the one-machine Broker only; "" = on both.
 	Alone string
 }

@@ -14,14 +14,22 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/*.txt from what happens")
 
-// The one-machine Broker does what testdata says. make conformance holds the
-// same table against a Knative control plane.
-func TestOneMachineBroker(t *testing.T) {
+// The one-machine Broker does what testdata says, whether its subscribers are
+// reached over HTTP or are functions of its own process. make conformance holds
+// the same table against a Knative control plane.
+func TestOneMachineBroker(t *testing.T) { play(t, false) }
+
+func TestOneMachineBrokerInProcess(t *testing.T) { play(t, true) }
+
+func play(t *testing.T, inProcess bool) {
 	t.Parallel()
 	for _, s := range scenario.Table() {
 		t.Run(s.Name, func(t *testing.T) {
+			if inProcess && s.OverHTTP != "" {
+				t.Skip(s.OverHTTP)
+			}
 			t.Parallel()
-			local := scenario.NewLocal(t.TempDir())
+			local := scenario.NewLocal(t.TempDir(), inProcess)
 			t.Cleanup(func() {
 				if err := local.Close(); err != nil {
 					t.Error(err)
@@ -34,7 +42,7 @@ func TestOneMachineBroker(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden := filepath.Join("testdata", s.Name+".txt")
-			if *update {
+			if *update && !inProcess {
 				if err := os.WriteFile(golden, []byte(got.String()+"\n"), 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -131,10 +131,10 @@ func ingress() []Scenario {
 		{Name: "structured-in", Triggers: all, Posts: []Post{
 			structured(`{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"p","time":"2026-01-02T03:04:05Z","flag":true,"count":-3,"datacontenttype":"application/json","data":{"a":"b"}}`),
 			structured(`{"specversion":"1.0","id":"2","source":"/s","type":"t","datacontenttype":"application/octet-stream","data_base64":"AAEC/w=="}`)}},
-		{Name: "json-out", Triggers: []Trigger{{Name: "all", Spec: "delivery: {format: json}"}}, Posts: []Post{event("1", "t")}},
+		{Name: "json-out", OverHTTP: "a function in the Broker's process gets an event, which has no format", Triggers: []Trigger{{Name: "all", Spec: "delivery: {format: json}"}}, Posts: []Post{event("1", "t")}},
 		{Name: "data-verbatim", Triggers: all, Posts: []Post{
 			event("1", "t").with("{\n  \"b\": 1.50,\n  \"a\": \"ü\"\n}"), event("2", "t", "Content-Type", "application/octet-stream").with("\x00\x01\xff\xfe"), event("3", "t", "Content-Type", "").with("")}},
-		{Name: "passed-headers", Triggers: all, Posts: []Post{event("1", "t", "X-Request-Id", "r-1", "X-B3-Traceid", "abc", "Knative-Test", "yes", "X-Other", "dropped")}},
+		{Name: "passed-headers", OverHTTP: "a function in the Broker's process gets an event and no headers", Triggers: all, Posts: []Post{event("1", "t", "X-Request-Id", "r-1", "X-B3-Traceid", "abc", "Knative-Test", "yes", "X-Other", "dropped")}},
 		{Name: "ttl", Triggers: all, Posts: []Post{event("1", "t", "Ce-Knativebrokerttl", "0"), event("2", "t", "Ce-Knativebrokerttl", "1"), event("3", "t", "Ce-Knativebrokerttl", "2"), event("4", "t", "Ce-Knativebrokerttl", "x")}},
 		{Name: "bad-input", Triggers: all, Posts: []Post{
 			event("1", "t", "Ce-Specversion", ""), event("", "t"), event("1", ""), event("1", "t", "Ce-Source", ""), event("1", "t", "Ce-Time", "yesterday"), event("1", "t", "Ce-Specversion", "7.0"),
