@@ -7,6 +7,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"time"
 
 	"pitboss/broker/manifest"
 )
@@ -20,4 +22,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	file := filepath.Join(root, "broker", "base", "broker.yaml")
+	b, err := manifest.Broker(file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	knative, kafka := manifest.RetryTime(b.Spec.Delivery)
+	fmt.Printf("%s: an event is retried for %v, on Kafka's Broker for %v, and then is a dead letter\n", file, knative.Round(time.Second), kafka.Round(time.Second))
 }

@@ -219,11 +219,20 @@ func TestDeployWithKubectl(t *testing.T) {
 	}
 }
 
-// undeploy takes Triggers away before functions, and names nothing that holds data.
+// undeploy takes who brings events away first, and names nothing that holds
+// data: not the Broker and its Triggers either, unless it is told to lose events.
 func TestUndeploy(t *testing.T) {
 	t.Parallel()
 	calls, _ := deployed(t, "undeploy.sh", "NAMESPACE=games")
-	if len(calls) != 4 || !strings.Contains(calls[0], "delete trigger -l app.kubernetes.io/part-of=pitboss") || !strings.Contains(calls[1], "delete ksvc,cronjob") {
+	if len(calls) != 3 || !strings.Contains(calls[0], "delete ksvc pitboss-ingest pitboss-timer") || !strings.Contains(calls[1], "delete ksvc,cronjob") {
+		t.Errorf("%q", calls)
+	}
+	for _, call := range calls {
+		if strings.Contains(call, "trigger") || strings.Contains(call, "-k ") {
+			t.Errorf("loses events: %s", call)
+		}
+	}
+	if calls, _ = deployed(t, "undeploy.sh", "NAMESPACE=games", "EVENTS=lose"); len(calls) != 5 || !strings.Contains(calls[1], "delete trigger -l app.kubernetes.io/part-of=pitboss") {
 		t.Errorf("%q", calls)
 	}
 	for _, call := range calls {
