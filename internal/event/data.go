@@ -17,6 +17,7 @@ const (
 	productsOrAll = products + "|all"
 	channels      = "in_app|push|email|sms|phone|post"
 	channelsOrAll = channels + "|all"
+	categories    = "slots|table|crash|instant|poker|bingo|lottery|pre_match|in_play|virtual"
 )
 
 // Account is the data of account.registered and account.updated.
@@ -27,6 +28,9 @@ type Account struct {
 	Currency     string `json:"currency,omitzero" schema:"pattern=currency" doc:"ISO 4217 currency of the account"`
 	Tier         string `json:"tier,omitzero" schema:"max=32" doc:"loyalty tier, as the platform names it"`
 	TimeZone     string `json:"time_zone,omitzero" schema:"max=64" doc:"IANA time zone, e.g. Europe/Stockholm; quiet hours are the player's own"`
+	Licensee string `json:"licensee,omitzero" schema:"max=64" doc:"the company whose licence the player plays under; absent: the operator's default"`
+	// Affordability is how the latest check of the player's finances ended.
+	Affordability string `json:"affordability,omitzero" schema:"enum=clear|vulnerable|pending" doc:"how the latest financial check ended: clear, vulnerable, or pending"`
 }
 
 // AccountRegistered is the data of account.registered.
@@ -37,6 +41,9 @@ type AccountRegistered struct {
 	Currency     string `json:"currency" schema:"required,pattern=currency" doc:"ISO 4217 currency of the account"`
 	Tier         string `json:"tier,omitzero" schema:"max=32" doc:"loyalty tier, as the platform names it"`
 	TimeZone     string `json:"time_zone,omitzero" schema:"max=64" doc:"IANA time zone, e.g. Europe/Stockholm; quiet hours are the player's own"`
+	Licensee string `json:"licensee,omitzero" schema:"max=64" doc:"the company whose licence the player plays under; absent: the operator's default"`
+	// Affordability is how the latest check of the player's finances ended.
+	Affordability string `json:"affordability,omitzero" schema:"enum=clear|vulnerable|pending" doc:"how the latest financial check ended: clear, vulnerable, or pending"`
 }
 
 // ConsentChanged is the data of consent.changed: one product × channel.
@@ -44,6 +51,7 @@ type ConsentChanged struct {
 	Product string `json:"product" schema:"required,enum=products-or-all" doc:"the product the consent is about"`
 	Channel string `json:"channel" schema:"required,enum=channels-or-all" doc:"the channel the consent is about"`
 	Granted bool   `json:"granted" schema:"required" doc:"true: opted in; false: opted out"`
+	Origin  string `json:"origin,omitzero" schema:"enum=site|app|phone|post|shop|partner|import" doc:"where the player said so"`
 }
 
 // Excluded is the data of protection.excluded.
@@ -63,6 +71,8 @@ type LimitSet struct {
 	Period   string `json:"period" schema:"required,enum=round|session|day|week|month" doc:"over which period"`
 	Amount   int64  `json:"amount" schema:"required,min=0" doc:"minor units of currency; seconds for a time limit"`
 	Currency string `json:"currency,omitzero" schema:"pattern=currency" doc:"ISO 4217"`
+	Basis    string `json:"basis,omitzero" schema:"enum=gross|net" doc:"whether withdrawals count against it: gross: they do not; net: they do"`
+	Previous int64  `json:"previous,omitzero" schema:"min=0" doc:"the limit before, minor units or seconds; absent: there was none"`
 }
 
 // LimitReached is the data of protection.limit.reached.
@@ -94,6 +104,7 @@ type GameLaunched struct {
 	Game    string `json:"game" schema:"required,min=1,max=128" doc:"game id"`
 	Product string `json:"product,omitzero" schema:"enum=products" doc:"product"`
 	LoadMs  int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time to load, milliseconds"`
+	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
 }
 
 // GameFailed is the data of game.failed.
@@ -102,6 +113,7 @@ type GameFailed struct {
 	Product string `json:"product,omitzero" schema:"enum=products" doc:"product"`
 	LoadMs  int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time until it failed, milliseconds"`
 	Error   string `json:"error" schema:"required,min=1,max=256" doc:"error code or message"`
+	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
 }
 
 // RoundSettled is the data of round.settled.
@@ -113,6 +125,7 @@ type RoundSettled struct {
 	Currency   string `json:"currency" schema:"required,pattern=currency" doc:"ISO 4217"`
 	BonusStake int64  `json:"bonus_stake,omitzero" schema:"min=0" doc:"part of the stake paid with bonus money, minor units"`
 	DurationMs int64  `json:"duration_ms,omitzero" schema:"min=0,max=86400000" doc:"length of the round, milliseconds"`
+	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
 }
 
 // RoundRolledback is the data of round.rolledback. It repeats the round's own
@@ -138,6 +151,7 @@ type PaymentFailed struct {
 	Currency  string `json:"currency" schema:"required,pattern=currency" doc:"ISO 4217"`
 	Method    string `json:"method,omitzero" schema:"max=64" doc:"card, bank, wallet, …"`
 	Error     string `json:"error" schema:"required,min=1,max=256" doc:"error code or message"`
+	Cancelled bool   `json:"cancelled,omitzero" doc:"true: the player took the request back, nothing went wrong"`
 }
 
 // BonusGranted is the data of bonus.granted.
@@ -253,8 +267,17 @@ type Facts struct {
 	Consents   map[string]bool  `json:"consents,omitempty"`
 	Exclusions []Exclusion      `json:"exclusions,omitempty"`
 	Limits     map[string]Limit `json:"limits,omitempty"` // by "limit/period", e.g. deposit/month
+	// Origins says where each consent was given, by its key in Consents.
+	Origins map[string]string `json:"origins,omitempty"`
 	// Indicators of harm by group (UKGC's seven): low or strong.
 	Indicators map[string]string `json:"indicators,omitempty"`
+	// Cleared says when a person last cleared a group of indicators.
+	Cleared       map[string]time.Time `json:"cleared,omitempty"`
+	Licensee      string               `json:"licensee,omitzero"`
+	Affordability string               `json:"affordability,omitzero"` // clear, vulnerable or pending
+	// LastProduct and LastCategory are what the player played or opened last.
+	LastProduct  string `json:"last_product,omitzero"`
+	LastCategory string `json:"last_category,omitzero"`
 	// BonusEver is set once any bonus was granted (SE: one bonus, ever).
 	BonusEver bool   `json:"bonus_ever,omitzero"`
 	LastGame  string `json:"last_game,omitzero"`
@@ -282,6 +305,7 @@ type Limit struct {
 	Amount   int64     `json:"amount"`
 	Currency string    `json:"currency,omitzero"`
 	Reached  time.Time `json:"reached,omitzero"`
+	Basis    string    `json:"basis,omitzero"` // gross or net; empty: not told
 }
 
 // Recommendation is the data of recommendation.issued, .suppressed and .revoked.

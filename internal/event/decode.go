@@ -280,15 +280,8 @@ func (t *Trigger) read(r *reader) {
 
 func (f *Facts) read(r *reader) {
 	r.take('{')
-	for _, m := range [...]struct {
-		name string
-		v    *string
-	}{{"jurisdiction", &f.Jurisdiction}, {"birth_date", &f.BirthDate}, {"brand", &f.Brand}, {"currency", &f.Currency},
-		{"tier", &f.Tier}, {"time_zone", &f.TimeZone}} {
-		if r.member(m.name) {
-			r.str(m.v)
-		}
-	}
+	r.strings([]member{{"jurisdiction", &f.Jurisdiction}, {"birth_date", &f.BirthDate}, {"brand", &f.Brand},
+		{"currency", &f.Currency}, {"tier", &f.Tier}, {"time_zone", &f.TimeZone}})
 	if r.member("consents") {
 		readMap(r, &f.Consents, (*reader).isTrue)
 	}
@@ -298,9 +291,17 @@ func (f *Facts) read(r *reader) {
 	if r.member("limits") {
 		readMap(r, &f.Limits, readLimit)
 	}
+	if r.member("origins") {
+		readMap(r, &f.Origins, (*reader).str)
+	}
 	if r.member("indicators") {
 		readMap(r, &f.Indicators, (*reader).str)
 	}
+	if r.member("cleared") {
+		readMap(r, &f.Cleared, (*reader).time)
+	}
+	r.strings([]member{{"licensee", &f.Licensee}, {"affordability", &f.Affordability},
+		{"last_product", &f.LastProduct}, {"last_category", &f.LastCategory}})
 	if r.member("bonus_ever") {
 		r.isTrue(&f.BonusEver)
 	}
@@ -314,6 +315,20 @@ func (f *Facts) read(r *reader) {
 		readList(r, &f.RecentGames, (*reader).str)
 	}
 	r.take('}')
+}
+
+// member is a string member of an object that may be absent.
+type member struct {
+	name string
+	v    *string
+}
+
+func (r *reader) strings(members []member) {
+	for _, m := range members {
+		if r.member(m.name) {
+			r.str(m.v)
+		}
+	}
 }
 
 func readExclusion(r *reader, e *Exclusion) {
@@ -340,6 +355,9 @@ func readLimit(r *reader, l *Limit) {
 	}
 	if r.member("reached") {
 		r.time(&l.Reached)
+	}
+	if r.member("basis") {
+		r.str(&l.Basis)
 	}
 	r.take('}')
 }

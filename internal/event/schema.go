@@ -88,7 +88,7 @@ var patterns = map[string]string{
 
 var enums = map[string]string{
 	"products": products, "products-or-all": productsOrAll,
-	"channels": channels, "channels-or-all": channelsOrAll,
+	"channels": channels, "channels-or-all": channelsOrAll, "categories": categories,
 }
 
 // fieldsOf reads the tags of a flat struct; nil when t is nested.

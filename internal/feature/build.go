@@ -11,8 +11,8 @@ import (
 // horizons lists what each aggregation can look back over; true: as sums that
 // commute, false: folded over the timeline.
 var horizons = map[Agg]map[string]bool{
-	Count:    {"lifetime": true, "decay": true, "window": true, "session": false},
-	Sum:      {"lifetime": true, "decay": true, "window": true, "session": false},
+	Count:    {"lifetime": true, "decay": true, "window": true, "month": true, "session": false},
+	Sum:      {"lifetime": true, "decay": true, "window": true, "month": true, "session": false},
 	Mean:     {"lifetime": true, "decay": true, "window": true, "session": false},
 	Ratio:    {"lifetime": true, "decay": true, "window": true, "session": false},
 	Max:      {"lifetime": false, "window": false, "session": false},
@@ -42,6 +42,8 @@ func (h Horizon) name() string {
 		return "window"
 	case h.Session != nil:
 		return "session"
+	case h.Month:
+		return "month"
 	}
 	return "lifetime"
 }
@@ -55,6 +57,8 @@ func (h Horizon) String() string {
 		return fmt.Sprintf("window %s/%d", h.Window.Size, h.Window.Buckets)
 	case h.Session != nil:
 		return strings.TrimSpace(fmt.Sprintf("session %s %s", h.Session.Gap, strings.Join(h.Session.On, ",")))
+	case h.Month:
+		return "month"
 	}
 	return "lifetime"
 }
@@ -289,5 +293,9 @@ func (sl *slot) setHorizon(h Horizon) {
 		}
 	case h.Session != nil:
 		sl.gap = h.Session.Gap.ms()
+	case h.Month: // days, of which those of the current month count
+		sl.size, sl.width, sl.month = 31*dayMs, dayMs, true
 	}
 }
+
+const dayMs = 24 * 3600 * 1000

@@ -3,6 +3,7 @@ package feature
 import (
 	"math"
 	"slices"
+	"time"
 )
 
 // cell is what a slot stores. Each aggregation uses some of its members; a
@@ -197,6 +198,9 @@ func floorDiv(a, b int64) int64 {
 // expired is the number of leading buckets that have left the window at ms.
 func (sl *slot) expired(c *cell, ms int64) (n int) {
 	oldest := floorDiv(ms, sl.width) - sl.size/sl.width + 1
+	if sl.month {
+		oldest = floorDiv(ms, sl.width) - int64(time.UnixMilli(ms).UTC().Day()) + 1
+	}
 	for n < len(c.set) && c.set[n].id < oldest {
 		n++
 	}

@@ -39,6 +39,11 @@ const (
 	factGame         factTag = 14 // of older releases: the latest game
 	factRecent       factTag = 15 // key game
 	factFailed       factTag = 16 // the game that failed to load last
+	factPlayed       factTag = 32 // val product/category of the latest round or launch
+	factLicensee     factTag = 33
+	factAfford       factTag = 34
+	factOrigin       factTag = 35 // key product/channel; val where the consent was given
+	factBasis        factTag = 36 // key limit/period; val gross or net
 )
 
 // write stores a fact unless an event that wins over this one already did.
@@ -65,10 +70,14 @@ var factWriters = map[string]func(*State, position, any){
 	event.TypeAccountRegistered: func(st *State, at position, data any) {
 		d := data.(*event.AccountRegistered)
 		st.writeAccount(at, d.Jurisdiction, d.BirthDate, d.Brand, d.Currency, d.Tier, d.TimeZone)
+		st.writeGiven(factLicensee, "", at, d.Licensee)
+		st.writeGiven(factAfford, "", at, d.Affordability)
 	},
 	event.TypeAccountUpdated: func(st *State, at position, data any) {
 		d := data.(*event.Account)
 		st.writeAccount(at, d.Jurisdiction, d.BirthDate, d.Brand, d.Currency, d.Tier, d.TimeZone)
+		st.writeGiven(factLicensee, "", at, d.Licensee)
+		st.writeGiven(factAfford, "", at, d.Affordability)
 	},
 	event.TypeConsentChanged: func(st *State, at position, data any) {
 		d := data.(*event.ConsentChanged)
@@ -77,6 +86,7 @@ var factWriters = map[string]func(*State, position, any){
 			granted = "1"
 		}
 		st.write(factConsent, d.Product+"/"+d.Channel, at, granted)
+		st.writeGiven(factOrigin, d.Product+"/"+d.Channel, at, d.Origin)
 	},
 	event.TypeExcluded: func(st *State, at position, data any) {
 		d := data.(*event.Excluded)
@@ -92,6 +102,7 @@ var factWriters = map[string]func(*State, position, any){
 	event.TypeLimitSet: func(st *State, at position, data any) {
 		d := data.(*event.LimitSet)
 		st.write(factLimit, d.Limit+"/"+d.Period, at, string(binary.AppendVarint(nil, d.Amount))+d.Currency)
+		st.writeGiven(factBasis, d.Limit+"/"+d.Period, at, d.Basis)
 	},
 	event.TypeLimitReached: func(st *State, at position, data any) {
 		d := data.(*event.LimitReached)
@@ -103,13 +114,19 @@ var factWriters = map[string]func(*State, position, any){
 	},
 	event.TypeBonusGranted: func(st *State, at position, _ any) { st.write(factBonus, "", at, "") },
 	event.TypeGameLaunched: func(st *State, at position, data any) {
-		st.writeGame(at, data.(*event.GameLaunched).Game)
+		d := data.(*event.GameLaunched)
+		st.writeGame(at, d.Game)
+		st.writePlayed(at, d.Product, d.Category)
 	},
 	event.TypeGameFailed: func(st *State, at position, data any) {
-		st.write(factFailed, "", at, data.(*event.GameFailed).Game)
+		d := data.(*event.GameFailed)
+		st.write(factFailed, "", at, d.Game)
+		st.writePlayed(at, d.Product, d.Category)
 	},
 	event.TypeRoundSettled: func(st *State, at position, data any) {
-		st.writeGame(at, data.(*event.RoundSettled).Game)
+		d := data.(*event.RoundSettled)
+		st.writeGame(at, d.Game)
+		st.writePlayed(at, d.Product, d.Category)
 	},
 }
 
@@ -120,6 +137,28 @@ func (st *State) writeAccount(at position, fields ...string) {
 			st.write(factJurisdiction+factTag(i), "", at, val)
 		}
 	}
+}
+
+// writeGiven stores a fact that the event names. One that belongs to another
+// fact (a consent's origin) counts only while both are of the same event.
+func (st *State) writeGiven(tag factTag, key string, at position, val string) {
+	if val != "" {
+		st.write(tag, key, at, val)
+	}
+}
+
+// writePlayed notes what the player is at. Without a product nothing is known.
+func (st *State) writePlayed(at position, product, category string) {
+	if product != "" {
+		st.write(factPlayed, "", at, played(product, category))
+	}
+}
+
+func played(product, category string) string {
+	if category == "" {
+		return product
+	}
+	return product + "/" + category
 }
 
 // writeGame notes when a game was last chosen. The event.RecentGamesKept latest
@@ -203,11 +242,29 @@ func (s *Set) Facts(st *State) event.Facts {
 		case factIndicator:
 			if r.val != "none" {
 				put(&f.Indicators, r.key, r.val)
+			} else {
+				put(&f.Cleared, r.key, timeOf(r.pos.ms))
 			}
 		case factBonus:
 			f.BonusEver = true
 		case factFailed:
 			f.FailedGame = r.val
+		case factPlayed:
+			f.LastProduct, f.LastCategory, _ = strings.Cut(r.val, "/")
+		case factLicensee:
+			f.Licensee = r.val
+		case factAfford:
+			f.Affordability = r.val
+		case factOrigin:
+			if of, ok := st.fact(factConsent, r.key); ok && of.pos == r.pos {
+				put(&f.Origins, r.key, r.val)
+			}
+		case factBasis:
+			if of, ok := st.fact(factLimit, r.key); ok && of.pos == r.pos {
+				l := f.Limits[r.key]
+				l.Basis = r.val
+				f.Limits[r.key] = l
+			}
 		}
 	}
 	if f.RecentGames = st.RecentGames(nil); len(f.RecentGames) > 0 {

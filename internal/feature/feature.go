@@ -174,6 +174,7 @@ type slot struct {
 	halfLife float64 // milliseconds; decay
 	class    int     // slots of one class have the same half-life
 	size     int64   // milliseconds; window
+	month    bool    // of a window: only the days of the current calendar month count
 	width    int64   // milliseconds of one bucket; window
 	gap      int64   // milliseconds; session
 

@@ -83,6 +83,7 @@ type Horizon struct {
 	Decay   *Decay   `yaml:"decay"`
 	Window  *Window  `yaml:"window"`
 	Session *Session `yaml:"session"`
+	Month   bool     `yaml:"-"` // the calendar month so far, UTC
 }
 
 // Decay forgets exponentially.
@@ -103,11 +104,12 @@ type Session struct {
 	On []string `yaml:"on"`
 }
 
-// UnmarshalYAML accepts the word lifetime, or one of decay, window, session.
+// UnmarshalYAML accepts the words lifetime and month, or one of decay, window, session.
 func (h *Horizon) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
-		if node.Value != "lifetime" {
-			return strictyaml.At(node, "horizon %q: write lifetime, {decay: …}, {window: …} or {session: …}", node.Value)
+		h.Month = node.Value == "month"
+		if node.Value != "lifetime" && !h.Month {
+			return strictyaml.At(node, "horizon %q: write lifetime, month, {decay: …}, {window: …} or {session: …}", node.Value)
 		}
 		return nil
 	}

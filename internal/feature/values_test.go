@@ -144,12 +144,13 @@ func TestFacts(t *testing.T) {
 	}
 	until := start.AddDate(0, 6, 0)
 	fold(0, event.TypeAccountRegistered, &event.AccountRegistered{Jurisdiction: "SE", Brand: "b", Currency: "SEK", BirthDate: "1990-01-02"})
-	fold(time.Hour, event.TypeAccountUpdated, &event.Account{Tier: "gold"})
-	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email", Granted: true})
+	fold(time.Hour, event.TypeAccountUpdated, &event.Account{Tier: "gold", Licensee: "north", Affordability: "clear"})
+	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email", Granted: true, Origin: "site"})
+	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "sms", Granted: true, Origin: "phone"})
 	fold(time.Hour, event.TypeExcluded, &event.Excluded{Scheme: "Spelpaus", Until: until})
 	fold(time.Hour, event.TypeExcluded, &event.Excluded{Scheme: "operator"})
 	fold(2*time.Hour, event.TypeReinstated, &event.Reinstated{Scheme: "operator"})
-	fold(time.Hour, event.TypeLimitSet, &event.LimitSet{Limit: "deposit", Period: "month", Amount: 50000, Currency: "SEK"})
+	fold(time.Hour, event.TypeLimitSet, &event.LimitSet{Limit: "deposit", Period: "month", Amount: 50000, Currency: "SEK", Basis: "net"})
 	fold(2*time.Hour, event.TypeLimitReached, &event.LimitReached{Limit: "deposit", Period: "month"})
 	fold(time.Hour, event.TypeIndicatorRaised, &event.IndicatorRaised{Group: "time", Strength: "strong"})
 	fold(time.Hour, event.TypeIndicatorRaised, &event.IndicatorRaised{Group: "spend", Strength: "low"})
@@ -157,6 +158,7 @@ func TestFacts(t *testing.T) {
 	fold(2*time.Hour, event.TypeBonusGranted, &event.BonusGranted{Bonus: "welcome"})
 	fold(3*time.Hour, event.TypeGameLaunched, &event.GameLaunched{Game: "neon"})
 	fold(3*time.Hour, event.TypeGameFailed, &event.GameFailed{Game: "reef", Error: "timeout"})
+	fold(3*time.Hour, event.TypeGameLaunched, &event.GameLaunched{Game: "neon", Product: "casino", Category: "slots"})
 	// Facts are never late: an opt-out of an hour and a half ago counts, an older account does not.
 	if out := fold(90*time.Minute, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email"}); !out.Late || !out.Changed {
 		t.Errorf("the late opt-out: %+v", out)
@@ -165,12 +167,36 @@ func TestFacts(t *testing.T) {
 		t.Errorf("the old account: %+v", out)
 	}
 	want := event.Facts{Jurisdiction: "SE", BirthDate: "1990-01-02", Brand: "b", Currency: "SEK", Tier: "gold",
-		Consents:   map[string]bool{"casino/email": false},
+		Consents:   map[string]bool{"casino/email": false, "casino/sms": true}, Origins: map[string]string{"casino/sms": "phone"},
 		Exclusions: []event.Exclusion{{Scheme: "Spelpaus", Since: start.Add(time.Hour), Until: until}},
-		Limits:     map[string]event.Limit{"deposit/month": {Amount: 50000, Currency: "SEK", Reached: start.Add(2 * time.Hour)}},
-		Indicators: map[string]string{"time": "strong"}, BonusEver: true, LastGame: "neon", FailedGame: "reef", RecentGames: []string{"neon"}}
+		Limits:     map[string]event.Limit{"deposit/month": {Amount: 50000, Currency: "SEK", Reached: start.Add(2 * time.Hour), Basis: "net"}},
+		Indicators: map[string]string{"time": "strong"}, Cleared: map[string]time.Time{"spend": start.Add(2 * time.Hour)},
+		Licensee: "north", Affordability: "clear", LastProduct: "casino", LastCategory: "slots", BonusEver: true, LastGame: "neon", FailedGame: "reef", RecentGames: []string{"neon"}}
 	if got := fmt.Sprintf("%+v", s.Facts(st)); got != fmt.Sprintf("%+v", want) {
 		t.Errorf("facts\n%s\nwant\n%+v", got, want)
+	}
+}
+
+// The calendar month: it begins anew on the first day, whatever its length.
+func TestMonth(t *testing.T) {
+	t.Parallel()
+	s, err := feature.Parse("test.yaml", []byte("version: 1\nfeatures:\n  - {name: in_month, on: [payment.deposited], value: data.amount, agg: sum, horizon: month}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, _ := s.Decode(nil)
+	for day := range 120 {
+		at := time.Date(2026, 1, 1+day, 23, 59, 59, 0, time.UTC)
+		if _, err := s.Fold(st, record(event.TypePaymentDeposited, fmt.Sprint(day), at, &event.Payment{Amount: 100, Currency: "EUR"})); err != nil {
+			t.Fatal(err)
+		}
+		st = reload(t, s, st)
+		if got := s.Vector(nil, st, at)[0]; got != float64(100*at.Day()) {
+			t.Fatalf("%s: %v", at, got)
+		}
+		if got := s.Vector(nil, st, at.Add(time.Second))[0]; at.Add(time.Second).Day() == 1 && got != 0 {
+			t.Fatalf("%s: the next month begins with %v", at, got)
+		}
 	}
 }
 
