@@ -11,7 +11,7 @@ import (
 
 // CheckReport is what [Policy.Check] looked at.
 type CheckReport struct {
-	Packs, Rules, Tests, Unreviewed int
+	Packs, Rules, Tests, Unreviewed, UnreviewedPacks, Markers int
 }
 
 // Check runs the examples that stand beside each rule, and demands one that
@@ -22,6 +22,9 @@ func (p *Policy) Check() (CheckReport, error) {
 	for _, name := range p.order {
 		k := p.packs[name]
 		rep.Packs++
+		if k.decl.Reviewed != nil && !*k.decl.Reviewed {
+			rep.UnreviewedPacks++
+		}
 		for i := range k.decl.Rules {
 			d := &k.decl.Rules[i]
 			rep.Rules++
@@ -47,15 +50,69 @@ func (p *Policy) Check() (CheckReport, error) {
 			}
 		}
 	}
+	problems = append(problems, p.checkMarkers(&rep)...)
 	if len(problems) > 0 {
 		return rep, problems
 	}
 	return rep, nil
 }
 
+// What a marker's example expects.
+const (
+	markerRaised = "raised"
+	markerQuiet  = "quiet"
+)
+
+// checkMarkers runs the examples of the markers: the numbers that raise one,
+// and those that don't.
+func (p *Policy) checkMarkers(rep *CheckReport) (problems Problems) {
+	src := newSource(markersName, p.files[markersName])
+	for i, m := range p.markers {
+		rep.Markers++
+		if !m.decl.Reviewed {
+			rep.Unreviewed++
+		}
+		seen := map[string]bool{}
+		for j := range m.decl.Tests {
+			t := &m.decl.Tests[j]
+			rep.Tests++
+			seen[t.Expect] = true
+			got, err := p.tryMarker(m, t)
+			if err == nil && got != t.Expect {
+				err = fmt.Errorf("expected %s, got %s", t.Expect, got)
+			}
+			if err != nil {
+				problems = append(problems, src.problem(fmt.Sprintf("$.markers[%d].tests[%d]", i, j), "marker "+m.decl.ID+": test "+t.Name, "mend the marker or the example", "%v", err))
+			}
+		}
+		if !seen[markerRaised] || !seen[markerQuiet] {
+			problems = append(problems, src.problem(fmt.Sprintf("$.markers[%d]", i), "marker "+m.decl.ID,
+				"write one player who raises it and one who does not", "the examples don't show both sides"))
+		}
+	}
+	return problems
+}
+
+func (p *Policy) tryMarker(m *marker, t *RuleTest) (string, error) {
+	where := "GB"
+	if len(m.decl.Jurisdictions) > 0 {
+		where = m.decl.Jurisdictions[0]
+	}
+	in, err := p.testInput(where, t)
+	if err != nil {
+		return "", err
+	}
+	for _, found := range p.sit(in).markers {
+		if found.ID == m.decl.ID {
+			return markerRaised, nil
+		}
+	}
+	return markerQuiet, nil
+}
+
 // try applies one rule to the player and the action of a test.
 func (p *Policy) try(k *pack, d *RuleDecl, t *RuleTest) (string, error) {
-	in, err := p.testInput(k, d, t)
+	in, err := p.testInput(k.decl.Pack, t)
 	if err != nil {
 		return "", err
 	}
@@ -79,7 +136,7 @@ func (p *Policy) try(k *pack, d *RuleDecl, t *RuleTest) (string, error) {
 	return VerdictPass, nil
 }
 
-func (p *Policy) testInput(k *pack, d *RuleDecl, t *RuleTest) (*Input, error) {
+func (p *Policy) testInput(jurisdiction string, t *RuleTest) (*Input, error) {
 	in := &Input{Decision: "test", Player: "test", Now: time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC), Contacts: &Contacts{},
 		Scores: map[string]float64{"leave": 0.5, "harm": 0.1}}
 	if t.Now != "" {
@@ -90,7 +147,7 @@ func (p *Policy) testInput(k *pack, d *RuleDecl, t *RuleTest) (*Input, error) {
 		in.Now = now
 	}
 	in.AsOf = in.Now
-	in.Facts = event.Facts{Jurisdiction: k.decl.Pack, BirthDate: "1986-01-01", TimeZone: "UTC"}
+	in.Facts = event.Facts{Jurisdiction: jurisdiction, BirthDate: "1986-01-01", TimeZone: "UTC"}
 	raw, err := json.Marshal(t.Facts)
 	if err != nil {
 		return nil, fmt.Errorf("facts: %w", err)
@@ -125,8 +182,8 @@ func (p *Policy) testInput(k *pack, d *RuleDecl, t *RuleTest) (*Input, error) {
 }
 
 func (t *TestAction) compile(d *RuleDecl) *action {
-	decl := &ActionDecl{ID: "test", Kind: t.Kind, Product: t.Product, Channels: []string{t.Channel}, Bonus: t.Bonus,
-		Prompts: t.Prompts, Stake: t.Stake, AutoStart: t.AutoStart, LoosenLimit: t.LoosenLimit, AIGenerated: t.AIGenerated, AIDisclosed: t.AIDisclosed}
+	decl := &ActionDecl{ID: "test", Kind: t.Kind, Product: t.Product, Category: t.Category, Channels: []string{t.Channel}, Bonus: t.Bonus,
+		Prompts: t.Prompts, Stake: t.Stake, AutoStart: t.AutoStart, LoosenLimit: t.LoosenLimit, Countdown: t.Countdown, AIGenerated: t.AIGenerated, AIDisclosed: t.AIDisclosed}
 	if decl.Kind == "" {
 		decl.Kind = d.AppliesTo[0]
 	}

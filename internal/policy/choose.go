@@ -39,7 +39,7 @@ func (s *sitting) decide() *Decision {
 	candidates, acts, reviews := s.candidates()
 	arm, holdout := p.armOf(in.Player)
 	d := &Decision{Action: NoAction, Arm: arm.Name, Holdout: holdout, Candidates: candidates,
-		Rules: s.verdicts, Pack: p.packOf(in.Facts.Jurisdiction).decl.Pack, Policy: p.hash}
+		Markers: s.markers, Rules: s.verdicts, Pack: p.packOf(in.Facts.Jurisdiction).decl.Pack, Policy: p.hash}
 
 	if n := best(candidates, func(c *Candidate) bool { return c.Kind == Protection }); n >= 0 {
 		d.Candidates[n].Propensity = 1

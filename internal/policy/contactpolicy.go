@@ -17,6 +17,8 @@ func (s *sitting) policyBlocks(a *action) (out []event.Blocked) {
 		block(BlockKill, "The kill switch of %s is on.", a.decl.ID)
 	}
 	if a.kind != bitProtection {
+		out = append(out, s.place(a)...)
+		s.silence(a, block)
 		if s.kill[Switch("jurisdiction", s.in.Facts.Jurisdiction)] {
 			block(BlockKill, "The kill switch of %s is on.", s.in.Facts.Jurisdiction)
 		}
@@ -32,6 +34,42 @@ func (s *sitting) policyBlocks(a *action) (out []event.Blocked) {
 		s.capsOf(&all, a, block, a.decl.Kind, func(x *Sent) bool { return x.Kind == a.decl.Kind[0] })
 	}
 	return out
+}
+
+// silence keeps marketing and prompts quiet after a protection message.
+func (s *sitting) silence(a *action, block func(string, string, ...any)) {
+	if a.kind != bitMarketing && !a.play && !a.deposit || len(s.p.file.AfterProtection) == 0 {
+		return
+	}
+	for i := len(s.in.Contacts.Sent) - 1; i >= 0; i-- {
+		x := &s.in.Contacts.Sent[i]
+		if x.Kind != Protection[0] {
+			continue
+		}
+		wait := s.p.silenceAfter(x.Action)
+		span := time.Duration(wait.Prompts)
+		if a.kind == bitMarketing {
+			span = time.Duration(wait.Marketing)
+		}
+		if ago := s.in.Now.Sub(x.At); ago < span {
+			block(BlockSilence, "The player had a protection message %s ago; it is quiet for %s after one.", ago.Round(time.Second), span)
+			return
+		}
+	}
+}
+
+// silenceAfter is how long it is quiet after an action; after one that is no
+// longer declared, the longest.
+func (p *Policy) silenceAfter(code uint32) (longest Silence) {
+	for _, a := range p.actions {
+		if a.code == code {
+			return p.file.AfterProtection[a.decl.Severity]
+		}
+	}
+	for _, s := range p.file.AfterProtection {
+		longest.Marketing, longest.Prompts = max(longest.Marketing, s.Marketing), max(longest.Prompts, s.Prompts)
+	}
+	return longest
 }
 
 func (s *sitting) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {

@@ -23,6 +23,8 @@ type Contacts struct {
 	Hold time.Time
 	Sent []Sent // in order of time, at most ContactsKept, none older than ContactsFor
 	Made []Made // decisions of late, in order of time
+	// Raised are the markers of harm seen in the last 31 days.
+	Raised []Raised
 }
 
 // Sent is one issued recommendation.
@@ -102,7 +104,7 @@ func (c *Contacts) Remembers(asOf, now time.Time) Remember {
 
 // Clone returns a copy that shares nothing with c.
 func (c *Contacts) Clone() *Contacts {
-	return &Contacts{c.Bonuses, c.Hold, slices.Clone(c.Sent), slices.Clone(c.Made)}
+	return &Contacts{c.Bonuses, c.Hold, slices.Clone(c.Sent), slices.Clone(c.Made), slices.Clone(c.Raised)}
 }
 
 // After is the history once the decision is recorded as entry seq.
@@ -116,6 +118,7 @@ func (c *Contacts) After(in *Input, d *Decision, bonus bool, seq uint64) *Contac
 			out.Bonuses++
 		}
 	}
+	out.see(d.Markers, in.Now)
 	out.trim(in.Now)
 	return out
 }
@@ -197,9 +200,14 @@ func settles(old, now byte) bool {
 	return old == StatusOpen || old == StatusRevoked || (old == StatusDelivered && now != StatusExpired)
 }
 
-// Append writes c after dst: 1 byte layout, then varints.
+// Append writes c after dst: 1 byte layout, then varints. Layout 2 has the
+// markers at its end; a history without any is written as older releases do.
 func (c *Contacts) Append(dst []byte) []byte {
-	dst = append(dst, 1)
+	layout := byte(1)
+	if len(c.Raised) > 0 {
+		layout = 2
+	}
+	dst = append(dst, layout)
 	dst = binary.AppendUvarint(dst, c.Bonuses)
 	hold := int64(0)
 	if !c.Hold.IsZero() {
@@ -225,6 +233,13 @@ func (c *Contacts) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, m.Seq)
 		dst = binary.AppendVarint(dst, m.At.Unix())
 	}
+	if layout == 2 {
+		dst = binary.AppendUvarint(dst, uint64(len(c.Raised)))
+		for _, r := range c.Raised {
+			dst = binary.BigEndian.AppendUint32(dst, r.Code)
+			dst = binary.AppendVarint(dst, r.At.UnixMilli())
+		}
+	}
 	return dst
 }
 
@@ -237,7 +252,8 @@ func ParseContacts(b []byte) (*Contacts, error) {
 		return c, nil
 	}
 	r := &reader{b: b}
-	if r.byte() != 1 {
+	layout := r.byte()
+	if layout != 1 && layout != 2 {
 		return nil, errContacts
 	}
 	c.Bonuses = r.uvarint()
@@ -256,6 +272,13 @@ func ParseContacts(b []byte) (*Contacts, error) {
 		m := Made{Key: binary.BigEndian.Uint64(r.take(8)), Seq: r.uvarint()}
 		m.At = time.Unix(r.varint(), 0).UTC()
 		c.Made = append(c.Made, m)
+	}
+	if layout == 2 {
+		for n := r.count(); n > 0; n-- {
+			m := Raised{Code: binary.BigEndian.Uint32(r.take(4))}
+			m.At = time.UnixMilli(r.varint()).UTC()
+			c.Raised = append(c.Raised, m)
+		}
 	}
 	if r.bad || len(r.b) != 0 {
 		return nil, errContacts

@@ -71,6 +71,7 @@ type Decision struct {
 	Review     []string       `json:"review,omitempty"` // rules that ask for a person
 	Reasons    []event.Reason `json:"reasons"`
 	Candidates []Candidate    `json:"candidates"`
+	Markers    []Marker       `json:"markers,omitempty"` // of harm, that held
 	Rules      []Verdict      `json:"rules"`
 	Pack       string         `json:"pack"` // whose rules applied
 	Policy     string         `json:"policy"`
@@ -116,6 +117,7 @@ const (
 	BlockHold    = "on-hold"
 	BlockClosed  = "missing-input"
 	BlockMessage = "message-incomplete"
+	BlockSilence = "after-protection"
 )
 
 // Switch names a kill switch: what is "jurisdiction", "action", "model" or

@@ -26,7 +26,8 @@ func (p *Policy) Document() ([]byte, error) {
 	return out, nil
 }
 
-// ParseDocument compiles the policy of a document.
+// ParseDocument compiles the policy of a document. One of a release before
+// markers.yaml decides as it did then.
 func ParseDocument(b []byte) (*Policy, error) {
 	var d document
 	if err := json.Unmarshal(b, &d); err != nil {
@@ -36,5 +37,6 @@ func ParseDocument(b []byte) (*Policy, error) {
 	for name, text := range d.Files {
 		files[name] = []byte(text)
 	}
-	return Parse(files, d.Features)
+	_, has := files[markersName]
+	return decodeFiles(files, !has).Compile(d.Features)
 }

@@ -17,6 +17,8 @@ type sitting struct {
 	fixed    []truth
 	verdicts []Verdict
 	kill     map[string]bool
+	pack     *pack
+	markers  []Marker // that hold
 }
 
 func (p *Policy) sit(in *Input) *sitting {
@@ -26,6 +28,8 @@ func (p *Policy) sit(in *Input) *sitting {
 	}
 	s.scope = p.lang.newScope(in, s.liveScores())
 	k := p.packOf(in.Facts.Jurisdiction)
+	s.pack = k
+	s.lookForHarm()
 	s.rules = make([]*rule, 0, len(k.rules))
 	for _, r := range k.rules {
 		if r.decl.Effective.at(in.Now) {
@@ -210,6 +214,8 @@ func (s *sitting) capped(c *Cap, a *action) bool {
 		switch c.Count {
 		case "bonus":
 			counts = sent.Bonus
+		case "protection":
+			counts = sent.Kind == 'p'
 		case "action":
 			counts = sent.Action == a.code
 		}

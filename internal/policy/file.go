@@ -55,8 +55,20 @@ type ActionFile struct {
 	Contact map[string]Contact `yaml:"contact"`
 	// MaxAge is how old the player's latest event may be: later, service and
 	// marketing come too late.
-	MaxAge  Span         `yaml:"max_age"`
-	Actions []ActionDecl `yaml:"actions"`
+	MaxAge Span `yaml:"max_age"`
+	// Licensees says where each licensee holds a licence; a player who names
+	// none is with "default".
+	Licensees map[string][]string `yaml:"licensees"`
+	// AfterProtection is how long it is quiet after a protection message, by
+	// its severity.
+	AfterProtection map[string]Silence `yaml:"after_protection"`
+	Actions         []ActionDecl       `yaml:"actions"`
+}
+
+// Silence is how long marketing, and service that asks to play, wait.
+type Silence struct {
+	Marketing Span `yaml:"marketing"`
+	Prompts   Span `yaml:"prompts"`
 }
 
 // Experiment parts the players. A player stays where the salt puts them.
@@ -91,6 +103,7 @@ type ActionDecl struct {
 	Kind     string   `yaml:"kind"`
 	Channels []string `yaml:"channels"` // in order of preference
 	Product  string   `yaml:"product"`  // what it advertises; default all
+	Category string   `yaml:"category"` // kind of game it is about: slots, table, in_play, …; empty: any
 	Severity string   `yaml:"severity"` // info | notice | warning | urgent
 	Eligible string   `yaml:"eligible"` // CEL, bool
 	Value    string   `yaml:"value"`    // CEL, double: expected value, minor units
@@ -105,6 +118,7 @@ type ActionDecl struct {
 	Stake       int64    `yaml:"stake"`        // highest stake it proposes, minor units
 	AutoStart   bool     `yaml:"auto_start"`   // starts rounds by itself
 	LoosenLimit bool     `yaml:"loosen_limit"` // proposes a looser limit
+	Countdown   bool     `yaml:"countdown"`    // says that time runs out
 	AIGenerated bool     `yaml:"ai_generated"` // wording or chat comes from generative AI
 	AIDisclosed bool     `yaml:"ai_disclosed"` // and says so
 }
@@ -113,17 +127,28 @@ type ActionDecl struct {
 type Bonus struct {
 	Wagering int      `yaml:"wagering"` // times the bonus
 	Products []string `yaml:"products"` // product types it must be played on
+	// QualifiesOn are product types that must be played to get it.
+	QualifiesOn []string `yaml:"qualifies_on"`
+	Cashback    bool     `yaml:"cashback"` // it gives lost stakes back
 	// FreeChoice: the player may choose any product (an exception to mixing).
 	FreeChoice bool `yaml:"free_choice"`
 }
 
 // PackFile is the content of models/rules/<jurisdiction>.yaml.
 type PackFile struct {
-	Pack    string     `yaml:"pack"` // jurisdiction, "default", or the name of a shared pack
-	Title   string     `yaml:"title"`
-	Shared  bool       `yaml:"shared"`  // no jurisdiction: only included by others
-	Include []string   `yaml:"include"` // packs whose rules hold here too; "*": all of them
-	Rules   []RuleDecl `yaml:"rules"`
+	Pack    string   `yaml:"pack"` // jurisdiction, "default", or the name of a shared pack
+	Title   string   `yaml:"title"`
+	Shared  bool     `yaml:"shared"`  // no jurisdiction: only included by others
+	Include []string `yaml:"include"` // packs whose rules hold here too; "*": all of them
+	// What a jurisdiction says about itself; a shared pack says nothing.
+	MinAge      map[string]int `yaml:"min_age"`     // by product; all: the others
+	Products    []string       `yaml:"products"`    // what may lawfully be offered online
+	Advertising string         `yaml:"advertising"` // legal | illegal: advertising to a player
+	Bonuses     string         `yaml:"bonuses"`     // legal | illegal
+	Licence     string         `yaml:"licence"`     // required | not-required
+	Languages   []string       `yaml:"languages"`   // of the sources
+	Reviewed    *bool          `yaml:"reviewed"`    // the declaration was read against its sources
+	Rules       []RuleDecl     `yaml:"rules"`
 }
 
 // RuleDecl is one rule as it stands in the file.
@@ -172,7 +197,7 @@ func (e Effective) at(now time.Time) bool {
 
 // Cap is the limit of a rule with effect cap: at most Max of Count per Per.
 type Cap struct {
-	Count string `yaml:"count"` // marketing | bonus | action
+	Count string `yaml:"count"` // marketing | bonus | protection | action
 	Max   int    `yaml:"max"`
 	Per   Span   `yaml:"per"` // 0: ever (bonus only)
 }
@@ -197,11 +222,13 @@ type TestAction struct {
 	Kind        string   `yaml:"kind"`
 	Channel     string   `yaml:"channel"`
 	Product     string   `yaml:"product"`
+	Category    string   `yaml:"category"`
 	Bonus       *Bonus   `yaml:"bonus"`
 	Prompts     []string `yaml:"prompts"`
 	Stake       int64    `yaml:"stake"`
 	AutoStart   bool     `yaml:"auto_start"`
 	LoosenLimit bool     `yaml:"loosen_limit"`
+	Countdown   bool     `yaml:"countdown"`
 	AIGenerated bool     `yaml:"ai_generated"`
 	AIDisclosed bool     `yaml:"ai_disclosed"`
 }

@@ -11,7 +11,7 @@ import (
 func FuzzContacts(f *testing.F) {
 	at := time.UnixMilli(1_700_000_000_000).UTC()
 	full := &Contacts{Bonuses: 1, Hold: at, Sent: []Sent{{Decision: "d", Kind: 1, Status: 2, Bonus: true, Action: 3, At: at, Expires: at.Add(time.Hour)}},
-		Made: []Made{{Key: 1, Seq: 2, At: at}}}
+		Made: []Made{{Key: 1, Seq: 2, At: at}}, Raised: []Raised{{Code: 7, At: at}}}
 	f.Add(full.Append(nil))
 	f.Add((&Contacts{}).Append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

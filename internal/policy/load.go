@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/cel-go/cel"
 	"golang.org/x/sync/errgroup"
@@ -17,7 +18,8 @@ var (
 	effectNames   = []string{"deny", "allow-only", "cap", "require-review"}
 	ruleSeverity  = []string{"law", "licence", "policy"}
 	promptNames   = []string{"deposit", "play"}
-	countNames    = []string{"marketing", "bonus", "action"}
+	countNames    = []string{"marketing", "bonus", "protection", "action"}
+	categoryNames = []string{"", "slots", "table", "crash", "instant", "poker", "bingo", "lottery", "pre_match", "in_play", "virtual"}
 )
 
 // loader compiles files and gathers every mistake.
@@ -26,6 +28,7 @@ type loader struct {
 	problems Problems
 	src      *source
 	ids      map[string]string // rule id → file
+	legacy   bool              // a stored policy of a release before markers.yaml
 }
 
 func (l *loader) add(p *Problem) {
@@ -76,6 +79,11 @@ func (l *loader) read() []*packFile {
 		l.add(decodeYAML(l.src, &l.p.file))
 	}
 	_ = g.Wait()
+	if text, ok := l.p.files[markersName]; ok {
+		l.add(decodeYAML(newSource(markersName, text), &l.p.signs))
+	} else if !l.legacy {
+		l.add(&Problem{File: markersName, Detail: "is missing", Remedy: "signs of harm are declared there; write `version: 1` and `markers: []` for none"})
+	}
 	return packs
 }
 
@@ -101,6 +109,12 @@ func (l *loader) texts(packs []*packFile) []string {
 			out = append(out, f.Rules[i].When)
 		}
 	}
+	for _, m := range l.p.signs.Markers {
+		out = append(out, m.Unless)
+		for _, r := range m.Reads {
+			out = append(out, r.Value)
+		}
+	}
 	return slices.DeleteFunc(out, func(text string) bool { return text == "" })
 }
 
@@ -118,6 +132,11 @@ func (l *loader) actions() {
 			l.p.quietOf = map[string]contact{}
 		}
 		l.p.quietOf[kind] = l.contact("$.contact."+kind, "contact policy "+kind, c)
+	}
+	for severity, s := range f.AfterProtection {
+		if l.oneOf("$.after_protection", "after_protection", "severity", severity, severityNames) && (s.Marketing < 0 || s.Marketing > Span(ContactsFor) || s.Prompts < 0 || s.Prompts > Span(ContactsFor)) {
+			l.add(l.src.problem("$.after_protection", "after_protection", "histories go back 31 days", "%s: marketing %v, prompts %v", severity, time.Duration(s.Marketing), time.Duration(s.Prompts)))
+		}
 	}
 	seen := map[string]bool{}
 	for i := range f.Actions {
@@ -163,6 +182,10 @@ func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 	l.oneOf(path, what, "kind", d.Kind, []string{Service, Protection, Marketing})
 	l.oneOf(path, what, "product", d.Product, productNames)
 	l.oneOf(path, what, "severity", d.Severity, severityNames)
+	l.oneOf(path, what, "category", d.Category, categoryNames)
+	if _, ok := l.p.file.AfterProtection[d.Severity]; !ok && d.Kind == Protection && !l.legacy {
+		l.add(l.src.problem(path, what, "say under after_protection how long marketing and prompts wait", "after_protection.%s is missing", d.Severity))
+	}
 	for _, c := range d.Channels {
 		l.oneOf(path+".channels", what, "channel", c, channelNames)
 	}
@@ -217,6 +240,7 @@ func (l *loader) pack(from *packFile) {
 		l.add(l.src.problem("$.pack", "", "file and pack have one name", "pack is %q in %s", f.Pack, name))
 		return
 	}
+	l.declaration(f)
 	k := &pack{decl: f, src: l.src}
 	if l.ids == nil {
 		l.ids = map[string]string{}

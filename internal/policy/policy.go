@@ -3,15 +3,17 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 )
 
-// Policy is actions.yaml and the rule packs, compiled. It is immutable and
+// Policy is actions.yaml, markers.yaml and the rule packs, compiled. It is immutable and
 // safe for concurrent use.
 type Policy struct {
 	lang    *language
@@ -22,6 +24,8 @@ type Policy struct {
 	hash    string
 	files   map[string][]byte
 	quietOf map[string]contact // the common contact policies by kind, compiled
+	signs   MarkerFile
+	markers []*marker
 }
 
 // pack is a jurisdiction's rules, those it includes first.
@@ -91,6 +95,17 @@ func (a *action) bonus() *Bonus {
 	return a.decl.Bonus
 }
 
+// products counts the different products that a bonus ties together.
+func (b *Bonus) products() int64 {
+	n := int64(len(b.Products))
+	for i, q := range b.QualifiesOn {
+		if !slices.Contains(b.Products, q) && !slices.Contains(b.QualifiesOn[:i], q) {
+			n++
+		}
+	}
+	return n
+}
+
 // DefaultPack applies where a player's jurisdiction is unknown.
 const DefaultPack = "default"
 
@@ -111,7 +126,7 @@ type Files struct {
 	packs  []*packFile
 }
 
-// Read reads dir/actions.yaml and dir/rules/*.yaml. Mistakes in them are told
+// Read reads dir/actions.yaml, dir/markers.yaml and dir/rules/*.yaml. Mistakes in them are told
 // by [Files.Compile].
 func Read(dir string) (*Files, error) {
 	files := map[string][]byte{}
@@ -119,8 +134,11 @@ func Read(dir string) (*Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decide: %w", err)
 	}
-	for _, name := range append(names, filepath.Join(dir, "actions.yaml")) {
+	for _, name := range append(names, filepath.Join(dir, "actions.yaml"), filepath.Join(dir, markersName)) {
 		b, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) && filepath.Base(name) == markersName {
+			continue // told by Compile, with the other mistakes
+		}
 		if err != nil {
 			return nil, fmt.Errorf("decide: %w", err)
 		}
@@ -130,16 +148,16 @@ func Read(dir string) (*Files, error) {
 		}
 		files[filepath.ToSlash(rel)] = b
 	}
-	return decodeFiles(files), nil
+	return decodeFiles(files, false), nil
 }
 
 // Parse compiles policy files by name: actions.yaml and rules/<pack>.yaml.
 func Parse(files map[string][]byte, features []string) (*Policy, error) {
-	return decodeFiles(files).Compile(features)
+	return decodeFiles(files, false).Compile(features)
 }
 
-func decodeFiles(files map[string][]byte) *Files {
-	l := &loader{p: &Policy{packs: map[string]*pack{}, files: files}}
+func decodeFiles(files map[string][]byte, legacy bool) *Files {
+	l := &loader{legacy: legacy, p: &Policy{packs: map[string]*pack{}, files: files}}
 	return &Files{l, l.read()}
 }
 
@@ -154,6 +172,7 @@ func (f *Files) Compile(features []string) (*Policy, error) {
 	l.p.lang = lang
 	lang.warm(l.texts(f.packs))
 	l.actions()
+	l.markers()
 	for _, p := range f.packs {
 		l.pack(p)
 	}

@@ -25,7 +25,7 @@ func TestShippedPolicyChecks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep.Packs < 10 || rep.Rules < 25 {
+	if rep.Packs < 21 || rep.Rules < 68 || rep.Markers < 20 {
 		t.Fatalf("only %+v", rep)
 	}
 	t.Logf("%+v", rep)

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -40,6 +41,8 @@ type model struct {
 type personal struct {
 	Input  *Input         `json:"input"`
 	Params map[string]any `json:"params,omitempty"` // of the message
+	// Markers are the texts of the decision's markers, with their numbers.
+	Markers []string `json:"markers,omitempty"`
 }
 
 // Split writes the record's two parts as JSON: what json.Marshal makes of open
@@ -52,6 +55,7 @@ func (r *Record) Split() (openPart, personalPart []byte) {
 	w.Begin('{')
 	r.Input.write(&w, "input")
 	event.WriteParams(&w, "params", r.Decision.Params)
+	event.OptList(&w, "markers", r.Decision.Markers, func(w *event.Writer, m *Marker) { w.Quote(m.Text) })
 	w.End('}')
 	return openPart, w
 }
@@ -74,7 +78,7 @@ func (r *Record) writeOpen(w *event.Writer) {
 	w.End('}')
 }
 
-// writeOpen writes d without Params.
+// writeOpen writes d without Params and without the markers' texts.
 func (d *Decision) writeOpen(w *event.Writer, name string) {
 	w.Name(name)
 	w.Begin('{')
@@ -91,6 +95,7 @@ func (d *Decision) writeOpen(w *event.Writer, name string) {
 	event.OptList(w, "review", d.Review, event.QuoteEach)
 	event.List(w, "reasons", d.Reasons, event.WriteReason)
 	event.List(w, "candidates", d.Candidates, writeCandidate)
+	event.OptList(w, "markers", d.Markers, writeMarker)
 	event.List(w, "rules", d.Rules, writeVerdict)
 	w.Str("pack", d.Pack)
 	w.Str("policy", d.Policy)
@@ -105,6 +110,16 @@ func writeCandidate(w *event.Writer, c *Candidate) {
 	w.Num("value", c.Value)
 	w.OptNum("propensity", c.Propensity)
 	event.OptList(w, "blocked", c.Blocked, event.WriteBlocked)
+	w.End('}')
+}
+
+func writeMarker(w *event.Writer, m *Marker) {
+	w.Begin('{')
+	w.Str("id", m.ID)
+	w.Num("version", float64(m.Version))
+	w.Str("group", m.Group)
+	w.Str("strength", m.Strength)
+	w.At("at", m.At)
 	w.End('}')
 }
 
@@ -156,6 +171,9 @@ func Join(openPart, personalPart []byte) (*Record, error) {
 			return nil, fmt.Errorf("decide: record: %w", err)
 		}
 		r.Decision.Params = p.Params
+		for i := range min(len(p.Markers), len(r.Decision.Markers)) {
+			r.Decision.Markers[i].Text = p.Markers[i]
+		}
 		return r, nil
 	}
 	r.Input = Input{Decision: o.Decision, Now: o.At, StateVersion: o.StateVersion, FeatureSet: o.FeatureSet, Killed: o.Killed,
@@ -172,6 +190,9 @@ func (r *Record) Recommendation() *event.Recommendation {
 	out := &event.Recommendation{Decision: r.Input.Decision, Action: d.Action, Kind: d.Kind, Channel: d.Channel, Severity: d.Severity,
 		Message: d.Message, Params: d.Params, Reasons: d.Reasons, Scores: r.Input.Scores, Arm: d.Arm, Propensity: d.Propensity,
 		DedupKey: r.Input.Decision, DecidedAt: r.Input.Now, Expires: d.Expires, Trigger: r.Input.Trigger, Review: len(d.Review) > 0}
+	for _, m := range d.Markers {
+		out.Reasons = append(slices.Clip(out.Reasons), event.Reason{Code: "marker:" + m.ID, Text: m.Text})
+	}
 	for _, c := range d.Candidates {
 		out.Blocked = append(out.Blocked, c.Blocked...)
 	}

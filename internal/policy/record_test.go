@@ -31,12 +31,18 @@ func TestSplitEqualsMarshal(t *testing.T) {
 		openPart, personalPart := r.Split()
 		d := r.Decision
 		d.Params = nil
+		d.Markers = slices.Clone(d.Markers)
+		var texts []string
+		for i := range d.Markers {
+			texts = append(texts, d.Markers[i].Text)
+			d.Markers[i].Text = ""
+		}
 		o := open{Decision: r.Input.Decision, At: r.Input.Now, Jurisdiction: r.Input.Facts.Jurisdiction, StateVersion: r.Input.StateVersion,
 			FeatureSet: r.Input.FeatureSet, Killed: r.Input.Killed, Result: &d}
 		for _, m := range r.Input.Models {
 			o.Models = append(o.Models, model{m.Name, m.Version, m.SHA256, m.Output})
 		}
-		for got, v := range map[string]any{string(openPart): &o, string(personalPart): &personal{&r.Input, r.Decision.Params}} {
+		for got, v := range map[string]any{string(openPart): &o, string(personalPart): &personal{&r.Input, r.Decision.Params, texts}} {
 			want, err := json.Marshal(v, written)
 			if err != nil {
 				t.Fatal(err)

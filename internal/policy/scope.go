@@ -19,6 +19,9 @@ type scope struct {
 	zone   bool               // the player's time zone is known
 	age    int                // full years; -1: unknown
 
+	markers   []Marker // of harm, that hold
+	uncertain bool     // a marker could not be read
+
 	act     *action
 	channel string
 
@@ -72,13 +75,31 @@ func (s *scope) schemes() []string {
 	return out
 }
 
-func (s *scope) indicator(strength string) bool {
+// indicator tells whether one of that strength holds, raised from outside or
+// seen by Pitboss; nil: it can't be known.
+func (s *scope) indicator(strength string) any {
 	for _, v := range s.in.Facts.Indicators {
 		if v == strength {
 			return true
 		}
 	}
+	for _, m := range s.markers {
+		if m.Strength == strength {
+			return true
+		}
+	}
+	if s.uncertain {
+		return nil
+	}
 	return false
+}
+
+func (s *scope) markerIDs() []string {
+	out := make([]string, len(s.markers))
+	for i, m := range s.markers {
+		out[i] = m.ID
+	}
+	return out
 }
 
 func (s *scope) limitReached() bool {
@@ -93,20 +114,30 @@ func (s *scope) limitReached() bool {
 // consented: an opt-in must cover the product and the channel, and no opt-out
 // may cover either: leaving "all" leaves everything.
 func (s *scope) consented() bool {
+	given, _ := s.optIn()
+	return given
+}
+
+// optIn tells of the opt-ins that cover the action: whether there are any that
+// no opt-out contradicts, and whether one was given on the operator's own site
+// or in its app.
+func (s *scope) optIn() (given, onSite bool) {
 	product := s.act.decl.Product
-	given := false
 	for key, granted := range s.in.Facts.Consents {
 		p, c := cut(key)
 		if (p != "all" && product != "all" && p != product) || (c != "all" && c != s.channel) {
 			continue
 		}
 		if !granted {
-			return false
+			return false, false
 		}
 		// An opt-in for one product does not cover a message about all of them.
-		given = given || p == "all" || p == product
+		if p == "all" || p == product {
+			origin := s.in.Facts.Origins[key]
+			given, onSite = true, onSite || origin == "site" || origin == "app"
+		}
 	}
-	return given
+	return given, onSite
 }
 
 func cut(key string) (product, channel string) {

@@ -23,6 +23,7 @@ func (r *Record) Explain(w io.Writer, p *Policy) {
 		fmt.Fprintf(w, "  because [%s] %s\n", reason.Code, reason.Text)
 	}
 	r.explainInputs(w)
+	r.explainMarkers(w, p)
 	r.explainCandidates(w)
 	r.explainRules(w, p)
 	fmt.Fprintf(w, "\nArm %s, propensity %v, policy %s.\n%s\n", d.Arm, d.Propensity, d.Policy, Disclaimer)
@@ -64,6 +65,42 @@ func orUnknown(s string) string {
 		return "jurisdiction unknown"
 	}
 	return s
+}
+
+func (r *Record) explainMarkers(w io.Writer, p *Policy) {
+	if len(r.Decision.Markers) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nSigns of harm that Pitboss saw")
+	for _, m := range r.Decision.Markers {
+		text := m.Text
+		if text == "" {
+			text = "(the player was erased, and the numbers with them)"
+		}
+		fmt.Fprintf(w, "  %s v%d, %s, %s: %s\n", m.ID, m.Version, m.Strength, m.Group, text)
+		if d, ok := p.marker(m.ID); ok {
+			fmt.Fprintf(w, "      Looks at %s. Source: %s.%s\n", d.Window, d.Source, unreviewed(d.Reviewed))
+		}
+	}
+}
+
+func (p *Policy) marker(id string) (*MarkerDecl, bool) {
+	if p == nil {
+		return nil, false
+	}
+	for i := range p.signs.Markers {
+		if p.signs.Markers[i].ID == id {
+			return &p.signs.Markers[i], true
+		}
+	}
+	return nil, false
+}
+
+func unreviewed(reviewed bool) string {
+	if reviewed {
+		return ""
+	}
+	return " NOT REVIEWED against its source."
 }
 
 func (r *Record) explainCandidates(w io.Writer) {
@@ -110,11 +147,7 @@ func (d *RuleDecl) Words() string {
 	if !d.Effective.Until.IsZero() {
 		s += " until before " + d.Effective.Until.Format(time.DateOnly)
 	}
-	s += "."
-	if !d.Reviewed {
-		s += " NOT REVIEWED against its source."
-	}
-	return s
+	return s + "." + unreviewed(d.Reviewed)
 }
 
 // Change is a difference between two policies.

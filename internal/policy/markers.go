@@ -1,0 +1,243 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/cel-go/cel"
+)
+
+// MarkerFile is the content of markers.yaml: what counts as a sign of harm in
+// what Pitboss itself saw.
+type MarkerFile struct {
+	Version int `yaml:"version"`
+	// Currencies is how many units of each are about one pound: thresholds in
+	// money are written in pence. A currency that is not listed counts as pounds.
+	Currencies map[string]float64 `yaml:"currencies"`
+	// AfterClearing is how long a group rests once a person cleared it.
+	AfterClearing Span         `yaml:"after_clearing"`
+	Markers       []MarkerDecl `yaml:"markers"`
+}
+
+// MarkerDecl is one marker of harm. It is raised when every value it reads
+// reaches its threshold, and then holds for a time, or until a person clears
+// its group (protection.indicator.raised, strength none).
+type MarkerDecl struct {
+	ID            string             `yaml:"id"`
+	Version       int                `yaml:"version"`
+	Doc           string             `yaml:"doc"`
+	Group         string             `yaml:"group"`    // of LCCP SR 3.4.3
+	Strength      string             `yaml:"strength"` // low | strong
+	Window        string             `yaml:"window"`   // what it looks back over, in words
+	Source        Source             `yaml:"source"`
+	Reviewed      bool               `yaml:"reviewed"`
+	Jurisdictions []string           `yaml:"jurisdictions"` // none: everywhere
+	Reads         map[string]Reading `yaml:"reads"`
+	Unless        string             `yaml:"unless"` // CEL, bool: not raised where it holds
+	Text          string             `yaml:"text"`   // {name} is filled with what was read
+	Holds         Span               `yaml:"holds"`
+	Tests         []RuleTest         `yaml:"tests"` // expect raised or quiet
+}
+
+// Reading is one value of a marker and its threshold.
+type Reading struct {
+	Value   string  `yaml:"value"` // CEL, double
+	AtLeast float64 `yaml:"at_least"`
+	Money   bool    `yaml:"money"` // pence, converted to the player's currency
+}
+
+// Marker is a marker of harm that holds at a decision. At is when it was last
+// seen: the decision's own time, or an earlier one that it still holds from.
+type Marker struct {
+	ID       string    `json:"id"`
+	Version  int       `json:"version"`
+	Group    string    `json:"group"`
+	Strength string    `json:"strength"`
+	At       time.Time `json:"at"`
+	Text     string    `json:"text,omitzero"` // with the numbers: personal
+}
+
+// Raised is a marker in a contact history: when it was last seen.
+type Raised struct {
+	Code uint32 // ActionCode of the marker's id
+	At   time.Time
+}
+
+type marker struct {
+	decl   *MarkerDecl
+	code   uint32
+	reads  []markerRead
+	unless *expression
+}
+
+type markerRead struct {
+	Reading
+	name    string
+	feature int // index of the feature that it reads as it is; -1: an expression
+	expr    *expression
+}
+
+var (
+	groupNames    = []string{"spend", "spend_pattern", "time", "behaviour", "contact", "tools", "account"}
+	strengthNames = []string{"low", "strong"}
+)
+
+const markersName = "markers.yaml"
+
+func (l *loader) markers() {
+	l.src = newSource(markersName, l.p.files[markersName])
+	f := &l.p.signs
+	if f.AfterClearing < 0 || f.AfterClearing > Span(ContactsFor) {
+		l.add(l.src.problem("$.after_clearing", "", "at most 31d", "after_clearing is %v", time.Duration(f.AfterClearing)))
+	}
+	for currency, units := range f.Currencies {
+		if len(currency) != 3 || units <= 0 {
+			l.add(l.src.problem("$.currencies", "", "units to about one pound: EUR: 1.2", "%s is %v", currency, units))
+		}
+	}
+	seen := map[string]bool{}
+	for i := range f.Markers {
+		l.marker(fmt.Sprintf("$.markers[%d]", i), &f.Markers[i], seen)
+	}
+}
+
+func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
+	what := "marker " + d.ID
+	if d.ID == "" || seen[d.ID] {
+		l.add(l.src.problem(path, what, "every marker has an id of its own", "id is empty or taken"))
+	}
+	seen[d.ID] = true
+	if d.Version < 1 || d.Doc == "" || d.Text == "" || d.Window == "" || d.Source.Document == "" || len(d.Reads) == 0 {
+		l.add(l.src.problem(path, what, "give version (from 1), doc, window, source.document, reads and text", "incomplete"))
+	}
+	if d.Holds <= 0 || d.Holds > Span(ContactsFor) {
+		l.add(l.src.problem(path, what, "how long marketing stays stopped after it was last seen, at most 31d", "holds is %v", time.Duration(d.Holds)))
+	}
+	l.oneOf(path+".group", what, "group", d.Group, groupNames)
+	l.oneOf(path+".strength", what, "strength", d.Strength, strengthNames)
+	m := &marker{decl: d, code: ActionCode(d.ID)}
+	if d.Unless != "" {
+		m.unless = l.expression(path+".unless", what+": unless", d.Unless, "", cel.BoolType)
+	}
+	for _, name := range sortedKeys(d.Reads) {
+		r := markerRead{Reading: d.Reads[name], name: name, feature: -1}
+		if f, ok := strings.CutPrefix(r.Value, "features."); ok {
+			r.feature = slices.Index(l.p.lang.featureNames, f)
+		}
+		if r.feature < 0 {
+			r.expr = l.expression(path+".reads."+name, what+": "+name, r.Value, "", cel.DoubleType)
+		}
+		m.reads = append(m.reads, r)
+	}
+	for _, name := range placeholders.FindAllStringSubmatch(d.Text, -1) {
+		if _, ok := d.Reads[name[1]]; !ok {
+			l.add(l.src.problem(path+".text", what, "give it under reads", "the text has {%s}, which nothing reads", name[1]))
+		}
+	}
+	l.p.markers = append(l.p.markers, m)
+}
+
+// lookForHarm finds the markers that hold now. What can't be read leaves the
+// indicators in doubt, which stops marketing.
+func (s *sitting) lookForHarm() {
+	for _, m := range s.p.markers {
+		if len(m.decl.Jurisdictions) > 0 && s.pack.decl.Pack != DefaultPack && !slices.Contains(m.decl.Jurisdictions, s.in.Facts.Jurisdiction) {
+			continue
+		}
+		cleared, once := s.in.Facts.Cleared[m.decl.Group]
+		values, state := s.readMarker(m)
+		if once && s.in.Now.Sub(cleared) < time.Duration(s.p.signs.AfterClearing) {
+			state = no // a person has just looked
+		}
+		found := Marker{ID: m.decl.ID, Version: m.decl.Version, Group: m.decl.Group, Strength: m.decl.Strength}
+		if state == yes {
+			found.At, found.Text = s.in.Now, s.markerText(m, values)
+		} else {
+			at, ok := s.in.Contacts.raised(m.code)
+			if !ok || s.in.Now.Sub(at) >= time.Duration(m.decl.Holds) || once && cleared.After(at) {
+				s.scope.uncertain = s.scope.uncertain || state == doubt
+				continue
+			}
+			found.At, found.Text = at, m.decl.Doc+" (seen on "+at.Format("2 January 15:04 UTC")+")"
+		}
+		s.markers = append(s.markers, found)
+	}
+	s.scope.markers = s.markers
+}
+
+func (s *sitting) readMarker(m *marker) ([]float64, truth) {
+	values := make([]float64, 0, 4)
+	for i := range m.reads {
+		r := &m.reads[i]
+		v, known := 0.0, true
+		if r.feature >= 0 {
+			known = r.feature < len(s.in.Features) && !slices.Contains(s.in.Missing, s.p.lang.featureNames[r.feature])
+			if known {
+				v = s.in.Features[r.feature]
+			}
+		} else {
+			v, known = r.expr.number(s.scope)
+		}
+		if !known {
+			return nil, doubt
+		}
+		if v < s.threshold(r) {
+			return nil, no
+		}
+		values = append(values, v)
+	}
+	if m.unless != nil && m.unless.truth(s.scope) == yes {
+		return nil, no
+	}
+	return values, yes
+}
+
+func (s *sitting) threshold(r *markerRead) float64 {
+	if units, ok := s.p.signs.Currencies[s.in.Facts.Currency]; ok && r.Money {
+		return r.AtLeast * units
+	}
+	return r.AtLeast
+}
+
+// markerText fills in the numbers.
+func (s *sitting) markerText(m *marker, values []float64) string {
+	text := m.decl.Text
+	for i, r := range m.reads {
+		shown := strconv.FormatFloat(math.Round(values[i]*10)/10, 'f', -1, 64)
+		if r.Money {
+			shown = strings.TrimSpace(fmt.Sprintf("%.2f %s", values[i]/100, s.in.Facts.Currency))
+		}
+		text = strings.ReplaceAll(text, "{"+r.name+"}", shown)
+	}
+	return text
+}
+
+// raised is when a marker was last seen.
+func (c *Contacts) raised(code uint32) (time.Time, bool) {
+	for _, r := range c.Raised {
+		if r.Code == code {
+			return r.At, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// see notes the markers that hold at a decision made now.
+func (c *Contacts) see(markers []Marker, now time.Time) {
+	for _, m := range markers {
+		code := ActionCode(m.ID)
+		if n := slices.IndexFunc(c.Raised, func(r Raised) bool { return r.Code == code }); n < 0 {
+			c.Raised = append(c.Raised, Raised{code, m.At})
+		} else {
+			c.Raised[n].At = m.At
+		}
+	}
+	c.Raised = slices.DeleteFunc(c.Raised, func(r Raised) bool { return now.Sub(r.At) > ContactsFor })
+}
+
+// Markers lists the markers as they were declared.
+func (p *Policy) Markers() []MarkerDecl { return p.signs.Markers }

@@ -1,0 +1,132 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"pitboss/internal/event"
+)
+
+// Blocks by where the player is: what a pack declares about its jurisdiction.
+const (
+	BlockNoPack      = "no-rules-here"
+	BlockLicence     = "no-licence"
+	BlockAge         = "under-age"
+	BlockProduct     = "product-not-legal"
+	BlockAdvertising = "advertising-not-legal"
+	BlockBonuses     = "bonuses-not-legal"
+)
+
+const (
+	legal   = "legal"
+	illegal = "illegal"
+)
+
+// declaration checks what every jurisdiction must say about itself.
+func (l *loader) declaration(f *PackFile) {
+	if f.Shared || l.legacy && f.MinAge == nil && f.Products == nil {
+		return
+	}
+	what := "pack " + f.Pack
+	missing := func(field, remedy string) { l.add(l.src.problem("$."+field, what, remedy, "%s is missing", field)) }
+	if _, ok := f.MinAge["all"]; !ok {
+		missing("min_age", "write {all: 18}, and the products whose age differs")
+	}
+	for _, product := range sortedKeys(f.MinAge) {
+		l.oneOf("$.min_age", what, "min_age", product, productNames)
+		if age := f.MinAge[product]; age < 16 || age > 30 {
+			l.add(l.src.problem("$.min_age", what, "the age from which a player may play", "min_age.%s is %d", product, age))
+		}
+	}
+	if len(f.Products) == 0 {
+		missing("products", "list what may lawfully be offered online there")
+	}
+	for _, product := range f.Products {
+		l.oneOf("$.products", what, "products", product, productNames[:len(productNames)-1])
+	}
+	if len(f.Languages) == 0 {
+		missing("languages", "name the languages of the sources: [en]")
+	}
+	if f.Reviewed == nil {
+		missing("reviewed", "false until a lawyer has reviewed the pack")
+	}
+	l.oneOf("$.advertising", what, "advertising", f.Advertising, []string{legal, illegal})
+	l.oneOf("$.bonuses", what, "bonuses", f.Bonuses, []string{legal, illegal})
+	l.oneOf("$.licence", what, "licence", f.Licence, []string{"required", "not-required"})
+}
+
+// minAge is the age for a product; for none in particular, the highest.
+func (f *PackFile) minAge(product string) int {
+	if age, ok := f.MinAge[product]; ok && product != "all" {
+		return age
+	}
+	age := f.MinAge["all"]
+	if product == "" || product == "all" {
+		for _, a := range f.MinAge {
+			age = max(age, a)
+		}
+	}
+	return age
+}
+
+// product is what an action is about: where that is everything, what the
+// player plays; empty: not known.
+func (s *sitting) product(a *action) string {
+	if a.decl.Product != "all" {
+		return a.decl.Product
+	}
+	return s.in.Facts.LastProduct
+}
+
+// licensed tells whether the player's licensee may offer anything there.
+func (s *sitting) licensed(jurisdiction string) bool {
+	licensee := s.in.Facts.Licensee
+	if licensee == "" {
+		licensee = "default"
+	}
+	return slices.Contains(s.p.file.Licensees[licensee], jurisdiction)
+}
+
+// place is what the jurisdiction's declaration says of service and marketing.
+func (s *sitting) place(a *action) (out []event.Blocked) {
+	k := s.pack.decl
+	if k.Products == nil {
+		return nil // a policy of a release before packs declared this
+	}
+	block := func(rule, format string, args ...any) {
+		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
+	}
+	marketing, where, product, last := a.kind == bitMarketing, k.Title, s.product(a), s.in.Facts.LastProduct
+	if k.Pack == DefaultPack {
+		if marketing || a.play || a.deposit {
+			block(BlockNoPack, "There is no rule pack for %s: no marketing and no prompt to play or deposit there.", orUnknown(s.in.Facts.Jurisdiction))
+		}
+	} else if k.Licence == "required" && !s.licensed(k.Pack) {
+		block(BlockLicence, "The player's licensee has no licence in %s.", where)
+	}
+	if age := k.minAge(product); s.scope.age >= 0 && s.scope.age < age {
+		block(BlockAge, "The player is %d; one must be %d in %s.", s.scope.age, age, where)
+	}
+	switch {
+	case product != "" && !slices.Contains(k.Products, product):
+		block(BlockProduct, "%s may not lawfully be offered online in %s.", product, where)
+	case last != "" && !slices.Contains(k.Products, last):
+		block(BlockProduct, "The player plays %s, which may not lawfully be offered online in %s.", last, where)
+	case product == "" && marketing && len(k.Products) < len(productNames)-1:
+		block(BlockProduct, "It is about every product, and not every product is legal in %s.", where)
+	}
+	if marketing && k.Advertising == illegal {
+		block(BlockAdvertising, "Advertising gambling to a player is not legal in %s.", where)
+	}
+	if b := a.decl.Bonus; b != nil {
+		if k.Bonuses == illegal {
+			block(BlockBonuses, "Bonuses are not legal in %s.", where)
+		}
+		for _, on := range b.Products {
+			if !slices.Contains(k.Products, on) {
+				block(BlockProduct, "The bonus is for %s, which may not lawfully be offered online in %s.", on, where)
+			}
+		}
+	}
+	return out
+}
