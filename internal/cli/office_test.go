@@ -304,12 +304,12 @@ func TestRulesCommands(t *testing.T) {
 	w.says([]string{"rules", "check"}, "all good", "not reviewed against their source", "not legal advice")
 	w.says([]string{"rules", "explain", "GB-AUTO"}, "UKGC LCCP", "require-review", "holds for [protection]")
 	w.says([]string{"rules", "explain", "GB"}, "GB is under pack GB", "GB-STRONG", "NOT REVIEWED")
-	w.says([]string{"rules", "explain", "FR"}, "FR is under pack default")
+	w.says([]string{"rules", "explain", "FR"}, "FR is under pack FR")
 	w.says([]string{"rules", "explain", "GB", "--at", "2021-01-01"}, "on 2021-01-01")
 	w.says([]string{"rules", "explain", "--vocabulary"}, "player.failed_game")
 	w.refuses([]string{"rules", "explain", "GB-DIRECT"}, `"GB-DIRECT" is no rule, no pack and no jurisdiction`)
 	w.refuses([]string{"rules", "explain", "GB", "--at", "yesterday"}, "--at")
-	w.says([]string{"rules", "diff", "../../models"}, "no rule and no action differs")
+	w.says([]string{"rules", "diff", "../../models"}, "no rule, no marker and no action differs")
 	w.refuses([]string{"rules", "diff", "nowhere"}, "nowhere")
 
 	changed := func(old, now string) string {
@@ -317,7 +317,7 @@ func TestRulesCommands(t *testing.T) {
 		if err := os.CopyFS(filepath.Join(dir, "rules"), os.DirFS("../../models/rules")); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"features.yaml", "actions.yaml", "rules/GB.yaml"} {
+		for _, name := range []string{"features.yaml", "actions.yaml", "markers.yaml", "rules/GB.yaml"} {
 			b, err := os.ReadFile("../../models/" + name)
 			if err != nil {
 				t.Fatal(err)
@@ -337,5 +337,7 @@ func TestRulesCommands(t *testing.T) {
 	w.refuses([]string{"rules", "check", "--models", changed("player.strong_indicator", "player.strong_indicatr")},
 		"rules/GB.yaml:", "there is no player.strong_indicatr", "--vocabulary")
 	w.refuses([]string{"rules", "check", "--models", changed("expect: pass", "expect: deny")}, "rules/GB.yaml:", "expected deny, got pass", "mend the rule or the example")
-	w.says([]string{"rules", "diff", "../../models", changed("scores.harm >= 0.7", "scores.harm >= 0.6")}, `"player.strong_indicator || scores.harm >= 0.6"`, "raise it")
+	w.refuses([]string{"rules", "diff", "../../models", changed("scores.harm >= 0.7", "scores.harm >= 0.6")}, "changed without a new version: rule GB-STRONG")
+	w.says([]string{"rules", "diff", "../../models", changed("id: GB-STRONG\n    version: 1", "id: GB-STRONG\n    version: 2")}, `version: "1" → "2"`)
+	w.refuses([]string{"rules", "check", "--models", changed("min_age: {all: 18}\n", "")}, "rules/GB.yaml", "min_age is missing")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,7 +128,10 @@ func rulesDiffCmd(o *office) *cobra.Command {
 				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", c.What, c.How)
 			}
 			if len(changes) == 0 {
-				fmt.Fprintln(cmd.OutOrStdout(), "no rule and no action differs")
+				fmt.Fprintln(cmd.OutOrStdout(), "no rule, no marker and no action differs")
+			}
+			if stale := policy.Unversioned(changes); len(stale) > 0 {
+				return fmt.Errorf("rules: changed without a new version: %s", strings.Join(stale, ", "))
 			}
 			return nil
 		},

@@ -28,7 +28,7 @@ type Account struct {
 	Currency     string `json:"currency,omitzero" schema:"pattern=currency" doc:"ISO 4217 currency of the account"`
 	Tier         string `json:"tier,omitzero" schema:"max=32" doc:"loyalty tier, as the platform names it"`
 	TimeZone     string `json:"time_zone,omitzero" schema:"max=64" doc:"IANA time zone, e.g. Europe/Stockholm; quiet hours are the player's own"`
-	Licensee string `json:"licensee,omitzero" schema:"max=64" doc:"the company whose licence the player plays under; absent: the operator's default"`
+	Licensee     string `json:"licensee,omitzero" schema:"max=64" doc:"the company whose licence the player plays under; absent: the operator's default"`
 	// Affordability is how the latest check of the player's finances ended.
 	Affordability string `json:"affordability,omitzero" schema:"enum=clear|vulnerable|pending" doc:"how the latest financial check ended: clear, vulnerable, or pending"`
 }
@@ -41,7 +41,7 @@ type AccountRegistered struct {
 	Currency     string `json:"currency" schema:"required,pattern=currency" doc:"ISO 4217 currency of the account"`
 	Tier         string `json:"tier,omitzero" schema:"max=32" doc:"loyalty tier, as the platform names it"`
 	TimeZone     string `json:"time_zone,omitzero" schema:"max=64" doc:"IANA time zone, e.g. Europe/Stockholm; quiet hours are the player's own"`
-	Licensee string `json:"licensee,omitzero" schema:"max=64" doc:"the company whose licence the player plays under; absent: the operator's default"`
+	Licensee     string `json:"licensee,omitzero" schema:"max=64" doc:"the company whose licence the player plays under; absent: the operator's default"`
 	// Affordability is how the latest check of the player's finances ended.
 	Affordability string `json:"affordability,omitzero" schema:"enum=clear|vulnerable|pending" doc:"how the latest financial check ended: clear, vulnerable, or pending"`
 }
@@ -101,18 +101,18 @@ type SessionEnded struct {
 
 // GameLaunched is the data of game.launched.
 type GameLaunched struct {
-	Game    string `json:"game" schema:"required,min=1,max=128" doc:"game id"`
-	Product string `json:"product,omitzero" schema:"enum=products" doc:"product"`
-	LoadMs  int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time to load, milliseconds"`
+	Game     string `json:"game" schema:"required,min=1,max=128" doc:"game id"`
+	Product  string `json:"product,omitzero" schema:"enum=products" doc:"product"`
+	LoadMs   int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time to load, milliseconds"`
 	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
 }
 
 // GameFailed is the data of game.failed.
 type GameFailed struct {
-	Game    string `json:"game" schema:"required,min=1,max=128" doc:"game id"`
-	Product string `json:"product,omitzero" schema:"enum=products" doc:"product"`
-	LoadMs  int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time until it failed, milliseconds"`
-	Error   string `json:"error" schema:"required,min=1,max=256" doc:"error code or message"`
+	Game     string `json:"game" schema:"required,min=1,max=128" doc:"game id"`
+	Product  string `json:"product,omitzero" schema:"enum=products" doc:"product"`
+	LoadMs   int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time until it failed, milliseconds"`
+	Error    string `json:"error" schema:"required,min=1,max=256" doc:"error code or message"`
 	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
 }
 
@@ -125,7 +125,7 @@ type RoundSettled struct {
 	Currency   string `json:"currency" schema:"required,pattern=currency" doc:"ISO 4217"`
 	BonusStake int64  `json:"bonus_stake,omitzero" schema:"min=0" doc:"part of the stake paid with bonus money, minor units"`
 	DurationMs int64  `json:"duration_ms,omitzero" schema:"min=0,max=86400000" doc:"length of the round, milliseconds"`
-	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
+	Category   string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
 }
 
 // RoundRolledback is the data of round.rolledback. It repeats the round's own

@@ -167,7 +167,7 @@ func TestFacts(t *testing.T) {
 		t.Errorf("the old account: %+v", out)
 	}
 	want := event.Facts{Jurisdiction: "SE", BirthDate: "1990-01-02", Brand: "b", Currency: "SEK", Tier: "gold",
-		Consents:   map[string]bool{"casino/email": false, "casino/sms": true}, Origins: map[string]string{"casino/sms": "phone"},
+		Consents: map[string]bool{"casino/email": false, "casino/sms": true}, Origins: map[string]string{"casino/sms": "phone"},
 		Exclusions: []event.Exclusion{{Scheme: "Spelpaus", Since: start.Add(time.Hour), Until: until}},
 		Limits:     map[string]event.Limit{"deposit/month": {Amount: 50000, Currency: "SEK", Reached: start.Add(2 * time.Hour), Basis: "net"}},
 		Indicators: map[string]string{"time": "strong"}, Cleared: map[string]time.Time{"spend": start.Add(2 * time.Hour)},

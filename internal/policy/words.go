@@ -152,40 +152,50 @@ func (d *RuleDecl) Words() string {
 
 // Change is a difference between two policies.
 type Change struct {
-	What string // "rule GB-DM", "action free_spins"
+	What string // "rule GB-DM", "marker MK-BINGE", "pack GB", "action free_spins"
 	How  string
+	// SameVersion: a rule or marker that changed and whose version did not.
+	SameVersion bool
 }
 
-// Diff tells what changed from a to b, rule by rule and action by action.
-func Diff(a, b *Policy) []Change {
-	var out []Change
-	old, now := a.allRules(), b.allRules()
-	for _, id := range sortedKeys(union(old, now)) {
-		x, y := old[id], now[id]
-		switch {
-		case x == nil:
-			out = append(out, Change{"rule " + id, "added: " + y.Words()})
-		case y == nil:
-			out = append(out, Change{"rule " + id, "removed: " + x.Text})
-		default:
-			how := fieldDiff(x.fields(), y.fields())
-			if how != "" && x.Version == y.Version {
-				how += "; its version is still " + fmt.Sprint(x.Version) + ": raise it"
-			}
-			if how != "" {
-				out = append(out, Change{"rule " + id, how})
-			}
+// Unversioned names what changed without a new version: a stored decision
+// names rule and version, and the two must stay one thing.
+func Unversioned(changes []Change) (out []string) {
+	for _, c := range changes {
+		if c.SameVersion {
+			out = append(out, c.What)
 		}
 	}
-	was, is := a.allActions(), b.allActions()
-	for _, id := range sortedKeys(union(was, is)) {
-		switch x, y := was[id], is[id]; {
-		case x == "":
-			out = append(out, Change{"action " + id, "added"})
-		case y == "":
-			out = append(out, Change{"action " + id, "removed"})
-		case x != y:
-			out = append(out, Change{"action " + id, "changed: " + firstDifference(x, y)})
+	return out
+}
+
+// Diff tells what changed from a to b: packs, rules, markers and actions.
+func Diff(a, b *Policy) []Change {
+	out := diff("pack", a.allPacks(), b.allPacks(), false)
+	out = append(out, diff("rule", a.allRules(), b.allRules(), true)...)
+	out = append(out, diff("marker", a.allMarkers(), b.allMarkers(), true)...)
+	return append(out, diff("action", a.allActions(), b.allActions(), false)...)
+}
+
+// diff compares things by id. What has versions must have another where it differs.
+func diff(what string, old, now map[string][][2]string, versioned bool) (out []Change) {
+	for _, id := range sortedKeys(union(old, now)) {
+		x, y := old[id], now[id]
+		c := Change{What: what + " " + id}
+		switch {
+		case x == nil:
+			c.How = "added: " + y[0][1]
+		case y == nil:
+			c.How = "removed: " + x[0][1]
+		default:
+			c.How = fieldDiff(x, y)
+			c.SameVersion = versioned && c.How != "" && x[1] == y[1]
+			if c.SameVersion {
+				c.How += "; its version is still " + x[1][1] + ": raise it"
+			}
+		}
+		if c.How != "" {
+			out = append(out, c)
 		}
 	}
 	return out
@@ -202,23 +212,44 @@ func union[V any](a, b map[string]V) map[string]bool {
 	return out
 }
 
-func (p *Policy) allRules() map[string]*RuleDecl {
-	out := map[string]*RuleDecl{}
+func (p *Policy) allPacks() map[string][][2]string {
+	out := map[string][][2]string{}
+	for name, k := range p.packs {
+		d := k.decl
+		out[name] = [][2]string{{"title", d.Title}, {"include", strings.Join(d.Include, " ")}, {"min_age", fmt.Sprint(d.MinAge)},
+			{"products", strings.Join(d.Products, " ")}, {"advertising", d.Advertising}, {"bonuses", d.Bonuses}, {"licence", d.Licence}}
+	}
+	return out
+}
+
+func (p *Policy) allRules() map[string][][2]string {
+	out := map[string][][2]string{}
 	for _, k := range p.packs {
 		for i := range k.decl.Rules {
-			out[k.decl.Rules[i].ID] = &k.decl.Rules[i]
+			out[k.decl.Rules[i].ID] = k.decl.Rules[i].fields()
 		}
 	}
 	return out
 }
 
-func (p *Policy) allActions() map[string]string {
-	out := map[string]string{}
+func (p *Policy) allMarkers() map[string][][2]string {
+	out := map[string][][2]string{}
+	for _, m := range p.signs.Markers {
+		out[m.ID] = [][2]string{{"text", m.Text}, {"version", fmt.Sprint(m.Version)}, {"doc", m.Doc}, {"group", m.Group}, {"strength", m.Strength},
+			{"window", m.Window}, {"source", m.Source.String()}, {"jurisdictions", strings.Join(m.Jurisdictions, " ")},
+			{"reads", fmt.Sprintf("%+v", m.Reads)}, {"unless", m.Unless}, {"holds", time.Duration(m.Holds).String()}}
+	}
+	return out
+}
+
+func (p *Policy) allActions() map[string][][2]string {
+	out := map[string][][2]string{}
 	for i := range p.file.Actions {
 		d := p.file.Actions[i]
 		bonus := d.Bonus
 		d.Bonus = nil
-		out[d.ID] = strings.ReplaceAll(fmt.Sprintf("%+v bonus:%+v", d, bonus), " ", "\n")
+		out[d.ID] = [][2]string{{"doc", d.Doc}, {"message", d.Message}, {"eligible", d.Eligible}, {"value", d.Value},
+			{"bonus", fmt.Sprintf("%+v", bonus)}, {"rest", fmt.Sprintf("%+v", d)}}
 	}
 	return out
 }
@@ -226,7 +257,7 @@ func (p *Policy) allActions() map[string]string {
 // fields are what makes a rule what it is.
 func (d *RuleDecl) fields() [][2]string {
 	return [][2]string{
-		{"version", fmt.Sprint(d.Version)}, {"text", d.Text}, {"source", d.Source.String()},
+		{"text", d.Text}, {"version", fmt.Sprint(d.Version)}, {"source", d.Source.String()},
 		{"effective", d.Effective.From.Format(time.DateOnly) + " to " + d.Effective.Until.Format(time.DateOnly)},
 		{"effect", d.Effect}, {"severity", d.Severity}, {"reviewed", fmt.Sprint(d.Reviewed)},
 		{"applies_to", strings.Join(slices.Sorted(slices.Values(d.AppliesTo)), " ")}, {"when", d.When},

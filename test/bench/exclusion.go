@@ -54,6 +54,7 @@ const tempter = `version: 1
 experiment: {salt: bench, holdout: 0, arms: [{name: all, share: 1}]}
 contact: {}
 max_age: 15m
+licensees: {default: [GB]}
 actions:
   - {id: tempt, kind: marketing, channels: [in_app], product: casino, value: "10.0", expiry: 1h, message: m, prompts: [play]}
 `

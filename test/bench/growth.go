@@ -212,7 +212,7 @@ func standalone(all []any) (out []map[string]any, err error) {
 // default, that the other jurisdictions' players fall back to.
 func rules(n int) map[string][]byte {
 	var b strings.Builder
-	b.WriteString("pack: default\ntitle: Growth\nrules:\n")
+	b.WriteString("pack: default\ntitle: Growth\nmin_age: {all: 18}\nproducts: [casino, live, sports, poker, bingo, lottery]\nadvertising: legal\nbonuses: legal\nlicence: not-required\nlanguages: [en]\nreviewed: true\nrules:\n")
 	for i := range n {
 		fmt.Fprintf(&b, `  - id: GROW-%d
     version: 1
