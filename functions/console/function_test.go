@@ -419,6 +419,11 @@ func TestChangesAreJournaled(t *testing.T) {
 	if got := s.change("/api/switches", map[string]any{"what": "action", "name": "free_spins", "on": true, "note": "test"}, nil); got != 200 {
 		t.Fatalf("switch: %d", got)
 	}
+	for what, name := range map[string]string{"action": "free_spinz", "rule": "GB-DMX", "model": "leaf", "jurisdiction": "XX"} {
+		if got := s.change("/api/switches", map[string]any{"what": what, "name": name, "on": true, "note": "test"}, nil); got != 400 {
+			t.Errorf("switch %s %s: %d, want 400", what, name, got)
+		}
+	}
 	if got := s.change("/api/players/alice/erase", map[string]string{"confirm": "bob", "request": "R-1"}, nil); got != 400 {
 		t.Errorf("erase without the right id typed: %d, want 400", got)
 	}

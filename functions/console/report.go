@@ -23,7 +23,7 @@ type report struct {
 	data policy.Report
 }
 
-func (r *report) get(ctx context.Context, j *journal.Journal, now time.Time) (policy.Report, time.Time, error) {
+func (r *report) get(ctx context.Context, j *journal.Journal, holdout float64, now time.Time) (policy.Report, time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.made.IsZero() && now.Sub(r.made) < reportFor {
@@ -42,7 +42,7 @@ func (r *report) get(ctx context.Context, j *journal.Journal, now time.Time) (po
 	if err != nil {
 		return policy.Report{}, now, err
 	}
-	r.data, r.made = policy.MakeReport(rows.All()), now
+	r.data, r.made = policy.MakeReport(rows.All(), holdout), now
 	return r.data, r.made, nil
 }
 
@@ -51,7 +51,7 @@ func (f *Function) showReport(w http.ResponseWriter, r *http.Request) {
 		failed(w, errNoStore)
 		return
 	}
-	data, made, err := f.report.get(r.Context(), f.store.journal, f.now())
+	data, made, err := f.report.get(r.Context(), f.store.journal, readHoldout(f.cfg.ModelsDir), f.now())
 	if err != nil {
 		failed(w, err)
 		return

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -14,12 +15,22 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/model"
 )
 
 // pack is a rule pack as a person reads it; what decide compiles of the same
 // file (expressions, tests) is left out, so unknown members are no error.
 type pack struct {
-	Pack    string   `yaml:"pack" json:"pack"`
+	Pack string `yaml:"pack" json:"pack"`
+	// What the pack declares of its place.
+	MinAge      map[string]int `yaml:"min_age" json:"min_age,omitempty"`
+	Products    []string       `yaml:"products" json:"products,omitempty"`
+	Advertising string         `yaml:"advertising" json:"advertising,omitempty"`
+	Bonuses     string         `yaml:"bonuses" json:"bonuses,omitempty"`
+	Licence     string         `yaml:"licence" json:"licence,omitempty"`
+	Languages   []string       `yaml:"languages" json:"languages,omitempty"`
+	Reviewed    bool           `yaml:"reviewed" json:"reviewed"`
+
 	Title   string   `yaml:"title" json:"title"`
 	Shared  bool     `yaml:"shared" json:"shared"`
 	Include []string `yaml:"include" json:"include"`
@@ -102,6 +113,19 @@ func readActions(dir string) []actionView {
 	return file.Actions
 }
 
+// readHoldout is the share of players that actions.yaml holds out.
+func readHoldout(dir string) float64 {
+	var file struct {
+		Experiment struct {
+			Holdout float64 `yaml:"holdout"`
+		} `yaml:"experiment"`
+	}
+	if raw, err := os.ReadFile(filepath.Join(dir, "actions.yaml")); err == nil {
+		_ = yaml.Unmarshal(raw, &file) // decide refuses a broken file; here there is no mismatch to tell then
+	}
+	return file.Experiment.Holdout
+}
+
 // listRules shows every pack in words and the kill switches.
 func (f *Function) listRules(w http.ResponseWriter, r *http.Request) {
 	packs, problems := readPacks(f.cfg.ModelsDir)
@@ -155,6 +179,10 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "what is jurisdiction, action, model or rule; name it, and the note says why")
 		return
 	}
+	if in.On && !f.switchable(in.What, in.Name) {
+		refuse(w, http.StatusBadRequest, "name: there is no "+in.What+" "+in.Name+", so the switch would stop nothing")
+		return
+	}
 	if f.store.journal == nil {
 		failed(w, errNoStore)
 		return
@@ -175,6 +203,26 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, map[string]any{"switches": on})
+}
+
+// switchable tells whether the files know the name: a switch with a typo looks
+// like one that works. Turning one off is always possible.
+func (f *Function) switchable(what, name string) bool {
+	switch what {
+	case "action":
+		return slices.ContainsFunc(readActions(f.cfg.ModelsDir), func(a actionView) bool { return a.ID == name })
+	case "model":
+		serving, err := model.ReadServing(f.servingFile())
+		_, ok := serving[name]
+		return err == nil && ok
+	}
+	packs, _ := readPacks(f.cfg.ModelsDir)
+	return slices.ContainsFunc(packs, func(p pack) bool {
+		if what == "jurisdiction" {
+			return p.Pack == name && !p.Shared
+		}
+		return slices.ContainsFunc(p.Rules, func(r rule) bool { return r.ID == name })
+	})
 }
 
 func (f *Function) switches(ctx context.Context) ([]killSwitch, error) {

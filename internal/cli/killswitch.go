@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -74,9 +73,6 @@ func turnCmd(o *office, word string, on bool) *cobra.Command {
 	return cmd
 }
 
-// jurisdictionCode is what a jurisdiction looks like: ISO 3166, as in account.registered.
-var jurisdictionCode = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
-
 // switchable refuses what would stop nothing: a switch with a typo looks like
 // one that works. Off is always possible.
 func (o *office) switchable(cmd *cobra.Command, what, name string, on, unknown bool) error {
@@ -86,7 +82,7 @@ func (o *office) switchable(cmd *cobra.Command, what, name string, on, unknown b
 	if !on {
 		return o.isOn(cmd, policy.Switch(what, name))
 	}
-	if unknown || what == "jurisdiction" && jurisdictionCode.MatchString(name) {
+	if unknown {
 		return nil
 	}
 	names, err := o.names(what)
@@ -139,7 +135,11 @@ func (o *office) names(what string) (out []string, err error) {
 			}
 		}
 	case "jurisdiction":
-		out = p.Packs()
+		for _, name := range p.Packs() {
+			if pack, _ := p.Pack(name); !pack.Shared {
+				out = append(out, name)
+			}
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil

@@ -23,6 +23,7 @@ import (
 	"pitboss/functions/profile"
 	"pitboss/functions/score"
 	"pitboss/internal/event"
+	"pitboss/internal/policy"
 	"pitboss/test/redistest"
 )
 
@@ -188,6 +189,9 @@ func TestComplianceCommands(t *testing.T) {
 
 	w.says([]string{"explain", d}, "safer_gambling_call (protection) was issued", "alice, GB", "GB-AUTO", "UKGC LCCP", "sha256", "propensity 1", "not asked, since")
 	w.says([]string{"explain", "--player", "alice"}, d, "issued", "safer_gambling_call")
+	w.says([]string{"rules", "backtest", "../../models"}, "decisions tried", "0 would differ")
+	w.says([]string{"rules", "backtest", w.without("safer_gambling_call")}, "safer_gambling_call", policy.WouldStop, "GB", d)
+	w.refuses([]string{"rules", "backtest", "nowhere"}, "nowhere")
 	w.says([]string{"explain", "--player", "alice", "--until", "2020-01-01T00:00:00Z"}, "no decision about this player")
 	w.refuses([]string{"explain", "--player", "alice", "--until", "noon"}, "--until")
 	w.refuses([]string{"explain"}, "--player")
@@ -249,6 +253,25 @@ func TestComplianceCommands(t *testing.T) {
 	w.refuses([]string{"privacy", "fetch", "R9"}, "never made, or its time is over")
 }
 
+// without is a copy of the models folder in which an action is never eligible.
+func (w *town) without(action string) string {
+	dir := w.t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "rules"), os.DirFS("../../models/rules")); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, name := range []string{"features.yaml", "markers.yaml", "actions.yaml"} {
+		b, err := os.ReadFile("../../models/" + name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		text := strings.Replace(string(b), "eligible: player.strong_indicator && !player.excluded", "eligible: \"false\" # "+action, 1)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func (w *town) killSwitches() {
 	w.t.Helper()
 	on := func(what, name string) []string {
@@ -259,6 +282,7 @@ func (w *town) killSwitches() {
 	w.refuses(on("rule", "GB-DMX"), "GB-AUTO")
 	w.refuses(on("model", "leaf"), "harm, leave")
 	w.refuses(on("jurisdiction", "Great Britain"), "GB")
+	w.refuses(on("jurisdiction", "XX"), "there is no jurisdiction")
 	w.refuses([]string{"killswitch", "on", "action", "free_spins", "--reason", ""}, "--reason")
 	w.refuses([]string{"killswitch", "off", "action", "free_spins", "--reason", "x"}, "is not on")
 	for _, s := range [][2]string{{"action", "free_spins"}, {"rule", "GB-AUTO"}, {"model", "leave"}, {"jurisdiction", "FR"}} {

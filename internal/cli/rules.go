@@ -18,7 +18,7 @@ func rulesCmd() *cobra.Command {
 	o := &office{}
 	cmd := &cobra.Command{Use: "rules", Short: "check, explain and compare the rule packs (not legal advice)"}
 	cmd.PersistentFlags().StringVar(&o.models, "models", env("MODELS_DIR", "models"), "folder of features.yaml, actions.yaml and rules")
-	cmd.AddCommand(rulesCheckCmd(o), rulesExplainCmd(o), rulesDiffCmd(o))
+	cmd.AddCommand(rulesCheckCmd(o), rulesExplainCmd(o), rulesDiffCmd(o), backtestCmd(o))
 	return cmd
 }
 

@@ -255,6 +255,9 @@ func (p *Policy) Rule(id string) (Applied, bool) {
 	return Applied{}, false
 }
 
+// Holdout is the share of players who get protection only.
+func (p *Policy) Holdout() float64 { return p.file.Experiment.Holdout }
+
 // Actions lists the actions as they were declared.
 func (p *Policy) Actions() []ActionDecl { return p.file.Actions }
 

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"sort"
 	"time"
 
@@ -64,9 +66,12 @@ const (
 	stayedBefore = 24 * time.Hour
 )
 
-// ReportLine is what is known of one action in one arm.
+// ReportLine is what is known of one action in one arm, measured by what its
+// kind is for: protection by what protects, service by the task done, marketing
+// by players who stay. Protection is never held against the holdout.
 type ReportLine struct {
 	Action    string `json:"action"`
+	Kind      string `json:"kind"`
 	Arm       string `json:"arm"`
 	Issued    int    `json:"issued"`
 	Delivered int    `json:"delivered"`
@@ -80,6 +85,19 @@ type ReportLine struct {
 	Stayed         Estimate `json:"stayed"`
 	Holdout        Estimate `json:"holdout"`
 	Uplift         Estimate `json:"uplift"` // means nothing where either group has nobody
+	// Done is the share of players who took the (first) message up.
+	Done Estimate `json:"done"`
+	// Paused is, of protection, the share of players of whom nothing was decided
+	// for half an hour after the message; Cleared, of those whom markers of
+	// harm led to it and who were seen an hour to a week later, the share who
+	// showed none then.
+	Paused  Estimate `json:"paused"`
+	Marked  int      `json:"marked"`
+	Cleared Estimate `json:"cleared"`
+	// Detectable is the smallest uplift that so many players show in four cases
+	// of five; Needed is how many more players both groups need, each, to show 0.05.
+	Detectable float64 `json:"detectable"`
+	Needed     int     `json:"needed"`
 }
 
 // Report joins decisions and outcomes per action and arm, against the holdout.
@@ -87,6 +105,11 @@ type Report struct {
 	Decisions int          `json:"decisions"`
 	Issued    int          `json:"issued"`
 	Lines     []ReportLine `json:"lines"`
+	// HeldOut of Players are in the holdout. Mismatch: that is so far from the
+	// share that was meant that the comparison is not to be trusted.
+	Players  int  `json:"players"`
+	HeldOut  int  `json:"held_out"`
+	Mismatch bool `json:"mismatch"`
 }
 
 type cell struct{ action, arm string }
@@ -96,14 +119,18 @@ type tally struct {
 	line    ReportLine
 	seen    map[string]bool
 	n, hits int
+
+	done, paused, marked, cleared int
 }
 
-// MakeReport reads rows in any order.
-func MakeReport(rows []Row) Report {
+// MakeReport reads rows in any order. holdout is the share of players that is
+// meant to be held out.
+func MakeReport(rows []Row, holdout float64) Report {
 	rows = append([]Row(nil), rows...)
 	sort.SliceStable(rows, func(a, b int) bool { return rows[a].At.Before(rows[b].At) })
-	stayed := stayers(rows)
+	after := aftermaths(rows)
 	rep := Report{Decisions: len(rows), Lines: []ReportLine{}}
+	rep.countHoldout(rows, holdout)
 	tallies := map[cell]*tally{}
 	for i := range rows {
 		d := rows[i].Decision
@@ -111,9 +138,12 @@ func MakeReport(rows []Row) Report {
 			continue
 		}
 		c := cell{d.Action, d.Arm}
+		if d.Kind == Protection {
+			c.arm = "" // there are no arms of protection
+		}
 		t := tallies[c]
 		if t == nil {
-			t = &tally{line: ReportLine{Action: c.action, Arm: c.arm}, seen: map[string]bool{}}
+			t = &tally{line: ReportLine{Action: c.action, Arm: c.arm, Kind: d.Kind}, seen: map[string]bool{}}
 			tallies[c] = t
 		}
 		if d.Issued {
@@ -122,31 +152,96 @@ func MakeReport(rows []Row) Report {
 		}
 		if !t.seen[rows[i].Player] {
 			t.seen[rows[i].Player] = true
-			t.n++
-			if stayed[i] {
-				t.hits++
-			}
+			t.first(&rows[i], &after[i])
 		}
 	}
 	for c, t := range tallies {
 		if c.arm == HoldoutArm {
 			continue
 		}
-		l := t.line
-		l.Players, l.Stayed = t.n, Proportion(t.hits, t.n)
-		h := tallies[cell{c.action, HoldoutArm}]
-		if h == nil {
-			h = &tally{}
-		}
-		l.HoldoutPlayers, l.Holdout = h.n, Proportion(h.hits, h.n)
-		l.Uplift = Difference(l.Stayed, l.Holdout)
-		rep.Lines = append(rep.Lines, l)
+		rep.Lines = append(rep.Lines, t.report(tallies[cell{c.action, HoldoutArm}]))
 	}
 	sort.Slice(rep.Lines, func(a, b int) bool {
 		x, y := rep.Lines[a], rep.Lines[b]
 		return x.Action < y.Action || x.Action == y.Action && x.Arm < y.Arm
 	})
 	return rep
+}
+
+// first counts a player's first decision in a cell.
+func (t *tally) first(r *Row, after *aftermath) {
+	count := func(n *int, yes bool) {
+		if yes {
+			*n++
+		}
+	}
+	t.n++
+	count(&t.hits, after.stayed)
+	count(&t.done, slices.Contains(r.Outcomes, "accepted"))
+	count(&t.paused, after.paused)
+	if len(r.Decision.Markers) > 0 && after.later != nil {
+		t.marked++
+		count(&t.cleared, len(after.later.Markers) == 0)
+	}
+}
+
+// report is the cell's line, against the holdout's cell where its kind may be.
+func (t *tally) report(h *tally) ReportLine {
+	l := t.line
+	l.Players, l.Done = t.n, Proportion(t.done, t.n)
+	if l.Kind == Protection {
+		l.Paused, l.Marked, l.Cleared = Proportion(t.paused, t.n), t.marked, Proportion(t.cleared, t.marked)
+		return l
+	}
+	if h == nil {
+		h = &tally{}
+	}
+	l.Stayed = Proportion(t.hits, t.n)
+	l.HoldoutPlayers, l.Holdout = h.n, Proportion(h.hits, h.n)
+	l.Uplift = Difference(l.Stayed, l.Holdout)
+	l.Detectable, l.Needed = power(t.hits+h.hits, t.n, h.n)
+	return l
+}
+
+// The difference that is asked of the data, and the normal quantiles of a
+// two-sided test at 5 % with a power of 80 %.
+const (
+	wanted  = 0.05
+	quantum = z95 + 0.8416212335729143
+)
+
+// power tells what difference two groups of a and b players can show, hits of
+// them all having stayed, and how many more each needs to show the one wanted.
+func power(hits, a, b int) (detectable float64, needed int) {
+	p := 0.5 // the least favourable, where nothing is known
+	if a+b > 0 && hits > 0 && hits < a+b {
+		p = float64(hits) / float64(a+b)
+	}
+	spread := p * (1 - p)
+	needed = max(0, int(math.Ceil(2*quantum*quantum*spread/(wanted*wanted)))-min(a, b))
+	if a == 0 || b == 0 {
+		return 1, needed
+	}
+	return math.Min(1, quantum*math.Sqrt(spread*(1/float64(a)+1/float64(b)))), needed
+}
+
+// countHoldout counts players and tells a sample-ratio mismatch: a share of the
+// holdout that chance would give once in a thousand cases (Fabijan 2019).
+func (rep *Report) countHoldout(rows []Row, share float64) {
+	held := map[string]bool{}
+	for i := range rows {
+		held[rows[i].Player] = rows[i].Decision.Holdout || rows[i].Decision.Arm == HoldoutArm
+	}
+	for _, yes := range held {
+		if yes {
+			rep.HeldOut++
+		}
+	}
+	rep.Players = len(held)
+	n := float64(rep.Players)
+	if n*share >= 5 { // below, the normal approximation says nothing
+		rep.Mismatch = math.Abs(float64(rep.HeldOut)-n*share) > 3.29*math.Sqrt(n*share*(1-share))
+	}
 }
 
 func (t *tally) count(outcomes []string) {
@@ -166,25 +261,57 @@ func (t *tally) count(outcomes []string) {
 	}
 }
 
-// stayers tells for each row whether its player was seen again in the window.
-func stayers(rows []Row) []bool {
-	out := make([]bool, len(rows))
-	next := map[string][]int{} // rows of a player that wait to be seen again
+// aftermath is what became of a player after a row.
+type aftermath struct {
+	stayed bool      // seen again in the window
+	paused bool      // nothing was decided for a while
+	later  *Decision // the last one from an hour to a week later
+}
+
+// How long a pause is, and when a player's markers are looked at again.
+const (
+	pauseFor    = 30 * time.Minute
+	laterAfter  = time.Hour
+	laterBefore = 7 * 24 * time.Hour
+)
+
+// aftermaths looks at what followed each row; rows are in order of time.
+func aftermaths(rows []Row) []aftermath {
+	out := make([]aftermath, len(rows))
+	of := map[string][]int{}
 	for i := range rows {
-		p := rows[i].Player
-		waiting := next[p][:0]
-		for _, j := range next[p] {
-			switch gap := rows[i].At.Sub(rows[j].At); {
-			case gap > stayedBefore:
-			case gap > stayedAfter:
-				out[j] = true
-			default:
-				waiting = append(waiting, j)
-			}
+		of[rows[i].Player] = append(of[rows[i].Player], i)
+	}
+	end := time.Time{}
+	if len(rows) > 0 {
+		end = rows[len(rows)-1].At
+	}
+	for _, mine := range of {
+		for n, i := range mine {
+			out[i] = follow(rows, i, mine[n+1:], end)
 		}
-		next[p] = append(waiting, i)
 	}
 	return out
+}
+
+func follow(rows []Row, i int, next []int, end time.Time) (a aftermath) {
+	at := rows[i].At
+	gap := end.Sub(at) // the journal ends there: a pause is not yet one before
+	if len(next) > 0 {
+		gap = rows[next[0]].At.Sub(at)
+	}
+	a.paused = gap >= pauseFor
+	for _, j := range next {
+		gap := rows[j].At.Sub(at)
+		if gap > laterBefore {
+			return a
+		}
+		a.stayed = a.stayed || gap > stayedAfter && gap <= stayedBefore
+		if gap >= laterAfter {
+			a.later = rows[j].Decision
+		}
+	}
+	return a
 }
 
 // OffPolicyOf evaluates the policy "softmax with this temperature" on the rows

@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Backtest tells what another policy would have made of stored decisions. Each
+// is decided again on its stored input, so on the contact history as it was:
+// what a changed decision would have led to later is not followed.
+type Backtest struct {
+	Decisions int // decided again
+	Changed   int
+	Erased    int // whose inputs are gone with their players
+	changes   map[changeKey]*Changed
+}
+
+// changeKey is what changed decisions are counted by.
+type changeKey struct{ what, rule, action, jurisdiction, brand string }
+
+// Changed counts decisions that would differ in the same way.
+type Changed struct {
+	What         string   `json:"what"` // WouldSend, WouldStop or WouldReplace
+	Rule         string   `json:"rule"` // what stops it, or stopped it; empty: nothing does, it is not eligible or another is better
+	Action       string   `json:"action"`
+	Jurisdiction string   `json:"jurisdiction"`
+	Brand        string   `json:"brand"`
+	Count        int      `json:"count"`
+	Examples     []string `json:"examples"` // decisions, at most three
+}
+
+// What another policy would do.
+const (
+	WouldSend    = "would be sent"
+	WouldStop    = "would be stopped"
+	WouldReplace = "another would be sent"
+)
+
+const examplesKept = 3
+
+// NewBacktest returns a Backtest of nothing yet.
+func NewBacktest() *Backtest { return &Backtest{changes: map[changeKey]*Changed{}} }
+
+// Try decides a record again under p. features are the names in whose order
+// the record's policy had its features.
+func (b *Backtest) Try(p *Policy, r *Record, features []string) {
+	if r.Input.Player == "" {
+		b.Erased++
+		return
+	}
+	in := r.Input
+	in.Features, in.Missing = arranged(in.Features, in.Missing, features, p.FeatureNames())
+	was, now := &r.Decision, p.Decide(&in)
+	b.Decisions++
+	before, after := sentBy(was), sentBy(now)
+	if before == after {
+		return
+	}
+	b.Changed++
+	switch {
+	case before == "":
+		b.count(WouldSend, was.blockOf(after), after, r)
+	case after == "":
+		b.count(WouldStop, now.blockOf(before), before, r)
+	default:
+		b.count(WouldReplace, now.blockOf(before), before, r)
+	}
+}
+
+// sentBy is what a decision sends; empty: nothing.
+func sentBy(d *Decision) string {
+	if !d.Issued {
+		return ""
+	}
+	return d.Action
+}
+
+// blockOf names the first thing that stops an action in the decision.
+func (d *Decision) blockOf(action string) string {
+	for _, c := range d.Candidates {
+		if c.Action == action && len(c.Blocked) > 0 {
+			return c.Blocked[0].Rule
+		}
+	}
+	return ""
+}
+
+func (b *Backtest) count(what, rule, action string, r *Record) {
+	key := changeKey{what, rule, action, r.Input.Facts.Jurisdiction, r.Input.Facts.Brand}
+	c := b.changes[key]
+	if c == nil {
+		c = &Changed{What: what, Rule: rule, Action: action, Jurisdiction: key.jurisdiction, Brand: key.brand}
+		b.changes[key] = c
+	}
+	c.Count++
+	if len(c.Examples) < examplesKept {
+		c.Examples = append(c.Examples, r.Input.Decision)
+	}
+}
+
+// Changes lists what would differ, the most frequent first.
+func (b *Backtest) Changes() []Changed {
+	out := make([]Changed, 0, len(b.changes))
+	for _, c := range b.changes {
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(x, y Changed) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.What, y.What), cmp.Compare(x.Action, y.Action),
+			cmp.Compare(x.Rule, y.Rule), cmp.Compare(x.Jurisdiction, y.Jurisdiction), cmp.Compare(x.Brand, y.Brand))
+	})
+	return out
+}
+
+// arranged puts values into the order of other names; what they lack is missing.
+func arranged(values []float64, missing, from, to []string) ([]float64, []string) {
+	if slices.Equal(from, to) {
+		return values, missing
+	}
+	at := make(map[string]int, len(from))
+	for i, name := range from {
+		at[name] = i
+	}
+	out := make([]float64, len(to))
+	var lacking []string
+	for i, name := range to {
+		if n, ok := at[name]; ok && n < len(values) && !slices.Contains(missing, name) {
+			out[i] = values[n]
+		} else {
+			lacking = append(lacking, name)
+		}
+	}
+	return out, lacking
+}
