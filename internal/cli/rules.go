@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ func rulesCheckCmd(o *office) *cobra.Command {
 		},
 	}
 }
+
+// jurisdictionCode is what a jurisdiction looks like: ISO 3166, as in account.registered.
+var jurisdictionCode = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
 
 func rulesExplainCmd(o *office) *cobra.Command {
 	var at string
