@@ -36,14 +36,15 @@ func TestBacktestTellsWhatARuleWouldStop(t *testing.T) {
 		b := NewBacktest()
 		b.Try(strict, r, p.FeatureNames())
 		changes := b.Changes()
-		if marketing := r.Decision.Issued && r.Decision.Kind == Marketing; marketing != (len(changes) == 1) {
+		if !r.Decision.Issued || r.Decision.Kind != Marketing {
+			return // what is drawn among the others may change, too
+		}
+		stopped++
+		if len(changes) != 1 {
 			t.Fatalf("%s was issued: %+v", r.Decision.Action, changes)
 		}
-		for _, c := range changes {
-			stopped++
-			if c.What == WouldSend || c.Rule != BlockAdvertising || c.Action != r.Decision.Action || c.Brand != "acme" || c.Examples[0] != in.Decision {
-				t.Fatalf("%+v", c)
-			}
+		if c := changes[0]; c.What == WouldSend || c.Rule != BlockAdvertising || c.Action != r.Decision.Action || c.Brand != "acme" || c.Examples[0] != in.Decision {
+			t.Fatalf("%+v", c)
 		}
 	})
 	if stopped == 0 {
