@@ -31,12 +31,20 @@ var safer = map[factTag]func(a, b string) int{
 	factGame:         equallySafe,
 	factRecent:       equallySafe, // it has no value
 	factFailed:       equallySafe,
+	factPlayed:       equallySafe,
+	factLicensee:     equallySafe,
+	factAfford:       func(a, b string) int { return cmp.Compare(afforded[a], afforded[b]) },
+	factOrigin:       equallySafe, // of another event than its consent, it does not count: see Facts
+	factBasis:        equallySafe,
 }
 
 func equallySafe(_, _ string) int { return 0 }
 
 // strength of an indicator of harm; an unknown one counts as strong.
 var strength = map[string]int{"none": -2, "low": -1, "strong": 0}
+
+// afforded ranks how a financial check ended; an unknown end counts as vulnerable.
+var afforded = map[string]int{"clear": -2, "pending": -1, "vulnerable": 0}
 
 // endOf is when an exclusion ends, in ms: one without an end is the safest.
 func endOf(val string) int64 {
