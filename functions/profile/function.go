@@ -94,7 +94,9 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 		results.WithLabelValues("refused").Inc()
 		return nil, err
 	}
-	if !mine(r) {
+	// The Trigger has no filter on every class of Broker, so that an unknown type
+	// is refused by somebody: what is another function's business is let by.
+	if !feature.Folds(r) {
 		results.WithLabelValues("ignored").Inc()
 		return nil, nil
 	}
@@ -103,19 +105,6 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 		results.WithLabelValues("failed").Inc()
 	}
 	return reply, err
-}
-
-// mine says whether profile folds the event. Its Trigger has no filter on every
-// class of Broker, so that an unknown type is refused by somebody: what is in the
-// catalogue but another function's business is let by.
-func mine(r *event.Record) bool {
-	switch r.Type {
-	case event.TypeReminderDue:
-		return true
-	case event.TypePrivacyErase, event.TypePrivacyExport:
-		return false
-	}
-	return r.Info.Direction == event.In
 }
 
 // outlives says whether an event of before a player's erasure counts all the

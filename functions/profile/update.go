@@ -13,7 +13,7 @@ type update struct {
 	conditions []string // of score_when, in order
 	record     *event.Record
 	late       bool
-	unknown    bool // it rolls back a round that is not known any more
+	unknown    bool                // it rolls back a round that is not known any more
 	data       event.PlayerUpdated // but for Version, which the commit gives
 }
 

@@ -108,8 +108,8 @@ func foldFile(ctx context.Context, name string, opt trainingset.Options, sink tr
 		return err
 	}
 	s := time.Since(started).Seconds()
-	fmt.Fprintf(log, "%s: %d events of %d players, %d late, %d rows; %.2f s, %.0f events/s, %.0f a second of one core\n",
-		name, t.Events, t.Players, t.Late, t.Rows, s, float64(t.Events)/s, float64(t.Events)/(cpuTime()-cpu).Seconds())
+	fmt.Fprintf(log, "%s: %d events of %d players (%d duplicates, %d late, %d that serving does not fold, %d rollbacks of unknown rounds), %d rows; %.2f s, %.0f events/s, %.0f a second of one core\n",
+		name, t.Events, t.Players, t.Duplicates, t.Late, t.Ignored, t.Unknown, t.Rows, s, float64(t.Events)/s, float64(t.Events)/(cpuTime()-cpu).Seconds())
 	return nil
 }
 

@@ -153,14 +153,28 @@ func TestCloudEventsRoundTripThroughALineFile(t *testing.T) {
 	}
 }
 
+// event1 is a line with one event, in which old is replaced; "" stands for its beginning.
+func event1(old, new string) string {
+	const line = `"specversion":"1.0","type":"pitboss.round.settled.v1","source":"/s","id":"1","time":"2026-01-01T10:00:00Z","subject":"p",` +
+		`"data":{"game":"g","product":"casino","stake":1,"win":0,"currency":"GBP"}}`
+	return "{" + strings.Replace(line, old, new, 1) + "\n"
+}
+
 func TestBadFilesSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ text, want string }{
-		"unknown header": {"a,b\n1,2\n", "the first line is neither"},
-		"bad stake":      {strings.Replace(bustabit, "aa,100", "aa,lots", 1), "line 2: bet"},
-		"bad time":       {strings.Replace(bustabit, "2021-10-31T15:38:43Z", "today", 1), "line 2"},
-		"short row":      {bustabit + "1,2\n", "wrong number of fields"},
-		"not an event":   {"{}\n", "line 1"},
+		"unknown header":  {"a,b\n1,2\n", "the first line is neither"},
+		"bad stake":       {strings.Replace(bustabit, "aa,100", "aa,lots", 1), "line 2: bet"},
+		"bad time":        {strings.Replace(bustabit, "2021-10-31T15:38:43Z", "today", 1), "line 2"},
+		"short row":       {bustabit + "1,2\n", "wrong number of fields"},
+		"no player":       {strings.Replace(bustabit, ",aa,", ",,", 1), "line 2: no-subject at /subject"},
+		"a negative win":  {bustabit + "9,1,aa,10,1.2,NA,-20,2.0,2021-10-31T15:38:43Z\n", "at /data/win"},
+		"not an event":    {"{}\n", "line 1"},
+		"twice a member":  {event1("", `"subject":"q",`), "line 1: not-a-cloudevent at /subject"},
+		"no time":         {event1(`"time":"2026-01-01T10:00:00Z",`, ""), "line 1: no-time at /time"},
+		"an unknown type": {event1("round.settled", "round.lost"), "line 1: unknown-type at /type"},
+		"a later line":    {event1("", "") + event1(`"stake":1`, `"stake":-1`), "line 2: schema-violation at /data/stake"},
+		"two on a line":   {strings.TrimSuffix(event1("", ""), "\n") + event1("", ""), "line 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -11,8 +11,7 @@ import (
 	"strings"
 	"time"
 
-	ce "github.com/cloudevents/sdk-go/v2/event"
-
+	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
 )
 
@@ -44,6 +43,9 @@ func table(in *bufio.Reader, columns int, turn func(line int, row []string) (*ev
 				return nil, fmt.Errorf("line %d: %w", line, err)
 			}
 			rec, err := turn(line-1, row)
+			if err == nil {
+				rec, err = checked(rec)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w", line, err)
 			}
@@ -128,8 +130,19 @@ func csgo(in *bufio.Reader) func() (*event.Record, error) {
 	})
 }
 
-// lines reads CloudEvents in structured JSON, one a line. An event that
-// breaks the contract is an error that names the line.
+// checked holds a row's event against the contract, as if it had been POSTed:
+// what serving refuses must not become training rows.
+func checked(r *event.Record) (*event.Record, error) {
+	e, err := CloudEvent(r)
+	if err != nil {
+		return nil, err
+	}
+	return event.Parse(e, time.Now())
+}
+
+// lines reads CloudEvents in structured JSON, one a line, as every door of
+// Pitboss reads them. One that breaks the contract is an error that names the
+// line and the field.
 func lines(in *bufio.Reader) func() (*event.Record, error) {
 	line := 0
 	return func() (*event.Record, error) {
@@ -142,14 +155,14 @@ func lines(in *bufio.Reader) func() (*event.Record, error) {
 			if err != nil && !errors.Is(err, io.EOF) {
 				return nil, err
 			}
-			if len(strings.TrimSpace(string(raw))) == 0 {
+			if len(bytes.TrimSpace(raw)) == 0 {
 				continue
 			}
-			var e ce.Event
-			if err := e.UnmarshalJSON(raw); err != nil {
-				return nil, fmt.Errorf("line %d: not a CloudEvent: %w", line, err)
+			m, err := cehttp.ReadJSON(raw)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", line, err)
 			}
-			rec, err := event.Parse(&e, e.Time())
+			rec, err := event.Parse(m.Event(), time.Now())
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w", line, err)
 			}

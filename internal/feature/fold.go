@@ -27,6 +27,19 @@ type Outcome struct {
 	Vector []float64
 }
 
+// Folds says whether an event changes a player's state at all: what platforms
+// send does, and reminders; requests under privacy law are another function's
+// business, and so is what Pitboss sends.
+func Folds(r *event.Record) bool {
+	switch r.Type {
+	case event.TypeReminderDue:
+		return true
+	case event.TypePrivacyErase, event.TypePrivacyExport:
+		return false
+	}
+	return r.Info.Direction == event.In
+}
+
 // Fold changes st by one event. It is deterministic: the same state and event
 // give the same result. The caller keeps duplicates out.
 func (s *Set) Fold(st *State, r *event.Record) (Outcome, error) {

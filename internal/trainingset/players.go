@@ -19,6 +19,7 @@ type players struct {
 
 type player struct {
 	stored  []byte
+	seen    []uint64   // keys of the latest events, as serving remembers them
 	waiting []*pending // rows whose labels are open, oldest first
 }
 
@@ -39,6 +40,22 @@ func (ps *players) begin(id string) (t turn, err error) {
 	t.state, err = ps.set.Reuse(ps.spare, t.stored)
 	ps.spare = nil
 	return t, err
+}
+
+// remembered is how many event keys serving remembers of a player unless it is
+// told otherwise (PROFILE_REMEMBER_IDS).
+const remembered = 1024
+
+// duplicate reports whether the player had the event of late, and remembers it.
+func (p *player) duplicate(key uint64) bool {
+	if slices.Contains(p.seen[max(0, len(p.seen)-remembered):], key) {
+		return true
+	}
+	if len(p.seen) == 2*remembered { // forget half, so that little is moved
+		p.seen = append(p.seen[:0], p.seen[remembered:]...)
+	}
+	p.seen = append(p.seen, key)
+	return false
 }
 
 // end stores the player's state.

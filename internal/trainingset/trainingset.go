@@ -2,8 +2,8 @@
 // writes, for each decision point, the features as they were right after the
 // event (point-in-time) and what happened next (labels).
 //
-// Memory is bounded by the players (about 500 bytes each: the stored form of
-// their state), by the traffic of one label horizon, and by a block of events;
+// Memory is bounded by the players (about 500 bytes each, the stored form of
+// their state, and the keys of their latest events, at most 16 KB), by the traffic of one label horizon, and by a block of events;
 // never by the length of the file.
 package trainingset
 
@@ -41,10 +41,13 @@ type Options struct {
 
 // Totals of a run.
 type Totals struct {
-	Events  int64
-	Late    int64 // kept out of the features
-	Rows    int64
-	Players int64
+	Events     int64
+	Duplicates int64 // of an event that came before: without effect
+	Ignored    int64 // of types that serving does not fold
+	Late       int64 // kept out of the features
+	Unknown    int64 // rollbacks of rounds that are not known any more: nothing was undone
+	Rows       int64
+	Players    int64
 }
 
 // Row is one decision point.
@@ -215,6 +218,14 @@ func (b *builder) fold() error {
 // row of its own where it is a decision point.
 func (b *builder) add(t turn, at *place) error {
 	r := at.event
+	switch {
+	case !feature.Folds(r):
+		b.totals.Ignored++
+		return nil
+	case t.duplicate(r.Key()):
+		b.totals.Duplicates++
+		return nil
+	}
 	b.settle(t.player, r, at.edge)
 	out, err := b.opt.Set.Fold(t.state, r)
 	if err != nil {
@@ -223,6 +234,9 @@ func (b *builder) add(t turn, at *place) error {
 	if out.Late {
 		b.totals.Late++
 		return nil
+	}
+	if out.Unknown {
+		b.totals.Unknown++
 	}
 	if b.isPoint(r, out.Due) {
 		at.row = b.open(t, r, &out)
