@@ -31,11 +31,12 @@ import (
 type Edge struct {
 	Log *zap.Logger
 
-	name   string
-	redis  Client                // pinged by Ready; nil: none
-	failed atomic.Pointer[error] // why the start failed, or what it waits for
-	ready  atomic.Bool
-	opens  atomic.Pointer[chan struct{}] // closed when Open is done; nil: not begun
+	name     string
+	redis    Client                // pinged by Ready; nil: none
+	mayEvict bool                  // REDIS_ALLOW_EVICTION
+	failed   atomic.Pointer[error] // why the start failed, or what it waits for
+	ready    atomic.Bool
+	opens    atomic.Pointer[chan struct{}] // closed when Open is done; nil: not begun
 
 	mu     sync.Mutex                    // held by Open and Stop: a Stop in the middle of a start waits for it
 	living context.Context               // Start's, without its end
@@ -84,13 +85,14 @@ func (g *Edge) open(ctx context.Context, cfg map[string]string, into any, start 
 	if err := Load(cfg, into); err != nil {
 		return err
 	}
-	g.living = context.WithoutCancel(ctx)
+	g.living, g.mayEvict = context.WithoutCancel(ctx), cfg[allowEviction] == "true"
 	return g.try(ctx, start)
 }
 
 // Redis connects to the Redis at url, closed by Stop and pinged by Ready. One
-// that can't be reached yet is no error: the client reconnects by itself. For
-// the function's own start.
+// that can't be reached yet is no error: the client reconnects by itself. One
+// whose maxmemory-policy evicts is an error, unless REDIS_ALLOW_EVICTION is true.
+// For the function's own start.
 func (g *Edge) Redis(ctx context.Context, url string) (Client, error) {
 	rdb, err := Redis(ctx, url)
 	if rdb == nil {
@@ -102,6 +104,9 @@ func (g *Edge) Redis(ctx context.Context, url string) (Client, error) {
 	g.redis = rdb
 	watchRoundTrips(rdb, g.name)
 	g.AtEnd(rdb.Close)
+	if err := g.checkMemory(ctx, rdb, err == nil); err != nil {
+		return nil, err
+	}
 	return rdb, nil
 }
 

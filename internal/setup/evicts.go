@@ -1,0 +1,65 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// keeps is the only maxmemory-policy under which Redis forgets nothing: at its
+// limit it refuses writes, and the event is retried.
+const keeps = "noeviction"
+
+// Evicts returns the first maxmemory-policy under which a primary of c may drop
+// keys when its memory is full, and with them that a player is excluded; ""
+// where there is none. Where CONFIG is forbidden, as with managed Redis, INFO
+// tells the policy. known is false where neither does.
+func Evicts(ctx context.Context, c Client) (policy string, known bool, err error) {
+	var mu sync.Mutex // primaries of a cluster are asked at once
+	known = true
+	ask := func(ctx context.Context, one redis.Cmdable) error {
+		p, err := policyOf(ctx, one)
+		mu.Lock()
+		defer mu.Unlock()
+		if p == "" {
+			known = false
+		} else if p != keeps {
+			policy = p
+		}
+		return err
+	}
+	if cluster, ok := c.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, one *redis.Client) error { return ask(ctx, one) })
+	} else { // a Sentinel's client asks the primary
+		err = ask(ctx, c)
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("maxmemory-policy: %w", err)
+	}
+	return policy, known, nil
+}
+
+func policyOf(ctx context.Context, c redis.Cmdable) (string, error) {
+	var reply redis.Error
+	conf, err := c.ConfigGet(ctx, "maxmemory-policy").Result()
+	if err == nil || !errors.As(err, &reply) {
+		return conf["maxmemory-policy"], err
+	}
+	info, err := c.Info(ctx, "memory").Result()
+	if err != nil {
+		if errors.As(err, &reply) { // it answers, but says neither
+			err = nil
+		}
+		return "", err
+	}
+	for line := range strings.Lines(info) {
+		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:"); ok {
+			return p, nil
+		}
+	}
+	return "", nil
+}

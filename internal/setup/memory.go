@@ -1,0 +1,72 @@
+package setup
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.uber.org/zap"
+)
+
+// allowEviction is the setting that lets a Redis be used that may forget.
+const allowEviction = "REDIS_ALLOW_EVICTION"
+
+// memoryCheck is how often the maxmemory-policy is asked for again: somebody may
+// change it while Pitboss runs, and a failover brings another server's.
+const memoryCheck = time.Minute
+
+var redisEvicts = promauto.NewGaugeVec(prometheus.GaugeOpts{
+	Name: "pitboss_redis_evicts", Help: "1 while the maxmemory-policy of a primary lets it drop keys, 0 while none does.",
+}, []string{"function"})
+
+// checkMemory refuses a Redis that drops keys when its memory is full, unless
+// that is allowed by name, and goes on watching it.
+func (g *Edge) checkMemory(ctx context.Context, rdb Client, reached bool) error {
+	told := ""
+	if reached {
+		policy, err := g.lookAtMemory(ctx, rdb)
+		if err != nil {
+			g.Log.Warn("redis", zap.Error(err))
+		}
+		if policy != "" && !g.mayEvict {
+			return fmt.Errorf("%s: redis: maxmemory-policy is %s: when its memory is full it forgets players, and that they are excluded; "+
+				"set it to noeviction (or %s=true, to take the risk)", g.name, policy, allowEviction)
+		}
+		told = policy
+	}
+	g.Go(func(ctx context.Context) {
+		tick := time.NewTicker(memoryCheck)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			// One that does not answer is Ready's to tell.
+			if policy, err := g.lookAtMemory(ctx, rdb); err == nil && policy != told {
+				told = policy
+				g.Log.Error("redis: maxmemory-policy changed", zap.String("policy", policy), zap.Bool("evicts", policy != ""))
+			}
+		}
+	})
+	return nil
+}
+
+func (g *Edge) lookAtMemory(ctx context.Context, rdb Client) (policy string, err error) {
+	policy, known, err := Evicts(ctx, rdb)
+	if err != nil {
+		return "", err
+	}
+	evicts := 0.0
+	if policy != "" {
+		evicts = 1
+	}
+	redisEvicts.WithLabelValues(g.name).Set(evicts)
+	if !known {
+		g.Log.Debug("redis: neither CONFIG nor INFO tells the maxmemory-policy")
+	}
+	return policy, nil
+}
