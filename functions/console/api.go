@@ -14,6 +14,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/openid"
+	"pitboss/internal/player"
 )
 
 type personKey struct{}
@@ -38,6 +39,7 @@ func (f *Function) api() http.Handler {
 	look("GET /api/experiments", f.listExperiments)
 	look("GET /api/report", f.showReport)
 	look("GET /api/deadletters", f.listDeadLetters)
+	look("GET /api/keptout", f.listKeptOut)
 	look("GET /api/rules", f.listRules)
 	look("GET /api/changes", f.listChanges)
 	m.Handle("POST /api/deadletters/replay", f.needs(Operator, f.replayDeadLetters))
@@ -319,4 +321,21 @@ func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, map[string]any{"changes": list, "chained": f.store.journal != nil})
+}
+
+// keptOutDays is how many days of events that did not count are shown.
+const keptOutDays = 7
+
+// listKeptOut tells which producers' events came and did not count.
+func (f *Function) listKeptOut(w http.ResponseWriter, r *http.Request) {
+	if f.store.rdb == nil {
+		failed(w, errNoStore)
+		return
+	}
+	list, err := player.ReadKeptOut(r.Context(), f.store.rdb, f.now(), keptOutDays)
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	answer(w, map[string]any{"kept_out": list})
 }

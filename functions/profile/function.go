@@ -19,6 +19,7 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
+	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
@@ -46,6 +47,7 @@ type Function struct {
 	cfg   config
 	set   *feature.Set
 	store *player.Store[feature.State]
+	kept  *player.KeptOutLog
 	now   func() time.Time
 }
 
@@ -80,7 +82,31 @@ func (f *Function) start(ctx context.Context) error {
 		WaitReplicas: c.WaitReplicas, WaitTimeout: c.WaitTimeout, Now: f.now,
 	})
 	f.AtEnd(telemetry.WatchStore(name, f.store.Stats))
+	f.kept = player.NewKeptOutLog(rdb, f.now)
+	f.Go(f.tellKeptOut)
 	return nil
+}
+
+// keptOutEvery is how long events that do not count are counted in memory.
+const keptOutEvery = 2 * time.Second
+
+// tellKeptOut writes, by producer, how many events did not count.
+func (f *Function) tellKeptOut(ctx context.Context) {
+	tick := time.NewTicker(keptOutEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = f.kept.Flush(ctx) // Ready tells what is wrong with Redis; the counts wait
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), keptOutEvery)
+			defer cancel()
+			if err := f.kept.Flush(end); err != nil {
+				f.Log.Warn("what was kept out lately is not counted", zap.Error(err))
+			}
+			return
+		}
+	}
 }
 
 // Handle folds one event.
@@ -120,7 +146,11 @@ func (f *Function) fold(ctx context.Context, in *ce.Event, r *event.Record) (*ce
 	if err != nil {
 		return nil, err
 	}
-	results.WithLabelValues(u.result(res)).Inc()
+	result := u.result(res)
+	results.WithLabelValues(result).Inc()
+	if result == resultLate || result == resultUnknown {
+		f.kept.Note(result, r.Source)
+	}
 	if res.Due == 0 {
 		return nil, nil
 	}

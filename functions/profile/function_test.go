@@ -20,6 +20,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/player"
+	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
 	"pitboss/test/redistest"
 )
@@ -286,5 +287,35 @@ func compare(rt *rapid.T, f *Function, want, got map[string][]float64) {
 				rt.Errorf("player %s: %s is %v, in order %v", player, names[i], g, w[i])
 			}
 		}
+	}
+}
+
+// Who sends events that come too late to count is told so, by the time the
+// instance has stopped; facts are never late.
+func TestLateEventsAreToldByProducer(t *testing.T) {
+	t.Parallel()
+	url, ctx := redistest.Start(t), context.Background()
+	f := newInstance(t, url)
+	for i, at := range []time.Time{start, start.Add(-time.Hour), start.Add(-time.Hour), start.AddDate(-20, 0, 0)} {
+		if _, err := f.Handle(ctx, newEvent(fmt.Sprint(i), event.TypeRoundSettled, "p", at, round)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	undo := `{"game":"g","product":"casino","stake":99,"win":0,"currency":"EUR","round":"unknown","settled":"2026-06-01T10:00:00Z"}`
+	if _, err := f.Handle(ctx, newEvent("undo", event.TypeRoundRolledback, "p", start, undo)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	rdb, err := setup.Redis(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	got, err := player.ReadKeptOut(ctx, rdb, f.now(), 1)
+	want := []player.KeptOut{{Day: "2026-06-01", Reason: "late", Source: "/test", Events: 3}, {Day: "2026-06-01", Reason: "unknown_round", Source: "/test", Events: 1}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Fatalf("%v, %v; want %v", got, err, want)
 	}
 }

@@ -13,3 +13,9 @@ var results = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "pitboss_profile_events_total",
 	Help: "Events by what became of them.",
 }, []string{"result"})
+
+// What the producer of an event is told of, by day: see player.KeptOut.
+const (
+	resultLate    = "late"
+	resultUnknown = "unknown_round"
+)

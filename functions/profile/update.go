@@ -44,9 +44,9 @@ func (u *update) result(res player.Result) string {
 	case res.Erased:
 		return "erased"
 	case u.late:
-		return "late"
+		return resultLate
 	case u.unknown:
-		return "unknown_round"
+		return resultUnknown
 	}
 	return "applied"
 }

@@ -40,9 +40,25 @@ export function DeadLettersPage(p: ViewProps) {
           {list.length > 0 && <button type="button" class="button ghost" onClick={() => setBefore(list[list.length - 1]!.id)}>Older</button>}
         </div>}
       </Card>}
+      <KeptOut />
       {all && <Ask title="Replay every dead letter" button="Replay all" tone="primary" onClose={() => askAll(false)} fields={[]}
         text={<p>{num(data?.total ?? 0)} events are delivered again. What was handled already is recognised and changes nothing.</p>}
         change={async () => { const r = await call<{ replayed: number }>("/api/deadletters/replay", {}); setTimeout(reload, 300); return `${num(r.replayed)} sent again.`; }} />}
     </>
+  );
+}
+
+interface KeptOutLine { day: string; reason: string; source: string; events: number }
+
+// KeptOut is what the platforms sent that was acknowledged and does not count.
+function KeptOut() {
+  const { data } = useLoaded<{ kept_out: KeptOutLine[] }>("/api/keptout", 10000);
+  if (!data?.kept_out.length) return null;
+  return (
+    <Card title="Came too late to count, 7 days">
+      <ul class="dead-letters">{data.kept_out.map((k) => (
+        <li key={`${k.day} ${k.reason} ${k.source}`}><b class="mono">{k.source}</b> <span class="hint">{k.day}: {num(k.events)} {k.reason === "late" ? "behind the lateness window" : "rollbacks of rounds that are not known"}</span></li>
+      ))}</ul>
+    </Card>
   );
 }

@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/player"
+)
+
+// lateCmd lists the producers whose events came and did not count.
+func lateCmd() *cobra.Command {
+	o := &office{}
+	var days int
+	cmd := &cobra.Command{
+		Use: "late", Short: "which producers' events came too late to count, by day", Args: cobra.NoArgs,
+		Long: "Lists, by day (UTC) and source, how many acknowledged events did not count: late ones came more than the lateness window behind\n" +
+			"the player's latest event; an unknown_round is a rollback of a round that is not known (any more). Facts are never late.",
+		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+			list, err := player.ReadKeptOut(cmd.Context(), o.rdb, time.Now(), days)
+			if err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "none: every event counted")
+				return nil
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "DAY\tREASON\tSOURCE\tEVENTS")
+			for _, k := range list {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", k.Day, k.Reason, k.Source, k.Events)
+			}
+			return w.Flush()
+		}),
+	}
+	o.flags(cmd)
+	cmd.Flags().IntVar(&days, "days", 7, "how many days to look back")
+	return cmd
+}

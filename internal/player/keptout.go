@@ -1,0 +1,110 @@
+package player
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// An event that is acknowledged and does not count, because it came too late or
+// undoes a round that is not known, is the producer's to know. It is counted by
+// day and producer where the producer's team can see it: in the console.
+
+//go:embed lua/keptout.lua
+var keptOutLua string
+
+const (
+	keptOutFor    = 8 * 24 * time.Hour
+	keptOutFields = 256 // reasons and producers a day, and one more for each reason
+)
+
+// KeptOut is how many events of one producer did not count on a day (UTC).
+type KeptOut struct {
+	Day    string `json:"day"`
+	Reason string `json:"reason"` // late, or unknown_round
+	Source string `json:"source"`
+	Events int64  `json:"events"`
+}
+
+// KeptOutLog counts in memory and adds to Redis when it is flushed. It is safe
+// for concurrent use.
+type KeptOutLog struct {
+	rdb redis.UniversalClient
+	now func() time.Time
+
+	mu     sync.Mutex
+	counts map[string]int64 // by field
+}
+
+// NewKeptOutLog returns a log that adds to the Redis of rdb.
+func NewKeptOutLog(rdb redis.UniversalClient, now func() time.Time) *KeptOutLog {
+	return &KeptOutLog{rdb: rdb, now: now, counts: map[string]int64{}}
+}
+
+// Note counts one event of the producer source.
+func (l *KeptOutLog) Note(reason, source string) {
+	field := reason + " " + source
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.counts[field]; !known && len(l.counts) >= keptOutFields {
+		field = reason + " (others)"
+	}
+	l.counts[field]++
+}
+
+// Flush adds what was counted to Redis. What could not be added waits for the next.
+func (l *KeptOutLog) Flush(ctx context.Context) error {
+	l.mu.Lock()
+	counts := l.counts
+	l.counts = map[string]int64{}
+	l.mu.Unlock()
+	if len(counts) == 0 {
+		return nil
+	}
+	args := []any{"EVAL", keptOutLua, 1, keptOutKey(l.now()), int(keptOutFor.Seconds()), keptOutFields}
+	for field, n := range counts {
+		args = append(args, field, n)
+	}
+	if err := l.rdb.Do(ctx, args...).Err(); err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for field, n := range counts {
+			l.counts[field] += n
+		}
+		return fmt.Errorf("player: count what was kept out: %w", err)
+	}
+	return nil
+}
+
+func keptOutKey(at time.Time) string { return "pitboss:keptout:" + at.UTC().Format(time.DateOnly) }
+
+// ReadKeptOut lists what did not count on the latest days, today first, the most
+// events first.
+func ReadKeptOut(ctx context.Context, rdb redis.UniversalClient, now time.Time, days int) ([]KeptOut, error) {
+	out := []KeptOut{}
+	for i := range days {
+		at := now.UTC().AddDate(0, 0, -i)
+		counts, err := rdb.HGetAll(ctx, keptOutKey(at)).Result()
+		if err != nil {
+			return nil, fmt.Errorf("player: read what was kept out: %w", err)
+		}
+		first := len(out)
+		for field, n := range counts {
+			reason, source, _ := strings.Cut(field, " ")
+			events, _ := strconv.ParseInt(n, 10, 64)
+			out = append(out, KeptOut{at.Format(time.DateOnly), reason, source, events})
+		}
+		slices.SortFunc(out[first:], func(a, b KeptOut) int {
+			return cmp.Or(cmp.Compare(b.Events, a.Events), strings.Compare(a.Source, b.Source), strings.Compare(a.Reason, b.Reason))
+		})
+	}
+	return out, nil
+}
