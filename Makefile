@@ -106,6 +106,14 @@ image: ## build and push the image to REGISTRY (BUILDER=func or docker)
 imagecheck: ## build the image, push it to a registry of its own, start every function out of it (root)
 	@scripts/imagecheck.sh
 
+.PHONY: cluster
+cluster: ## a real Kubernetes with Knative on this machine (root), Pitboss deployed on it, one table; METHOD=kubectl, JSON=FILE, ROWS="ready story …"
+	@scripts/cluster.sh
+
+.PHONY: cluster-down
+cluster-down: ## stop that cluster and remove its state
+	@scripts/cluster-down.sh
+
 .PHONY: deploy
 deploy: ## deploy Broker, Triggers and every function (NAMESPACE, BROKER=kafka|rabbitmq|in-memory)
 	@scripts/deploy.sh

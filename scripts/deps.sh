@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Installs Debian packages that a target needs and that are not there yet.
-# Usage: scripts/deps.sh redis|chromium|prometheus|rabbitmq|curl|openssl ...
+# Usage: scripts/deps.sh redis|chromium|curl|openssl|… ...: the names below
 set -euo pipefail
 
-declare -A command=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl)
-declare -A package=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl)
+declare -A command=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl
+  [containerd]=containerd [runc]=runc [cni]=/usr/lib/cni/ptp [nftables]=nft [iptables]=iptables [conntrack]=conntrack [busybox]=busybox [iproute2]=ip)
+declare -A package=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl
+  [containerd]=containerd [runc]=runc [cni]=containernetworking-plugins [nftables]=nftables [iptables]=iptables [conntrack]=conntrack
+  [busybox]=busybox-static [iproute2]=iproute2)
 
 missing=()
 for name in "$@"; do

@@ -1,14 +1,16 @@
-// Command image proves scripts/image.sh without a cluster: the image is built,
-// pushed to a registry of this process, pulled, unpacked, and every function in
-// it is started as a cluster would: not root, no capabilities, a root filesystem
-// that can't be written to. An event then goes from profile to decide.
+// Command image proves scripts/image.sh without a cluster: the image is built by
+// func's own code, pushed to a registry of this process, pulled, unpacked, and every
+// function in it is started as a cluster would: with the image's environment and
+// Knative's, as a user that nobody chose, without capabilities, with a root
+// filesystem that can't be written to, and probed from another address. An event
+// then goes from profile to decide.
 //
 //	image [-root DIR] [-base IMAGE]
 //
-// Real: scripts/image.sh, scripts/go-cgo, the registry's protocol, the image,
-// the kernel's limits, Redis. Stood in for: the func CLI, which is no Go module
-// (build.go does what its host builder does), and distroless/cc-debian12, of which
-// this machine's glibc, libstdc++ and libgcc take the place.
+// Real: scripts/image.sh, scripts/go-cgo, func's host builder (./func), the
+// registry's protocol, the image, the kernel's limits, Redis. Stood in for:
+// distroless/cc-debian12, of which this machine's glibc, libstdc++ and libgcc take
+// the place.
 package main
 
 import (
@@ -17,6 +19,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -29,9 +33,6 @@ import (
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == "func" {
-		exit(hostBuilder(os.Args[1:]))
-	}
 	root := flag.String("root", "../..", "the repository")
 	base := flag.String("base", "", "the base image; default: one of this machine's libraries")
 	flag.Parse()
@@ -63,7 +64,7 @@ func check(ctx context.Context, root, base string) (err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // the functions' user passes through
 		return err
 	}
-	server := httptest.NewServer(registry.New(registry.Logger(quiet())))
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
 	if base == "" {
@@ -86,16 +87,14 @@ func check(ctx context.Context, root, base string) (err error) {
 	return walk(ctx, root, dir, c)
 }
 
-// build runs scripts/image.sh with this program as func and returns the digest
-// that the script wrote.
+// build runs scripts/image.sh with func's own builder and returns the digest that
+// the script wrote.
 func build(ctx context.Context, root, dir, repository, base string) (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
 	bin := filepath.Join(dir, "bin")
-	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink(self, filepath.Join(bin, "func"))); err != nil {
-		return "", err
+	tool := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, "func"), "./func")
+	tool.Dir, tool.Stderr = filepath.Join(root, "test", "image"), os.Stderr
+	if err := tool.Run(); err != nil {
+		return "", fmt.Errorf("func: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "scripts", "image.sh"), "func")
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "REGISTRY="+repository, "BASE_IMAGE="+base)

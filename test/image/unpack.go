@@ -149,8 +149,24 @@ func (c *container) tell(digest string) error {
 	if s := c.conf.StopSignal; s != "" && s != "SIGTERM" {
 		return fmt.Errorf("the image ends on %s: its functions can't drain", s)
 	}
-	if c.conf.User == "" || c.conf.User == "0" || c.conf.User == "root" {
+	if c.user() == "" || c.user() == "0" || c.user() == "root" {
 		return fmt.Errorf("the image's user is %q", c.conf.User)
 	}
 	return nil
+}
+
+// user is the image's user, without its group.
+func (c *container) user() string {
+	user, _, _ := strings.Cut(c.conf.User, ":")
+	return user
+}
+
+// env is the image's environment.
+func (c *container) env() map[string]string {
+	out := map[string]string{}
+	for _, e := range c.conf.Env {
+		name, value, _ := strings.Cut(e, "=")
+		out[name] = value
+	}
+	return out
 }

@@ -63,7 +63,7 @@ func walk(ctx context.Context, root, dir string, c *container) error {
 		{"explain " + id, "payment_help"},
 		{"features explain alice", "2 events applied"},
 	} {
-		out, err := c.command(ctx, env, append([]string{"/func/cli"}, strings.Fields(cli.args)...)...).CombinedOutput()
+		out, err := c.command(ctx, c.user(), env, append([]string{"/func/cli"}, strings.Fields(cli.args)...)...).CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte(cli.says)) {
 			return fmt.Errorf("/func/cli %s: %v: %s", cli.args, err, out)
 		}
@@ -82,8 +82,13 @@ type process struct {
 	uid           string
 }
 
-// start starts a function with the environment of its func.yaml; Secrets are
-// this run's own.
+// anybody is a user that no image and no func.yaml names: some clusters choose
+// one for each namespace.
+const anybody = "1000730000"
+
+// start starts a function with the environment of the image, of its func.yaml and
+// of Knative; Secrets are this run's own. 127.0.0.2 is an address of this machine that
+// a process which listens on 127.0.0.1 does not have: probes come from outside.
 func (c *container) start(ctx context.Context, file, redis, sink string) (*process, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -102,7 +107,12 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 	if err != nil {
 		return nil, err
 	}
-	env := map[string]string{"LISTEN_ADDRESS": addr, "K_SINK": sink}
+	_, port, _ := strings.Cut(addr, ":")
+	env := c.env()
+	for k, v := range map[string]string{"PORT": port, "K_SERVICE": "pitboss", "K_REVISION": "pitboss-00001", "K_CONFIGURATION": "pitboss", "K_SINK": sink} {
+		env[k] = v
+	}
+	env["LISTEN_ADDRESS"] = strings.Replace(env["LISTEN_ADDRESS"], ":8080", ":"+port, 1) // every pod has a port 8080 of its own
 	for _, e := range f.Run.Envs {
 		env[e.Name] = e.Value
 	}
@@ -117,8 +127,8 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 			return nil, err
 		}
 	}
-	p := &process{function: filepath.Base(filepath.Dir(file)), url: "http://" + addr, log: &bytes.Buffer{}, done: make(chan struct{}), uid: c.conf.User}
-	p.cmd = c.command(ctx, env, c.conf.Cmd...)
+	p := &process{function: filepath.Base(filepath.Dir(file)), url: "http://127.0.0.2:" + port, log: &bytes.Buffer{}, done: make(chan struct{}), uid: anybody}
+	p.cmd = c.command(ctx, p.uid, env, c.conf.Cmd...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -147,12 +157,12 @@ func (c *container) mount(name, path string) error {
 }
 
 // command runs a program of the image: in a mount namespace of its own with the
-// root read-only and nothing beside /proc, as the image's user, without
-// capabilities or a way to them. env is all of its environment.
-func (c *container) command(ctx context.Context, env map[string]string, args ...string) *exec.Cmd {
+// root read-only and nothing beside /proc, as user, without capabilities or a way
+// to them. env is all of its environment.
+func (c *container) command(ctx context.Context, user string, env map[string]string, args ...string) *exec.Cmd {
 	const cage = `mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount -o remount,ro,bind "$0" && cd / &&
 exec setpriv --no-new-privs /usr/sbin/chroot --userspec="$1:$1" --groups="$1" "$0" "${@:2}"`
-	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--propagation", "private", "bash", "-c", cage, c.root, c.conf.User}, args...)...)
+	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "--propagation", "private", "bash", "-c", cage, c.root, user}, args...)...)
 	cmd.Dir = c.root
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	for k, v := range env {

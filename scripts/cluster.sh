@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Starts a one-node Kubernetes with Knative on this machine, deploys Pitboss on it
+# as its users do, and prints what was seen as one table. Needs root on Debian, and
+# no container engine; everything comes from Debian's packages and Go modules. The
+# cluster is in a network namespace of its own without a way out.
+#
+#   [METHOD=kubectl|func] [JSON=FILE] [ROWS="ready story …"] scripts/cluster.sh [PART...]
+#
+# Parts: build up image secrets deploy consumer rows; all by default, in this
+# order. scripts/cluster-down.sh stops it.
+cd "$(dirname "$0")/.."
+source test/cluster/env.sh
+source test/cluster/build.sh
+source test/cluster/node.sh
+source test/cluster/knative.sh
+source test/cluster/pitboss.sh
+[[ $(id -u) -eq 0 ]] || die "needs root: it makes network namespaces, cgroups and mounts"
+
+up() {
+  [[ ! -e $netns ]] || die "a cluster runs already: scripts/cluster-down.sh"
+  mkdir -p "$run/log" "$run/registry" "$state"
+  local part
+  for part in cgroup network certificates images control_plane runtime kubelet base knative; do
+    "$part"
+    say "$part"
+  done
+}
+rows() { inside "$bin/rows" -began "$run/began" ${JSON:+-json "$JSON"} ${ROWS:-}; }
+
+for part in ${*:-build up image secrets deploy consumer rows}; do
+  [[ " build up image secrets deploy consumer rows " == *" $part "* ]] || die "unknown part $part: build, up, image, secrets, deploy, consumer or rows"
+  "$part"
+  say "$part"
+done

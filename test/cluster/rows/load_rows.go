@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// throughput is the latency POST → consumer at a steady rate, each for a player
+// of its own, with ingress, queue-proxy, activator and Broker in the way.
+func throughput(ctx context.Context, c *cluster) (figures, error) {
+	run := fmt.Sprint("t", time.Now().Unix())
+	began := map[string]time.Time{}
+	var mu sync.Mutex
+	var done sync.WaitGroup
+	var errs []error
+	tick := time.NewTicker(time.Second / time.Duration(max(1, c.rate/3))) // three events for each player
+	defer tick.Stop()
+	start := time.Now()
+	for n := 0; time.Since(start) < c.load && ctx.Err() == nil; n++ {
+		<-tick.C
+		player := fmt.Sprintf("%s-%d", run, n)
+		done.Go(func() {
+			err := c.newPlayer(ctx, player)
+			now := time.Now()
+			if err == nil {
+				err = c.fail(ctx, player)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if began[player] = now; err != nil {
+				errs = append(errs, err)
+				delete(began, player)
+			}
+		})
+	}
+	done.Wait()
+	spent := time.Since(start)
+	var took []time.Duration
+	err := await(ctx, 2*time.Minute, "the consumer's messages", func() (bool, error) {
+		seen, err := shown(ctx)
+		took = took[:0]
+		for player, at := range began {
+			if !seen[player].IsZero() {
+				took = append(took, seen[player].Sub(at))
+			}
+		}
+		return len(took) == len(began), err
+	})
+	slices.Sort(took)
+	return figures{"events_per_s": int(float64(3*len(began)) / spent.Seconds()), "stories": len(began), "shown": len(took), "refused": len(errs),
+		"p50_ms": at(took, 50), "p99_ms": at(took, 99)}, errors.Join(err, first(errs))
+}
+
+func first(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return errs[0]
+}
+
+// revise makes a new revision of a function and waits until it has the traffic.
+func revise(ctx context.Context, function string) (time.Duration, error) {
+	began := time.Now()
+	name := "pitboss-" + function
+	was, err := kubectl(ctx, "-n", namespace, "get", "ksvc", name, "-o", "jsonpath={.status.latestReadyRevisionName}")
+	if err != nil {
+		return 0, err
+	}
+	patch := fmt.Sprintf(`[{"op":"add","path":"/spec/template/metadata/annotations/pitboss~1try","value":"%d"}]`, began.UnixNano())
+	if _, err := kubectl(ctx, "-n", namespace, "patch", "ksvc", name, "--type=json", "-p", patch); err != nil {
+		return 0, err
+	}
+	err = await(ctx, 3*time.Minute, name+" rolled out", func() (bool, error) {
+		out, err := kubectl(ctx, "-n", namespace, "get", "ksvc", name, "-o",
+			`jsonpath={.status.latestReadyRevisionName} {.status.traffic[0].revisionName} {.status.conditions[?(@.type=="Ready")].status}`)
+		var now, traffic, ready string
+		_, _ = fmt.Sscan(out, &now, &traffic, &ready) // fewer words: not yet
+		return now != was && traffic == now && ready == "True", err
+	})
+	return time.Since(began), err
+}
+
+// rollout replaces each function on the way, under load.
+func rollout(ctx context.Context, c *cluster) (figures, error) {
+	return c.under(ctx, "rollout", func(f figures) error {
+		for _, function := range functions[:4] {
+			took, err := revise(ctx, function)
+			if err != nil {
+				return err
+			}
+			f[function+"_ms"] = took.Milliseconds()
+		}
+		return nil
+	})
+}
+
+// kills deletes a pod of everything in turn under load, Redis and the Broker's
+// parts included, then drains the node of Pitboss' pods.
+func kills(ctx context.Context, c *cluster) (figures, error) {
+	return c.under(ctx, "kills", func(f figures) error {
+		deleted := 0
+		for _, k := range []struct{ namespace, selector string }{
+			{namespace, "serving.knative.dev/service=pitboss-profile"}, {namespace, "serving.knative.dev/service=pitboss-score"},
+			{namespace, "serving.knative.dev/service=pitboss-decide"}, {namespace, "serving.knative.dev/service=pitboss-ingest"},
+			{namespace, "serving.knative.dev/service=pitboss-console"}, {namespace, "serving.knative.dev/service=pitboss-timer"},
+			{"knative-serving", "app=activator"}, {"knative-serving", "app=autoscaler"}, {"knative-serving", "app=controller"}, {"kourier-system", "app=ingress"},
+		} {
+			if _, err := kubectl(ctx, "-n", k.namespace, "delete", "pod", "-l", k.selector, "--wait=true", "--timeout=90s"); err != nil {
+				return err
+			}
+			deleted++
+		}
+		f["deleted"] = deleted
+		const node = "pitboss-node"
+		_, err := kubectl(ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s",
+			"--pod-selector", "serving.knative.dev/service in (pitboss-profile,pitboss-score,pitboss-decide,pitboss-timer)")
+		if err != nil {
+			f["drain"] = err.Error()
+		}
+		_, err = kubectl(ctx, "uncordon", node)
+		return err
+	})
+}
+
+// under plays a part under load and says what became of the load's events.
+func (c *cluster) under(ctx context.Context, name string, part func(figures) error) (figures, error) {
+	l := c.start(ctx, name, c.rate, c.load)
+	time.Sleep(3 * time.Second) // the load is under way
+	mine := figures{"rate": c.rate}
+	err := part(mine)
+	f, errLoad := l.end(ctx)
+	for k, v := range mine {
+		f[k] = v
+	}
+	return f, errors.Join(err, errLoad)
+}
+
+// scale sends more than the node can take, and sees how fast it is well again.
+func scale(ctx context.Context, c *cluster) (figures, error) {
+	l := c.start(ctx, "scale", 10*c.rate, c.load)
+	most := map[string]int{}
+	for end := time.Now().Add(c.load); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(2 * time.Second) {
+		for _, function := range functions[:4] {
+			if p, err := pods(ctx, function); err == nil {
+				most[function] = max(most[function], len(p))
+			}
+		}
+	}
+	over := time.Now()
+	recovered := await(ctx, 5*time.Minute, "a POST within a second", func() (bool, error) {
+		began := time.Now()
+		_, err := c.post(ctx, "pitboss.session.started.v1", "scale-after", fmt.Sprint("scale-after-", began.UnixNano()), `{"device":"web"}`)
+		return err == nil && time.Since(began) < time.Second, err
+	})
+	after := time.Since(over)
+	f, err := l.end(ctx)
+	f["rate"], f["most_pods"], f["recovery_s"] = 10*c.rate, most, int(after.Seconds())
+	return f, errors.Join(recovered, err)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// policies asks from pods of other namespaces, and from one that the policies
+// take for ingest, who can be reached.
+func policies(ctx context.Context, c *cluster) (figures, error) {
+	probe := func(ns, name string, labels string) error {
+		if _, err := kubectl(ctx, "get", "namespace", ns); err != nil {
+			if _, err := kubectl(ctx, "create", "namespace", ns); err != nil {
+				return err
+			}
+		}
+		args := []string{"-n", ns, "run", name, "--image", c.registry + "/busybox:dev", "--restart=Never"}
+		if labels != "" {
+			args = append(args, "--labels", labels)
+		}
+		if _, err := kubectl(ctx, append(args, "--command", "--", "/bin/busybox", "sleep", "100000")...); err != nil {
+			return err
+		}
+		_, err := kubectl(ctx, "-n", ns, "wait", "--for=condition=Ready", "pod/"+name, "--timeout=120s")
+		return err
+	}
+	defer func() {
+		for _, ns := range []string{"default", "observability", "knative-eventing", namespace} {
+			_, _ = kubectl(context.WithoutCancel(ctx), "-n", ns, "delete", "pod", "probe", "as-ingest", "--ignore-not-found", "--grace-period=1", "--wait=false")
+		}
+	}()
+	for _, ns := range []string{"default", "observability", "knative-eventing", namespace} {
+		if err := probe(ns, "probe", ""); err != nil {
+			return nil, err
+		}
+	}
+	if err := probe(namespace, "as-ingest", "serving.knative.dev/service=pitboss-ingest"); err != nil {
+		return nil, err
+	}
+	address := func(ns, selector string) string {
+		out, _ := kubectl(ctx, "-n", ns, "get", "pods", "-l", selector, "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].status.podIP}")
+		return strings.TrimSpace(out)
+	}
+	time.Sleep(2 * time.Second) // the rules name the new pods
+	profile, redis := address(namespace, "serving.knative.dev/service=pitboss-profile"), address(namespace, "app.kubernetes.io/name=redis")
+	broker := address("knative-eventing", "eventing.knative.dev/brokerRole=ingress")
+	wrong, checked := []string{}, 0
+	var errs []error
+	for _, p := range []struct {
+		namespace, pod, address string
+		port                    int
+		open                    bool
+		what                    string
+	}{
+		{"default", "probe", profile, 8012, false, "profile's queue-proxy"},
+		{"default", "probe", profile, 8080, false, "profile"},
+		{"default", "probe", profile, 9464, false, "profile's metrics"},
+		{"observability", "probe", profile, 9464, true, "profile's metrics"},
+		{"observability", "probe", profile, 8080, false, "profile"},
+		{"knative-eventing", "probe", profile, 8012, true, "profile's queue-proxy"},
+		{"knative-eventing", "probe", profile, 8080, false, "profile itself"},
+		{namespace, "probe", redis, 6379, true, "Redis, from a pod without a policy"},
+		{namespace, "as-ingest", redis, 6379, false, "Redis"},
+		{namespace, "as-ingest", broker, 8080, true, "the Broker"},
+		{namespace, "as-ingest", "10.200.0.1", 6443, false, "the API server"},
+	} {
+		_, err := kubectl(ctx, "-n", p.namespace, "exec", p.pod, "--", "/bin/busybox", "nc", "-w", "2", p.address, fmt.Sprint(p.port), "-e", "/bin/busybox", "true")
+		if checked++; (err == nil) != p.open {
+			wrong = append(wrong, fmt.Sprintf("%s/%s to %s: open %v", p.namespace, p.pod, p.what, err == nil))
+			errs = append(errs, err)
+		}
+	}
+	if len(wrong) > 0 {
+		return figures{"checked": checked, "wrong": wrong}, errors.Join(append(errs, errors.New("policies are not as they should be"))...)
+	}
+	return figures{"checked": checked, "wrong": 0}, nil
+}
