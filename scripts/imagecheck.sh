@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image, pushes it to a registry of its own, pulls and unpacks it, and
 # starts every function out of it: not root, no capabilities, read-only root. It
-# runs scripts/image.sh with a stand-in for the func CLI; see test/image.
+# runs scripts/image.sh with func's own host builder; see test/image.
 # Needs root, for mounts and another user's processes.
 #
 #   [BASE=IMAGE] scripts/imagecheck.sh

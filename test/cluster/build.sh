@@ -10,13 +10,14 @@ build() {
   IFS=. read -r major minor _ <<<"${v#v}"
   local p=k8s.io/component-base/version
   flags="-X $p.gitVersion=$v -X $p.gitMajor=$major -X $p.gitMinor=$minor -X $p.gitTreeState=clean" compile "$bin/kube" ./kube
-  for v in etcd kubelet kube-apiserver kube-controller-manager kube-proxy kube-scheduler; do ln -sf kube "$bin/$v"; done
+  for v in etcd kubelet kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl; do ln -sf kube "$bin/$v"; done
   say "Kubernetes built"
   mkdir -p "$bin/serving" "$bin/eventing" "$bin/func"
   compile "$bin/serving/" knative.dev/serving/cmd/{controller,webhook,activator,autoscaler,queue}
   compile "$bin/eventing/" knative.dev/eventing/cmd/{controller,webhook,mtchannel_broker,broker/ingress,broker/filter,in_memory/channel_controller,in_memory/channel_dispatcher}
   say "Knative built"
   compile "$bin/" ./net ./oci ./pause ./rows
-  (cd test/image && GOFLAGS="-mod=mod -buildvcs=false" nice go build -o "$bin/func/func" ./func)
+  (cd test/image && GOFLAGS="-mod=mod -buildvcs=false" nice go build -o "$bin/func/func" ./func) # builds images
+  [[ ${METHOD:-kubectl} != func ]] || (cd "$here/func" && GOFLAGS="-mod=mod -buildvcs=false" CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o "$bin/cli/func" .) # deploys
   say "everything built"
 }

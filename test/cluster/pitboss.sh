@@ -24,7 +24,7 @@ secrets() {
 
 deploy() {
   touch "$run/began"
-  PATH="$bin/func:$PATH" NAMESPACE=pitboss BROKER=in-memory METHOD="${METHOD:-kubectl}" inside scripts/deploy.sh
+  PATH="$bin/cli:$PATH" NAMESPACE=pitboss BROKER=in-memory METHOD="${METHOD:-kubectl}" inside scripts/deploy.sh
 }
 
 consumer() {

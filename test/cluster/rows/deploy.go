@@ -76,7 +76,7 @@ func eventsApplied(explained string) int {
 // shown returns when docs/consumer showed each player's first recommendation,
 // by the kubelet's time of its log.
 func shown(ctx context.Context) (map[string]time.Time, error) {
-	out, err := kubectl(ctx, "-n", namespace, "logs", "-l", "serving.knative.dev/service=lobby", "-c", "user-container", "--tail=-1", "--timestamps", "--prefix=false", "--max-log-requests=20")
+	out, err := consumerLog(ctx, "--timestamps")
 	seen := map[string]time.Time{}
 	for line := range strings.Lines(out) {
 		stamp, rest, _ := strings.Cut(line, " ")
@@ -87,6 +87,16 @@ func shown(ctx context.Context) (map[string]time.Time, error) {
 		}
 	}
 	return seen, err
+}
+
+// messages counts the consumer's messages that begin so.
+func messages(ctx context.Context, prefix string) (int, error) {
+	out, err := consumerLog(ctx)
+	return strings.Count("\n"+out, "\n"+prefix), err
+}
+
+func consumerLog(ctx context.Context, more ...string) (string, error) {
+	return kubectl(ctx, append([]string{"-n", namespace, "logs", "-l", "serving.knative.dev/service=lobby", "-c", "user-container", "--tail=-1", "--max-log-requests=20"}, more...)...)
 }
 
 // newPlayer registers a player and begins a session, so that a failed payment is

@@ -122,32 +122,33 @@ func (l *load) end(ctx context.Context) (figures, error) {
 	if len(l.why) > 0 {
 		f["why"] = l.why
 	}
-	applied, err := l.applied(ctx)
-	f["applied"], f["lost"], f["double"] = applied, max(0, l.acked-applied), max(0, applied-l.sent)
+	applied, outcomes, err := l.applied(ctx)
+	f["applied"], f["outcomes"], f["lost"], f["double"] = applied, outcomes, max(0, l.acked+outcomes-applied), max(0, applied-outcomes-l.sent)
 	return f, err
 }
 
 // applied counts the events in the players' states, once it is as many as
-// were acknowledged or no more come.
-func (l *load) applied(ctx context.Context) (n int, err error) {
+// were acknowledged or no more come. The consumer's replies are among them: one
+// outcome for each recommendation that it has shown.
+func (l *load) applied(ctx context.Context) (n, outcomes int, err error) {
 	for still := time.Now(); time.Since(still) < 60*time.Second; {
 		was := n
 		n = 0
 		for i := range min(players, l.sent) {
 			out, err := cli(ctx, "features", "explain", fmt.Sprintf("%s-p%d", l.run, i))
 			if err != nil {
-				return n, err
+				return n, outcomes, err
 			}
 			n += eventsApplied(out)
 		}
-		if n >= l.acked {
-			return n, nil
+		if outcomes, err = messages(ctx, "player "+l.run+"-"); err != nil || n >= l.acked+outcomes {
+			return n, outcomes, err
 		}
 		if n != was {
 			still = time.Now()
 		}
 	}
-	return n, nil
+	return n, outcomes, nil
 }
 
 func at(sorted []time.Duration, percent int) float64 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"time"
 )
@@ -37,14 +38,31 @@ func policies(ctx context.Context, c *cluster) (figures, error) {
 			return nil, err
 		}
 	}
-	if err := probe(namespace, "as-ingest", "serving.knative.dev/service=pitboss-ingest"); err != nil {
+	labels, err := policyLabels(ctx, "ingest")
+	if err != nil {
+		return nil, err
+	}
+	if err := probe(namespace, "as-ingest", labels); err != nil {
 		return nil, err
 	}
 	address := func(ns, selector string) string {
 		out, _ := kubectl(ctx, "-n", ns, "get", "pods", "-l", selector, "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].status.podIP}")
 		return strings.TrimSpace(out)
 	}
-	time.Sleep(2 * time.Second) // the rules name the new pods
+	// A new pod is free until the node's rules name it, which takes longer on a busy machine.
+	self, err := kubectl(ctx, "-n", namespace, "get", "pod", "as-ingest", "-o", "jsonpath={.status.podIP}")
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	err = await(ctx, time.Minute, "rules for the new pod", func() (bool, error) {
+		table, err := exec.CommandContext(ctx, "nft", "list", "table", "inet", "pitboss_policy").Output()
+		return strings.Contains(string(table), self+" : jump egress_"), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	enforced := time.Since(began).Milliseconds()
 	profile, redis := address(namespace, "serving.knative.dev/service=pitboss-profile"), address(namespace, "app.kubernetes.io/name=redis")
 	broker := address("knative-eventing", "eventing.knative.dev/brokerRole=ingress")
 	wrong, checked := []string{}, 0
@@ -74,7 +92,23 @@ func policies(ctx context.Context, c *cluster) (figures, error) {
 		}
 	}
 	if len(wrong) > 0 {
-		return figures{"checked": checked, "wrong": wrong}, errors.Join(append(errs, errors.New("policies are not as they should be"))...)
+		return figures{"checked": checked, "wrong": wrong, "enforced_ms": enforced}, errors.Join(append(errs, errors.New("policies are not as they should be"))...)
 	}
-	return figures{"checked": checked, "wrong": 0}, nil
+	return figures{"checked": checked, "wrong": 0, "enforced_ms": enforced}, nil
+}
+
+// policyLabels are those of a function's pod that policies select it by, without
+// those by which a Deployment or a Service would take another pod for its own.
+func policyLabels(ctx context.Context, function string) (string, error) {
+	p, err := pods(ctx, function)
+	if err != nil || len(p) == 0 {
+		return "", fmt.Errorf("no pod of %s: %v", function, err)
+	}
+	var out []string
+	for name, value := range p[0].Metadata.Labels {
+		if strings.HasPrefix(name, "app.kubernetes.io/") || strings.HasPrefix(name, "pitboss/") || name == "serving.knative.dev/service" {
+			out = append(out, name+"="+value)
+		}
+	}
+	return strings.Join(out, ","), nil
 }
