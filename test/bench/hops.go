@@ -18,6 +18,7 @@ type Hop struct {
 	SinceP float64 `json:"since_post_ms"`     // mean, from the intended POST
 	P99Ms  float64 `json:"since_post_p99_ms"` // as exact as the histogram's buckets
 	OwnMs  float64 `json:"own_ms"`            // mean, inside the component
+	OwnP99 float64 `json:"own_p99_ms"`        // as exact as the histogram's buckets
 }
 
 // Hops runs one open-loop rate with the functions' metrics on and reads the
@@ -47,7 +48,8 @@ func Hops(ctx context.Context, cfg PathConfig, rate float64, progress io.Writer)
 	for _, fn := range pathFunctions {
 		d := after[fn].minus(before[fn])
 		out = append(out, Hop{Name: fn, SinceP: 1000 * d.mean("pitboss_since_received_seconds", fn),
-			P99Ms: 1000 * d.quantile("pitboss_since_received_seconds", fn, 0.99), OwnMs: 1000 * d.mean("pitboss_function_seconds", fn)})
+			P99Ms: 1000 * d.quantile("pitboss_since_received_seconds", fn, 0.99), OwnMs: 1000 * d.mean("pitboss_function_seconds", fn),
+			OwnP99: 1000 * d.quantile("pitboss_function_seconds", fn, 0.99)})
 	}
 	h := p.consumer.histogram()
 	out = append(out, Hop{Name: "consumer", SinceP: h.Mean() / 1000, P99Ms: ms(h, 99)})

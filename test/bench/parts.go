@@ -34,12 +34,16 @@ type Part struct {
 // Parts measures profile, score and decide alone: each gets the events that
 // the one before it answered with.
 func Parts(ctx context.Context, bin string, events int, progress io.Writer) ([]Part, error) {
+	return partsOf(ctx, bin, events, func() source { return simulated(5000, 0) }, progress)
+}
+
+func partsOf(ctx context.Context, bin string, events int, play func() source, progress io.Writer) ([]Part, error) {
 	s, err := StartSystem(ctx, SystemConfig{Bin: bin, Functions: pathFunctions, Env: []string{"SCORE_WHEN=always"}})
 	if err != nil {
 		return nil, err
 	}
 	defer s.Stop()
-	reqs, err := requests(simulated(5000, 0), events+events/4, s.hosts["profile"])
+	reqs, err := requests(play(), events+events/4, s.hosts["profile"])
 	if err != nil {
 		return nil, err
 	}

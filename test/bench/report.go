@@ -26,6 +26,7 @@ type Report struct {
 	Hops    []Hop             `json:"hops,omitempty"`
 	HopRate float64           `json:"hop_rate,omitempty"`
 	Parts   []Part            `json:"parts,omitempty"`
+	Skew    []Skew            `json:"skew,omitempty"`
 	State   *State            `json:"state,omitempty"`
 	Limits  []Limit           `json:"limits,omitempty"`
 	Growth  []Growth          `json:"growth,omitempty"`
@@ -100,9 +101,9 @@ func (r *Report) Print(w io.Writer) {
 	defer func() { markdown(w, t.String()) }()
 	r.printPath(t)
 	if len(r.Hops) > 0 {
-		fmt.Fprintf(t, "\nhop, at %.0f/s\tmean ms since POST\tp99\tof the mean its own\t\n", r.HopRate)
+		fmt.Fprintf(t, "\nhop, at %.0f/s\tmean ms since POST\tp99\tof the mean its own\tp99 of its own\t\n", r.HopRate)
 		for _, h := range r.Hops {
-			fmt.Fprintf(t, "%s\t%.2f\t%.1f\t%.2f\t\n", h.Name, h.SinceP, h.P99Ms, h.OwnMs)
+			fmt.Fprintf(t, "%s\t%.2f\t%.1f\t%.2f\t%.1f\t\n", h.Name, h.SinceP, h.P99Ms, h.OwnMs, h.OwnP99)
 		}
 	}
 	if len(r.Parts) > 0 {
@@ -111,6 +112,7 @@ func (r *Report) Print(w io.Writer) {
 			fmt.Fprintf(t, "%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t\n", p.Name, p.EventsPS, p.P99Ms, p.CPUUs, p.RedisUs, p.EventBytes, p.ReplyBytes, p.RedisBytes)
 		}
 	}
+	r.printSkew(t)
 	r.printState(t)
 	if len(r.Growth) > 0 {
 		fmt.Fprint(t, "\ngrowth\tn\tCPU µs an event\tof\tevents/s\t\n")
@@ -215,6 +217,10 @@ func (r *Report) GoBench(w io.Writer) {
 	}
 	for _, p := range r.Parts {
 		line("Alone/function="+p.Name, 1, p.EventsPS, p.CPUUs+p.RedisUs)
+	}
+	for _, s := range r.Skew {
+		name := strings.NewReplacer(" ", "-", "(", "-", ")", "").Replace("path=" + s.Path + "/players=" + s.Players)
+		line("Skew/"+name, 1, median(s.EventsPS), median(s.CPUUs), ofUniform(r.Skew, s), "of-uniform")
 	}
 	if r.State != nil && r.State.EventsPS > 0 {
 		line("State", 1, r.State.EventsPS, r.State.CPUUs)

@@ -16,7 +16,7 @@ import (
 )
 
 // Sections are what `pitboss-bench` can measure, in the order in which it does.
-var Sections = []string{"path", "mixed", "recorded", "hops", "parts", "state", "limits", "growth", "memory", "coldstart"}
+var Sections = []string{"path", "mixed", "recorded", "hops", "parts", "skew", "state", "limits", "growth", "memory", "coldstart"}
 
 // Config of a whole benchmark.
 type Config struct {
@@ -72,6 +72,10 @@ func Run(ctx context.Context, cfg Config, progress io.Writer) (*Report, error) {
 			return err
 		}},
 		{"parts", func() (err error) { r.Parts, err = Parts(ctx, cfg.Bin, cfg.Events, progress); return err }},
+		{"skew", func() (err error) {
+			r.Skew, err = Skewed(ctx, cfg.PathConfig, cfg.HopRate, cfg.Events, progress)
+			return err
+		}},
 		{"state", func() error { return r.state(ctx, cfg, progress) }},
 		{"limits", func() error {
 			l, err := RawModel(cfg.Models, time.Second)
