@@ -24,6 +24,7 @@ var floors = []struct {
 	{"pitboss/internal/sink", 3, false, "POSTs CloudEvents"},
 	{"pitboss/internal/cache", 0, false, "remembers results of pure functions"},
 	{"pitboss/internal/coalesce", 0, false, "shares round trips between callers"},
+	{"pitboss/internal/learn", 2, false, "learning knows numbers, not events, rules or players"},
 	{"pitboss/internal/player", 2, false, "state knows no features"},
 	{"pitboss/internal/feature", 3, false, "features know no models and no rules"},
 	{"pitboss/internal/model", 4, false, "model, policy and journal never import each other"},

@@ -47,7 +47,10 @@ func (s *sitting) decide() *Decision {
 		d.Reasons = append(d.Reasons, event.Reason{Code: "protection-first", Text: "A protection message goes before anything else."})
 		return d
 	}
-	n := s.choose(d.Candidates, arm)
+	n, learned := s.chooseLearned(d, arm)
+	if !learned {
+		n = s.choose(d.Candidates, arm)
+	}
 	switch {
 	case n >= 0 && holdout:
 		d.Action, d.Kind = candidates[n].Action, candidates[n].Kind

@@ -75,6 +75,8 @@ type Decision struct {
 	Rules      []Verdict      `json:"rules"`
 	Pack       string         `json:"pack"` // whose rules applied
 	Policy     string         `json:"policy"`
+	// Learned is the hash of the snapshot that was chosen by, where one was.
+	Learned string `json:"learned,omitzero"`
 }
 
 // Candidate is an eligible action and what became of it.
@@ -83,6 +85,7 @@ type Candidate struct {
 	Kind       string          `json:"kind"`
 	Channel    string          `json:"channel,omitzero"`
 	Value      float64         `json:"value"`
+	Learned    float64         `json:"learned,omitzero"` // what is expected of it, by what was learned
 	Propensity float64         `json:"propensity,omitzero"`
 	Blocked    []event.Blocked `json:"blocked,omitempty"`
 }

@@ -84,6 +84,9 @@ type Arm struct {
 	Share float64 `yaml:"share"` // of the players not held out; the shares sum to 1
 	// Temperature of the softmax over values: 0 takes the best, large is random.
 	Temperature float64 `yaml:"temperature"`
+	// Learned: by what was learned (learning.yaml) instead of the values; by the
+	// softmax where nothing is.
+	Learned bool `yaml:"learned"`
 }
 
 // Contact is a contact policy; zero fields don't limit.

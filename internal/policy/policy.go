@@ -11,6 +11,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"pitboss/internal/learn"
 )
 
 // Policy is actions.yaml, markers.yaml and the rule packs, compiled. It is immutable and
@@ -22,6 +24,7 @@ type Policy struct {
 	packs   map[string]*pack // by name
 	order   []string         // of packs, sorted
 	hash    string
+	learned *learn.Model // nil: by the values
 	files   map[string][]byte
 	quietOf map[string]contact // the common contact policies by kind, compiled
 	signs   MarkerFile
@@ -269,6 +272,13 @@ func (p *Policy) IsBonus(id string) bool {
 		}
 	}
 	return false
+}
+
+// With is the policy whose learned arms choose by m.
+func (p *Policy) With(m *learn.Model) *Policy {
+	with := *p
+	with.learned = m
+	return &with
 }
 
 // packOf is the pack of a jurisdiction; a subdivision without one (CA-QC) is

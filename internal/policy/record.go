@@ -99,6 +99,7 @@ func (d *Decision) writeOpen(w *event.Writer, name string) {
 	event.List(w, "rules", d.Rules, writeVerdict)
 	w.Str("pack", d.Pack)
 	w.Str("policy", d.Policy)
+	w.OptStr("learned", d.Learned)
 	w.End('}')
 }
 
@@ -108,6 +109,7 @@ func writeCandidate(w *event.Writer, c *Candidate) {
 	w.Str("kind", c.Kind)
 	w.OptStr("channel", c.Channel)
 	w.Num("value", c.Value)
+	w.OptNum("learned", c.Learned)
 	w.OptNum("propensity", c.Propensity)
 	event.OptList(w, "blocked", c.Blocked, event.WriteBlocked)
 	w.End('}')

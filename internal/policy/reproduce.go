@@ -14,6 +14,9 @@ func (p *Policy) Reproduce(r *Record) (diff string, err error) {
 	if r.Decision.Policy != p.hash {
 		return "", fmt.Errorf("decide: reproduce: decided by policy %s, this one is %s", r.Decision.Policy, p.hash)
 	}
+	if r.Decision.Learned != "" && (p.learned == nil || p.learned.Hash != r.Decision.Learned) {
+		return "", fmt.Errorf("decide: reproduce: decided by the learned snapshot %s, which is not this one", r.Decision.Learned)
+	}
 	if r.Input.Player == "" {
 		return "", fmt.Errorf("decide: reproduce: the player was erased, and the decision's inputs with them")
 	}

@@ -1,0 +1,219 @@
+// Package learn learns what an action is worth: Thompson sampling over a
+// Bayesian linear model per action (Agrawal and Goyal 2013), whose prior is the
+// author's formula in actions.yaml.
+//
+//	learning.yaml ─▶ Spec ─┐
+//	sums in Redis ─▶ Sums ─┴▶ Snapshot ─▶ Model ─▶ Choice: the propensities of what may be sent
+//
+// An action's outcome is its formula's value plus θ·x: x is a small declared
+// context, θ is unknown and 0 at first, so a new action starts at its author's
+// guess. What is learned is the sums of x·xᵀ and x·(reward − formula): integers,
+// so that neither the order nor the instance that adds them matters.
+//
+// It knows numbers only: which actions may be sent at all is settled before it
+// is asked.
+package learn
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"pitboss/internal/strictyaml"
+)
+
+// Spec is learning.yaml: what is learned from, and within which bounds.
+type Spec struct {
+	Version int `yaml:"version" json:"version"`
+	// Mode is learning (snapshots follow the outcomes) or frozen (Snapshot stays).
+	Mode string `yaml:"mode" json:"mode"`
+	// Snapshot is the file that is decided by in frozen mode, below the models folder.
+	Snapshot string `yaml:"snapshot,omitempty" json:"snapshot,omitempty"`
+	// Context are the columns of x, after a constant 1.
+	Context []Column `yaml:"context" json:"context"`
+	// Deviation is how far the formulas may be off, in their own unit: the prior
+	// standard deviation of each coefficient. Noise is the standard deviation of
+	// one outcome around its expectation.
+	Deviation float64 `yaml:"deviation" json:"deviation"`
+	Noise     float64 `yaml:"noise" json:"noise"`
+	// Floor is the least propensity of an action that may be sent; Ceiling the
+	// largest share that goes to others than the one that looks best.
+	Floor   float64 `yaml:"floor" json:"floor"`
+	Ceiling float64 `yaml:"ceiling" json:"ceiling"`
+	// Draws are the Monte Carlo draws that the propensities are made of.
+	Draws int `yaml:"draws" json:"draws"`
+	// Window is how long an outcome is waited for; one that never came is worth 0.
+	Window Window `yaml:"window" json:"window"`
+	// Rewards are what outcomes are worth, in the formulas' unit, by kind of action
+	// (service, marketing) and outcome. Protection is not learned.
+	Rewards map[string]map[string]float64 `yaml:"rewards" json:"rewards"`
+}
+
+// Column is one number of the context: features.NAME or scores.NAME, divided by Scale.
+type Column struct {
+	Name  string  `yaml:"name" json:"name"`
+	Scale float64 `yaml:"scale" json:"scale"`
+}
+
+// Window is a time.Duration as text.
+type Window time.Duration
+
+// UnmarshalText reads 90m, 24h.
+func (w *Window) UnmarshalText(b []byte) error {
+	d, err := time.ParseDuration(string(b))
+	*w = Window(d)
+	return err
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (w Window) MarshalText() ([]byte, error) { return []byte(time.Duration(w).String()), nil }
+
+// Modes of a [Spec].
+const (
+	Learning = "learning"
+	Frozen   = "frozen"
+)
+
+// mostColumns bounds the context: sums grow by its square.
+const mostColumns = 7
+
+// outcomes are those that may have a reward, the later ones outdoing the
+// earlier: whatever order they come in, the last of these counts.
+var outcomes = []string{"", "issued", "delivered", "expired", "dismissed", "accepted"}
+
+// Rank orders what became of a decision: 1 is issued, 0 nothing that is known.
+func Rank(outcome string) int { return max(0, slices.Index(outcomes, outcome)) }
+
+// Ranks is one more than the highest rank.
+var Ranks = len(outcomes)
+
+// ReadSpec reads learning.yaml; nil where there is none.
+func ReadSpec(path string) (*Spec, error) {
+	body, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("learn: %w", err)
+	}
+	s := &Spec{}
+	if err := strictyaml.Decode(body, s); err != nil {
+		return nil, fmt.Errorf("learn: %s: %w", path, err)
+	}
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("learn: %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func (s *Spec) check() error {
+	switch {
+	case s.Mode != Learning && s.Mode != Frozen:
+		return fmt.Errorf("mode must be %s or %s, is %q", Learning, Frozen, s.Mode)
+	case s.Mode == Frozen && s.Snapshot == "":
+		return fmt.Errorf("snapshot must name a file in frozen mode")
+	case len(s.Context) > mostColumns:
+		return fmt.Errorf("context has %d columns, at most %d", len(s.Context), mostColumns)
+	case !(s.Deviation > 0) || !(s.Noise > 0):
+		return fmt.Errorf("deviation and noise must be above 0, are %g and %g", s.Deviation, s.Noise)
+	case !(s.Floor >= 0 && s.Floor <= 0.1) || !(s.Ceiling >= 0 && s.Ceiling <= 1):
+		return fmt.Errorf("floor must be from 0 to 0.1 and ceiling from 0 to 1, are %g and %g", s.Floor, s.Ceiling)
+	case s.Draws < 16 || s.Draws > 1024:
+		return fmt.Errorf("draws must be from 16 to 1024, is %d", s.Draws)
+	case s.Window <= 0:
+		return fmt.Errorf("window must be above 0")
+	}
+	for _, c := range s.Context {
+		if !(c.Scale > 0) || !strings.HasPrefix(c.Name, "features.") && !strings.HasPrefix(c.Name, "scores.") {
+			return fmt.Errorf("context: %q must be features.NAME or scores.NAME with a scale above 0", c.Name)
+		}
+	}
+	for kind, by := range s.Rewards {
+		if kind != "service" && kind != "marketing" {
+			return fmt.Errorf("rewards: %q is not learned: only service and marketing are", kind)
+		}
+		for outcome, v := range by {
+			if Rank(outcome) < 2 || math.Abs(v) > largest {
+				return fmt.Errorf("rewards: %s: %q must be one of %s, worth at most %g", kind, outcome, strings.Join(outcomes[2:], ", "), largest)
+			}
+		}
+	}
+	return nil
+}
+
+// largest bounds a reward and a formula's value, so that sums do not overflow.
+const largest = 1e6
+
+// Width is the number of coefficients per action.
+func (s *Spec) Width() int { return 1 + len(s.Context) }
+
+// X is the context of a decision, quantised as the sums are; false where a
+// column is not known.
+func (s *Spec) X(get func(name string) (float64, bool)) ([]float64, bool) {
+	x := make([]float64, 1, s.Width())
+	x[0] = 1
+	for _, c := range s.Context {
+		v, ok := get(c.Name)
+		if !ok || math.IsNaN(v) {
+			return nil, false
+		}
+		x = append(x, fixed(min(max(v/c.Scale, -8), 8))/unit)
+	}
+	return x, true
+}
+
+// unit is what 1 is in the sums.
+const unit = 1000
+
+func fixed(v float64) float64 { return math.Round(v * unit) }
+
+// Sums are what is learned of one action: see [Spec.Add].
+type Sums struct {
+	N  int64   `json:"n"`
+	XX []int64 `json:"xx"` // upper triangle, row by row, in 1e-6
+	XY []int64 `json:"xy"` // in 1e-6
+}
+
+// NewSums returns empty sums.
+func (s *Spec) NewSums() *Sums {
+	w := s.Width()
+	return &Sums{XX: make([]int64, w*(w+1)/2), XY: make([]int64, w)}
+}
+
+// Reward is what an outcome of a kind of action is worth.
+func (s *Spec) Reward(kind string, rank int) float64 { return s.Rewards[kind][outcomes[rank]] }
+
+// Learns reports whether actions of the kind are learned.
+func (s *Spec) Learns(kind string) bool { _, ok := s.Rewards[kind]; return ok }
+
+// Row is what a decision with context x adds to its action's sums when its
+// outcome is of a rank: the reward less the formula's value (guess), times x.
+func (s *Spec) Row(x []float64, kind string, rank int, guess float64) *Sums {
+	r := s.NewSums()
+	r.N = 1
+	y := fixed(min(max(s.Reward(kind, rank)-guess, -largest), largest))
+	k := 0
+	for i := range x {
+		a := fixed(x[i])
+		r.XY[i] = int64(a * y)
+		for j := i; j < len(x); j++ {
+			r.XX[k] = int64(a * fixed(x[j]))
+			k++
+		}
+	}
+	return r
+}
+
+// Add adds b to a.
+func (a *Sums) Add(b *Sums) {
+	a.N += b.N
+	for i, v := range b.XX {
+		a.XX[i] += v
+	}
+	for i, v := range b.XY {
+		a.XY[i] += v
+	}
+}

@@ -1,0 +1,221 @@
+package learn
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Snapshot is a learned policy: all that its choices depend on. It is kept under
+// its hash, which each decision made by it carries.
+type Snapshot struct {
+	Spec    Spec             `json:"spec"`
+	Actions map[string]*Sums `json:"actions"`
+}
+
+// Text writes the snapshot and its hash.
+func (s *Snapshot) Text() (text []byte, hash string, err error) {
+	text, err = json.Marshal(s, json.Deterministic(true))
+	if err != nil {
+		return nil, "", fmt.Errorf("learn: snapshot: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return text, hex.EncodeToString(sum[:16]), nil
+}
+
+// Parse reads what Text wrote and makes the model of it.
+func Parse(text []byte) (*Model, error) {
+	var s Snapshot
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("learn: snapshot: %w", err)
+	}
+	if err := s.Spec.check(); err != nil {
+		return nil, fmt.Errorf("learn: snapshot: %w", err)
+	}
+	return s.Model()
+}
+
+// Model is a compiled snapshot. It never changes.
+type Model struct {
+	Spec *Spec
+	Hash string
+
+	actions map[string]*posterior
+	prior   *posterior
+}
+
+// posterior is a normal distribution of θ.
+type posterior struct {
+	mean []float64
+	root [][]float64 // lower triangle L of the precision, L·Lᵀ
+}
+
+// Model compiles the snapshot.
+func (s *Snapshot) Model() (*Model, error) {
+	_, hash, err := s.Text()
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Spec: &s.Spec, Hash: hash, actions: map[string]*posterior{}}
+	if m.prior, err = s.Spec.posterior(s.Spec.NewSums()); err != nil {
+		return nil, err
+	}
+	for action, sums := range s.Actions {
+		if m.actions[action], err = s.Spec.posterior(sums); err != nil {
+			return nil, fmt.Errorf("learn: %s: %w", action, err)
+		}
+	}
+	return m, nil
+}
+
+// posterior is that of θ ~ N(0, deviation²) and y = θ·x + N(0, noise²).
+func (s *Spec) posterior(sums *Sums) (*posterior, error) {
+	w := s.Width()
+	if len(sums.XX) != w*(w+1)/2 || len(sums.XY) != w {
+		return nil, fmt.Errorf("learn: sums of another context: want %d columns", w)
+	}
+	v := s.Noise * s.Noise
+	a := make([][]float64, w)
+	for i := range a {
+		a[i] = make([]float64, w)
+	}
+	k := 0
+	for i := range w {
+		for j := i; j < w; j++ {
+			a[j][i] = float64(sums.XX[k]) / (unit * unit) / v
+			k++
+		}
+		a[i][i] += 1 / (s.Deviation * s.Deviation)
+	}
+	b := make([]float64, w)
+	for i := range b {
+		b[i] = float64(sums.XY[i]) / (unit * unit) / v
+	}
+	if err := cholesky(a); err != nil {
+		return nil, err
+	}
+	p := &posterior{root: a, mean: forward(a, b)}
+	backward(a, p.mean)
+	return p, nil
+}
+
+// cholesky turns the lower triangle of a into L with L·Lᵀ = a.
+func cholesky(a [][]float64) error {
+	for j := range a {
+		for i := j; i < len(a); i++ {
+			sum := a[i][j]
+			for k := range j {
+				sum -= a[i][k] * a[j][k]
+			}
+			if i == j {
+				if !(sum > 0) {
+					return fmt.Errorf("learn: the precision is not positive definite")
+				}
+				a[i][i] = math.Sqrt(sum)
+			} else {
+				a[i][j] = sum / a[j][j]
+			}
+		}
+	}
+	return nil
+}
+
+// forward solves L·z = b.
+func forward(l [][]float64, b []float64) []float64 {
+	z := make([]float64, len(b))
+	for i := range b {
+		sum := b[i]
+		for k := range i {
+			sum -= l[i][k] * z[k]
+		}
+		z[i] = sum / l[i][i]
+	}
+	return z
+}
+
+// backward solves Lᵀ·x = z in place.
+func backward(l [][]float64, z []float64) {
+	for i := len(z) - 1; i >= 0; i-- {
+		for k := i + 1; k < len(z); k++ {
+			z[i] -= l[k][i] * z[k]
+		}
+		z[i] /= l[i][i]
+	}
+}
+
+// Worth is the expected outcome of an action beside its formula's value, and
+// its standard deviation: what is not known of it yet.
+func (m *Model) Worth(action string, x []float64) (mean, deviation float64) {
+	p, ok := m.actions[action]
+	if !ok {
+		p = m.prior
+	}
+	for i := range x {
+		mean += p.mean[i] * x[i]
+	}
+	var ss float64
+	for _, z := range forward(p.root, x) { // xᵀ·(L·Lᵀ)⁻¹·x = |L⁻¹·x|²
+		ss += z * z
+	}
+	return mean, math.Sqrt(ss)
+}
+
+// Option is an action that may be sent, and what is thought of it.
+type Option struct {
+	Action     string
+	Guess      float64 // the formula's value
+	Worth      float64 // what is expected of it now
+	Propensity float64 // with which it is to be sent
+}
+
+// Weigh fills in what each option is expected to be worth and with which
+// propensity it is to be sent; the rest of 1 (none) is for sending nothing,
+// which is worth 0. Propensities are the shares of Monte Carlo draws in which an
+// option is the best, within the floor and the ceiling: what is drawn from them
+// has exactly these propensities. Equal seeds give equal bits.
+func (m *Model) Weigh(options []Option, x []float64, seed uint64) (none float64) {
+	deviations := make([]float64, len(options))
+	top, most := -1, 0.0
+	for i := range options {
+		o := &options[i]
+		mean, dev := m.Worth(o.Action, x)
+		o.Worth, deviations[i] = o.Guess+mean, dev
+		if o.Worth > most {
+			top, most = i, o.Worth
+		}
+	}
+	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
+	wins := make([]int, len(options)+1) // the last one: nothing
+	for range m.Spec.Draws {
+		first, best := len(options), 0.0
+		for i := range options {
+			if v := options[i].Worth + deviations[i]*rng.NormFloat64(); v > best {
+				first, best = i, v
+			}
+		}
+		wins[first]++
+	}
+	if top < 0 {
+		top = len(options)
+	}
+	share := 1 - float64(wins[top])/float64(m.Spec.Draws) // not for what looks best
+	shrink := 1.0
+	if share > m.Spec.Ceiling {
+		shrink = m.Spec.Ceiling / share
+	}
+	rest := 1 - m.Spec.Floor*float64(len(options))
+	left := 1.0
+	for i := range options {
+		p := float64(wins[i]) / float64(m.Spec.Draws) * shrink
+		if i == top {
+			p = 1 - share*shrink
+		}
+		options[i].Propensity = m.Spec.Floor + rest*p
+		left -= options[i].Propensity
+	}
+	return max(0, left)
+}
