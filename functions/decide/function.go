@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -39,6 +40,7 @@ type config struct {
 	Clock        string        `env:"DECIDE_CLOCK,default=wall"`
 	WaitReplicas int           `env:"DECIDE_WAIT_REPLICAS,default=0"` // replicas that must have an entry before it is acknowledged
 	WaitTimeout  time.Duration `env:"DECIDE_WAIT_TIMEOUT,default=1s"`
+	LearnPoll    time.Duration `env:"DECIDE_LEARN_POLL,default=30s"`    // how often what was learned is taken over
 	Review       time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // deadline of a person's review
 }
 
@@ -49,6 +51,7 @@ type Function struct {
 	set     *feature.Set
 	empty   []float64 // the features of a player whom nothing has happened to
 	policy  *policy.Policy
+	learned atomic.Pointer[policy.Policy] // policy with the snapshot of what was learned; nil: there is none
 	journal *journal.Journal
 	board   *journal.SwitchBoard
 	now     func() time.Time
@@ -95,7 +98,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	f.AtEnd(telemetry.WatchJournal(name, f.journal.Stats))
 	f.board = f.journal.Board(ctx)
 	f.Go(func(ctx context.Context) { f.keepDocuments(ctx); f.board.Follow(ctx) })
-	return nil
+	return f.startLearning()
 }
 
 // keepDocuments stores what decisions are made by, so that they can be

@@ -3,9 +3,10 @@
 // recommendation.delivered, .accepted, .dismissed, .expired and
 // review.decided in → nothing out.
 // recommendation.issued or .suppressed that a person must look at in →
-// review.requested out.
+// review.requested out. recommendation.issued of an arm that is learned from in → nothing out.
 // State touched: the player's contact history and the shard's journal, in one
-// script; the review queue. Errors: permanent for an outcome of another
+// script; the review queue; where learning.yaml is, the shard's sums of what
+// outcomes teach, in another. Errors: permanent for an outcome of another
 // player's decision; retryable while it starts or Redis can't be reached.
 //
 // A redelivered outcome is journaled once.
@@ -33,6 +34,7 @@ const name = "feedback"
 
 type config struct {
 	RedisURL     string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
+	ModelsDir    string        `env:"MODELS_DIR,default=models"`           // learning.yaml and features.yaml
 	Players      int           `env:"FEEDBACK_CACHE_PLAYERS,default=4096"` // contact histories kept in memory
 	WaitReplicas int           `env:"FEEDBACK_WAIT_REPLICAS,default=0"`    // replicas that must have an entry before it is acknowledged
 	WaitTimeout  time.Duration `env:"FEEDBACK_WAIT_TIMEOUT,default=1s"`
@@ -44,6 +46,7 @@ type Function struct {
 	*setup.Edge
 	cfg     config
 	journal *journal.Journal
+	learner *learner // nil: nothing is learned
 	now     func() time.Time
 }
 
@@ -62,7 +65,8 @@ func (f *Function) start(ctx context.Context) error {
 	}
 	f.journal = journal.New(rdb, f.cfg.Players).WaitReplicas(f.cfg.WaitReplicas, f.cfg.WaitTimeout)
 	f.AtEnd(telemetry.WatchJournal(name, f.journal.Stats))
-	return nil
+	f.learner, err = newLearner(f.cfg.ModelsDir)
+	return err
 }
 
 // Handle takes one outcome or review, or asks for one.
@@ -81,6 +85,11 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 	case *event.ReviewDecided:
 		return nil, f.reviewed(ctx, r, data)
 	case *event.Recommendation:
+		if r.Type == event.TypeRecommendation {
+			if err := f.learn(ctx, r, data.Decision, "issued"); err != nil {
+				return nil, err
+			}
+		}
 		if !data.Review || r.Type == event.TypeRevoked {
 			return nil, nil
 		}
@@ -93,8 +102,12 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 // outcome journals an outcome and settles the contact history.
 func (f *Function) outcome(ctx context.Context, r *event.Record, data *event.Outcome) error {
 	status := strings.TrimSuffix(strings.TrimPrefix(r.Type, "pitboss.recommendation."), ".v1")
-	return f.about(ctx, r, data.Recommendation, journal.KindOutcome, policy.StatusOf(status),
+	err := f.about(ctx, r, data.Recommendation, journal.KindOutcome, policy.StatusOf(status),
 		&policy.Outcome{Decision: data.Recommendation, Status: status, Channel: data.Channel, Value: data.Value, At: r.Time.UTC()})
+	if err == nil {
+		err = f.learn(ctx, r, data.Recommendation, status)
+	}
+	return err
 }
 
 // reviewed journals a person's word and takes the decision off the queue. A

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pitboss/internal/event"
+	"pitboss/internal/learn"
 	"pitboss/internal/model"
 	"pitboss/internal/policy"
 )
@@ -26,6 +27,17 @@ func replayDecisionCmd() *cobra.Command {
 			p, err := o.policyOf(cmd.Context(), r.Decision.Policy)
 			if err != nil {
 				return err
+			}
+			if r.Decision.Learned != "" {
+				text, err := o.journal.Document(cmd.Context(), r.Decision.Learned)
+				if err != nil {
+					return err
+				}
+				m, err := learn.Parse(text)
+				if err != nil {
+					return err
+				}
+				p = p.With(m)
 			}
 			diff, err := p.Reproduce(r)
 			if err != nil {

@@ -49,6 +49,9 @@ func (j *Journal) LegalHold(ctx context.Context, id string) ([]byte, error) {
 // history goes too, unless keep is set.
 func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 	defer j.players.Remove(id)
+	if err := j.rdb.Del(ctx, ranksKey(id)).Err(); err != nil {
+		return fmt.Errorf("journal: shred: %w", err)
+	}
 	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil

@@ -15,12 +15,16 @@
 package learn
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/strictyaml"
 )
@@ -149,6 +153,16 @@ const largest = 1e6
 
 // Width is the number of coefficients per action.
 func (s *Spec) Width() int { return 1 + len(s.Context) }
+
+// Key names the sums: those of another context or other rewards are not mixed with these.
+func (s *Spec) Key() string {
+	text, err := json.Marshal([]any{s.Context, s.Rewards}, json.Deterministic(true))
+	if err != nil { // of numbers and strings
+		panic(err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
 
 // X is the context of a decision, quantised as the sums are; false where a
 // column is not known.

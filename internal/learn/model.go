@@ -44,6 +44,7 @@ type Model struct {
 	Spec *Spec
 	Hash string
 
+	source  *Snapshot
 	actions map[string]*posterior
 	prior   *posterior
 }
@@ -60,7 +61,7 @@ func (s *Snapshot) Model() (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Spec: &s.Spec, Hash: hash, actions: map[string]*posterior{}}
+	m := &Model{Spec: &s.Spec, Hash: hash, source: s, actions: map[string]*posterior{}}
 	if m.prior, err = s.Spec.posterior(s.Spec.NewSums()); err != nil {
 		return nil, err
 	}
@@ -71,6 +72,9 @@ func (s *Snapshot) Model() (*Model, error) {
 	}
 	return m, nil
 }
+
+// Snapshot is what the model was made of.
+func (m *Model) Snapshot() *Snapshot { return m.source }
 
 // posterior is that of θ ~ N(0, deviation²) and y = θ·x + N(0, noise²).
 func (s *Spec) posterior(sums *Sums) (*posterior, error) {

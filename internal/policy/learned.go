@@ -2,20 +2,25 @@ package policy
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"pitboss/internal/learn"
 )
+
+// LearnedModel is what a kill switch calls all that was learned: with it on, the
+// values decide again.
+const LearnedModel = "learned"
 
 // chooseLearned draws among the candidates that rules, caps and protection left,
 // by what was learned of them. false: the arm does not learn, there is no
 // snapshot, or its context is not known of this player.
 func (s *sitting) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
 	m := s.p.learned
-	if m == nil || !arm.Learned {
+	if m == nil || !arm.Learned || s.kill[Switch("model", LearnedModel)] {
 		return -1, false
 	}
-	x, known := s.p.LearnedContext(m.Spec, s.in, s.scope.scores)
+	x, known := learnedContext(m.Spec, s.p.lang.featureNames, s.in, s.scope.scores)
 	if !known {
 		return -1, false
 	}
@@ -49,45 +54,44 @@ func (s *sitting) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
 	return chosen, true
 }
 
-// LearnedContext is the context that a decision on in is learned in. scores are
-// those of models that no kill switch names.
-func (p *Policy) LearnedContext(spec *learn.Spec, in *Input, scores map[string]float64) ([]float64, bool) {
+// learnedContext is the context that a decision on in is learned in, of features
+// by names in the order of in.Features.
+func learnedContext(spec *learn.Spec, names []string, in *Input, scores map[string]float64) ([]float64, bool) {
 	return spec.X(func(name string) (float64, bool) {
 		if score, ok := strings.CutPrefix(name, "scores."); ok {
 			v, ok := scores[score]
 			return v, ok
 		}
 		feature := strings.TrimPrefix(name, "features.")
-		for i, n := range p.lang.featureNames {
-			if n == feature && i < len(in.Features) {
-				for _, missing := range in.Missing {
-					if missing == feature {
-						return 0, false
-					}
-				}
-				return in.Features[i], true
-			}
+		i := slices.Index(names, feature)
+		if i < 0 || i >= len(in.Features) || slices.Contains(in.Missing, feature) {
+			return 0, false
 		}
-		return 0, false
+		return in.Features[i], true
 	})
 }
 
-// LearnedRow is what the outcome (its rank) of a decision adds to its action's
-// sums; nil where the decision teaches nothing: it was not issued, its kind is
-// not learned, or its input or context is not known any more.
-func (p *Policy) LearnedRow(spec *learn.Spec, r *Record, rank int) *learn.Sums {
+// Lessons are what each outcome of a decision, by rank from 1 on, would add to
+// its action's sums; nil where it teaches nothing: it was not issued, its kind is
+// not learned, or its context is not known (any more). names are the features in
+// the order of the record's.
+func (r *Record) Lessons(spec *learn.Spec, names []string) []*learn.Sums {
 	d := &r.Decision
 	if !d.Issued || !spec.Learns(d.Kind) || r.Input.Player == "" {
 		return nil
 	}
-	x, known := p.LearnedContext(spec, &r.Input, p.sit(&r.Input).scope.scores)
-	if !known {
+	s := &sitting{in: &r.Input, kill: map[string]bool{}}
+	for _, k := range r.Input.Killed {
+		s.kill[k] = true
+	}
+	x, known := learnedContext(spec, names, &r.Input, s.liveScores())
+	n := slices.IndexFunc(d.Candidates, func(c Candidate) bool { return c.Action == d.Action })
+	if !known || n < 0 {
 		return nil
 	}
-	for i := range d.Candidates {
-		if d.Candidates[i].Action == d.Action {
-			return spec.Row(x, d.Kind, rank, d.Candidates[i].Value)
-		}
+	var out []*learn.Sums
+	for rank := 1; rank < learn.Ranks; rank++ {
+		out = append(out, spec.Row(x, d.Kind, rank, d.Candidates[n].Value))
 	}
-	return nil
+	return out
 }

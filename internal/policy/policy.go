@@ -281,6 +281,14 @@ func (p *Policy) With(m *learn.Model) *Policy {
 	return &with
 }
 
+// LearnedHash is the hash of the snapshot it chooses by; "": none.
+func (p *Policy) LearnedHash() string {
+	if p.learned == nil {
+		return ""
+	}
+	return p.learned.Hash
+}
+
 // packOf is the pack of a jurisdiction; a subdivision without one (CA-QC) is
 // not under its country's, which may not hold there.
 func (p *Policy) packOf(jurisdiction string) *pack {

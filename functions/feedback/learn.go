@@ -1,0 +1,90 @@
+package feedback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/journal"
+	"pitboss/internal/learn"
+	"pitboss/internal/player"
+	"pitboss/internal/policy"
+)
+
+// learner is what feedback needs to learn from outcomes.
+type learner struct {
+	spec *learn.Spec
+	set  *feature.Set
+}
+
+// newLearner reads learning.yaml; nil where there is none.
+func newLearner(dir string) (*learner, error) {
+	spec, err := learn.ReadSpec(filepath.Join(dir, "learning.yaml"))
+	if spec == nil || err != nil {
+		return nil, err
+	}
+	set, err := feature.Load(filepath.Join(dir, "features.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	return &learner{spec, set}, nil
+}
+
+// learn adds what became of a decision to its action's sums. A decision counts
+// with a reward of 0 from when it is issued; an outcome within the window adds
+// its reward, one that never comes leaves it at that. The highest outcome counts,
+// once, in whatever order they come and however often.
+func (f *Function) learn(ctx context.Context, r *event.Record, decision, outcome string) error {
+	if f.learner == nil {
+		return nil
+	}
+	rec, err := f.recorded(ctx, r.Subject, decision)
+	if rec == nil || err != nil {
+		return err
+	}
+	window := time.Duration(f.learner.spec.Window)
+	if rec.Input.FeatureSet != f.learner.set.Hash() || f.now().Sub(rec.Input.Now) > window {
+		return nil // made with another features.yaml, or too late to count
+	}
+	rows := rec.Lessons(f.learner.spec, f.learner.set.Names())
+	if rows == nil {
+		return nil
+	}
+	_, err = f.journal.Learn(ctx, r.Subject, journal.Lesson{Spec: f.learner.spec.Key(), Decision: decision,
+		Action: rec.Decision.Action, Rank: learn.Rank(outcome), Rows: rows, Remember: window})
+	return err
+}
+
+// recorded is the decision as the journal has it; nil where it is not in Redis
+// any more, or the player was erased.
+func (f *Function) recorded(ctx context.Context, id, decision string) (*policy.Record, error) {
+	shard, err := journal.ShardOf(decision)
+	if err != nil || shard != player.Shard(id) {
+		return nil, event.Permanent(fmt.Errorf("feedback: decision %s is not one about the event's subject", decision))
+	}
+	b, err := f.journal.Contacts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	contacts, err := policy.ParseContacts(b)
+	if err != nil {
+		return nil, err
+	}
+	var entry *journal.Entry
+	if seq, ok := contacts.Find(decision); ok {
+		entry, err = f.journal.Read(ctx, shard, seq)
+	} else { // made too long ago to be remembered there
+		entry, _, err = f.journal.Find(ctx, journal.Segments{}, decision)
+	}
+	if errors.Is(err, journal.ErrNotFound) || err == nil && entry.Personal == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return policy.Join(entry.Open, entry.Personal)
+}

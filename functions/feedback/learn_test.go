@@ -1,0 +1,186 @@
+package feedback
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/journal"
+	"pitboss/internal/learn"
+	"pitboss/internal/policy"
+	"pitboss/test/redistest"
+)
+
+// startLearning starts feedback with the models' own learning.yaml, on a real Redis.
+func startLearning(t *testing.T, url string) *Function {
+	t.Helper()
+	f := New()
+	f.now = func() time.Time { return noon.Add(time.Minute) }
+	if err := f.Start(context.Background(), map[string]string{"REDIS_URL": url, "MODELS_DIR": "../../models"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Stop(context.Background()) })
+	return f
+}
+
+// decided journals a decision of the real policy about a player whose game
+// failed to load.
+func decided(t *testing.T, f *Function, p *policy.Policy, set *feature.Set, id string) *policy.Record {
+	t.Helper()
+	in := policy.Input{Decision: journal.DecisionID(id, "0123"), Player: id, Now: noon, AsOf: noon, StateVersion: "00", FeatureSet: set.Hash(),
+		Features: make([]float64, len(set.Names())), Scores: map[string]float64{"leave": 0.5, "harm": 0}, Contacts: &policy.Contacts{}}
+	for i, n := range set.Names() {
+		if n == "payment_fails_1h" {
+			in.Features[i] = 1
+		}
+	}
+	in.Facts.Jurisdiction, in.Facts.BirthDate, in.Facts.TimeZone = "GB", "1980-01-01", "Europe/London"
+	r := &policy.Record{Input: in, Decision: *p.Decide(&in)}
+	if r.Decision.Holdout {
+		return nil
+	}
+	if !r.Decision.Issued || r.Decision.Action != "payment_help" {
+		t.Fatalf("%+v", r.Decision)
+	}
+	_, err := f.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
+		openPart, personal := r.Split()
+		after := (&policy.Contacts{}).After(&in, &r.Decision, false, v.Seq)
+		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: after.Append(nil), Decision: in.Decision, Open: openPart, Personal: personal}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Whatever the order in which outcomes come, however often, and through however
+// many instances: the sums are those of each decision's highest outcome, once.
+func TestOutcomesAreLearnedOnceInAnyOrder(t *testing.T) {
+	t.Parallel()
+	set, err := feature.Load("../../models/features.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Load("../../models", set.Names())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := learn.ReadSpec(filepath.Join("../../models", "learning.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := redistest.Start(t)
+	fs := []*Function{startLearning(t, url), startLearning(t, url)}
+	rng := rand.New(rand.NewPCG(1, 2))
+	want := spec.NewSums()
+	types := map[string]string{"issued": event.TypeRecommendation, "delivered": event.TypeDelivered, "accepted": event.TypeAccepted, "dismissed": event.TypeDismissed}
+	var events []ce.Event
+	const players = 40
+	for i := range players {
+		id := fmt.Sprint("p", i)
+		r := decided(t, fs[0], p, set, id)
+		if r == nil {
+			continue
+		}
+		rank := 0
+		for outcome, typ := range types {
+			if outcome != "issued" && rng.IntN(2) == 0 {
+				continue
+			}
+			rank = max(rank, learn.Rank(outcome))
+			var data any = event.Outcome{Recommendation: r.Input.Decision}
+			if outcome == "issued" {
+				data = r.Recommendation()
+			}
+			for range 1 + rng.IntN(3) {
+				events = append(events, told(t, id, typ, id+outcome, data))
+			}
+		}
+		want.Add(spec.Row([]float64{1, 0.5, 0}, policy.Service, rank, r.Decision.Candidates[0].Value))
+	}
+	rng.Shuffle(len(events), func(a, b int) { events[a], events[b] = events[b], events[a] })
+	for i, e := range events {
+		if _, err := fs[i%2].Handle(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := fs[0].journal.Learned(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := text(t, got["payment_help"]), text(t, want); a != b {
+		t.Fatalf("learned %s\nwant    %s", a, b)
+	}
+	checkForgotten(t, fs[0], spec, events[0])
+}
+
+// checkForgotten: with a player's erasure goes what is kept of their outcomes,
+// and what comes after it teaches nothing.
+func checkForgotten(t *testing.T, f *Function, spec *learn.Spec, e ce.Event) {
+	t.Helper()
+	before, err := f.journal.Learned(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.journal.Shred(t.Context(), e.Subject(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Handle(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	after, err := f.journal.Learned(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := text(t, before["payment_help"]), text(t, after["payment_help"]); a != b {
+		t.Errorf("learned from an erased player: %s, %s", a, b)
+	}
+}
+
+func text(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// An outcome after the window counts as none.
+func TestLateOutcomesTeachNothing(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("../../models/learning.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	set, err := feature.Load("../../models/features.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Load("../../models", set.Names())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := startLearning(t, redistest.Start(t))
+	f.now = func() time.Time { return noon.Add(25 * time.Hour) }
+	var r *policy.Record
+	id := ""
+	for i := 0; r == nil; i++ {
+		id = fmt.Sprint("p", i)
+		r = decided(t, f, p, set, id)
+	}
+	if _, err := f.Handle(t.Context(), told(t, id, event.TypeAccepted, "late", event.Outcome{Recommendation: r.Input.Decision})); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.journal.Learned(t.Context(), f.learner.spec); err != nil || len(got) > 0 {
+		t.Errorf("%v %v", got, err)
+	}
+}

@@ -1,0 +1,113 @@
+package journal
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/learn"
+	"pitboss/internal/player"
+)
+
+//go:embed lua/learn.lua
+var learnLua string
+
+var learnScript = player.NewScript(learnLua)
+
+// rankedMost bounds the decisions of a player whose outcomes are waited for.
+const rankedMost = 512
+
+// ranksKey is the key of the outcomes, by decision, that were learned of a
+// player: personal, and gone with the window or an erasure.
+func ranksKey(id string) string { return tag(player.Shard(id)) + ":l:" + id }
+
+// sumsKey is the key of a shard's sums: of many players, and of none.
+func sumsKey(shard int, spec string) string { return tag(shard) + ":t:" + spec }
+
+// Lesson is what a decision's outcome teaches.
+type Lesson struct {
+	Spec     string // learn.Spec.Key
+	Decision string
+	Action   string
+	Rank     int           // of the outcome
+	Rows     []*learn.Sums // by rank, from 1 on
+	Remember time.Duration // how long outcomes of the decision may come
+}
+
+// Learn adds a lesson to the sums. Of the outcomes of one decision the highest
+// counts, however often and in whatever order they come. It reports whether the
+// sums changed.
+func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) {
+	w := len(l.Rows[0].XY)
+	args := []any{l.Decision, l.Rank, int(l.Remember.Seconds()) + 1, l.Action, rankedMost, w}
+	for _, v := range l.Rows[0].XX {
+		args = append(args, v)
+	}
+	for _, r := range l.Rows {
+		for _, v := range r.XY {
+			args = append(args, v)
+		}
+	}
+	v, err := j.run.Run(ctx, learnScript, []string{ranksKey(id), sumsKey(player.Shard(id), l.Spec)}, args...)
+	if err != nil {
+		return false, fmt.Errorf("journal: learn: %w", err)
+	}
+	return v == int64(1), nil
+}
+
+// Learned adds up the sums of all shards, by action.
+func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*learn.Sums, error) {
+	const batch = 512
+	key := spec.Key()
+	out := map[string]*learn.Sums{}
+	for from := 0; from < player.Shards; from += batch {
+		cmds := make([]*redis.MapStringStringCmd, 0, batch)
+		_, err := j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for s := from; s < min(from+batch, player.Shards); s++ {
+				cmds = append(cmds, p.HGetAll(ctx, sumsKey(s, key)))
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("journal: learned: %w", err)
+		}
+		for _, c := range cmds {
+			for field, text := range c.Val() {
+				if err := addField(spec, out, field, text); err != nil {
+					return nil, fmt.Errorf("journal: learned: %q: %w", field, err)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// addField adds one of learn.lua's fields: the action, a space, and n, xx3 or xy0.
+func addField(spec *learn.Spec, out map[string]*learn.Sums, field, text string) error {
+	action, name, _ := strings.Cut(field, " ")
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return err
+	}
+	sums := out[action]
+	if sums == nil {
+		sums = spec.NewSums()
+		out[action] = sums
+	}
+	if name == "n" {
+		sums.N += v
+		return nil
+	}
+	into := map[string][]int64{"xx": sums.XX, "xy": sums.XY}[name[:min(2, len(name))]]
+	i, err := strconv.Atoi(name[min(2, len(name)):])
+	if err != nil || i < 0 || i >= len(into) {
+		return fmt.Errorf("unknown field")
+	}
+	into[i] += v
+	return nil
+}
