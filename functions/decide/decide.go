@@ -104,7 +104,7 @@ func (t *request) draft(v journal.View) (*journal.Draft, error) {
 		}
 	}
 	t.in.Contacts = contacts
-	d := t.f.current().Decide(&t.in)
+	d := t.f.decidesBy().Decide(&t.in)
 	t.record = &policy.Record{Input: t.in, Decision: *d}
 	open, personal := t.record.Split()
 	draft := &journal.Draft{Kind: journal.KindDecision, Time: t.in.Now, Open: open, Personal: personal,

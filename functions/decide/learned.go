@@ -13,8 +13,8 @@ import (
 	"pitboss/internal/policy"
 )
 
-// current is the policy that decides now.
-func (f *Function) current() *policy.Policy {
+// decidesBy is the policy that decides now.
+func (f *Function) decidesBy() *policy.Policy {
 	if p := f.learned.Load(); p != nil {
 		return p
 	}

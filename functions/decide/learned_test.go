@@ -57,7 +57,7 @@ func TestDecidesByWhatWasLearned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for f.current().LearnedHash() != hash {
+	for f.decidesBy().LearnedHash() != hash {
 		if err := t.Context().Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -106,12 +106,12 @@ func checkFrozen(t *testing.T, w *world, dir string, text []byte, hash string) {
 		}
 	}
 	f := w.function("MODELS_DIR", dir, "DECIDE_LEARN_POLL", "5ms")
-	for f.current().LearnedHash() == "" {
+	for f.decidesBy().LearnedHash() == "" {
 		if err := t.Context().Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := f.current().LearnedHash(); got != hash {
+	if got := f.decidesBy().LearnedHash(); got != hash {
 		t.Errorf("decides by %s, the file is %s", got, hash)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "learned-v1.json"), text[:len(text)/2], 0o644); err != nil {

@@ -54,7 +54,7 @@ func decided(t *testing.T, f *Function, p *policy.Policy, set *feature.Set, id s
 	_, err := f.journal.Record(t.Context(), id, journal.Anew, func(v journal.View) (*journal.Draft, error) {
 		openPart, personal := r.Split()
 		after := (&policy.Contacts{}).After(&in, &r.Decision, false, v.Seq)
-		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: after.Append(nil), Decision: in.Decision, Open: openPart, Personal: personal}, nil
+		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Contacts: after, Decision: in.Decision, Open: openPart, Personal: personal}, nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/go-json-experiment/json"
 )
 
 // impression is one line of the Open Bandit Dataset.
@@ -147,7 +149,7 @@ func TestOffPolicyIntervals(t *testing.T) {
 	for i := range rewards {
 		truth += rewards[i] * target[i]
 	}
-	const runs = 400
+	const runs = 1000
 	var held [3]int
 	for range runs {
 		var log []Logged
@@ -170,8 +172,41 @@ func TestOffPolicyIntervals(t *testing.T) {
 		}
 	}
 	for i, h := range held {
-		if share := float64(h) / runs; share < .91 || share > .985 {
+		if share := float64(h) / runs; share < .94 || share > .975 {
 			t.Errorf("estimator %d: the interval held the truth in %.3f of the runs", i, share)
 		}
 	}
 }
+
+// The estimators are numpy's to 1e-12: models/train/estimators.py.
+func TestEstimatorsEqualNumpys(t *testing.T) {
+	t.Parallel()
+	body, err := os.ReadFile("testdata/estimators.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Log            []Logged `json:"log"`
+		Effective      float64  `json:"effective"`
+		IPS, SNIPS, DR [3]float64
+	}
+	if err := json.Unmarshal(body, &cases, json.MatchCaseInsensitiveNames(true)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		got := EvaluateOffPolicy(c.Log)
+		for name, pair := range map[string][2][3]float64{"IPS": {got.IPS.all(), c.IPS}, "SNIPS": {got.SNIPS.all(), c.SNIPS}, "DR": {got.DR.all(), c.DR},
+			"effective": {{got.Effective}, {c.Effective}}} {
+			for i, want := range pair[1] {
+				if math.Abs(pair[0][i]-want) > 1e-12*max(1, math.Abs(want)) {
+					t.Errorf("%d rows: %s %v, numpy %v", len(c.Log), name, pair[0], pair[1])
+				}
+			}
+		}
+	}
+	if len(cases) != 3 {
+		t.Errorf("%d cases", len(cases))
+	}
+}
+
+func (e Estimate) all() [3]float64 { return [3]float64{e.Value, e.Low, e.High} }
