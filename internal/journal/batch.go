@@ -10,6 +10,7 @@ import (
 
 	"pitboss/internal/coalesce"
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 // Changes to one shard are recorded by one goroutine at a time, since only one
@@ -225,7 +226,7 @@ const lookFrom = 1. / 8
 
 // look reads the current state.
 func (b *batch) look(ctx context.Context) error {
-	raw, err := b.j.run.Get(ctx, player.StateKey(b.id))
+	raw, err := redisdb.Get(ctx, b.j.run, player.StateKey(b.id))
 	if err != nil {
 		return fmt.Errorf("journal: state: %w", err)
 	}

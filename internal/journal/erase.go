@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 // LegalHoldKey is the key of what the law makes the operator keep of an erased
@@ -35,7 +34,7 @@ func (j *Journal) Hold(ctx context.Context, id string, record []byte) ([]byte, e
 // LegalHold returns what is kept of an erased player; nil: nothing.
 func (j *Journal) LegalHold(ctx context.Context, id string) ([]byte, error) {
 	b, err := j.rdb.Get(ctx, LegalHoldKey(id)).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redisdb.Nil) {
 		return nil, nil
 	}
 	if err != nil {
@@ -53,7 +52,7 @@ func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 		return fmt.Errorf("journal: shred: %w", err)
 	}
 	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redisdb.Nil) {
 		return nil
 	}
 	if err != nil {
@@ -75,7 +74,7 @@ func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 
 // PutExport keeps a copy of a player's data until it is too old.
 func (j *Journal) PutExport(ctx context.Context, id, request string, doc []byte, ttl time.Duration) error {
-	_, err := j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error { // the index first: a copy must not be without
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error { // the index first: a copy must not be without
 		p.SAdd(ctx, exportsKey(id), request)
 		p.Expire(ctx, exportsKey(id), ttl)
 		return nil
@@ -107,7 +106,7 @@ func (j *Journal) DropExports(ctx context.Context, id string) error {
 // Export returns a copy that PutExport kept.
 func (j *Journal) Export(ctx context.Context, request string) ([]byte, error) {
 	b, err := j.rdb.Get(ctx, ExportKey(request)).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redisdb.Nil) {
 		return nil, fmt.Errorf("%w: export %s (never made, or its time is over)", ErrNotFound, request)
 	}
 	if err != nil {

@@ -26,9 +26,9 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 //go:embed lua/record.lua
@@ -38,15 +38,15 @@ var recordLua string
 var confirmLua string
 
 var (
-	recordScript  = player.NewScript(recordLua)
-	confirmScript = player.NewScript(confirmLua)
+	recordScript  = redisdb.NewScript(recordLua)
+	confirmScript = redisdb.NewScript(confirmLua)
 )
 
 // Journal writes and reads the journal. It is safe for concurrent use; any
 // number of Journals may write to one Redis.
 type Journal struct {
-	rdb      redis.UniversalClient
-	run      *player.Runner
+	rdb      redisdb.Client
+	run      *redisdb.Runner
 	replicas int                                     // see WaitReplicas
 	heads    [player.Shards + 1]atomic.Pointer[head] // the last one is Ops'
 	players  *lru.Cache[string, *known]
@@ -74,8 +74,8 @@ type known struct {
 
 // New returns a Journal on rdb that remembers up to players contact histories,
 // fewer when they take more than 1 KB on average: the longest has 18 KB.
-func New(rdb redis.UniversalClient, players int) *Journal {
-	j := &Journal{rdb: rdb, run: player.NewRunner(rdb), most: int64(players) << 10}
+func New(rdb redisdb.Client, players int) *Journal {
+	j := &Journal{rdb: rdb, run: redisdb.NewRunner(rdb), most: int64(players) << 10}
 	var err error
 	j.players, err = lru.NewWithEvict(max(players, 1), func(_ string, k *known) { j.bytes.Add(-int64(len(k.contacts))) })
 	if err != nil { // only for a size below 1

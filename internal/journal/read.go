@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 // ErrNotFound means that the journal in Redis does not have the entry. It may
@@ -32,7 +32,7 @@ func (j *Journal) Read(ctx context.Context, shard int, seq uint64) (*Entry, erro
 	return j.parse(ctx, shard, &msgs[0])
 }
 
-func (j *Journal) parse(ctx context.Context, shard int, m *redis.XMessage) (*Entry, error) {
+func (j *Journal) parse(ctx context.Context, shard int, m *redisdb.XMessage) (*Entry, error) {
 	raw, hash, err := fields(m)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (j *Journal) parse(ctx context.Context, shard int, m *redis.XMessage) (*Ent
 	return e, nil
 }
 
-func fields(m *redis.XMessage) (raw, hash []byte, err error) {
+func fields(m *redisdb.XMessage) (raw, hash []byte, err error) {
 	e, ok := m.Values["e"].(string)
 	h, ok2 := m.Values["h"].(string)
 	if !ok || !ok2 || len(h) != len(Hash{}) {
@@ -56,7 +56,7 @@ func fields(m *redis.XMessage) (raw, hash []byte, err error) {
 
 func (j *Journal) sealingKey(ctx context.Context, shard int, name string) ([]byte, error) {
 	b, err := j.rdb.Get(ctx, SealPrefix(shard)+name).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redisdb.Nil) {
 		return nil, nil
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, v
 // they were written out to segments other than those given.
 func (j *Journal) About(ctx context.Context, s Segments, id string, visit func(*Entry) error) (whole bool, err error) {
 	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
-	if errors.Is(err, redis.Nil) || err == nil && len(b) < 8+keyNameSize {
+	if errors.Is(err, redisdb.Nil) || err == nil && len(b) < 8+keyNameSize {
 		return true, nil
 	}
 	if err != nil {
@@ -216,7 +216,7 @@ func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id
 // Head is the head of a shard's chain; zero where it has no entry.
 func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, err error) {
 	b, err := j.rdb.Get(ctx, HeadKey(shard)).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redisdb.Nil) {
 		return 0, hash, nil
 	}
 	if err != nil {
@@ -236,8 +236,8 @@ func (j *Journal) Shards(ctx context.Context) ([]int, error) {
 	var out []int
 	for from := Ops; from < player.Shards; from += batch {
 		to := min(from+batch, player.Shards)
-		cmds := make([]*redis.IntCmd, 0, batch)
-		_, err := j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		cmds := make([]*redisdb.IntCmd, 0, batch)
+		_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 			for s := from; s < to; s++ {
 				cmds = append(cmds, p.Exists(ctx, HeadKey(s)))
 			}
@@ -258,7 +258,7 @@ func (j *Journal) Shards(ctx context.Context) ([]int, error) {
 // Contacts returns a player's contact history as decide wrote it; nil: none.
 func (j *Journal) Contacts(ctx context.Context, id string) ([]byte, error) {
 	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil && !errors.Is(err, redisdb.Nil) {
 		return nil, fmt.Errorf("journal: contacts: %w", err)
 	}
 	if len(b) < 8+keyNameSize {
@@ -279,7 +279,7 @@ func (j *Journal) KeepDocument(ctx context.Context, hash string, text []byte) er
 // Document returns a text by its hash.
 func (j *Journal) Document(ctx context.Context, hash string) ([]byte, error) {
 	b, err := j.rdb.Get(ctx, DocumentKey(hash)).Bytes()
-	if errors.Is(err, redis.Nil) {
+	if errors.Is(err, redisdb.Nil) {
 		return nil, fmt.Errorf("%w: document %s", ErrNotFound, hash)
 	}
 	if err != nil {

@@ -6,9 +6,8 @@ import (
 	"sort"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 // Waiting is a decision that a person must look at.
@@ -22,8 +21,8 @@ func (j *Journal) Reviews(ctx context.Context) ([]Waiting, error) {
 	const batch = 512
 	var out []Waiting
 	for from := 0; from < player.Shards; from += batch {
-		var cmds []*redis.ZSliceCmd
-		_, err := j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		var cmds []*redisdb.ZSliceCmd
+		_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 			for s := from; s < from+batch; s++ {
 				cmds = append(cmds, p.ZRangeWithScores(ctx, ReviewKey(s), 0, -1))
 			}

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"pitboss/internal/redisdb"
 )
 
 // attempts bounds how often a batch is folded again because another writer was first.
@@ -171,11 +171,11 @@ func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (
 	if *buf, err = st.codec.Append(*buf, p.state); err != nil {
 		return false, fmt.Errorf("encode: %w", err)
 	}
-	args := append(commitScript.args(StateKey(p.name), ReminderKey(Shard(p.name))), was.bytes(), *buf)
+	args := append(commitScript.Args(StateKey(p.name), ReminderKey(Shard(p.name))), was.bytes(), *buf)
 	if args, err = appendReminders(args, p.name, batch); err != nil {
 		return false, err
 	}
-	reply, err := commitScript.eval(ctx, st.redis, args)
+	reply, err := commitScript.Eval(ctx, st.redis, args)
 	if err != nil {
 		return false, err
 	}
@@ -220,13 +220,10 @@ func (st *Store[S]) confirm(ctx context.Context, p *entry[S], batch []*call[S]) 
 	var version string
 	if st.cfg.WaitReplicas > 0 {
 		var reply any
-		reply, err = touchScript.eval(ctx, st.redis, touchScript.args(StateKey(p.name)))
+		reply, err = touchScript.Eval(ctx, st.redis, touchScript.Args(StateKey(p.name)))
 		version, _ = reply.(string)
 	} else {
-		key := StateKey(p.name)
-		cmd := redis.NewStringCmd(ctx, "getrange", key, 0, len(p.version)-1)
-		err = st.redis.send(ctx, key, cmd, false)
-		version = cmd.Val()
+		version, err = redisdb.Prefix(ctx, st.redis, StateKey(p.name), len(p.version))
 	}
 	if err != nil {
 		return false, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"pitboss/internal/redisdb"
 	"pitboss/test/redistest"
 )
 
@@ -36,16 +37,16 @@ type through struct {
 	}
 }
 
-func (t through) send(ctx context.Context, _ string, cmd redis.Cmder, _ bool) error {
+func (t through) Send(ctx context.Context, _ string, cmd redis.Cmder, _ bool) error {
 	return t.processor.Process(ctx, cmd)
 }
 
 // BenchmarkUpdate compares the ways commands reach Redis: 64 callers, 10,000
 // players of 1 KB.
 func BenchmarkUpdate(b *testing.B) {
-	modes := map[string]func(redis.UniversalClient) sender{
-		"plain": func(rdb redis.UniversalClient) sender { return through{rdb} },
-		"auto": func(rdb redis.UniversalClient) sender {
+	modes := map[string]func(redis.UniversalClient) redisdb.Sender{
+		"plain": func(rdb redis.UniversalClient) redisdb.Sender { return through{rdb} },
+		"auto": func(rdb redis.UniversalClient) redisdb.Sender {
 			ap, err := rdb.(*redis.Client).AutoPipelineWithOptions(&redis.AutoPipelineOptions{
 				MaxBatchSize: 200, MaxConcurrentBatches: 4, Unordered: true})
 			if err != nil {
@@ -53,7 +54,7 @@ func BenchmarkUpdate(b *testing.B) {
 			}
 			return through{ap}
 		},
-		"lanes": func(rdb redis.UniversalClient) sender { return &link{rdb: rdb} },
+		"pipelines": func(rdb redis.UniversalClient) redisdb.Sender { return redisdb.NewRunner(rdb) },
 	}
 	for _, callers := range []int{1, 8, 64} {
 		for name, mode := range modes {
@@ -62,7 +63,7 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-func benchUpdate(b *testing.B, via func(redis.UniversalClient) sender, callers int) {
+func benchUpdate(b *testing.B, via func(redis.UniversalClient) redisdb.Sender, callers int) {
 	const players = 10_000
 	srv := redistest.New(b)
 	rdb := connect(b, srv.URL())

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"pitboss/internal/redisdb"
 )
 
 // Copy is everything the Store has of one player.
@@ -55,12 +55,11 @@ func (st *Store[S]) Export(ctx context.Context, player string) (*Copy[S], error)
 
 // reminders reads the whole shard's: it is a few thousand, and rarely asked for.
 func (st *Store[S]) reminders(ctx context.Context, player string) (out []Reminder, err error) {
-	key := ReminderKey(Shard(player))
-	cmd := redis.NewStringSliceCmd(ctx, "zrange", key, 0, -1)
-	if err := st.redis.send(ctx, key, cmd, false); err != nil {
+	members, err := redisdb.Members(ctx, st.redis, ReminderKey(Shard(player)))
+	if err != nil {
 		return nil, fmt.Errorf("player: read reminders: %w", err)
 	}
-	for _, m := range cmd.Val() {
+	for _, m := range members {
 		if r, ok := parseMember(m); ok && strings.HasSuffix(m, ":"+player) && r.Player == player {
 			out = append(out, r)
 		}

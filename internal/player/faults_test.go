@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 
-	"github.com/redis/go-redis/v9"
+	"pitboss/internal/redisdb"
 )
 
 // heavy says whether the long runs were asked for.
@@ -15,18 +15,18 @@ func heavy() bool { return os.Getenv("PITBOSS_HEAVY") != "" }
 // faulty loses commands before they reach Redis, and replies after: what a
 // crash or a cut connection at any step looks like from outside.
 type faulty struct {
-	sender
+	redisdb.Sender
 	before, after float64 // probabilities
 }
 
 var errLost = errors.New("connection lost")
 
-func (f faulty) send(ctx context.Context, key string, cmd redis.Cmder, write bool) error {
+func (f faulty) Send(ctx context.Context, key string, cmd redisdb.Cmder, write bool) error {
 	if rand.Float64() < f.before {
 		cmd.SetErr(errLost)
 		return errLost
 	}
-	err := f.sender.send(ctx, key, cmd, write)
+	err := f.Sender.Send(ctx, key, cmd, write)
 	if rand.Float64() < f.after {
 		cmd.SetErr(errLost)
 		return errLost

@@ -11,6 +11,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"time"
+
+	"pitboss/internal/redisdb"
 )
 
 // Version identifies one commit of a player's state: a 4-byte count of commits
@@ -102,7 +104,7 @@ var (
 	// ErrNotReplicated: the commit is on the primary, but fewer replicas than
 	// Config.WaitReplicas confirmed it in time. A retry is a duplicate, and
 	// waits for the replicas again.
-	ErrNotReplicated = errors.New("player: not confirmed by enough replicas")
+	ErrNotReplicated = redisdb.ErrNotReplicated
 	// ErrLayout: a newer release wrote the value in a way this one can't read.
 	ErrLayout = errors.New("player: value layout of a newer release")
 	// ErrCorrupt: the value in Redis is not a player's.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"pitboss/internal/redisdb"
 )
 
 // Reminder is a reminder that came due.
@@ -61,13 +61,13 @@ func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli
 // Reminders takes due reminders from all shards. Any number of takers may
 // share them: what one takes is the others' again only when its lease ends.
 type Reminders struct {
-	rdb   redis.UniversalClient
-	redis sender
+	rdb   redisdb.Client
+	redis redisdb.Sender
 }
 
 // NewReminders returns the reminders kept in rdb.
-func NewReminders(rdb redis.UniversalClient) *Reminders {
-	return &Reminders{rdb: rdb, redis: &link{rdb: rdb}}
+func NewReminders(rdb redisdb.Client) *Reminders {
+	return &Reminders{rdb: rdb, redis: redisdb.NewRunner(rdb)}
 }
 
 // probe is how many shards are asked in one pipeline.
@@ -108,7 +108,7 @@ type dueShard struct{ shard, n int }
 func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueShard, error) {
 	until := strconv.FormatInt(now.UnixMilli(), 10)
 	pipe := r.rdb.Pipeline()
-	cmds := make([]*redis.IntCmd, probe)
+	cmds := make([]*redisdb.IntCmd, probe)
 	for i := range cmds {
 		cmds[i] = pipe.ZCount(ctx, ReminderKey((from+i)%Shards), "-inf", until)
 	}
@@ -123,8 +123,8 @@ func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueSh
 }
 
 func (r *Reminders) takeShard(ctx context.Context, shard int, now time.Time, lease time.Duration, max int) ([]Reminder, error) {
-	args := append(takeScript.args(ReminderKey(shard)), now.UnixMilli(), now.Add(lease).UnixMilli(), max)
-	reply, err := takeScript.eval(ctx, r.redis, args)
+	args := append(takeScript.Args(ReminderKey(shard)), now.UnixMilli(), now.Add(lease).UnixMilli(), max)
+	reply, err := takeScript.Eval(ctx, r.redis, args)
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,30 @@ package player
 
 import (
 	"context"
-	"errors"
+	_ "embed"
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"pitboss/internal/redisdb"
+)
+
+//go:embed lua/commit.lua
+var commitLua string
+
+//go:embed lua/take.lua
+var takeLua string
+
+//go:embed lua/erase.lua
+var eraseLua string
+
+//go:embed lua/touch.lua
+var touchLua string
+
+var (
+	commitScript = redisdb.NewScript(commitLua)
+	takeScript   = redisdb.NewScript(takeLua)
+	eraseScript  = redisdb.NewScript(eraseLua)
+	touchScript  = redisdb.NewScript(touchLua)
 )
 
 // Store reads and changes players' states of type S. It is safe for
@@ -15,17 +34,17 @@ import (
 type Store[S any] struct {
 	cfg   Config
 	codec Codec[S]
-	redis sender
+	redis redisdb.Sender
 	cache cache[S]
 	stats stats
 }
 
 // NewStore returns a Store on rdb, which the caller closes after the Store is
 // no longer used.
-func NewStore[S any](rdb redis.UniversalClient, codec Codec[S], cfg Config) *Store[S] {
+func NewStore[S any](rdb redisdb.Client, codec Codec[S], cfg Config) *Store[S] {
 	cfg = cfg.withDefaults()
 	st := &Store[S]{cfg: cfg, codec: codec}
-	st.redis = &link{rdb: rdb, replicas: cfg.WaitReplicas, timeout: cfg.WaitTimeout}
+	st.redis = redisdb.NewRunner(rdb).Wait(cfg.WaitReplicas, cfg.WaitTimeout)
 	st.cache.init(cfg.CachePlayers)
 	return st
 }
@@ -84,28 +103,18 @@ func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error
 // one begins a new player.
 func (st *Store[S]) Erase(ctx context.Context, player string, at time.Time) error {
 	m := mark{at.UnixMilli(), st.cfg.Now().Add(st.cfg.ErasedFor).UnixMilli()}
-	args := append(eraseScript.args(StateKey(player), ReminderKey(Shard(player))),
+	args := append(eraseScript.Args(StateKey(player), ReminderKey(Shard(player))),
 		player, appendHead(nil, markVersion(), m, nil), st.cfg.ErasedFor.Milliseconds())
-	if _, err := eraseScript.eval(ctx, st.redis, args); err != nil {
+	if _, err := eraseScript.Eval(ctx, st.redis, args); err != nil {
 		return fmt.Errorf("player: erase: %w", err)
 	}
 	return nil
 }
 
 func (st *Store[S]) get(ctx context.Context, player string) (value, error) {
-	b, err := read(ctx, st.redis, StateKey(player))
+	b, err := redisdb.Get(ctx, st.redis, StateKey(player))
 	if err != nil {
-		return value{}, err
+		return value{}, fmt.Errorf("player: read: %w", err)
 	}
 	return parseValue(b)
-}
-
-// read is the value of key; no bytes where there is none.
-func read(ctx context.Context, l sender, key string) ([]byte, error) {
-	cmd := redis.NewStringCmd(ctx, "get", key)
-	if err := l.send(ctx, key, cmd, false); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("player: read: %w", err)
-	}
-	b, _ := cmd.Bytes() // a missing key is redis.Nil and no bytes
-	return b, nil
 }

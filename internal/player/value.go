@@ -80,6 +80,17 @@ func parseValue(b []byte) (value, error) {
 	return v, nil
 }
 
+// ParseValue takes the value of a player's key ([StateKey]) apart into version
+// and state; the zero Version means no such player: no bytes, or just the mark
+// of an erasure.
+func ParseValue(b []byte) (Version, []byte, error) {
+	v, err := parseValue(b)
+	if v.nobody() {
+		return Version{}, nil, err
+	}
+	return v.version, v.state, err
+}
+
 // appendHead begins a value: the state follows.
 func appendHead(dst []byte, v Version, m mark, ids []byte) []byte {
 	dst = append(dst, v[:]...)

@@ -1,4 +1,4 @@
-package player
+package redisdb
 
 import (
 	"context"
@@ -24,12 +24,12 @@ func TestOneWhoGaveUpTakesNobodyAlong(t *testing.T) {
 	if err := only.Ping(context.Background()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	l := newLane(rdb, 0, 0)
-	var release [lanesPerNode]chan struct{} // none is free: commands collect
+	l := newPipelines(rdb, 0, 0)
+	var release [pipelinesPerNode]chan struct{} // none is free: commands collect
 	for i := range release {
 		release[i] = make(chan struct{})
 		began := make(chan struct{})
-		go l.flights.Do(nil, func([]*flight) { close(began); <-release[i] })
+		go l.waiting.Do(nil, func([]*command) { close(began); <-release[i] })
 		<-began
 	}
 	defer close(release[1])
@@ -38,7 +38,7 @@ func TestOneWhoGaveUpTakesNobodyAlong(t *testing.T) {
 	done := make(chan error, 2)
 	for n, ctx := range []context.Context{gone, context.Background()} {
 		go func() { done <- l.do(ctx, redis.NewStatusCmd(ctx, "set", "key", n), true) }()
-		waitFor(t, func() bool { return l.flights.Waiting() == n+1 })
+		waitFor(t, func() bool { return l.waiting.Waiting() == n+1 })
 	}
 	close(release[0]) // a pipeline ends: the first waiting one carries the next, when there is a connection
 	waitFor(t, func() bool { return rdb.PoolStats().PendingRequests == 1 || len(done) > 0 })

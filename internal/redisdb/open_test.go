@@ -1,4 +1,4 @@
-package setup
+package redisdb
 
 import (
 	"context"
@@ -23,7 +23,7 @@ import (
 func works(t *testing.T, url string) {
 	t.Helper()
 	ctx := context.Background()
-	c, err := Redis(ctx, url)
+	c, err := Open(ctx, url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestOneURLForEveryRedis(t *testing.T) {
 		t.Parallel()
 		srv := redistest.New(t, "--requirepass", "s3cret")
 		works(t, "redis://:s3cret@"+srv.Addr+"/0")
-		_, err := Redis(context.Background(), "redis://:wr0ng@"+srv.Addr)
+		_, err := Open(context.Background(), "redis://:wr0ng@"+srv.Addr)
 		if err == nil {
 			t.Fatal("a wrong password is let in")
 		}
@@ -66,7 +66,7 @@ func TestOneURLForEveryRedis(t *testing.T) {
 		}
 		redistest.New(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no")
 		works(t, fmt.Sprintf("rediss://127.0.0.1:%d?skip_verify=true", port))
-		if c, err := Redis(context.Background(), fmt.Sprintf("rediss://127.0.0.1:%d", port)); err == nil {
+		if c, err := Open(context.Background(), fmt.Sprintf("rediss://127.0.0.1:%d", port)); err == nil {
 			c.Close()
 			t.Fatal("a certificate of nobody's is trusted")
 		}

@@ -1,0 +1,131 @@
+// Package redisdb is all that knows which client Redis is spoken to with: how
+// one is opened from a URL, how concurrent commands share pipelines, how scripts
+// are run and how commands find their way in a cluster. Others use the client
+// through the names here, so that another with the same commands takes its place
+// in this package alone. Which keys there are is their owners' business.
+package redisdb
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Client is a connection to one server, Sentinel or Cluster alike.
+type Client = redis.UniversalClient
+
+// What commands take and give.
+type (
+	Cmder     = redis.Cmder
+	Pipeliner = redis.Pipeliner
+	IntCmd    = redis.IntCmd
+	ZSliceCmd = redis.ZSliceCmd
+	XMessage  = redis.XMessage
+)
+
+// Nil is the error of a command about a key that is not there.
+const Nil = redis.Nil
+
+// Open connects to the Redis that rawURL names and pings it. One URL tells
+// the deployment apart:
+//
+//	redis://[user:password@]host:6379/0       one server (rediss:// with TLS)
+//	redis+sentinel://host:26379,host:26379/mymaster
+//	redis+cluster://host:7000,host:7001       (rediss+cluster:// with TLS)
+//
+// Options go in the query, e.g. ?read_timeout=1s&pool_size=20.
+func Open(ctx context.Context, rawURL string) (Client, error) {
+	opt, err := redisOptions(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	client := redis.NewUniversalClient(opt)
+	if err := client.Ping(ctx).Err(); err != nil {
+		// The client is returned all the same: it reconnects by itself, and
+		// Ready keeps reporting until it has.
+		return client, fmt.Errorf("redis at %s: %w", redact(rawURL), err)
+	}
+	return client, nil
+}
+
+func redisOptions(rawURL string) (*redis.UniversalOptions, error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	base, mode, _ := strings.Cut(scheme, "+")
+	if !ok || (base != "redis" && base != "rediss") || (mode != "" && mode != "cluster" && mode != "sentinel") {
+		return nil, fmt.Errorf("REDIS_URL %s: want redis://, rediss://, redis+cluster:// or redis+sentinel://", redact(rawURL))
+	}
+	hosts, tail := splitHosts(rest)
+	addrs := strings.Split(hosts, ",")
+	first := base + "://" + userinfo(rest) + addrs[0]
+	if mode == "sentinel" {
+		first += query(tail)
+	} else {
+		first += tail
+	}
+	one, err := redis.ParseURL(first)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL %s: %w", redact(rawURL), err)
+	}
+	opt := &redis.UniversalOptions{
+		Addrs: addrs, Username: one.Username, Password: one.Password, DB: one.DB, TLSConfig: one.TLSConfig,
+		IsClusterMode: mode == "cluster", PoolSize: one.PoolSize, MinIdleConns: one.MinIdleConns,
+		DialTimeout: orDefault(one.DialTimeout, 2*time.Second), ReadTimeout: orDefault(one.ReadTimeout, 2*time.Second),
+		WriteTimeout: orDefault(one.WriteTimeout, 2*time.Second),
+		// Pitboss's scripts are safe to repeat (the duplicate check is in
+		// them), but the Broker's retry is the one that is counted.
+		MaxRetries: 1,
+	}
+	if mode == "sentinel" {
+		opt.MasterName = strings.Trim(strings.SplitN(tail, "?", 2)[0], "/")
+		if opt.MasterName == "" {
+			return nil, fmt.Errorf("REDIS_URL %s: redis+sentinel:// needs /mastername", redact(rawURL))
+		}
+	}
+	return opt, nil
+}
+
+func userinfo(rest string) string {
+	hosts := strings.SplitN(rest, "/", 2)[0]
+	if i := strings.LastIndex(hosts, "@"); i >= 0 {
+		return hosts[:i+1]
+	}
+	return ""
+}
+
+// splitHosts parts "user:pw@h1,h2/0?x=y" into "h1,h2" and "/0?x=y".
+func splitHosts(rest string) (hosts, tail string) {
+	hosts = strings.TrimPrefix(rest, userinfo(rest))
+	if i := strings.IndexAny(hosts, "/?"); i >= 0 {
+		return hosts[:i], hosts[i:]
+	}
+	return hosts, ""
+}
+
+func query(tail string) string {
+	if i := strings.Index(tail, "?"); i >= 0 {
+		return tail[i:]
+	}
+	return ""
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+// redact removes credentials, so that a URL may appear in an error or a log.
+func redact(raw string) string {
+	if u, err := url.Parse(raw); err == nil {
+		return u.Redacted()
+	}
+	if u := userinfo(strings.SplitN(raw+"://", "://", 3)[1]); u != "" {
+		return strings.Replace(raw, u, "***@", 1)
+	}
+	return raw
+}

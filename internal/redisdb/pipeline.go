@@ -1,0 +1,105 @@
+package redisdb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/coalesce"
+)
+
+const (
+	// pipelinesPerNode is how many pipelines may be under way to one server: while
+	// one is worked on, the next collects.
+	pipelinesPerNode = 2
+	// pipelineMost bounds a pipeline, in commands.
+	pipelineMost = 64
+)
+
+// pipelines coalesces the concurrent commands for one server.
+type pipelines struct {
+	node     *redis.Client
+	replicas int // WAIT for so many after writes; 0: don't
+	timeout  time.Duration
+	waiting  *coalesce.Group[*command]
+}
+
+// command is one command on its way.
+type command struct {
+	cmd   redis.Cmder
+	write bool  // WAIT, if so configured, is for this one too
+	err   error // of WAIT
+}
+
+func newPipelines(node *redis.Client, replicas int, timeout time.Duration) *pipelines {
+	return &pipelines{node: node, replicas: replicas, timeout: timeout, waiting: coalesce.New[*command](pipelinesPerNode, pipelineMost, 0)}
+}
+
+// do sends cmd and returns when its reply is there.
+func (p *pipelines) do(ctx context.Context, cmd redis.Cmder, write bool) error {
+	c := &command{cmd: cmd, write: write}
+	p.waiting.Do(c, func(batch []*command) { p.exec(ctx, batch) })
+	if err := cmd.Err(); err != nil {
+		return err
+	}
+	return c.err
+}
+
+// exec sends the batch down one connection, WAIT behind it: WAIT covers the
+// writes of its own connection.
+func (p *pipelines) exec(ctx context.Context, batch []*command) {
+	writes := 0
+	for _, c := range batch {
+		if c.write && p.replicas > 0 {
+			writes++
+		}
+	}
+	if len(batch) == 1 && writes == 0 {
+		_ = p.node.Process(ctx, batch[0].cmd)
+		return
+	}
+	// One caller that gives up must not take the others' commands along.
+	p.send(context.WithoutCancel(ctx), batch, writes > 0, false)
+}
+
+// once sends one redirected command, outside the queue.
+func (p *pipelines) once(ctx context.Context, cmd redis.Cmder, write, asking bool) error {
+	c := &command{cmd: cmd, write: write}
+	p.send(ctx, []*command{c}, write && p.replicas > 0, asking)
+	if err := cmd.Err(); err != nil {
+		return err
+	}
+	return c.err
+}
+
+func (p *pipelines) send(ctx context.Context, batch []*command, waiting, asking bool) {
+	batched := p.node.Pipeline()
+	if asking {
+		batched.Do(ctx, "asking")
+	}
+	for _, c := range batch {
+		_ = batched.Process(ctx, c.cmd)
+	}
+	wait := redis.NewIntCmd(ctx, "wait", p.replicas, p.timeout.Milliseconds())
+	if waiting {
+		_ = batched.Process(ctx, wait)
+	}
+	_, _ = batched.Exec(ctx) // each command has its own error
+	if !waiting {
+		return
+	}
+	err := wait.Err()
+	switch n := wait.Val(); {
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrNotReplicated, err)
+	case n < int64(p.replicas):
+		err = fmt.Errorf("%w: %d of %d", ErrNotReplicated, n, p.replicas)
+	}
+	for _, c := range batch {
+		if c.write {
+			c.err = err
+		}
+	}
+}
