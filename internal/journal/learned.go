@@ -8,16 +8,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"pitboss/internal/learn"
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 //go:embed lua/learn.lua
 var learnLua string
 
-var learnScript = player.NewScript(learnLua)
+var learnScript = redisdb.NewScript(learnLua)
 
 // rankedMost bounds the decisions of a player whose outcomes are waited for.
 const rankedMost = 512
@@ -66,8 +65,8 @@ func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*le
 	key := spec.Key()
 	out := map[string]*learn.Sums{}
 	for from := 0; from < player.Shards; from += batch {
-		cmds := make([]*redis.MapStringStringCmd, 0, batch)
-		_, err := j.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		cmds := make([]*redisdb.MapStringStringCmd, 0, batch)
+		_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 			for s := from; s < min(from+batch, player.Shards); s++ {
 				cmds = append(cmds, p.HGetAll(ctx, sumsKey(s, key)))
 			}

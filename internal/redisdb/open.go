@@ -20,11 +20,12 @@ type Client = redis.UniversalClient
 
 // What commands take and give.
 type (
-	Cmder     = redis.Cmder
-	Pipeliner = redis.Pipeliner
-	IntCmd    = redis.IntCmd
-	ZSliceCmd = redis.ZSliceCmd
-	XMessage  = redis.XMessage
+	Cmder              = redis.Cmder
+	Pipeliner          = redis.Pipeliner
+	IntCmd             = redis.IntCmd
+	MapStringStringCmd = redis.MapStringStringCmd
+	ZSliceCmd          = redis.ZSliceCmd
+	XMessage           = redis.XMessage
 )
 
 // Nil is the error of a command about a key that is not there.
