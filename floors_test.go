@@ -38,6 +38,7 @@ var floors = []struct {
 	{"pitboss/functions", 7, true, "the registry"},
 	{"pitboss/internal/", 7, true, "commands, datasets, simulator"},
 	{"pitboss/docs/", 8, false, "examples for readers"},
+	{"pitboss/broker/spec", 6, false, "Brokers and Triggers, read without Kubernetes"},
 	{"pitboss/broker/manifest", 7, false, "Broker and Trigger files"},
 	{"pitboss/broker/local", 9, false, "main"},
 	{"pitboss/broker", 8, true, "the one-machine Broker"},

@@ -17,6 +17,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 
-	"pitboss/broker/manifest"
+	"pitboss/broker/spec"
 )
 
 // Config says what to serve and where. Only DataDir, BrokerFile and
@@ -100,7 +100,7 @@ func orDefault[T int | int64](v, def T) T {
 // takes events once [Broker.Serve] runs.
 type Broker struct {
 	cfg       Config
-	manifest  *eventingv1.Broker
+	manifest  *spec.Broker
 	log       *eventLog
 	http      *http.Client // for subscribers that are reached over HTTP
 	triggers  []*trigger
@@ -121,14 +121,14 @@ type Broker struct {
 
 // Open reads the manifests, opens the log, resumes every Trigger where it
 // stopped and listens on cfg.Addr. A mistake in a manifest is a
-// manifest.Problem with file and field.
+// spec.Problem with file and field.
 func Open(cfg Config) (*Broker, error) {
 	cfg.setDefaults()
-	bm, err := manifest.Broker(cfg.BrokerFile)
+	bm, err := spec.ReadBroker(cfg.BrokerFile)
 	if err != nil {
 		return nil, err
 	}
-	tms, err := manifest.Triggers(bm.Name, cfg.TriggerDirs...)
+	tms, err := spec.ReadTriggers(bm.Metadata.Name, cfg.TriggerDirs...)
 	if err != nil {
 		return nil, err
 	}
@@ -313,10 +313,6 @@ func (b *Broker) drain(ctx context.Context) error {
 	return nil
 }
 
-func pathOf(m *eventingv1.Broker) string {
-	ns := m.Namespace
-	if ns == "" {
-		ns = "default"
-	}
-	return "/" + ns + "/" + m.Name
+func pathOf(m *spec.Broker) string {
+	return "/" + cmp.Or(m.Metadata.Namespace, "default") + "/" + m.Metadata.Name
 }

@@ -48,7 +48,7 @@ func (c *client) deliver(ctx context.Context, m *message) (answer, error) {
 	}
 	defer resp.Body.Close()
 	body, err := c.read(resp)
-	a := answer{status: resp.StatusCode, header: resp.Header, body: body}
+	a := answer{status: resp.StatusCode, body: body}
 	switch {
 	case errors.Is(err, errTooLarge) && !a.ok():
 		return a, nil // the beginning of a reason is enough

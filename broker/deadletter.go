@@ -15,7 +15,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
-	kbroker "knative.dev/eventing/pkg/broker"
 	"knative.dev/eventing/pkg/kncloudevents/attributes"
 
 	"pitboss/internal/event"
@@ -222,7 +221,7 @@ func (d *DeadLetters) Replay(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: %s", ErrUnreadable, id)
 	}
 	for _, name := range []string{attributes.KnativeErrorDestExtensionKey, attributes.KnativeErrorCodeExtensionKey,
-		attributes.KnativeErrorDataExtensionKey, kbroker.TTLAttribute} {
+		attributes.KnativeErrorDataExtensionKey, ttlAttribute} {
 		m.drop(name)
 	}
 	m.ttl = defaultTTL

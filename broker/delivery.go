@@ -9,7 +9,6 @@ import (
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
-	kbroker "knative.dev/eventing/pkg/broker"
 
 	"pitboss/internal/telemetry"
 )
@@ -49,7 +48,7 @@ func (d *delivery) run() (next *trigger) {
 	case again(a, err) && d.tries <= t.retries.most:
 		t.retried.Add(1)
 		d.wait()
-		time.AfterFunc(t.retries.pause(d.tries-1, a), func() { t.retry(d) })
+		time.AfterFunc(t.retries.pause(d.tries-1), func() { t.retry(d) })
 	default:
 		d.end(failureOf(t.subscriber, a, err), nil)
 	}
@@ -87,7 +86,7 @@ func send(ctx context.Context, to subscriber, r *retries, m *message) error {
 			return fmt.Errorf("%d: %s", f.code, f.body[:min(len(f.body), 256)])
 		}
 		select {
-		case <-time.After(r.pause(tries, a)):
+		case <-time.After(r.pause(tries)):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -176,6 +175,6 @@ func readReply(header []string, body []byte) (*message, error) {
 // withTTL is the event as a dead letter has it, in a cluster too.
 func (m *message) withTTL() (e ce.Event) {
 	e = m.event().Clone()
-	_ = kbroker.SetTTL(e.Context, m.ttl)
+	_ = e.Context.SetExtension(ttlAttribute, m.ttl)
 	return e
 }

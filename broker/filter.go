@@ -1,97 +1,173 @@
 package broker
 
 import (
-	"context"
-	"maps"
-	"slices"
+	"fmt"
+	"strings"
 
+	cesql "github.com/cloudevents/sdk-go/sql/v2"
+	cesqlparser "github.com/cloudevents/sdk-go/sql/v2/parser"
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	"go.uber.org/zap"
-	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 	"knative.dev/eventing/pkg/eventfilter"
-	"knative.dev/eventing/pkg/eventfilter/subscriptionsapi"
+
+	"pitboss/broker/spec"
 )
 
-// every and oneOf are the loops of Knative's own, without what those do beside:
-// a goroutine reorders the filters by their hits and counts them without a
-// lock against the readers (eventing v0.50.0), which the race detector refuses.
-// Every leaf is Knative's.
-type (
-	every []eventfilter.Filter
-	oneOf []eventfilter.Filter
-)
+// filter is a filter of Knative's subscriptions API over a message. Knative's
+// own (knative.dev/eventing/pkg/eventfilter/subscriptionsapi) bring Kubernetes'
+// client along and want an event of sdk-go's made of every message; a test holds
+// the two against each other at random.
+type filter func(*message) eventfilter.FilterResult
 
 // allOf is a Trigger's spec.filters: every one must pass.
-func allOf(log *zap.Logger, specs []eventingv1.SubscriptionsAPIFilter) eventfilter.Filter {
-	return every(filtersOf(log, specs))
+func allOf(specs spec.Filters) filter {
+	filters := filtersOf(specs)
+	return func(m *message) eventfilter.FilterResult {
+		result := eventfilter.NoFilter
+		for _, f := range filters {
+			if result = f(m); result == eventfilter.FailFilter {
+				break
+			}
+		}
+		return result
+	}
 }
 
-func filtersOf(log *zap.Logger, specs []eventingv1.SubscriptionsAPIFilter) (out []eventfilter.Filter) {
+func anyOf(specs spec.Filters) filter {
+	filters := filtersOf(specs)
+	return func(m *message) eventfilter.FilterResult {
+		result := eventfilter.NoFilter
+		for _, f := range filters {
+			if result = f(m); result == eventfilter.PassFilter {
+				break
+			}
+		}
+		return result
+	}
+}
+
+func filtersOf(specs spec.Filters) (out []filter) {
 	for _, s := range specs {
 		switch {
 		case len(s.All) > 0:
-			out = append(out, every(filtersOf(log, s.All)))
+			out = append(out, allOf(s.All))
 		case len(s.Any) > 0:
-			out = append(out, oneOf(filtersOf(log, s.Any)))
+			out = append(out, anyOf(s.Any))
 		case s.Not != nil:
-			out = append(out, subscriptionsapi.NewNotFilter(allOf(log, []eventingv1.SubscriptionsAPIFilter{*s.Not})))
-		default: // the manifest was validated: a leaf that cannot be made is an empty one
-			if leaf := subscriptionsapi.MaterializeSubscriptionsAPIFilter(log, s); leaf != nil {
-				out = append(out, leaf)
+			out = append(out, not(allOf(spec.Filters{*s.Not})))
+		case empty(s.Exact) || empty(s.Prefix) || empty(s.Suffix): // Knative makes no filter of it
+		case len(s.Exact) > 0:
+			out = append(out, every(s.Exact, func(value, want string) bool { return value == want }))
+		case len(s.Prefix) > 0:
+			out = append(out, every(s.Prefix, strings.HasPrefix))
+		case len(s.Suffix) > 0:
+			out = append(out, every(s.Suffix, strings.HasSuffix))
+		case s.CESQL != "":
+			if expression, err := cesqlparser.Parse(s.CESQL); err == nil { // the manifest was checked
+				out = append(out, query(expression))
 			}
 		}
 	}
 	return out
 }
 
-func (f every) Filter(ctx context.Context, e ce.Event) eventfilter.FilterResult {
-	res := eventfilter.NoFilter
-	for _, one := range f {
-		if res = one.Filter(ctx, e); res == eventfilter.FailFilter {
-			return res
+// empty says whether one of the attributes has no value.
+func empty(attributes map[string]string) bool {
+	for _, v := range attributes {
+		if v == "" {
+			return true
 		}
 	}
-	return res
+	return false
 }
 
-func (f oneOf) Filter(ctx context.Context, e ce.Event) eventfilter.FilterResult {
-	res := eventfilter.NoFilter
-	for _, one := range f {
-		if res = one.Filter(ctx, e); res == eventfilter.PassFilter {
-			return res
+func not(f filter) filter {
+	return func(m *message) eventfilter.FilterResult {
+		switch f(m) {
+		case eventfilter.FailFilter:
+			return eventfilter.PassFilter
+		case eventfilter.PassFilter:
+			return eventfilter.FailFilter
 		}
-	}
-	return res
-}
-
-func (f every) Cleanup() {
-	for _, one := range f {
-		one.Cleanup()
+		return eventfilter.NoFilter
 	}
 }
 
-func (f oneOf) Cleanup() { every(f).Cleanup() }
-
-// attributesOf is the attributes that filters read, sorted. false: they cannot
-// be told (CESQL).
-func attributesOf(specs []eventingv1.SubscriptionsAPIFilter) (names []string, ok bool) {
-	for _, s := range specs {
-		if s.CESQL != "" {
-			return nil, false
+// every passes if each attribute is there and matches.
+func every(attributes map[string]string, matches func(value, want string) bool) filter {
+	return func(m *message) eventfilter.FilterResult {
+		for name, want := range attributes {
+			if value, ok := m.lookup(name); !ok || !matches(value, want) {
+				return eventfilter.FailFilter
+			}
 		}
-		for _, leaf := range []map[string]string{s.Exact, s.Prefix, s.Suffix} {
-			names = slices.AppendSeq(names, maps.Keys(leaf))
-		}
-		inner := slices.Concat(s.All, s.Any)
-		if s.Not != nil {
-			inner = append(inner, *s.Not)
-		}
-		more, ok := attributesOf(inner)
-		if !ok {
-			return nil, false
-		}
-		names = append(names, more...)
+		return eventfilter.PassFilter
 	}
-	slices.Sort(names)
-	return slices.Compact(names), true
+}
+
+// query passes if the CESQL expression is true of the event.
+func query(expression cesql.Expression) filter {
+	return func(m *message) eventfilter.FilterResult {
+		if v, err := expression.Evaluate(m.event()); err != nil || v != true {
+			return eventfilter.FailFilter
+		}
+		return eventfilter.PassFilter
+	}
+}
+
+// exactly is a Trigger's spec.filter: each attribute has this value, or any
+// where it is "".
+func exactly(attributes map[string]string) func(*message) bool {
+	return func(m *message) bool {
+		for name, want := range attributes {
+			value, ok := m.lookup(name)
+			if !ok || want == "" && value == "" || want != "" && want != value {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// lookup is what an attribute is for a filter. The common ones are read as they
+// came; sdk-go writes the others in its own way.
+func (m *message) lookup(name string) (value string, ok bool) {
+	if m.attrs[1] != ce.CloudEventsVersionV1 {
+		return lookupIn(m.event(), name)
+	}
+	switch name {
+	case "type", "id", "subject":
+		return strings.TrimSpace(m.attribute(name)), true
+	case specversion, "source", "time", "dataschema", "schemaurl", "datacontenttype", "datamediatype", "datacontentencoding":
+		return lookupIn(m.event(), name)
+	}
+	value = m.attribute(name)
+	return value, value != ""
+}
+
+func lookupIn(e ce.Event, name string) (value string, ok bool) {
+	switch name {
+	case specversion:
+		return e.SpecVersion(), true
+	case "type":
+		return e.Type(), true
+	case "source":
+		return e.Source(), true
+	case "subject":
+		return e.Subject(), true
+	case "id":
+		return e.ID(), true
+	case "time":
+		text, err := e.Time().MarshalText()
+		return string(text), err == nil
+	case "dataschema", "schemaurl":
+		return e.DataSchema(), true
+	case "datacontenttype":
+		return e.DataContentType(), true
+	case "datamediatype":
+		return e.DataMediaType(), true
+	case "datacontentencoding":
+		return e.DeprecatedDataContentEncoding(), true
+	}
+	v, ok := e.Extensions()[name]
+	return fmt.Sprint(v), ok
 }

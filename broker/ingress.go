@@ -11,14 +11,18 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/types"
 	"go.uber.org/zap"
-	kbroker "knative.dev/eventing/pkg/broker"
 
 	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
 )
 
-const defaultTTL = 255 // as Knative's ingress sets it
+const (
+	defaultTTL = 255 // as Knative's ingress sets it
+	// Attributes of Knative's Broker (knative.dev/eventing/pkg/broker).
+	ttlAttribute     = "knativebrokerttl"
+	arrivalAttribute = "knativearrivaltime"
+)
 
 // refusal is an event the Broker does not take, with the status that says so.
 type refusal struct {
@@ -59,12 +63,12 @@ func (b *Broker) stamp(m *message, ttl int32) error {
 			return &refusal{http.StatusBadRequest, "not a valid CloudEvent: " + strings.TrimSpace(err.Error())}
 		}
 	}
-	m.ttl = ttlLeft(ttl, m.drop(kbroker.TTLAttribute))
+	m.ttl = ttlLeft(ttl, m.drop(ttlAttribute))
 	if m.ttl <= 0 {
 		return &refusal{http.StatusBadRequest, "knativebrokerttl is used up: the event went round in a loop of replies"}
 	}
-	m.drop(kbroker.EventArrivalTime)
-	m.set(kbroker.EventArrivalTime, types.FormatTime(time.Now()))
+	m.drop(arrivalAttribute)
+	m.set(arrivalAttribute, types.FormatTime(time.Now()))
 	return nil
 }
 

@@ -17,8 +17,6 @@ import (
 	sdkhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"github.com/cloudevents/sdk-go/v2/types"
 	"golang.org/x/net/http/httpguts"
-	kbroker "knative.dev/eventing/pkg/broker"
-	"knative.dev/eventing/pkg/utils"
 
 	"pitboss/internal/cache"
 	"pitboss/internal/cehttp"
@@ -163,13 +161,11 @@ func messageOf(e *ce.Event, headers []string) (*message, error) {
 	return m, m.decode()
 }
 
-// travels says whether Knative's Broker keeps a header for the event's next hop.
+// travels says whether Knative's Broker keeps a header for the event's next hop
+// (knative.dev/eventing/pkg/utils, PassThroughHeaders).
 func travels(name string) bool {
-	switch name {
-	case "Content-Length", "Host", "User-Agent", "Accept-Encoding", "Date", "Connection", "Accept":
-		return false
-	}
-	return len(utils.PassThroughHeaders(http.Header{name: {""}})) > 0
+	name = strings.ToLower(name)
+	return name == "x-request-id" || name == "retry-after" || strings.HasPrefix(name, "knative-") || strings.HasPrefix(name, "x-b3-")
 }
 
 // decode looks at the attributes. What is out of the ordinary, and every error,
@@ -387,7 +383,7 @@ func readPairs(b []byte) (pairs []string, rest []byte, err error) {
 // not here are made when they come.
 var headerNames, attributeNames = names(specversion, "id", "source", "type", "subject", "time", "dataschema",
 	"partitionkey", "receivedtime", "traceparent", "tracestate", "jurisdiction", "brand", "pitbossdue", "pitbosscause",
-	kbroker.TTLAttribute, kbroker.EventArrivalTime)
+	ttlAttribute, arrivalAttribute)
 
 func names(attributes ...string) (headers, back map[string]string) {
 	headers, back = map[string]string{"datacontenttype": "Content-Type"}, map[string]string{}

@@ -30,9 +30,8 @@ type subscriber interface {
 // answer is what a subscriber said.
 type answer struct {
 	status int
-	header http.Header // of an answer over HTTP that is not 2xx
-	body   []byte      // of an answer that is not 2xx
-	reply  *message    // of an answer that is; nil: none
+	body   []byte   // of an answer that is not 2xx
+	reply  *message // of an answer that is; nil: none
 }
 
 func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }

@@ -3,23 +3,15 @@ package broker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
-	eventingduckv1 "knative.dev/eventing/pkg/apis/duck/v1"
 	"knative.dev/eventing/pkg/eventfilter"
-	"knative.dev/eventing/pkg/eventfilter/attributes"
-	duckv1 "knative.dev/pkg/apis/duck/v1"
 
-	"pitboss/broker/manifest"
-	"pitboss/internal/cache"
+	"pitboss/broker/spec"
 )
 
 // trigger delivers the events that match one Trigger to its subscriber.
@@ -62,24 +54,24 @@ const orderAnnotation = "kafka.eventing.knative.dev/delivery.order"
 const maxQueued = 128 << 20
 
 // newTrigger resolves what the manifest refers to.
-func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
-	t := &trigger{b: b, name: m.Name, file: m.File, woken: make(chan struct{}, 1)}
-	spec := deliveryOf(b.manifest.Spec.Delivery, m.Spec.Delivery)
-	json := spec.Format != nil && *spec.Format == eventingduckv1.DeliveryFormatJson
+func newTrigger(b *Broker, m *spec.Trigger) (*trigger, error) {
+	t := &trigger{b: b, name: m.Metadata.Name, file: m.File, woken: make(chan struct{}, 1)}
+	delivery := deliveryOf(b.manifest.Spec.Delivery, m.Spec.Delivery)
+	json := delivery.Format != nil && *delivery.Format == "json"
 	var err error
 	if t.subscriber, err = b.reach(m.Spec.Subscriber, json); err != nil {
-		return nil, &manifest.Problem{File: m.File, Field: "spec.subscriber", Detail: err.Error(), Remedy: "name a function that runs here, or give an absolute uri"}
+		return nil, &spec.Problem{File: m.File, Field: "spec.subscriber", Detail: err.Error(), Remedy: "name a function that runs here, or give an absolute uri"}
 	}
-	if t.retries, err = retriesOf(spec); err != nil {
-		return nil, &manifest.Problem{File: m.File, Field: "spec.delivery", Detail: err.Error()}
+	if t.retries, err = retriesOf(delivery); err != nil {
+		return nil, &spec.Problem{File: m.File, Field: "spec.delivery", Detail: err.Error()}
 	}
-	if spec.DeadLetterSink != nil {
-		if t.sink, err = b.reach(*spec.DeadLetterSink, false); err != nil {
+	if delivery.DeadLetterSink != nil {
+		if t.sink, err = b.reach(*delivery.DeadLetterSink, false); err != nil {
 			b.cfg.Logger.Debug("dead letters are kept here only", zap.String("trigger", t.name), zap.Error(err))
 		}
 	}
 	t.setFilter(m)
-	if m.Annotations[orderAnnotation] == "ordered" {
+	if m.Metadata.Annotations[orderAnnotation] == "ordered" {
 		b.cfg.Logger.Warn("this Broker does not keep order: the Trigger's events are delivered as they come",
 			zap.String("trigger", t.name), zap.String("annotation", orderAnnotation))
 	}
@@ -88,23 +80,23 @@ func newTrigger(b *Broker, m manifest.Trigger) (*trigger, error) {
 
 // deliveryOf is the delivery spec of a Trigger: its own, or the Broker's; the
 // dead-letter sink is the Broker's where the Trigger's spec names none.
-func deliveryOf(broker, own *eventingduckv1.DeliverySpec) eventingduckv1.DeliverySpec {
+func deliveryOf(broker, own *spec.Delivery) spec.Delivery {
 	switch {
 	case own == nil && broker == nil:
-		return eventingduckv1.DeliverySpec{}
+		return spec.Delivery{}
 	case own == nil:
 		return *broker
 	}
-	spec := *own
-	if spec.DeadLetterSink == nil && broker != nil {
-		spec.DeadLetterSink = broker.DeadLetterSink
+	d := *own
+	if d.DeadLetterSink == nil && broker != nil {
+		d.DeadLetterSink = broker.DeadLetterSink
 	}
-	return spec
+	return d
 }
 
 // reach is the subscriber that a destination names: a function of this process
 // or a server.
-func (b *Broker) reach(d duckv1.Destination, json bool) (subscriber, error) {
+func (b *Broker) reach(d spec.Destination, json bool) (subscriber, error) {
 	if d.Ref != nil && d.Ref.Kind == "Service" && d.URI == nil {
 		if f, ok := b.cfg.Function(d.Ref.Name); ok {
 			return newInProcess(d.Ref.Name, f, b.cfg.MaxBody, b.cfg.Logger), nil
@@ -117,13 +109,9 @@ func (b *Broker) reach(d duckv1.Destination, json bool) (subscriber, error) {
 	return &client{url: to, http: b.http, json: json, maxBody: b.cfg.MaxBody}, nil
 }
 
-func (b *Broker) resolve(d duckv1.Destination) (*url.URL, error) {
+func (b *Broker) resolve(d spec.Destination) (*url.URL, error) {
 	if d.Ref == nil {
-		u := *d.URI.URL()
-		if u.Path == "" {
-			u.Path = "/"
-		}
-		return &u, nil
+		return withPath(url.Parse(*d.URI))
 	}
 	if d.Ref.Kind != "Service" {
 		return nil, fmt.Errorf("ref.kind %s cannot be resolved on one machine", d.Ref.Kind)
@@ -132,22 +120,27 @@ func (b *Broker) resolve(d duckv1.Destination) (*url.URL, error) {
 	if !ok {
 		return nil, fmt.Errorf("ref.name %s does not run on this machine", d.Ref.Name)
 	}
-	u, err := url.Parse(base)
+	u, err := withPath(url.Parse(base))
 	if err != nil {
 		return nil, fmt.Errorf("ref.name %s: %w", d.Ref.Name, err)
 	}
-	if d.URI != nil {
-		u = u.ResolveReference(d.URI.URL())
+	if d.URI == nil {
+		return u, nil
 	}
-	if u.Path == "" {
-		u.Path = "/"
-	}
-	return u, nil
+	return withPath(u.Parse(*d.URI))
 }
 
-// setFilter takes Knative's filter for the spec, and the one type that it
-// names exactly, if it names one.
-func (t *trigger) setFilter(m manifest.Trigger) {
+// withPath is a URL whose path is not empty.
+func withPath(u *url.URL, err error) (*url.URL, error) {
+	if err == nil && u.Path == "" {
+		u.Path = "/"
+	}
+	return u, err
+}
+
+// setFilter makes the filter of the spec, and finds the one type that it names
+// exactly, if it names one.
+func (t *trigger) setFilter(m *spec.Trigger) {
 	switch {
 	case len(m.Spec.Filters) > 0:
 		for _, f := range m.Spec.Filters {
@@ -155,43 +148,16 @@ func (t *trigger) setFilter(m manifest.Trigger) {
 				t.typ = v
 			}
 		}
-		reads, ok := attributesOf(m.Spec.Filters)
 		if only := len(m.Spec.Filters) == 1 && len(m.Spec.Filters[0].Exact) == 1; only && t.typ != "" {
 			return
 		}
-		t.filter = t.remembering(allOf(t.b.cfg.Logger, m.Spec.Filters), reads, ok)
+		all := allOf(m.Spec.Filters)
+		t.filter = func(m *message) bool { return all(m) != eventfilter.FailFilter }
 	case m.Spec.Filter != nil && len(m.Spec.Filter.Attributes) > 0:
 		attrs := m.Spec.Filter.Attributes
 		if t.typ = attrs["type"]; t.typ == "" || len(attrs) > 1 {
-			t.filter = t.remembering(attributes.NewAttributesFilter(attrs), slices.Sorted(maps.Keys(attrs)), true)
+			t.filter = exactly(attrs)
 		}
-	}
-}
-
-// remembering is Knative's filter, asked once about the same values of the
-// attributes that it reads, where those are known and few: it takes an event of
-// sdk-go's, and making one of every message took a tenth of the Broker's time.
-func (t *trigger) remembering(f eventfilter.Filter, reads []string, known bool) func(*message) bool {
-	passes := func(m *message) bool { return f.Filter(t.ctx, m.event()) != eventfilter.FailFilter }
-	if !known || len(reads) > 2 {
-		return passes
-	}
-	reads = append(reads, "", "")[:2] // no attribute has no name
-	own := func(values [2]string) [2]string { return [2]string{strings.Clone(values[0]), strings.Clone(values[1])} }
-	said := cache.New(1024, own, func(values [2]string) bool {
-		m := &message{attrs: []string{specversion, ce.CloudEventsVersionV1}}
-		for i, v := range values {
-			if v != "" {
-				m.attrs = append(m.attrs, reads[i], v)
-			}
-		}
-		return passes(m)
-	})
-	return func(m *message) bool {
-		if m.attrs[1] != ce.CloudEventsVersionV1 {
-			return passes(m)
-		}
-		return said.Get([2]string{m.attribute(reads[0]), m.attribute(reads[1])})
 	}
 }
 

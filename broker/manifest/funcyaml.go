@@ -11,6 +11,8 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
+
+	"pitboss/broker/spec"
 )
 
 // Func is a func.yaml (knative/func, specVersion 0.36.0), as far as Pitboss
@@ -120,7 +122,7 @@ func Funcs(root string) ([]*Func, error) {
 	for _, file := range files {
 		f, err := readFunc(file)
 		if err != nil {
-			bad = append(bad, problems(file, err)...)
+			bad = append(bad, spec.AsProblems(file, err)...)
 			continue
 		}
 		f.Folder = filepath.Base(filepath.Dir(file))
@@ -136,7 +138,7 @@ func readFunc(file string) (*Func, error) {
 	}
 	f := &Func{File: file}
 	if err := yaml.UnmarshalStrict(raw, f); err != nil {
-		return nil, undecodable(file, raw, f, err, "func only warns about it and deploys without it: mend the name")
+		return nil, spec.Undecodable(file, raw, f, err, "func only warns about it and deploys without it: mend the name")
 	}
 	return f, nil
 }
@@ -183,7 +185,7 @@ func (f *Func) check(known []string) Problems {
 	case !ok:
 		refuse("run.envs", "FUNCTION_TARGET is missing", "value: "+f.Folder)
 	case !slices.Contains(known, target):
-		refuse("run.envs.FUNCTION_TARGET", fmt.Sprintf("there is no function %q", target), "one of "+strings.Join(known, ", ")+nearest(target, known))
+		refuse("run.envs.FUNCTION_TARGET", fmt.Sprintf("there is no function %q", target), "one of "+strings.Join(known, ", ")+spec.Nearest(target, known))
 	case target != f.Folder:
 		refuse("run.envs.FUNCTION_TARGET", fmt.Sprintf("is %q in the folder of %s", target, f.Folder), "value: "+f.Folder)
 	}
@@ -252,7 +254,7 @@ func (f *Func) unreasoned() []string {
 func (f *Func) checkService() Problems {
 	s, err := f.Service("pitboss")
 	if err != nil {
-		return problems(f.File, err)
+		return spec.AsProblems(f.File, err)
 	}
 	ps := problemsOrNone(f.File, validate(f.File, s))
 	for _, p := range ps {

@@ -16,6 +16,8 @@ import (
 	"knative.dev/pkg/apis"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/yaml"
+
+	"pitboss/broker/spec"
 )
 
 // kinds maps apiVersion/kind to the Go type that a cluster decodes it with.
@@ -80,16 +82,16 @@ type kustomization struct {
 func CheckFile(file string) Problems {
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return problems(file, err)
+		return spec.AsProblems(file, err)
 	}
 	return Check(file, raw)
 }
 
 // Check is [CheckFile] for text in memory, e.g. what kustomize rendered.
 func Check(name string, text []byte) Problems {
-	docs, err := split(name, text)
+	docs, err := spec.Split(name, text)
 	if err != nil {
-		return problems(name, err)
+		return spec.AsProblems(name, err)
 	}
 	var ps Problems
 	for _, doc := range docs {
@@ -98,17 +100,17 @@ func Check(name string, text []byte) Problems {
 	return ps
 }
 
-func checkDocument(file string, doc document) Problems {
-	newObj, ok := kinds[doc.apiVersion+"/"+doc.kind]
+func checkDocument(file string, doc spec.Document) Problems {
+	newObj, ok := kinds[doc.APIVersion+"/"+doc.Kind]
 	if !ok {
-		return Problems{{File: file, Field: "kind", Detail: fmt.Sprintf("%s %s is not a kind this project deploys", doc.apiVersion, doc.kind), Remedy: "mend apiVersion and kind, or add it to broker/manifest/kinds.go"}}
+		return Problems{{File: file, Field: "kind", Detail: fmt.Sprintf("%s %s is not a kind this project deploys", doc.APIVersion, doc.Kind), Remedy: "mend apiVersion and kind, or add it to broker/manifest/kinds.go"}}
 	}
 	obj := newObj()
 	if o, ok := obj.(object); ok {
 		return problemsOrNone(file, decode(file, doc, o))
 	}
-	if err := yaml.UnmarshalStrict(doc.text, obj); err != nil {
-		return Problems{undecodable(file, doc.text, obj, err, seeReference)}
+	if err := yaml.UnmarshalStrict(doc.Text, obj); err != nil {
+		return Problems{spec.Undecodable(file, doc.Text, obj, err, seeReference)}
 	}
 	if v, ok := obj.(apis.Validatable); ok {
 		if fe := v.Validate(context.Background()).Filter(apis.ErrorLevel); fe != nil {
@@ -122,5 +124,5 @@ func problemsOrNone(file string, err error) Problems {
 	if err == nil {
 		return nil
 	}
-	return problems(file, err)
+	return spec.AsProblems(file, err)
 }

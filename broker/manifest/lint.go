@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pitboss/internal/event"
+
+	"pitboss/broker/spec"
 )
 
 // Lint checks the manifests of the repository at root beyond what a cluster
@@ -26,7 +28,7 @@ func Lint(root string) error {
 	var ps Problems
 	add := func(file string, err error) {
 		if err != nil {
-			ps = append(ps, problems(file, err)...)
+			ps = append(ps, spec.AsProblems(file, err)...)
 		}
 	}
 	brokerFile := filepath.Join(root, "broker", "base", "broker.yaml")
@@ -165,14 +167,14 @@ func lintTrigger(t Trigger, services []string) Problems {
 func lintAttribute(file, name, value string) Problems {
 	field := "spec.filter.attributes." + name
 	if !slices.Contains(attributeNames, name) {
-		return Problems{{File: file, Field: field, Detail: "no event has this attribute, so nothing would match", Remedy: "docs/events.md has the attributes" + nearest(name, attributeNames)}}
+		return Problems{{File: file, Field: field, Detail: "no event has this attribute, so nothing would match", Remedy: "docs/events.md has the attributes" + spec.Nearest(name, attributeNames)}}
 	}
 	if _, ok := event.Lookup(value); name == "type" && !ok && value != "" {
 		var types []string
 		for _, i := range event.Types() {
 			types = append(types, i.Type)
 		}
-		return Problems{{File: file, Field: field, Detail: fmt.Sprintf("%q is not in the event catalogue, so nothing would match", value), Remedy: "docs/events.md has the catalogue" + nearest(value, types)}}
+		return Problems{{File: file, Field: field, Detail: fmt.Sprintf("%q is not in the event catalogue, so nothing would match", value), Remedy: "docs/events.md has the catalogue" + spec.Nearest(value, types)}}
 	}
 	return nil
 }
@@ -181,7 +183,7 @@ func lintDestination(file, field string, d duckv1.Destination, services []string
 	if d.Ref == nil || d.Ref.Kind != "Service" || slices.Contains(services, d.Ref.Name) {
 		return nil
 	}
-	return Problems{{File: file, Field: field + ".ref.name", Detail: fmt.Sprintf("no func.yaml deploys a Service %q", d.Ref.Name), Remedy: "one of " + strings.Join(services, ", ") + nearest(d.Ref.Name, services)}}
+	return Problems{{File: file, Field: field + ".ref.name", Detail: fmt.Sprintf("no func.yaml deploys a Service %q", d.Ref.Name), Remedy: "one of " + strings.Join(services, ", ") + spec.Nearest(d.Ref.Name, services)}}
 }
 
 // lintTwice refuses a second Trigger that brings a function the same events.
@@ -204,15 +206,15 @@ func lintListed(dir string) Problems {
 	file := filepath.Join(dir, "kustomization.yaml")
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return problems(file, err)
+		return spec.AsProblems(file, err)
 	}
 	var k kustomization
 	if err := yaml.UnmarshalStrict(raw, &k); err != nil {
-		return Problems{undecodable(file, raw, &k, err, seeReference)}
+		return Problems{spec.Undecodable(file, raw, &k, err, seeReference)}
 	}
-	files, err := yamlFiles(dir)
+	files, err := spec.YAMLFiles(dir)
 	if err != nil {
-		return problems(file, err)
+		return spec.AsProblems(file, err)
 	}
 	var ps Problems
 	for _, f := range files {
@@ -246,43 +248,4 @@ func skip(err error) error {
 		return nil
 	}
 	return fs.SkipDir
-}
-
-// nearest suggests the known word that is fewest edits away, if it is near.
-func nearest(word string, known []string) string {
-	best, at := len(word)/3+1, ""
-	for _, k := range known {
-		if d := distance(word, k); d <= best && d > 0 {
-			best, at = d, k
-		}
-	}
-	if at == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %s?", at)
-}
-
-// distance is the Levenshtein distance, a swap of neighbours counting as one.
-func distance(a, b string) int {
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)][len(b)]
 }

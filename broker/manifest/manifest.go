@@ -8,11 +8,7 @@ package manifest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"sort"
 	"strings"
 
 	duckv1 "knative.dev/eventing/pkg/apis/duck/v1"
@@ -23,48 +19,15 @@ import (
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/ptr"
 	"sigs.k8s.io/yaml"
+
+	"pitboss/broker/spec"
 )
 
 // Problem is one mistake in a manifest.
-type Problem struct {
-	File   string // path as it was given
-	Field  string // path of the field, e.g. spec.filter.attributes.tpye; may be empty
-	Detail string // what is wrong
-	Remedy string // what to do; may be empty
-}
+type Problem = spec.Problem
 
-func (p *Problem) Error() string {
-	s := p.File + ": "
-	if p.Field != "" {
-		s += p.Field + ": "
-	}
-	s += p.Detail
-	if p.Remedy != "" {
-		s += " (" + p.Remedy + ")"
-	}
-	return s
-}
-
-// Problems are all the mistakes found, in order of file and field. It is an
-// error when it is not empty; see [Problems.Err].
-type Problems []*Problem
-
-func (ps Problems) Error() string {
-	lines := make([]string, len(ps))
-	for i, p := range ps {
-		lines[i] = p.Error()
-	}
-	return strings.Join(lines, "\n")
-}
-
-// Err returns the problems as an error, nil when there are none.
-func (ps Problems) Err() error {
-	if len(ps) == 0 {
-		return nil
-	}
-	sort.SliceStable(ps, func(i, j int) bool { return ps[i].File < ps[j].File })
-	return ps
-}
+// Problems are all the mistakes found.
+type Problems = spec.Problems
 
 // Trigger is a Trigger and the file it came from.
 type Trigger struct {
@@ -88,13 +51,13 @@ func Context(ctx context.Context) context.Context {
 
 // Broker reads the one Broker that file holds.
 func Broker(file string) (*eventingv1.Broker, error) {
-	docs, err := documents(file)
+	docs, err := spec.Documents(file)
 	if err != nil {
 		return nil, err
 	}
 	var found *eventingv1.Broker
 	for _, doc := range docs {
-		if doc.kind != "Broker" {
+		if doc.Kind != "Broker" {
 			continue
 		}
 		if found != nil {
@@ -119,14 +82,14 @@ func Triggers(broker string, dirs ...string) ([]Trigger, error) {
 	var bad Problems
 	byName := map[string]string{}
 	for _, dir := range dirs {
-		files, err := yamlFiles(dir)
+		files, err := spec.YAMLFiles(dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, file := range files {
 			t, err := trigger(file, broker)
 			if err != nil {
-				bad = append(bad, problems(file, err)...)
+				bad = append(bad, spec.AsProblems(file, err)...)
 				continue
 			}
 			if other, ok := byName[t.Name]; ok {
@@ -141,11 +104,11 @@ func Triggers(broker string, dirs ...string) ([]Trigger, error) {
 }
 
 func trigger(file, broker string) (*eventingv1.Trigger, error) {
-	docs, err := documents(file)
+	docs, err := spec.Documents(file)
 	if err != nil {
 		return nil, err
 	}
-	if len(docs) != 1 || docs[0].kind != "Trigger" {
+	if len(docs) != 1 || docs[0].Kind != "Trigger" {
 		return nil, &Problem{File: file, Field: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
 	}
 	t := &eventingv1.Trigger{}
@@ -168,11 +131,11 @@ const seeReference = "see the type's reference for its fields"
 
 // decode reads doc into obj, sets its defaults and validates it, as the
 // webhook would on creation.
-func decode(file string, doc document, obj object) error {
-	if err := yaml.UnmarshalStrict(doc.text, obj); err != nil {
-		return undecodable(file, doc.text, obj, err, seeReference)
+func decode(file string, doc spec.Document, obj object) error {
+	if err := yaml.UnmarshalStrict(doc.Text, obj); err != nil {
+		return spec.Undecodable(file, doc.Text, obj, err, seeReference)
 	}
-	if doc.name == "" {
+	if doc.Name == "" {
 		return &Problem{File: file, Field: "metadata.name", Detail: "is missing"}
 	}
 	return validate(file, obj)
@@ -198,30 +161,4 @@ func fieldProblems(file string, fe *apis.FieldError) Problems {
 		out = append(out, &Problem{File: file, Field: field, Detail: one.Message, Remedy: one.Details})
 	}
 	return out
-}
-
-func problems(file string, err error) Problems {
-	var several Problems
-	if errors.As(err, &several) {
-		return several
-	}
-	var one *Problem
-	if errors.As(err, &one) {
-		return Problems{one}
-	}
-	return Problems{{File: file, Detail: err.Error()}}
-}
-
-func yamlFiles(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	var files []string
-	for _, e := range entries {
-		if !e.IsDir() && filepath.Ext(e.Name()) == ".yaml" && e.Name() != "kustomization.yaml" {
-			files = append(files, filepath.Join(dir, e.Name()))
-		}
-	}
-	return files, nil
 }

@@ -1,4 +1,4 @@
-package manifest
+package spec
 
 import (
 	"bytes"
@@ -7,33 +7,35 @@ import (
 	"regexp"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
-// document is one YAML document of a file.
-type document struct {
-	apiVersion, kind, name string
-	text                   []byte
+// Document is one YAML document of a file.
+type Document struct {
+	APIVersion, Kind, Name string
+	Text                   []byte
 }
 
-// documents reads the documents of a file.
-func documents(file string) ([]document, error) {
+// Documents reads the documents of a file.
+func Documents(file string) ([]Document, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	return split(file, raw)
+	return Split(file, raw)
 }
 
-// split cuts raw at its --- lines and reads each document's type and name.
+// Split cuts raw at its --- lines and reads each document's type and name.
 // Documents of nothing but comments are left out.
-func split(file string, raw []byte) ([]document, error) {
-	var out []document
+func Split(file string, raw []byte) ([]Document, error) {
+	var out []Document
 	for _, text := range bytes.Split(append([]byte("\n"), raw...), []byte("\n---")) {
 		var head struct {
-			metav1.TypeMeta   `json:",inline"`
-			metav1.ObjectMeta `json:"metadata"`
+			APIVersion string `json:"apiVersion"`
+			Kind       string `json:"kind"`
+			Metadata   struct {
+				Name string `json:"name"`
+			} `json:"metadata"`
 		}
 		if err := yaml.Unmarshal(text, &head); err != nil {
 			return nil, &Problem{File: file, Detail: cleanYAML(err), Remedy: "not YAML, or not a Kubernetes object"}
@@ -41,7 +43,7 @@ func split(file string, raw []byte) ([]document, error) {
 		if head.Kind == "" && len(bytes.TrimSpace(stripComments(text))) == 0 {
 			continue
 		}
-		out = append(out, document{apiVersion: head.APIVersion, kind: head.Kind, name: head.Name, text: text})
+		out = append(out, Document{APIVersion: head.APIVersion, Kind: head.Kind, Name: head.Metadata.Name, Text: text})
 	}
 	return out, nil
 }

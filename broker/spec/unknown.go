@@ -1,4 +1,4 @@
-package manifest
+package spec
 
 import (
 	"reflect"
@@ -7,16 +7,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// undecodable says why text can't be decoded into obj. A strict decoder names a
+// Undecodable says why text can't be decoded into obj. A strict decoder names a
 // field that is unknown without its path, and not what it may have been meant for.
-func undecodable(file string, text []byte, obj any, err error, remedy string) *Problem {
+func Undecodable(file string, text []byte, obj any, err error, remedy string) *Problem {
 	p := &Problem{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: remedy}
 	var doc any
 	if p.Field == "" || yaml.Unmarshal(text, &doc) != nil {
 		return p
 	}
 	if path, known, ok := locate(doc, reflect.TypeOf(obj), p.Field[strings.LastIndexByte(p.Field, '.')+1:]); ok {
-		p.Detail, p.Remedy = "there is no such field", remedy+nearest(path[len(path)-1], known)
+		p.Detail, p.Remedy = "there is no such field", remedy+Nearest(path[len(path)-1], known)
 		p.Field = strings.Join(path, ".")
 	}
 	return p

@@ -1,0 +1,315 @@
+// Package spec reads the manifests of Brokers and Triggers that the one-machine
+// Broker runs from, as strictly as a cluster does.
+//
+// It has types of its own for the few fields that are used here. Knative's would
+// bring Kubernetes' client and its API along: 600 packages, half of the time
+// that `make run` takes to build at first. broker/manifest, a tool for
+// developers, reads the same files with Knative's types, and a test holds the
+// two against each other at random.
+package spec
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	cesql "github.com/cloudevents/sdk-go/sql/v2/parser"
+	"github.com/rickb777/date/period"
+	"sigs.k8s.io/yaml"
+)
+
+// Broker is a Broker's manifest.
+type Broker struct {
+	Meta
+	Spec struct {
+		Config   any       `json:"config,omitempty"` // of a cluster's Broker class
+		Delivery *Delivery `json:"delivery,omitempty"`
+	} `json:"spec"`
+	Status any `json:"status,omitempty"`
+}
+
+// Trigger is a Trigger's manifest.
+type Trigger struct {
+	File string `json:"-"`
+	Meta
+	Spec struct {
+		Broker    string  `json:"broker,omitempty"`
+		BrokerRef any     `json:"brokerRef,omitempty"` // refused: it needs a cluster
+		Filter    *Exact  `json:"filter,omitempty"`
+		Filters   Filters `json:"filters,omitempty"`
+
+		Subscriber Destination `json:"subscriber"`
+		Delivery   *Delivery   `json:"delivery,omitempty"`
+	} `json:"spec"`
+	Status any `json:"status,omitempty"`
+}
+
+// Meta is what every object has.
+type Meta struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name        string            `json:"name"`
+		Namespace   string            `json:"namespace,omitempty"`
+		Labels      map[string]string `json:"labels,omitempty"`
+		Annotations map[string]string `json:"annotations,omitempty"`
+	} `json:"metadata"`
+}
+
+// Exact is spec.filter: each attribute has this value, or any where it is "".
+type Exact struct {
+	Attributes map[string]string `json:"attributes,omitempty"`
+}
+
+// Filters must all let an event through.
+type Filters []Filter
+
+// Filter is one of spec.filters, in one dialect of Knative's subscriptions API.
+type Filter struct {
+	All    Filters           `json:"all,omitempty"`
+	Any    Filters           `json:"any,omitempty"`
+	Not    *Filter           `json:"not,omitempty"`
+	Exact  map[string]string `json:"exact,omitempty"`
+	Prefix map[string]string `json:"prefix,omitempty"`
+	Suffix map[string]string `json:"suffix,omitempty"`
+	CESQL  string            `json:"cesql,omitempty"`
+}
+
+// Destination is a Service by reference, or a URI.
+type Destination struct {
+	Ref *struct {
+		APIVersion string `json:"apiVersion,omitempty"`
+		Kind       string `json:"kind"`
+		Name       string `json:"name"`
+		Namespace  string `json:"namespace,omitempty"`
+	} `json:"ref,omitempty"`
+	URI *string `json:"uri,omitempty"`
+}
+
+// Delivery is a delivery spec.
+type Delivery struct {
+	DeadLetterSink *Destination `json:"deadLetterSink,omitempty"`
+	Retry          *int32       `json:"retry,omitempty"`
+	BackoffPolicy  *string      `json:"backoffPolicy,omitempty"` // linear or exponential
+	BackoffDelay   *string      `json:"backoffDelay,omitempty"`
+	Format         *string      `json:"format,omitempty"` // binary or json
+	// Knative refuses these two unless a feature of the cluster allows them.
+	Timeout       *string `json:"timeout,omitempty"`
+	RetryAfterMax *string `json:"retryAfterMax,omitempty"`
+}
+
+const version = "eventing.knative.dev/v1"
+
+// ReadBroker reads the one Broker that file holds.
+func ReadBroker(file string) (*Broker, error) {
+	docs, err := Documents(file)
+	if err != nil {
+		return nil, err
+	}
+	var found *Broker
+	for _, doc := range docs {
+		if doc.Kind != "Broker" {
+			continue
+		}
+		if found != nil {
+			return nil, &Problem{File: file, Field: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
+		}
+		found = &Broker{}
+		if err := decode(file, doc, found); err != nil {
+			return nil, err
+		}
+		c := &checker{file: file}
+		c.delivery("spec.delivery", found.Spec.Delivery)
+		if err := c.ps.Err(); err != nil {
+			return nil, err
+		}
+		if found.Spec.Delivery == nil { // as a cluster's config-br-defaults has it
+			retry, policy, delay := int32(10), "exponential", "PT0.2S"
+			found.Spec.Delivery = &Delivery{Retry: &retry, BackoffPolicy: &policy, BackoffDelay: &delay}
+		}
+	}
+	if found == nil {
+		return nil, &Problem{File: file, Field: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + version}
+	}
+	return found, nil
+}
+
+// ReadTriggers reads every *.yaml file of dirs (kustomization.yaml excepted).
+// One file holds one Trigger, of the Broker called broker, and no two Triggers
+// share a name.
+func ReadTriggers(broker string, dirs ...string) (out []*Trigger, err error) {
+	var bad Problems
+	byName := map[string]string{}
+	for _, dir := range dirs {
+		files, err := YAMLFiles(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			t, err := readTrigger(file, broker)
+			if err != nil {
+				bad = append(bad, AsProblems(file, err)...)
+				continue
+			}
+			if other, ok := byName[t.Metadata.Name]; ok {
+				bad = append(bad, &Problem{File: file, Field: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Metadata.Name, other), Remedy: "give each Trigger its own name"})
+				continue
+			}
+			byName[t.Metadata.Name] = file
+			out = append(out, t)
+		}
+	}
+	return out, bad.Err()
+}
+
+func readTrigger(file, broker string) (*Trigger, error) {
+	docs, err := Documents(file)
+	if err != nil {
+		return nil, err
+	}
+	if len(docs) != 1 || docs[0].Kind != "Trigger" {
+		return nil, &Problem{File: file, Field: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
+	}
+	t := &Trigger{File: file}
+	if err := decode(file, docs[0], t); err != nil {
+		return nil, err
+	}
+	if t.Spec.Broker != broker || t.Spec.BrokerRef != nil {
+		return nil, &Problem{File: file, Field: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
+	}
+	c := &checker{file: file}
+	if t.Spec.Filter != nil {
+		c.names("spec.filter.attributes", t.Spec.Filter.Attributes)
+	}
+	c.filters("spec.filters", t.Spec.Filters)
+	c.destination("spec.subscriber", &t.Spec.Subscriber)
+	c.delivery("spec.delivery", t.Spec.Delivery)
+	return t, c.ps.Err()
+}
+
+func decode(file string, doc Document, into any) error {
+	if err := yaml.UnmarshalStrict(doc.Text, into); err != nil {
+		return Undecodable(file, doc.Text, into, err, "docs/broker.md says what the one-machine Broker reads")
+	}
+	switch {
+	case doc.APIVersion != version:
+		return &Problem{File: file, Field: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + version}
+	case doc.Name == "":
+		return &Problem{File: file, Field: "metadata.name", Detail: "is missing"}
+	}
+	return nil
+}
+
+// checker collects what is wrong with a file.
+type checker struct {
+	file string
+	ps   Problems
+}
+
+func (c *checker) refuse(field, format string, args ...any) {
+	c.ps = append(c.ps, &Problem{File: c.file, Field: field, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) delivery(field string, d *Delivery) {
+	if d == nil {
+		return
+	}
+	if d.DeadLetterSink != nil {
+		c.destination(field+".deadLetterSink", d.DeadLetterSink)
+	}
+	if d.Retry != nil && *d.Retry < 0 {
+		c.refuse(field+".retry", "invalid value: %d", *d.Retry)
+	}
+	if p := d.BackoffPolicy; p != nil && *p != "linear" && *p != "exponential" {
+		c.refuse(field+".backoffPolicy", "invalid value: %s: want linear or exponential", *p)
+	}
+	if d.BackoffDelay != nil {
+		if _, err := period.Parse(*d.BackoffDelay); err != nil {
+			c.refuse(field+".backoffDelay", "invalid value: %s: want a duration as of ISO 8601, e.g. PT0.2S", *d.BackoffDelay)
+		}
+	}
+	if f := d.Format; f != nil && *f != "binary" && *f != "json" {
+		c.refuse(field+".format", "invalid value: %s: want binary or json", *f)
+	}
+	for name, v := range map[string]*string{"timeout": d.Timeout, "retryAfterMax": d.RetryAfterMax} {
+		if v != nil {
+			c.refuse(field+"."+name, "must not set the field(s): it is a feature that Knative leaves off by default")
+		}
+	}
+}
+
+func (c *checker) destination(field string, d *Destination) {
+	var uri *url.URL
+	if d.URI != nil {
+		u, err := url.Parse(*d.URI)
+		if err != nil {
+			c.refuse(field+".uri", "%s", err)
+			return
+		}
+		uri = u
+	}
+	switch {
+	case d.Ref == nil && uri == nil:
+		c.refuse(field, "expected at least one of ref and uri, got none")
+	case d.Ref != nil && uri != nil && uri.IsAbs():
+		c.refuse(field, "an absolute uri is not allowed beside ref")
+	case d.Ref == nil && (!uri.IsAbs() || uri.Host == ""):
+		c.refuse(field+".uri", "invalid value: %s: without ref it must be absolute", *d.URI)
+	case d.Ref != nil && uri == nil && (d.Ref.Name == "" || d.Ref.Kind == "" || d.Ref.APIVersion == ""):
+		c.refuse(field+".ref", "apiVersion, kind and name must be set")
+	}
+}
+
+var attributeName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+
+func (c *checker) names(field string, attributes map[string]string) {
+	for name := range attributes {
+		if !attributeName.MatchString(name) {
+			c.refuse(field+"."+name, "invalid name: lower-case letters and digits, a letter first")
+		}
+	}
+}
+
+func (c *checker) filters(field string, filters Filters) {
+	for i := range filters {
+		c.filter(fmt.Sprintf("%s[%d]", field, i), &filters[i])
+	}
+}
+
+func (c *checker) filter(field string, f *Filter) {
+	dialects := 0
+	for _, set := range []bool{len(f.Exact) > 0, len(f.Prefix) > 0, len(f.Suffix) > 0, len(f.All) > 0, len(f.Any) > 0, f.Not != nil, f.CESQL != ""} {
+		if set {
+			dialects++
+		}
+	}
+	if dialects > 1 {
+		c.refuse(field, "multiple dialects found, filters can have only one dialect set")
+	}
+	c.names(field+".exact", f.Exact)
+	c.names(field+".prefix", f.Prefix)
+	c.names(field+".suffix", f.Suffix)
+	c.filters(field+".all", f.All)
+	c.filters(field+".any", f.Any)
+	if f.Not != nil {
+		c.filter(field+".not", f.Not)
+	}
+	if err := parses(f.CESQL); err != nil {
+		c.refuse(field+".cesql", "invalid value: %s: %s", f.CESQL, strings.TrimSpace(err.Error()))
+	}
+}
+
+// parses says what is wrong with a CESQL expression. The parser panics over some.
+func parses(expression string) (err error) {
+	if expression == "" {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%v", v)
+		}
+	}()
+	_, err = cesql.Parse(expression)
+	return err
+}
