@@ -127,7 +127,7 @@ func ingress() []Scenario {
 	all := []Trigger{{Name: "all"}}
 	trace := []string{"Ce-Traceparent", postedTraceparent, "Ce-Tracestate", "vendor=1"}
 	return []Scenario{
-		{Name: "extensions-kept", Triggers: all, Posts: []Post{event("1", "t", append(trace, "Ce-Partitionkey", "player-1", "Ce-Subject", "player-1", "Ce-Text", "två ord", "Ce-Receivedtime", "2026-01-02T03:04:05.000000006Z", "Ce-Dataschema", "https://schemas.example/t.json", "Ce-Time", "2026-01-02T03:04:05.678+02:00")...)}},
+		{Name: "extensions-kept", Triggers: all, Posts: []Post{event("1", "t", append(trace, "Ce-Partitionkey", "player-1", "Ce-Subject", "player-1", "Ce-Text", "tv%C3%A5%20ord", "Ce-Receivedtime", "2026-01-02T03:04:05.000000006Z", "Ce-Dataschema", "https://schemas.example/t.json", "Ce-Time", "2026-01-02T03:04:05.678+02:00")...)}},
 		{Name: "structured-in", Triggers: all, Posts: []Post{
 			structured(`{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"p","time":"2026-01-02T03:04:05Z","flag":true,"count":-3,"datacontenttype":"application/json","data":{"a":"b"}}`),
 			structured(`{"specversion":"1.0","id":"2","source":"/s","type":"t","datacontenttype":"application/octet-stream","data_base64":"AAEC/w=="}`)}},
