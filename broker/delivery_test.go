@@ -44,7 +44,7 @@ func both(t *testing.T, answer func(id string, nth int) int, test func(t *testin
 				s.to = newSubscriber(t, func(w http.ResponseWriter, e ce.Event, _ int) {
 					status := c.attempt(e.ID())
 					if status == http.StatusOK {
-						reply(w, "answer", "re "+e.ID())
+						reply(w, "answer", "re-"+e.ID())
 						w.Write(e.Data())
 						return
 					}
@@ -66,7 +66,7 @@ func both(t *testing.T, answer func(id string, nth int) int, test func(t *testin
 
 func answerTo(e *ce.Event) *ce.Event {
 	out := ce.New()
-	out.SetID("re " + e.ID())
+	out.SetID("re-" + e.ID())
 	out.SetType("answer")
 	out.SetSource("/test")
 	out.DataEncoded = e.Data()
@@ -123,7 +123,7 @@ func TestEveryEventIsAnsweredOnItsOwn(t *testing.T) {
 		}
 		for i := range n {
 			replied := i%10 != 3 && i%10 != 5
-			if reply, ok := got[fmt.Sprint("re ", i)]; ok != replied || ok && reply != body(i) {
+			if reply, ok := got[fmt.Sprint("re-", i)]; ok != replied || ok && reply != body(i) {
 				t.Errorf("%d: replied: %v, %d bytes, want %v, %d bytes", i, ok, len(reply), replied, len(body(i)))
 			}
 			want := 1
@@ -185,7 +185,7 @@ func TestAReplyThatIsTooLargeIsOneEventsFailure(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 2<<20)
 	over := newSubscriber(t, func(w http.ResponseWriter, e ce.Event, _ int) {
-		reply(w, "answer", "re "+e.ID())
+		reply(w, "answer", "re-"+e.ID())
 		if e.ID() == "7" {
 			io.WriteString(w, large)
 		}
@@ -214,7 +214,7 @@ func TestAReplyThatIsTooLargeIsOneEventsFailure(t *testing.T) {
 func TestConnectionsThatBreakLoseNoEvent(t *testing.T) {
 	t.Parallel()
 	const n = 600
-	s := newSubscriber(t, func(w http.ResponseWriter, e ce.Event, _ int) { reply(w, "answer", "re "+e.ID()) })
+	s := newSubscriber(t, func(w http.ResponseWriter, e ce.Event, _ int) { reply(w, "answer", "re-"+e.ID()) })
 	team := newSubscriber(t, nil)
 	b := open(t, options{broker: strings.Replace(fastBroker, "retry: 2", "retry: 20", 1)},
 		spec{name: "p", filter: questions, to: s}, spec{name: "team", filter: answers, to: team})
