@@ -378,20 +378,19 @@ func readPairs(b []byte) (pairs []string, rest []byte, err error) {
 	return pairs, b, nil
 }
 
-// headerNames maps attributes to HTTP headers (CloudEvents HTTP protocol
-// binding 1.0.2, section 3.1.3); attributeNames is the way back. Names that are
-// not here are made when they come.
-var headerNames, attributeNames = names(specversion, "id", "source", "type", "subject", "time", "dataschema",
+// headerNames maps the attributes of nearly every event to HTTP headers
+// (CloudEvents HTTP protocol binding 1.0.2, section 3.1.3). Others are made when
+// they come.
+var headerNames = names(specversion, "id", "source", "type", "subject", "time", "dataschema",
 	"partitionkey", "receivedtime", "traceparent", "tracestate", "jurisdiction", "brand", "pitbossdue", "pitbosscause",
 	ttlAttribute, arrivalAttribute)
 
-func names(attributes ...string) (headers, back map[string]string) {
-	headers, back = map[string]string{"datacontenttype": "Content-Type"}, map[string]string{}
+func names(attributes ...string) map[string]string {
+	headers := map[string]string{"datacontenttype": "Content-Type"}
 	for _, name := range attributes {
-		header := http.CanonicalHeaderKey("Ce-" + name)
-		headers[name], back[header] = header, name
+		headers[name] = http.CanonicalHeaderKey("Ce-" + name)
 	}
-	return headers, back
+	return headers
 }
 
 func headerOf(attribute string) string {
@@ -399,11 +398,4 @@ func headerOf(attribute string) string {
 		return h
 	}
 	return http.CanonicalHeaderKey("Ce-" + attribute)
-}
-
-func attributeOf(header string) string {
-	if a, ok := attributeNames[header]; ok {
-		return a
-	}
-	return strings.ToLower(header[len("Ce-"):])
 }

@@ -99,7 +99,7 @@ func (m *madeBy) take(e *Entry) error {
 		Decision string `json:"decision"`
 	}
 	if err := json.Unmarshal(e.Open, &open); err != nil {
-		return nil // not an object: nothing that could be asked for
+		return nil //nolint:nilerr // not an object: nothing that could be asked for
 	}
 	m.add(open.Decision, e.Seq, e.Time)
 	if m.n.Load() >= madeMost {

@@ -99,7 +99,7 @@ func TestImportTakesWhatExportersWrite(t *testing.T) {
 			if err != nil || len(questions) > 0 {
 				t.Fatalf("%v %q", err, questions)
 			}
-			defer m.Close() //nolint:errcheck // nothing is written
+			defer m.Close()
 			t.Log(m.Explained)
 			if exact := treesOnly(e.Name); exact != strings.HasPrefix(m.Explained, "explained by exact") {
 				t.Errorf("trees alone: %v; %s", exact, m.Explained)
@@ -252,7 +252,7 @@ func TestSampledExplanationIsRepeatable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer m.Close() //nolint:errcheck // nothing is written
+		defer m.Close()
 		var a, b Explanation
 		for i := range e.Rows {
 			row := e.row(t, i)

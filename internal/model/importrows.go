@@ -148,7 +148,7 @@ func (im *importer) golden(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer m.Close() //nolint:errcheck // nothing was written
+	defer m.Close()
 	columns := im.man.Columns()
 	var golden goldenFile
 	for i := 0; i < len(im.table.rows); i += max(1, len(im.table.rows)/importedRows) {

@@ -173,7 +173,8 @@ func (s *sitting) readMarker(m *marker) ([]float64, truth) {
 	values := make([]float64, 0, 4)
 	for i := range m.reads {
 		r := &m.reads[i]
-		v, known := 0.0, true
+		var v float64
+		var known bool
 		if r.feature >= 0 {
 			known = r.feature < len(s.in.Features) && !slices.Contains(s.in.Missing, s.p.lang.featureNames[r.feature])
 			if known {
