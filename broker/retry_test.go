@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,13 +68,15 @@ func TestRetriesAreKnatives(t *testing.T) {
 // answers then is dropped, and its goroutine ends with the Broker.
 func TestAnAttemptEndsAtItsTimeOut(t *testing.T) {
 	t.Parallel()
-	end, calls := make(chan struct{}), 0
+	end := make(chan struct{})
+	var calls atomic.Int32
 	p := newInProcess("p", func(ctx context.Context, _ *ce.Event) (*ce.Event, int, string) {
-		if calls++; calls == 1 {
+		n := calls.Add(1)
+		if n == 1 {
 			<-ctx.Done()
 			<-end
 		}
-		return nil, http.StatusAccepted + calls, ""
+		return nil, http.StatusAccepted + int(n), ""
 	}, 1<<20, zap.NewNop())
 	m, err := readHTTP([]string{"Ce-Specversion", "1.0", "Ce-Id", "1", "Ce-Type", "t", "Ce-Source", "/s"}, nil)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"pitboss/internal/redisdb"
 )
 
 // An event that is acknowledged and does not count, because it came too late or
@@ -37,7 +37,7 @@ type KeptOut struct {
 // KeptOutLog counts in memory and adds to Redis when it is flushed. It is safe
 // for concurrent use.
 type KeptOutLog struct {
-	rdb redis.UniversalClient
+	rdb redisdb.Client
 	now func() time.Time
 
 	mu     sync.Mutex
@@ -45,7 +45,7 @@ type KeptOutLog struct {
 }
 
 // NewKeptOutLog returns a log that adds to the Redis of rdb.
-func NewKeptOutLog(rdb redis.UniversalClient, now func() time.Time) *KeptOutLog {
+func NewKeptOutLog(rdb redisdb.Client, now func() time.Time) *KeptOutLog {
 	return &KeptOutLog{rdb: rdb, now: now, counts: map[string]int64{}}
 }
 
@@ -88,7 +88,7 @@ func keptOutKey(at time.Time) string { return "pitboss:keptout:" + at.UTC().Form
 
 // ReadKeptOut lists what did not count on the latest days, today first, the most
 // events first.
-func ReadKeptOut(ctx context.Context, rdb redis.UniversalClient, now time.Time, days int) ([]KeptOut, error) {
+func ReadKeptOut(ctx context.Context, rdb redisdb.Client, now time.Time, days int) ([]KeptOut, error) {
 	out := []KeptOut{}
 	for i := range days {
 		at := now.UTC().AddDate(0, 0, -i)

@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
+
+	"pitboss/internal/redisdb"
 )
 
 // allowEviction is the setting that lets a Redis be used that may forget.
@@ -56,7 +58,7 @@ func (g *Edge) checkMemory(ctx context.Context, rdb Client, reached bool) error 
 }
 
 func (g *Edge) lookAtMemory(ctx context.Context, rdb Client) (policy string, err error) {
-	policy, known, err := Evicts(ctx, rdb)
+	policy, known, err := redisdb.Evicts(ctx, rdb)
 	if err != nil {
 		return "", err
 	}
