@@ -17,7 +17,7 @@ const root = "../../.."
 func TestANewFunctionBuildsAndPassesLint(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, part := range []string{"broker", "functions", "internal", "models", "triggers", "docs"} {
+	for _, part := range []string{"broker", "functions", "internal", "models", "triggers", "docs", "test"} {
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(root, part))); err != nil {
 			t.Fatal(err)
 		}
