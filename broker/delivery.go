@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"go.uber.org/zap"
 
@@ -166,10 +168,16 @@ func readReply(header []string, body []byte) (*message, error) {
 		return nil, nil
 	}
 	m, err := readHTTP(header, body)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errReply, err)
+	if err == nil {
+		return m, nil
 	}
-	return m, nil
+	if valueOf(header, "Ce-Specversion") != "" { // an event, but not a valid one: Knative's ingress refuses it, for good
+		return &message{invalid: err}, nil
+	}
+	if !strings.HasPrefix(strings.ToLower(valueOf(header, "Content-Type")), "application/cloudevents") {
+		err = binding.ErrUnknownEncoding
+	}
+	return nil, fmt.Errorf("%w: %w", errReply, err)
 }
 
 // withTTL is the event as a dead letter has it, in a cluster too.

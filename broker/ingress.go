@@ -58,6 +58,9 @@ func (b *Broker) admit(m *message, ttl int32) error {
 }
 
 func (b *Broker) stamp(m *message, ttl int32) error {
+	if m.invalid != nil {
+		return &refusal{http.StatusBadRequest, "not a valid CloudEvent: " + m.invalid.Error()}
+	}
 	if !m.valid {
 		if err := m.event().Validate(); err != nil {
 			return &refusal{http.StatusBadRequest, "not a valid CloudEvent: " + strings.TrimSpace(err.Error())}

@@ -32,6 +32,7 @@ type message struct {
 	ttl     int32 // what a reply to it starts from
 	plain   bool  // version 1.0, and every attribute may be an HTTP header as it is
 	valid   bool  // for sure; what is out of the ordinary is for sdk-go to judge
+	invalid error // why a reply that says it is an event is none
 	made    atomic.Pointer[ce.Event]
 }
 

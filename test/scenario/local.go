@@ -12,12 +12,13 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/binding"
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	sdkhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 	"go.uber.org/zap"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"sigs.k8s.io/yaml"
 
 	"pitboss/broker"
+	"pitboss/internal/cehttp"
 )
 
 // Local is the one-machine Broker as a target: a Broker per scenario.
@@ -74,11 +75,13 @@ func (l *Local) Deploy(_ context.Context, s Scenario, subscribers []string, dead
 // what functions see: an event, and no headers beside.
 func function(url string) broker.Function {
 	return func(ctx context.Context, e *ce.Event) (*ce.Event, int, string) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(e.Data()))
 		if err != nil {
 			return nil, http.StatusInternalServerError, err.Error()
 		}
-		if err := cehttp.WriteRequest(ctx, binding.ToMessage(e), req); err != nil {
+		if e.SpecVersion() == ce.CloudEventsVersionV1 {
+			cehttp.WriteHeader(req.Header, e)
+		} else if err := sdkhttp.WriteRequest(ctx, binding.ToMessage(e), req); err != nil {
 			return nil, http.StatusInternalServerError, err.Error()
 		}
 		req.Header.Set("Prefer", "reply")
@@ -91,7 +94,7 @@ func function(url string) broker.Function {
 		if err != nil || res.StatusCode >= 300 || len(body) == 0 && res.Header.Get("Ce-Specversion") == "" {
 			return nil, res.StatusCode, string(body)
 		}
-		reply, err := binding.ToEvent(ctx, cehttp.NewMessage(res.Header, io.NopCloser(bytes.NewReader(body))))
+		reply, err := binding.ToEvent(ctx, sdkhttp.NewMessage(res.Header, io.NopCloser(bytes.NewReader(body))))
 		if err != nil { // a function can only reply with an event
 			return nil, http.StatusBadGateway, "the reply is neither empty nor a CloudEvent: " + err.Error()
 		}
