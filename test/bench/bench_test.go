@@ -163,9 +163,9 @@ func TestGeneratedFilesLoad(t *testing.T) {
 func report() *Report {
 	return &Report{
 		Commit: "abc", Path: []Point{
-			{Run: RunMix, Events: 1000, Decided: 50, EventsPS: 9000, CPUUs: 100,
+			{Run: RunMix, Delivery: OverHTTP, Events: 1000, Decided: 50, EventsPS: 9000, CPUUs: 100,
 				CPUByPart: map[string]float64{"broker": 40, "profile": 30, "score": 5, "decide": 15, "redis": 10}},
-			{Run: RunMix, Rate: 250, Events: 1000, EventsPS: 250, P50Ms: 2, P99Ms: 9,
+			{Run: RunMix, Delivery: OverHTTP, Rate: 250, Events: 1000, EventsPS: 250, P50Ms: 2, P99Ms: 9,
 				CPUByPart: map[string]float64{"profile": 60, "score": 10, "decide": 30, "redis": 20}},
 		},
 		Parts: []Part{{Name: "profile", EventBytes: 500, ReplyBytes: 2000}, {Name: "score", ReplyBytes: 3000},

@@ -164,7 +164,11 @@ func (r *Report) limits(st *State, model *Limit) (out []Limit) {
 		add(Limit{Name: "HTTP: CloudEvent POST, acknowledged only", PerS: st.Limits.HTTPPost, CPU: st.Limits.HTTPCPU,
 			Ours: "state path", OursPerS: st.EventsPS})
 		add(Limit{Name: "HTTP: the four POSTs of a decided event", PerS: st.Limits.HTTPPost / 4, CPU: 4 * st.Limits.HTTPCPU,
-			Ours: "whole path, " + RunEvery, OursPerS: r.most(RunEvery).EventsPS})
+			Ours: "whole path, " + RunEvery, OursPerS: r.most(RunEvery, OverHTTP).EventsPS})
+		if in := r.most(RunEvery, InProcess); in.EventsPS > 0 {
+			add(Limit{Name: "Redis: compare-and-set EVALSHA, 1 KB", PerS: st.Limits.Evalsha, CPU: st.Limits.EvalshaCPU,
+				Ours: "whole path in process, " + RunEvery, OursPerS: in.EventsPS})
+		}
 	}
 	if model != nil {
 		model.OursPerS = part(strings.ToLower(model.Ours))

@@ -29,16 +29,19 @@ type PathConfig struct {
 	Players int
 	Back    time.Duration // how long ago simulated play begins; 0: a quarter of an hour
 	Profile string        // folder for the CPU profiles of Broker and functions; "": none
-	Mixed   bool          // decisions as features.yaml asks for them, instead of one for every event
-	Play    string        // file of recorded play; "": the simulator's
-	Idle    int           // more Triggers that no event matches
-	Metrics bool          // serve the functions' metrics: for latency by hop
+	// InProcess measures functions in the Broker's process, not over HTTP.
+	InProcess bool
+	Mixed     bool   // decisions as features.yaml asks for them, instead of one for every event
+	Play      string // file of recorded play; "": the simulator's
+	Idle      int    // more Triggers that no event matches
+	Metrics   bool   // serve the functions' metrics: for latency by hop
 }
 
 // Point is one line of the table.
 type Point struct {
-	Run       string             `json:"run"`  // every event decided, mix, or mix of recorded play
-	Rate      float64            `json:"rate"` // offered events/s; 0: as fast as it goes
+	Run       string             `json:"run"`      // every event decided, mix, or mix of recorded play
+	Delivery  string             `json:"delivery"` // to the functions: HTTP or in process
+	Rate      float64            `json:"rate"`     // offered events/s; 0: as fast as it goes
 	EventsPS  float64            `json:"events_per_s"`
 	Events    int64              `json:"events"`
 	Decided   int64              `json:"decided"`
@@ -67,6 +70,19 @@ func (cfg PathConfig) run() string {
 		return RunMix
 	}
 	return RunEvery
+}
+
+// Ways in which the Broker reaches the functions.
+const (
+	OverHTTP  = "HTTP"
+	InProcess = "in process"
+)
+
+func (cfg PathConfig) delivery() string {
+	if cfg.InProcess {
+		return InProcess
+	}
+	return OverHTTP
 }
 
 // Memory of a component, bytes.
@@ -132,7 +148,7 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 		env = append(env, "DECIDE_CLOCK=event")
 	}
 	p.system, err = StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: p.consumer.addr(), Env: env,
-		Profiles: cfg.Profile, Metrics: cfg.Metrics, Idle: cfg.Idle})
+		Profiles: cfg.Profile, Metrics: cfg.Metrics, Idle: cfg.Idle, InProcess: cfg.InProcess})
 	if err != nil {
 		p.consumer.close()
 		return nil, err
@@ -183,7 +199,7 @@ func (p *path) measure(ctx context.Context, rate float64, n int) (Point, error) 
 	if err != nil {
 		return Point{}, err
 	}
-	point := Point{Run: p.cfg.run(), Rate: rate, Events: load.Sent, Failed: load.Failed, CPUByPart: map[string]float64{}, RSSByPart: map[string]int64{}}
+	point := Point{Run: p.cfg.run(), Delivery: p.cfg.delivery(), Rate: rate, Events: load.Sent, Failed: load.Failed, CPUByPart: map[string]float64{}, RSSByPart: map[string]int64{}}
 	point.Decided, _ = p.consumer.decided()
 	point.EventsPS = float64(load.Sent) / max(last.Sub(began), load.Elapsed).Seconds()
 	h := p.consumer.histogram()
@@ -225,7 +241,7 @@ func (pt Point) line() string {
 	if pt.Rate > 0 {
 		rate = fmt.Sprintf("%.0f/s", pt.Rate)
 	}
-	return fmt.Sprintf("  %-7s %7.0f events/s  decided %d/%d  p50 %.1f  p99 %.1f  p99.9 %.1f ms  CPU %.0f µs/event (broker %.0f profile %.0f score %.0f decide %.0f redis %.0f)",
-		rate, pt.EventsPS, pt.Decided, pt.Events, pt.P50Ms, pt.P99Ms, pt.P999Ms, pt.CPUUs,
+	return fmt.Sprintf("  %-10s %-7s %7.0f events/s  decided %d/%d  p50 %.1f  p99 %.1f  p99.9 %.1f ms  CPU %.0f µs/event (broker %.0f profile %.0f score %.0f decide %.0f redis %.0f)",
+		pt.Delivery, rate, pt.EventsPS, pt.Decided, pt.Events, pt.P50Ms, pt.P99Ms, pt.P999Ms, pt.CPUUs,
 		pt.CPUByPart["broker"], pt.CPUByPart["profile"], pt.CPUByPart["score"], pt.CPUByPart["decide"], pt.CPUByPart["redis"])
 }

@@ -69,9 +69,9 @@ func ReadReport(file string) (*Report, error) {
 }
 
 // most is the run's point as fast as it goes; the zero Point if not measured.
-func (r *Report) most(run string) Point {
+func (r *Report) most(run, delivery string) Point {
 	for _, p := range r.Path {
-		if p.Run == run && p.Rate == 0 {
+		if p.Run == run && p.Delivery == delivery && p.Rate == 0 {
 			return p
 		}
 	}
@@ -80,10 +80,10 @@ func (r *Report) most(run string) Point {
 
 // busiest is the run's highest open-loop rate, or as fast as it goes where
 // there is none.
-func (r *Report) busiest(run string) Point {
-	best := r.most(run)
+func (r *Report) busiest(run, delivery string) Point {
+	best := r.most(run, delivery)
 	for _, p := range r.Path {
-		if p.Run == run && p.Rate > best.Rate {
+		if p.Run == run && p.Delivery == delivery && p.Rate > best.Rate {
 			best = p
 		}
 	}
@@ -162,7 +162,7 @@ func (r *Report) printPath(t io.Writer) {
 	if len(r.Path) == 0 {
 		return
 	}
-	fmt.Fprint(t, "\nwhole path\toffered/s\tdone/s\tdecided\tp50 ms\tp99\tp99.9\tCPU µs")
+	fmt.Fprint(t, "\nwhole path\tdelivery\toffered/s\tdone/s\tdecided\tp50 ms\tp99\tp99.9\tCPU µs")
 	for _, c := range components {
 		fmt.Fprint(t, "\t", c)
 	}
@@ -172,7 +172,7 @@ func (r *Report) printPath(t io.Writer) {
 		if p.Rate > 0 {
 			rate = fmt.Sprintf("%.0f", p.Rate)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.0f\t%d of %d\t%.1f\t%.1f\t%.1f\t%.0f", p.Run, rate, p.EventsPS, p.Decided, p.Events, p.P50Ms, p.P99Ms, p.P999Ms, p.CPUUs)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%d of %d\t%.1f\t%.1f\t%.1f\t%.0f", p.Run, p.Delivery, rate, p.EventsPS, p.Decided, p.Events, p.P50Ms, p.P99Ms, p.P999Ms, p.CPUUs)
 		for _, c := range components {
 			fmt.Fprintf(t, "\t%.0f", p.CPUByPart[c])
 		}
@@ -206,13 +206,13 @@ func (r *Report) GoBench(w io.Writer) {
 		}
 		fmt.Fprintln(w)
 	}
-	names := map[string]string{RunEvery: "Every", RunMix: "Mix", RunRecorded: "Recorded"}
+	names := map[string]string{RunEvery: "Every", RunMix: "Mix", RunRecorded: "Recorded", InProcess: "InProcess"}
 	for _, p := range r.Path {
 		if p.Rate == 0 {
-			line("Path/run="+names[p.Run]+"/rate=max", p.Events, p.EventsPS, p.CPUUs) // its latency is the queue's
+			line("Path/run="+names[p.Run]+names[p.Delivery]+"/rate=max", p.Events, p.EventsPS, p.CPUUs) // its latency is the queue's
 			continue
 		}
-		line(fmt.Sprintf("Path/run=%s/rate=%.0f", names[p.Run], p.Rate), p.Events, p.EventsPS, p.CPUUs,
+		line(fmt.Sprintf("Path/run=%s%s/rate=%.0f", names[p.Run], names[p.Delivery], p.Rate), p.Events, p.EventsPS, p.CPUUs,
 			p.P50Ms, "p50-ms", p.P99Ms, "p99-ms", p.P999Ms, "p99.9-ms")
 	}
 	for _, p := range r.Parts {

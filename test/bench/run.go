@@ -16,7 +16,7 @@ import (
 )
 
 // Sections are what `pitboss-bench` can measure, in the order in which it does.
-var Sections = []string{"path", "mixed", "recorded", "hops", "parts", "skew", "state", "limits", "growth", "memory", "coldstart"}
+var Sections = []string{"path", "inprocess", "mixed", "recorded", "hops", "parts", "skew", "state", "limits", "growth", "memory", "coldstart"}
 
 // Config of a whole benchmark.
 type Config struct {
@@ -60,6 +60,11 @@ func Run(ctx context.Context, cfg Config, progress io.Writer) (*Report, error) {
 		do      func() error
 	}{
 		{"path", func() error { return r.path(ctx, cfg, cfg.PathConfig, progress) }},
+		{"inprocess", func() error {
+			c := cfg.PathConfig
+			c.InProcess = true
+			return r.path(ctx, cfg, c, progress)
+		}},
 		{"mixed", func() error {
 			c := cfg.PathConfig
 			c.Mixed, c.Rates = true, cfg.MixRates

@@ -52,7 +52,7 @@ func (s *Size) cores(part string, us, topUs float64) Cores {
 // more as they did with the most players measured. from the functions alone, bytes of messages and of
 // the journal; from the state path, bytes of a player.
 func (d Demand) Size(r *Report) (*Size, error) {
-	mix := r.most(RunMix)
+	mix := r.most(RunMix, OverHTTP)
 	switch {
 	case mix.Events == 0:
 		return nil, errors.New("sizing: the figures hold no mix: run pitboss-bench with --only mixed,parts,state or without --only")
@@ -66,7 +66,7 @@ func (d Demand) Size(r *Report) (*Size, error) {
 	}
 	s := &Size{Demand: d, From: r, Mean: d.EventsADay / 86400, Due: float64(mix.Decided) / float64(mix.Events)}
 	s.Top = s.Mean * d.Peak
-	steady := r.busiest(RunMix)
+	steady := r.busiest(RunMix, OverHTTP)
 	s.Cold = r.State.cold()
 	functions := Cores{Part: "functions"}
 	for _, c := range components {

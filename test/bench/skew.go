@@ -88,8 +88,11 @@ func Skewed(ctx context.Context, cfg PathConfig, rate float64, events int, progr
 	}
 	for range skewRepeats {
 		for _, draw := range draws {
-			if err := skewedPath(ctx, cfg, draw, rate, row("whole path", draw)); err != nil {
-				return rows, err
+			for _, inProcess := range []bool{false, true} {
+				cfg.InProcess = inProcess
+				if err := skewedPath(ctx, cfg, draw, rate, row("whole path, "+cfg.delivery(), draw)); err != nil {
+					return rows, err
+				}
 			}
 			parts, err := skewedParts(ctx, cfg, draw, events)
 			if err != nil {
@@ -103,7 +106,7 @@ func Skewed(ctx context.Context, cfg PathConfig, rate float64, events int, progr
 	}
 	slices.SortStableFunc(rows, func(a, b Skew) int { return strings.Compare(b.Path, a.Path) })
 	for _, s := range rows {
-		fmt.Fprintf(progress, "  %-14s %-14s %7.0f events/s (%.2f of uniform)  CPU %.0f µs/event\n", s.Path, s.Players,
+		fmt.Fprintf(progress, "  %-22s %-14s %7.0f events/s (%.2f of uniform)  CPU %.0f µs/event\n", s.Path, s.Players,
 			median(s.EventsPS), ofUniform(rows, s), median(s.CPUUs))
 	}
 	return rows, nil

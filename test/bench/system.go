@@ -34,6 +34,9 @@ type SystemConfig struct {
 	// "": no Broker, the functions alone.
 	Consumer string
 	Env      []string // more environment for the functions, NAME=value
+	// InProcess has the Broker run the functions in its own process, as on one
+	// machine; otherwise each is a process that it reaches over HTTP.
+	InProcess bool
 	// Metrics serves each function's metrics; the main runs go without.
 	Metrics bool
 	// Idle is how many more Triggers there are that no event matches.
@@ -67,7 +70,10 @@ func StartSystem(ctx context.Context, cfg SystemConfig) (_ *System, err error) {
 	}
 	s.BrokerURL = fmt.Sprintf("http://127.0.0.1:%d", brokerPort)
 	services := []string{"pitboss-local-consumer=http://" + cfg.Consumer}
-	if err = s.startFunctions(ctx, cfg); err != nil {
+	env := []string{"LOG_LEVEL=warn"}
+	if cfg.InProcess {
+		env = append(append(env, functionEnv(s.RedisURL)...), cfg.Env...)
+	} else if err = s.startFunctions(ctx, cfg); err != nil {
 		return nil, err
 	}
 	for name, host := range s.hosts {
@@ -83,7 +89,10 @@ func StartSystem(ctx context.Context, cfg SystemConfig) (_ *System, err error) {
 	if cfg.Profiles != "" {
 		args = append(args, "--cpuprofile", filepath.Join(cfg.Profiles, "broker.prof"))
 	}
-	p, err := start(s.Dir, "broker", []string{"LOG_LEVEL=warn"}, args...)
+	if cfg.InProcess {
+		args = append(args, "--functions", strings.Join(cfg.Functions, ","))
+	}
+	p, err := start(s.Dir, "broker", env, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +125,8 @@ func (s *System) startFunction(cfg SystemConfig, name string) error {
 	if err != nil {
 		return err
 	}
-	env := append([]string{limit, "FUNCTION_TARGET=" + name, "LISTEN_ADDRESS=" + s.hosts[name], "LOG_LEVEL=warn",
-		"REDIS_URL=" + s.RedisURL, "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"}, cfg.Env...)
+	env := append(functionEnv(s.RedisURL), limit, "FUNCTION_TARGET="+name, "LISTEN_ADDRESS="+s.hosts[name], "LOG_LEVEL=warn")
+	env = append(env, cfg.Env...)
 	if cfg.Metrics {
 		port, err := redistest.FreePort()
 		if err != nil {
@@ -135,6 +144,11 @@ func (s *System) startFunction(cfg SystemConfig, name string) error {
 	}
 	s.parts = append(s.parts, p)
 	return nil
+}
+
+// functionEnv is the environment that all functions have in common.
+func functionEnv(redisURL string) []string {
+	return []string{"REDIS_URL=" + redisURL, "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"}
 }
 
 // memoryLimit is the GOMEMLIMIT that a function is deployed with.
