@@ -46,8 +46,11 @@ func policies(ctx context.Context, c *cluster) (figures, error) {
 		return nil, err
 	}
 	address := func(ns, selector string) string {
-		out, _ := kubectl(ctx, "-n", ns, "get", "pods", "-l", selector, "--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].status.podIP}")
-		return strings.TrimSpace(out)
+		// A pod that a rollout is ending is Running, too, and may be gone at the next probe.
+		out, _ := kubectl(ctx, "-n", ns, "get", "pods", "-l", selector, "--field-selector=status.phase=Running", "-o",
+			"go-template={{range .items}}{{if not .metadata.deletionTimestamp}}{{.status.podIP}} {{end}}{{end}}")
+		first, _, _ := strings.Cut(strings.TrimSpace(out), " ")
+		return first
 	}
 	// A new pod is free until the node's rules name it, which takes longer on a busy machine.
 	self, err := kubectl(ctx, "-n", namespace, "get", "pod", "as-ingest", "-o", "jsonpath={.status.podIP}")
