@@ -32,6 +32,7 @@ type system struct {
 	t      *testing.T
 	url    string // the Broker
 	ingest string
+	page   string // the console
 	redis  *redistest.Server
 }
 
@@ -51,7 +52,7 @@ func startSystem(t *testing.T) *system {
 	dir := t.TempDir()
 	cfg := config{Addr: addr(), IngestAddr: addr(), ConsoleAddr: addr(), RedisURL: s.redis.URL(), ModelsDir: "../../models",
 		BrokerFile: "../base/broker.yaml", TriggersDir: "../../triggers", LocalDir: "triggers", DataDir: filepath.Join(dir, "broker")}
-	s.url, s.ingest = "http://"+cfg.Addr, "http://"+cfg.IngestAddr
+	s.url, s.ingest, s.page = "http://"+cfg.Addr, "http://"+cfg.IngestAddr, "http://"+cfg.ConsoleAddr
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, cfg, environ(), io.Discard) }()
@@ -335,5 +336,31 @@ func TestTheEmbeddedRedisIsNotedWhileItRuns(t *testing.T) {
 	stop()
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left after the end: %v, %v", left, err)
+	}
+}
+
+// An event that was acknowledged and came too late to count is shown, by its
+// producer, where the producer's team can see it.
+func TestTheProducerOfLateEventsIsTold(t *testing.T) {
+	s := startSystem(t)
+	now := time.Now()
+	round := (&sent{data: `{"game":"g","product":"casino","stake":100,"win":0,"currency":"GBP"}`}).with("specversion", "1.0").
+		with("type", event.TypeRoundSettled).with("source", "/slow/producer").with("subject", "tortoise")
+	for i, at := range []time.Time{now, now.Add(-5 * time.Minute), now.Add(-30 * time.Minute), now.Add(-2 * time.Hour)} {
+		e := round.with("id", fmt.Sprint(i)).with("time", at.UTC().Format(time.RFC3339Nano))
+		if status := s.post(e.structured(t, s.ingest)); status != http.StatusAccepted {
+			t.Fatalf("answered %d", status)
+		}
+		s.quiet()
+	}
+	var told struct {
+		KeptOut []player.KeptOut `json:"kept_out"`
+	}
+	s.await("told", func() bool {
+		s.get(s.page+"/api/keptout", &told)
+		return len(told.KeptOut) > 0 && told.KeptOut[0].Events > 1
+	})
+	if k := told.KeptOut; len(k) != 1 || k[0].Reason != "late" || k[0].Source != "/slow/producer" || k[0].Events != 2 {
+		t.Errorf("%+v, want two late events of /slow/producer", k)
 	}
 }

@@ -23,7 +23,9 @@ import (
 	"pitboss/functions/profile"
 	"pitboss/functions/score"
 	"pitboss/internal/event"
+	"pitboss/internal/player"
 	"pitboss/internal/policy"
+	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
 
@@ -217,6 +219,7 @@ func TestComplianceCommands(t *testing.T) {
 	w.says([]string{"review", "approve", d}, "it was reviewed before")
 
 	w.killSwitches()
+	w.late()
 
 	w.says([]string{"journal", "verify", "--heads"}, "every chain is whole", `"hash"`)
 	dir := filepath.Join(t.TempDir(), "segments")
@@ -251,6 +254,26 @@ func TestComplianceCommands(t *testing.T) {
 	w.says([]string{"journal", "verify", "--segments", dir}, "every chain is whole")
 	w.refuses([]string{"privacy", "release", "alice"}, "no legal hold on alice")
 	w.refuses([]string{"privacy", "fetch", "R9"}, "never made, or its time is over")
+}
+
+// late lists producers, the latest day first.
+func (w *town) late() {
+	w.t.Helper()
+	w.says([]string{"late"}, "none: every event counted")
+	rdb, err := setup.Redis(w.t.Context(), w.redis)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer rdb.Close()
+	now := time.Now()
+	log := player.NewKeptOutLog(rdb, func() time.Time { return now })
+	for range 3 {
+		log.Note("late", "/slow/producer")
+	}
+	if err := log.Flush(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.says([]string{"late"}, now.UTC().Format(time.DateOnly)+"  late    /slow/producer  3")
 }
 
 // without is a copy of the models folder in which an action is never eligible.
