@@ -128,7 +128,7 @@ func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 }
 
 func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
-	r, err := event.Parse(e, f.now())
+	r, err := event.Parse(e, event.Clock(e, f.now()))
 	if err != nil {
 		return nil, err
 	}

@@ -237,6 +237,37 @@ func TestAnyDeliveryEndsInTheSameState(t *testing.T) {
 	}
 }
 
+// TestClocksDoNotMatter: instances whose clocks run apart, and are set back and
+// forth between two events, end in the state of one whose clock stands.
+func TestClocksDoNotMatter(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	still := newInstance(t, url)
+	var off atomic.Int64
+	drifting := []*Function{newInstance(t, url), newInstance(t, url)}
+	for i, f := range drifting {
+		f.now = func() time.Time { return start.Add(10*time.Minute + time.Duration(i)*20*time.Second + time.Duration(off.Load())) }
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		n := runs.Add(1)
+		plain, mixed := history(seed, fmt.Sprint("c", n, ":")), history(seed, fmt.Sprint("d", n, ":"))
+		for i := range plain {
+			if _, err := still.Handle(context.Background(), plain[i]); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		for _, e := range rapid.Permutation(append(mixed, mixed...)).Draw(rt, "order") {
+			off.Store(int64(rapid.IntRange(-55*60, 24*3600).Draw(rt, "clock is off by, seconds")) * int64(time.Second))
+			e.SetExtension(event.ExtReceived, start.Add(10*time.Minute).Format(time.RFC3339Nano)) // by ingest's clock
+			if _, err := drifting[rapid.IntRange(0, 1).Draw(rt, "instance")].Handle(context.Background(), e); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		compare(rt, still, vectors(rt, still, plain), vectors(rt, still, mixed))
+	})
+}
+
 // deliver sends events in a random order, some several times, concurrently,
 // each delivery to a random instance; replies of one event must have one id.
 func deliver(rt *rapid.T, instances []*Function, events []ce.Event) {

@@ -126,7 +126,7 @@ func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 }
 
 func (f *Function) handle(_ context.Context, e *ce.Event) (*ce.Event, error) {
-	r, err := event.Check(e, f.now())
+	r, err := event.Check(e, event.Clock(e, f.now()))
 	if err != nil {
 		return nil, err
 	}

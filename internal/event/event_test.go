@@ -99,6 +99,38 @@ func TestParseReadsTheData(t *testing.T) {
 	}
 }
 
+// What ingest accepted is not of the future for a function whose clock is behind;
+// what nobody with a sane clock accepted is.
+func TestAFunctionBelievesIngestsClock(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		ahead         time.Duration // of the event, to the function's clock
+		stamp         string
+		received      time.Duration
+		refused       bool
+		refusedAtDoor bool
+	}{
+		{"equal clocks", event.MaxSkew, event.ExtReceived, 0, false, false},
+		{"behind ingest", event.MaxSkew + time.Minute, event.ExtReceived, time.Minute, false, true},
+		{"behind the Broker", event.MaxSkew + time.Minute, "knativearrivaltime", time.Minute, false, true},
+		{"ahead of ingest", 4 * time.Minute, event.ExtReceived, -time.Hour, false, false},
+		{"of the future for both", event.MaxSkew + 2*time.Minute, event.ExtReceived, time.Minute, true, true},
+		{"a stamp of the far future", 900 * time.Hour, event.ExtReceived, 900 * time.Hour, true, true},
+		{"no stamp", event.MaxSkew + time.Minute, "other", time.Minute, true, true},
+	} {
+		e := newEvent(event.TypeRoundSettled, round)
+		e.SetTime(now.Add(c.ahead))
+		e.SetExtension(c.stamp, now.Add(c.received).Format(time.RFC3339Nano))
+		if _, err := event.Parse(e, event.Clock(e, now)); (err != nil) != c.refused {
+			t.Errorf("%s: behind the Broker %v", c.name, err)
+		}
+		if _, err := event.Parse(e, now); (err != nil) != c.refusedAtDoor {
+			t.Errorf("%s: at the door %v", c.name, err)
+		}
+	}
+}
+
 // The JSON Schema that producers validate with and the parser that refuses
 // must agree on any value of any member.
 func TestSchemaAndParserAgree(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -27,8 +28,31 @@ const (
 	MaxSkew = 5 * time.Minute
 )
 
+// maxClocks bounds how far another machine's clock may be ahead and still be believed.
+const maxClocks = time.Hour
+
+// Clock is the time by which a function behind the Broker judges whether an
+// event is of the future: the later of its own clock and the one of whoever
+// took the event from the platform (ingest's receivedtime, or the Broker's
+// knativearrivaltime). Otherwise an event that ingest accepted would be refused
+// for good by a function whose clock is behind, or was set back.
+func Clock(e *ce.Event, now time.Time) time.Time {
+	latest := now
+	if !e.Time().After(now.Add(MaxSkew)) {
+		return latest
+	}
+	exts := extensions(e)
+	for _, name := range [...]string{ExtReceived, extArrival} {
+		at, err := types.ToTime(exts[name])
+		if err == nil && at.After(latest) && !at.After(now.Add(maxClocks)) {
+			latest = at
+		}
+	}
+	return latest
+}
+
 // Parse checks a CloudEvent against the contract and decodes its data. now is
-// the receiver's clock. The error is a [*Problem] that names the field.
+// the receiver's clock: see [Clock]. The error is a [*Problem] that names the field.
 func Parse(e *ce.Event, now time.Time) (*Record, error) {
 	r, err := Check(e, now)
 	if err != nil {
