@@ -52,12 +52,13 @@ type config struct {
 // Function is ingest. The zero value answers 503 until Start has run.
 type Function struct {
 	*setup.Edge
-	cfg    config
-	auth   authenticator
-	rates  *limiter
-	room   *semaphore.Weighted // of cfg.InFlight
-	broker *sink.Client
-	now    func() time.Time
+	cfg       config
+	auth      authenticator
+	rates     *limiter
+	room      *semaphore.Weighted // of cfg.InFlight
+	admission *admission
+	broker    *sink.Client
+	now       func() time.Time
 
 	patience time.Duration // how long a request waits for room
 }
@@ -83,7 +84,8 @@ func (f *Function) start(context.Context) (err error) {
 		return err
 	}
 	f.rates, f.room = newLimiter(f.cfg.Rate, f.cfg.Burst), semaphore.NewWeighted(f.cfg.InFlight)
-	f.broker = sink.New(f.cfg.Sink, f.cfg.Timeout, 256)
+	f.admission = newAdmission(f.cfg.Timeout / 4)
+	f.broker = sink.New(f.cfg.Sink, f.cfg.Timeout, maxWaiting)
 	f.AtEnd(func() error { f.broker.Close(); return nil })
 	return nil
 }
@@ -105,64 +107,98 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// answer is what a POST that was not accepted is told.
+type answer struct {
+	status       int
+	code, detail string
+	wrong        []fieldError
+	retryAfter   string
+	counted      bool // its events are counted one by one
+}
+
+func refuse(status int, code, detail string, wrong ...fieldError) *answer {
+	return &answer{status: status, code: code, detail: detail, wrong: wrong}
+}
+
+func later(code, detail string) *answer {
+	return &answer{status: http.StatusServiceUnavailable, code: code, detail: detail + "; POST the same again", retryAfter: retryAfter()}
+}
+
 func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	refuse := func(status int, code, detail string, wrong ...fieldError) {
-		telemetry.Refused(name, "", time.Since(began))
-		writeProblem(w, status, code, detail, wrong)
-	}
-	later := func(code, detail string) {
-		telemetry.Failed(name, "", time.Since(began))
-		w.Header().Set("Retry-After", "1")
-		writeProblem(w, http.StatusServiceUnavailable, code, detail+"; POST the same again", nil)
-	}
-	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
-		refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", fmt.Sprintf("Content-Encoding %q is not understood: send the body as it is", c))
+	a := f.take(w, r)
+	if a == nil {
+		w.WriteHeader(http.StatusAccepted)
 		return
+	}
+	switch {
+	case a.counted:
+	case a.status == http.StatusServiceUnavailable:
+		telemetry.Failed(name, "", time.Since(began))
+	default:
+		telemetry.Refused(name, "", time.Since(began))
+	}
+	if a.retryAfter != "" {
+		w.Header().Set("Retry-After", a.retryAfter)
+	}
+	if a.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="pitboss"`)
+	}
+	writeProblem(w, a.status, a.code, a.detail, a.wrong)
+}
+
+// take hands the request's events to the Broker; nil: it has acknowledged all of them.
+func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
+	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
+		return refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", fmt.Sprintf("Content-Encoding %q is not understood: send the body as it is", c))
+	}
+	if f.admission.full() { // before the body takes memory
+		return later("overloaded", "the Broker is behind")
 	}
 	body, err := event.ReadBody(w, r, f.cfg.MaxBody)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			refuse(http.StatusRequestEntityTooLarge, event.CodeTooLarge, fmt.Sprintf("the body must have at most %d bytes", tooLarge.Limit))
-			return
+			return refuse(http.StatusRequestEntityTooLarge, event.CodeTooLarge, fmt.Sprintf("the body must have at most %d bytes", tooLarge.Limit))
 		}
-		refuse(http.StatusBadRequest, "unreadable-body", err.Error())
-		return
+		return refuse(http.StatusBadRequest, "unreadable-body", err.Error())
 	}
 	producer, err := f.auth.authenticate(r, body, f.now())
 	if errors.Is(err, openid.ErrUnreachable) {
-		later("issuer-unavailable", "the bearer token could not be checked")
 		f.Log.Warn("token not checked", zap.Error(err))
-		return
+		return later("issuer-unavailable", "the bearer token could not be checked")
 	}
 	if err != nil {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="pitboss"`)
-		refuse(http.StatusUnauthorized, "unauthenticated", err.Error())
-		return
+		return refuse(http.StatusUnauthorized, "unauthenticated", err.Error())
 	}
 	leave, ok := f.enter(r.Context(), int64(len(body)))
 	if !ok {
-		later("busy", "too much is being worked on")
-		return
+		return later("busy", "too much is being worked on")
 	}
 	defer leave()
 	events, batch, err := f.read(r, body)
 	if err != nil {
 		wrong := fieldErrors(err)
-		refuse(cehttp.Status(err), wrong[0].Code, wrong[0].Detail, wrong...)
-		return
+		return refuse(cehttp.Status(err), wrong[0].Code, wrong[0].Detail, wrong...)
 	}
 	if wait := f.rates.take(producer, len(events), f.now()); wait > 0 {
-		w.Header().Set("Retry-After", fmt.Sprint(int(wait.Seconds())+1))
-		refuse(http.StatusTooManyRequests, "rate-exceeded", fmt.Sprintf("producer %q is over its rate of %g events/s", producer, f.cfg.Rate))
-		return
+		a := refuse(http.StatusTooManyRequests, "rate-exceeded", fmt.Sprintf("producer %q is over its rate of %g events/s", producer, f.cfg.Rate))
+		a.retryAfter = fmt.Sprint(int(wait.Seconds()) + 1)
+		return a
 	}
 	if wrong := f.check(events, batch, producer); len(wrong) > 0 {
-		writeProblem(w, http.StatusBadRequest, wrong[0].Code, wrong[0].Detail, wrong)
-		return
+		return &answer{status: http.StatusBadRequest, code: wrong[0].Code, detail: wrong[0].Detail, wrong: wrong, counted: true}
 	}
-	err = f.forward(r.Context(), events)
+	return f.deliver(r.Context(), events, batch)
+}
+
+// deliver forwards events that are right, if the Broker is not behind.
+func (f *Function) deliver(ctx context.Context, events []*ce.Event, batch bool) *answer {
+	if !f.admission.enter() {
+		return later("overloaded", "the Broker is behind")
+	}
+	err := f.forward(ctx, events)
+	f.admission.leave()
 	var no *refusedByBroker
 	switch {
 	case errors.As(err, &no):
@@ -170,14 +206,12 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 		if batch {
 			wrong.Pointer = fmt.Sprintf("/%d%s", no.index, wrong.Pointer)
 		}
-		writeProblem(w, no.Status, wrong.Code, wrong.Detail, []fieldError{wrong})
+		return &answer{status: no.Status, code: wrong.Code, detail: wrong.Detail, wrong: []fieldError{wrong}, counted: true}
 	case err != nil:
-		w.Header().Set("Retry-After", "1")
-		writeProblem(w, http.StatusServiceUnavailable, "broker-unavailable",
-			"the Broker did not acknowledge; POST the same again (events are deduplicated by source and id)", nil)
-	default:
-		w.WriteHeader(http.StatusAccepted)
+		return &answer{status: http.StatusServiceUnavailable, code: "broker-unavailable", retryAfter: retryAfter(), counted: true,
+			detail: "the Broker did not acknowledge; POST the same again (events are deduplicated by source and id)"}
 	}
+	return nil
 }
 
 // enter waits until a body of n bytes may be worked on. Bodies that wait take their
@@ -288,8 +322,10 @@ func byPlayer(events []*ce.Event) (players [][]int) {
 
 func (f *Function) send(ctx context.Context, e *ce.Event, i int) error {
 	ctx, end := telemetry.Send(ctx, name, f.Log, e)
+	began := time.Now()
 	err := f.broker.Post(ctx, e)
 	end(err)
+	f.admission.answered(began, time.Now())
 	var no *sink.Refused
 	if errors.As(err, &no) && slices.Contains(aboutTheEvent, no.Status) {
 		return &refusedByBroker{no, i}

@@ -13,7 +13,7 @@ import (
 type cluster struct {
 	url, began, registry string
 	load                 time.Duration
-	rate, colds          int
+	rate, over, colds    int
 }
 
 const namespace = "pitboss"

@@ -106,7 +106,7 @@ func (c *cluster) newPlayer(ctx context.Context, player string) error {
 		"pitboss.account.registered.v1": `{"jurisdiction":"GB","birth_date":"1980-05-01","brand":"b","currency":"GBP"}`,
 		"pitboss.session.started.v1":    `{"device":"web"}`,
 	} {
-		if _, err := c.post(ctx, kind, player, player+"-"+kind, data); err != nil {
+		if err := c.post(ctx, kind, player, player+"-"+kind, data); err != nil {
 			return err
 		}
 	}
@@ -114,8 +114,7 @@ func (c *cluster) newPlayer(ctx context.Context, player string) error {
 }
 
 func (c *cluster) fail(ctx context.Context, player string) error {
-	_, err := c.post(ctx, "pitboss.payment.failed.v1", player, player+"-failed", `{"operation":"deposit","amount":2000,"currency":"GBP","error":"card declined"}`)
-	return err
+	return c.post(ctx, "pitboss.payment.failed.v1", player, player+"-failed", `{"operation":"deposit","amount":2000,"currency":"GBP","error":"card declined"}`)
 }
 
 // story is one POST through the ingress to the consuming team's Service, with

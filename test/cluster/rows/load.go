@@ -6,10 +6,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,13 +26,21 @@ const (
 
 var client = &http.Client{Timeout: 35 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 512}}
 
-// post sends one event, signed, and returns the status.
-func (c *cluster) post(ctx context.Context, kind, player, id, data string) (int, error) {
+// turnedAway is an answer that is not 2xx.
+type turnedAway struct {
+	retryAfter time.Duration
+	text       string
+}
+
+func (t *turnedAway) Error() string { return t.text }
+
+// post sends one event, signed; an answer that is not 2xx is a *turnedAway.
+func (c *cluster) post(ctx context.Context, kind, player, id, data string) error {
 	body := fmt.Sprintf(`{"specversion":"1.0","type":%q,"source":"/acme/lobby","id":%q,"time":%q,"subject":%q,"datacontenttype":"application/json","data":%s}`,
 		kind, id, time.Now().UTC().Format(time.RFC3339Nano), player, data)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(body))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	const media = "application/cloudevents+json"
 	now := fmt.Sprint(time.Now().Unix())
@@ -41,14 +52,15 @@ func (c *cluster) post(ctx context.Context, kind, player, id, data string) (int,
 	r.Header.Set("Pitboss-Signature", "t="+now+",v1="+hex.EncodeToString(mac.Sum(nil)))
 	resp, err := client.Do(r)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 300))
 	if resp.StatusCode/100 != 2 {
-		return resp.StatusCode, fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(text))
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // none: 0
+		return &turnedAway{time.Duration(seconds) * time.Second, fmt.Sprintf("%s: %s", resp.Status, bytes.TrimSpace(text))}
 	}
-	return resp.StatusCode, nil
+	return nil
 }
 
 // players is how many a load is spread over.
@@ -56,8 +68,9 @@ const players = 20
 
 // load is a platform's: events at a rate, each sent again until it is acknowledged.
 type load struct {
-	run  string
-	done sync.WaitGroup
+	run      string
+	deadline time.Time // after it nothing is sent again; zero: there is none
+	done     sync.WaitGroup
 
 	mu       sync.Mutex
 	sent     int
@@ -73,7 +86,11 @@ type load struct {
 
 // start sends rate events/s for a while. Every fifth is a failed payment.
 func (c *cluster) start(ctx context.Context, name string, rate int, long time.Duration) *load {
-	l := &load{run: fmt.Sprintf("%s-%d", name, time.Now().Unix()), why: map[string]int{}, last: time.Now()}
+	return c.begin(ctx, time.Time{}, name, rate, long)
+}
+
+func (c *cluster) begin(ctx context.Context, deadline time.Time, name string, rate int, long time.Duration) *load {
+	l := &load{deadline: deadline, run: fmt.Sprintf("%s-%d", name, time.Now().Unix()), why: map[string]int{}, last: time.Now()}
 	l.done.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(rate))
 		defer tick.Stop()
@@ -93,7 +110,7 @@ func (l *load) one(ctx context.Context, c *cluster, n int) {
 	}
 	began := time.Now()
 	for try := range 60 {
-		_, err := c.post(ctx, kind, fmt.Sprintf("%s-p%d", l.run, n%players), fmt.Sprintf("%s-%d", l.run, n), data)
+		err := c.post(ctx, kind, fmt.Sprintf("%s-p%d", l.run, n%players), fmt.Sprintf("%s-%d", l.run, n), data)
 		l.mu.Lock()
 		if err == nil {
 			l.acked++
@@ -105,7 +122,14 @@ func (l *load) one(ctx context.Context, c *cluster, n int) {
 		l.refused++
 		l.why[err.Error()[:min(len(err.Error()), 120)]]++
 		l.mu.Unlock()
-		time.Sleep(time.Duration(200+50*min(try, 20)) * time.Millisecond)
+		if !l.deadline.IsZero() && time.Now().After(l.deadline) {
+			break
+		}
+		pause := time.Duration(200+50*min(try, 20)) * time.Millisecond
+		if away := (*turnedAway)(nil); errors.As(err, &away) && away.retryAfter > 0 {
+			pause = away.retryAfter
+		}
+		time.Sleep(pause + rand.N(pause/4))
 	}
 	l.mu.Lock()
 	l.gaveUp++

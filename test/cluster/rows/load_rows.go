@@ -139,25 +139,30 @@ func (c *cluster) under(ctx context.Context, name string, part func(figures) err
 	return f, errors.Join(err, errLoad)
 }
 
-// scale sends more than the node can take, and sees how fast it is well again.
+// scale sends more than the node can take, sees what it goes on at meanwhile, and
+// how fast it is well again once the load ends and nothing is sent again.
 func scale(ctx context.Context, c *cluster) (figures, error) {
-	l := c.start(ctx, "scale", 10*c.rate, c.load)
+	rate := c.over * c.rate
+	over := time.Now().Add(c.load)
+	l := c.begin(ctx, over, "scale", rate, c.load)
 	most := map[string]int{}
-	for end := time.Now().Add(c.load); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(2 * time.Second) {
+	for ; time.Now().Before(over) && ctx.Err() == nil; time.Sleep(2 * time.Second) {
 		for _, function := range functions[:4] {
 			if p, err := pods(ctx, function); err == nil {
 				most[function] = max(most[function], len(p))
 			}
 		}
 	}
-	over := time.Now()
+	l.mu.Lock()
+	during := float64(l.acked) / c.load.Seconds()
+	l.mu.Unlock()
 	recovered := await(ctx, 5*time.Minute, "a POST within a second", func() (bool, error) {
 		began := time.Now()
-		_, err := c.post(ctx, "pitboss.session.started.v1", "scale-after", fmt.Sprint("scale-after-", began.UnixNano()), `{"device":"web"}`)
+		err := c.post(ctx, "pitboss.session.started.v1", "scale-after", fmt.Sprint("scale-after-", began.UnixNano()), `{"device":"web"}`)
 		return err == nil && time.Since(began) < time.Second, err
 	})
 	after := time.Since(over)
 	f, err := l.end(ctx)
-	f["rate"], f["most_pods"], f["recovery_s"] = 10*c.rate, most, int(after.Seconds())
+	f["rate"], f["most_pods"], f["recovery_s"], f["acknowledged_per_s"] = rate, most, int(after.Seconds()), int(during)
 	return f, errors.Join(recovered, err)
 }

@@ -39,6 +39,7 @@ func main() {
 	flag.StringVar(&c.registry, "registry", "127.0.0.1:30500", "")
 	flag.DurationVar(&c.load, "for", 60*time.Second, "how long each load lasts")
 	flag.IntVar(&c.rate, "rate", 30, "events/s of a load")
+	flag.IntVar(&c.over, "over", 4, "how many times the rate is more than the node can take")
 	flag.IntVar(&c.colds, "colds", 20, "cold starts of each function")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

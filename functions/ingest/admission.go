@@ -1,0 +1,94 @@
+package ingest
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	minWaiting   = 4 // requests that always may wait for the Broker
+	firstWaiting = 64
+	maxWaiting   = 200 // as many as func.yaml lets into an instance
+	sharpest   = 0.25 // a slow answer leaves at least this share of the limit
+)
+
+// admission bounds how many requests wait for the Broker at once and finds the
+// bound by itself. An answer that took longer than slow says that the Broker is
+// behind: the limit falls to what would have been answered in time (Little's
+// law: waiting = rate × latency). Fast answers raise it by one in the time that
+// all who wait take, and double it in that time until it fell once (as TCP's
+// congestion avoidance and slow start do).
+//
+// Without it a Broker that is behind never catches up. Requests that ingest gave
+// up on go on being delivered, their senders send them again, and all of the
+// Broker's work is for answers that nobody awaits. A fixed bound would be too high
+// for a Broker whose acknowledgement includes the delivery (the in-memory
+// channel's) or too low for Kafka's. A queue in front of the bound would add
+// latency and memory and no throughput; the senders have a queue.
+//
+// Invariants: waiting never exceeds max(limit, minWaiting) by more than requests
+// that entered before it fell; requests of one slow spell lower it once, since
+// only one that entered after the last fall may lower it again.
+type admission struct {
+	slow time.Duration
+
+	mu      sync.Mutex
+	limit   float64
+	waiting int
+	lowered time.Time // when limit last fell
+}
+
+func newAdmission(slow time.Duration) *admission {
+	return &admission{slow: slow, limit: firstWaiting}
+}
+
+// full reports whether a request that came now would be turned away. It is asked
+// before a body is read.
+func (a *admission) full() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.waiting >= int(a.limit)
+}
+
+// enter takes a place, which leave gives back; it is false if there is none.
+func (a *admission) enter() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting >= int(a.limit) {
+		return false
+	}
+	a.waiting++
+	return true
+}
+
+func (a *admission) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting--
+}
+
+// answered is told of each event how long the Broker took, or was waited for.
+// A batch has one place and many answers.
+func (a *admission) answered(began, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	took, waiting := now.Sub(began), float64(a.waiting)
+	switch {
+	case took > a.slow:
+		if began.After(a.lowered) {
+			a.limit, a.lowered = max(minWaiting, min(a.limit, waiting)*max(sharpest, float64(a.slow)/float64(took))), now
+		}
+	case 2*waiting >= a.limit: // a limit that nobody comes near to tells nothing
+		more := 1.0
+		if !a.lowered.IsZero() {
+			more = 1 / a.limit
+		}
+		a.limit = min(maxWaiting, a.limit+more)
+	}
+}
+
+// retryAfter is the Retry-After of a request that is turned away: 1 to 4 seconds,
+// drawn, so that senders who were turned away together do not come back together.
+func retryAfter() string { return strconv.Itoa(1 + rand.N(4)) }

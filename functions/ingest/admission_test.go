@@ -1,0 +1,103 @@
+package ingest
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slowBroker is a Broker that delivers one event in each while, in the order of
+// their arrival, whether or not the sender still waits.
+type slowBroker struct {
+	mu    sync.Mutex
+	each  time.Duration
+	until time.Time // when it has done all that it got
+}
+
+// post waits for the answer, at most timeout; true: acknowledged.
+func (b *slowBroker) post(timeout time.Duration) bool {
+	b.mu.Lock()
+	now := time.Now()
+	if b.until.Before(now) {
+		b.until = now
+	}
+	b.until = b.until.Add(b.each)
+	wait := b.until.Sub(now)
+	b.mu.Unlock()
+	time.Sleep(min(wait, timeout))
+	return wait <= timeout
+}
+
+// offered runs senders for a while, each of whom sends again a second or more
+// after it was turned away; it returns how many events were acknowledged in the
+// load's second half, and how long one more POST took after its end.
+func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acked int, after time.Duration) {
+	const timeout = 10 * time.Second
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	began := time.Now()
+	for i := range senders {
+		all.Go(func() {
+			time.Sleep(time.Duration(i) * 7 * time.Millisecond)
+			for time.Since(began) < long {
+				if !a.enter() {
+					time.Sleep(time.Second + time.Duration(i%7)*300*time.Millisecond)
+					continue
+				}
+				sent := time.Now()
+				ok := b.post(timeout)
+				a.answered(sent, time.Now())
+				a.leave()
+				if ok && time.Since(began) > long/2 {
+					mu.Lock()
+					acked++
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	time.Sleep(long)
+	over := time.Now()
+	for !a.enter() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	b.post(timeout)
+	after = time.Since(over)
+	all.Wait()
+	return acked, after
+}
+
+// However much more is offered than the Broker takes, it goes on at its maximum,
+// nobody waits for long, and it is well again soon after the load's end.
+func TestOverloadDoesNotCollapse(t *testing.T) {
+	t.Parallel()
+	for _, each := range []time.Duration{2 * time.Millisecond, 30 * time.Millisecond, 200 * time.Millisecond} {
+		for _, senders := range []int{50, 1000, 5000} {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAdmission(2500 * time.Millisecond)
+				const long = 2 * time.Minute
+				acked, after := offered(a, &slowBroker{each: each}, senders, long)
+				most := int(long / 2 / each)
+				if acked < most*8/10 && acked < senders*8 { // few senders do not offer more
+					t.Errorf("each %s, %d senders: %d of %d acknowledged", each, senders, acked, most)
+				}
+				if after > 10*time.Second {
+					t.Errorf("each %s, %d senders: %s after the load's end", each, senders, after)
+				}
+			})
+		}
+	}
+}
+
+// The same load with a bound that does not move: what admission is for.
+func TestAFixedBoundCollapses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(time.Hour) // never slow
+		acked, _ := offered(a, &slowBroker{each: 200 * time.Millisecond}, 1000, 2*time.Minute)
+		if most := 300; acked > most/2 {
+			t.Errorf("%d of %d acknowledged: the Broker of this test is not overloaded", acked, most)
+		}
+	})
+}
