@@ -33,6 +33,8 @@ var floors = []struct {
 	{"pitboss/internal/journal", 4, false, "model, policy and journal never import each other"},
 	{"pitboss/internal/setup", 5, true, "configuration, Redis, logs, telemetry"},
 	{"pitboss/internal/telemetry", 5, true, "configuration, Redis, logs, telemetry"},
+	{"pitboss/internal/access", 5, true, "who may use the console"},
+	{"pitboss/internal/search", 5, false, "finds decisions in the journal"},
 	{"pitboss/functions/serve", 8, false, "main"},
 	{"pitboss/functions/", 6, false, "functions never import each other: events are all they share"},
 	{"pitboss/functions", 7, true, "the registry"},

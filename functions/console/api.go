@@ -5,13 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"pitboss/internal/access"
 	"pitboss/internal/event"
 	"pitboss/internal/openid"
 	"pitboss/internal/player"
@@ -26,47 +25,57 @@ func (f *Function) api() http.Handler {
 	m.HandleFunc("GET /api/me", f.me)
 	m.HandleFunc("POST /api/login", f.login)
 	m.HandleFunc("POST /api/logout", f.logout)
-	look := func(pattern string, h http.HandlerFunc) { m.Handle(pattern, f.needs(Viewer, h)) }
+	// What is about players is held against the places that the person may see;
+	// what is about all of them at once needs a role without limits.
+	look := func(pattern string, h http.HandlerFunc) { m.Handle(pattern, f.needs(access.Viewer, h)) }
+	all := func(pattern string, role access.Role, h http.HandlerFunc) {
+		m.Handle(pattern, f.needs(role, everywhere(role, h)))
+	}
 	look("GET /api/stream", f.hub.ServeHTTP)
 	look("GET /api/live", f.live)
 	look("GET /api/players", f.searchPlayers)
 	look("GET /api/players/{id}", f.onePlayer)
 	look("GET /api/players/{id}/decisions", f.listPast)
 	look("GET /api/decisions", f.listDecisions)
+	look("GET /api/decisions.csv", f.exportDecisions)
 	look("GET /api/decisions/{id}", f.oneDecision)
 	look("GET /api/reviews", f.listReviews)
 	look("GET /api/models", f.listModels)
-	look("GET /api/experiments", f.listExperiments)
-	look("GET /api/report", f.showReport)
-	look("GET /api/deadletters", f.listDeadLetters)
-	look("GET /api/keptout", f.listKeptOut)
+	all("GET /api/experiments", access.Viewer, f.listExperiments)
+	all("GET /api/report", access.Viewer, f.showReport)
+	all("GET /api/deadletters", access.Viewer, f.listDeadLetters)
+	all("GET /api/keptout", access.Viewer, f.listKeptOut)
 	look("GET /api/rules", f.listRules)
-	look("GET /api/changes", f.listChanges)
-	m.Handle("POST /api/deadletters/replay", f.needs(Operator, f.replayDeadLetters))
-	m.Handle("POST /api/deadletters/{id}/replay", f.needs(Operator, f.replayDeadLetters))
-	m.Handle("POST /api/deadletters/{id}/discard", f.needs(Operator, f.discardDeadLetter))
-	m.Handle("POST /api/models/{name}/promote", f.needs(Operator, f.promote))
-	m.Handle("POST /api/models/{name}/rollback", f.needs(Operator, f.promote))
-	m.Handle("POST /api/reviews/{id}", f.needs(Compliance, f.review))
-	m.Handle("POST /api/players/{id}/erase", f.needs(Compliance, f.erase))
-	m.Handle("POST /api/players/{id}/export", f.needs(Compliance, f.export))
-	m.Handle("POST /api/switches", f.needs(Compliance, f.turnSwitch))
+	all("GET /api/changes", access.Viewer, f.listChanges)
+	all("POST /api/deadletters/replay", access.Operator, f.replayDeadLetters)
+	all("POST /api/deadletters/{id}/replay", access.Operator, f.replayDeadLetters)
+	all("POST /api/deadletters/{id}/discard", access.Operator, f.discardDeadLetter)
+	all("POST /api/models/{name}/promote", access.Operator, f.promote)
+	all("POST /api/models/{name}/rollback", access.Operator, f.promote)
+	m.Handle("POST /api/reviews", f.needs(access.Compliance, f.reviewMany))
+	m.Handle("POST /api/reviews/assign", f.needs(access.Compliance, f.assign))
+	m.Handle("POST /api/reviews/{id}", f.needs(access.Compliance, f.review))
+	m.Handle("POST /api/players/{id}/erase", f.needs(access.Compliance, f.erase))
+	m.Handle("POST /api/players/{id}/export", f.needs(access.Compliance, f.export))
+	m.Handle("POST /api/players/{id}/exclude", f.needs(access.Compliance, f.exclude))
+	m.Handle("GET /api/exports/{request}", f.needs(access.Compliance, f.showExport))
+	m.Handle("POST /api/switches", f.needs(access.Compliance, f.turnSwitch))
 	return m
 }
 
 // needs lets a person with the role through.
-func (f *Function) needs(role Role, next http.HandlerFunc) http.Handler {
+func (f *Function) needs(role access.Role, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
 			refuse(w, http.StatusForbidden, "only the console's own page may ask for this") // reads too, streams too
 			return
 		}
-		p, err := f.access.who(r)
+		p, err := f.access.Who(r)
 		if err != nil {
 			refuse(w, unknownPerson(err), err.Error())
 			return
 		}
-		if !p.may(role) {
+		if !p.May(role) {
 			refuse(w, http.StatusForbidden, "this needs the role "+string(role)+"; "+p.Name+" has "+join(p.Roles))
 			return
 		}
@@ -85,9 +94,23 @@ func (f *Function) needs(role Role, next http.HandlerFunc) http.Handler {
 	})
 }
 
-func personOf(r *http.Request) *person { p, _ := r.Context().Value(personKey{}).(*person); return p }
+// everywhere refuses who has the role at some places only.
+func everywhere(role access.Role, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if p := personOf(r); !p.Everywhere(role) {
+			refuse(w, http.StatusForbidden, "this is about every place; "+p.Name+" has "+p.Key())
+			return
+		}
+		next(w, r)
+	}
+}
 
-func join(roles []Role) string {
+func personOf(r *http.Request) *access.Person {
+	p, _ := r.Context().Value(personKey{}).(*access.Person)
+	return p
+}
+
+func join(roles []access.Role) string {
 	var names []string
 	for _, r := range roles {
 		names = append(names, string(r))
@@ -118,6 +141,10 @@ func failed(w http.ResponseWriter, err error) {
 		refuse(w, http.StatusNotFound, "there is none of this id any more")
 	case errors.Is(err, errConflict), errors.Is(err, errNoSink), errors.Is(err, errNoStore):
 		refuse(w, http.StatusConflict, err.Error())
+	case errors.Is(err, errNotAllowed):
+		refuse(w, http.StatusForbidden, err.Error())
+	case errors.Is(err, errNotJournaled):
+		refuse(w, http.StatusServiceUnavailable, err.Error())
 	default:
 		refuse(w, http.StatusBadGateway, err.Error())
 	}
@@ -145,11 +172,11 @@ func unknownPerson(err error) int {
 func (f *Function) me(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	a := f.access
-	out := map[string]any{"person": nil, "login": !a.open(), "sign_in": "", "token": a.tokens != nil || !a.canSignIn()}
-	if a.canSignIn() {
-		out["sign_in"] = signInPath
+	out := map[string]any{"person": nil, "login": !a.Open(), "sign_in": "", "token": a.TakesTokens()}
+	if a.CanSignIn() {
+		out["sign_in"] = access.SignInPath
 	}
-	if p, err := a.who(r); err != nil {
+	if p, err := a.Who(r); err != nil {
 		out["why"] = err.Error()
 	} else {
 		out["person"], out["broker"], out["sink"] = p, f.broker.known(), f.sink != nil
@@ -166,9 +193,9 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) {
 	if !body(w, r, &in) {
 		return
 	}
-	p, err := f.access.verify(r.Context(), strings.TrimSpace(in.Token))
+	p, err := f.access.Verify(r.Context(), strings.TrimSpace(in.Token))
 	if err == nil {
-		err = f.access.begin(w, r, p)
+		err = f.access.Begin(w, r, p)
 	}
 	if err != nil {
 		f.Log.Warn("sign-in refused")
@@ -181,20 +208,21 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) {
 // logout ends the session here and says where to end it at the provider.
 func (f *Function) logout(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	p, _ := f.access.who(r)
-	f.access.setCookie(w, r, sessionCookie, "", time.Time{})
-	answer(w, map[string]string{"next": f.access.signOutURL(r.Context(), p)})
+	p, _ := f.access.Who(r)
+	f.access.End(w, r)
+	answer(w, map[string]string{"next": f.access.SignOutURL(r.Context(), p)})
 }
 
 // live is what a page that just opened needs before the stream begins.
 func (f *Function) live(w http.ResponseWriter, r *http.Request) {
 	fr, _ := f.frame(-1)
-	answer(w, map[string]any{"frame": fr, "series": f.flow.series(f.now())})
+	fr.erased = nil // a page that opens has nothing of them
+	answer(w, map[string]any{"frame": fr.forPerson(personOf(r)), "series": f.flow.series(f.now())})
 }
 
 func (f *Function) searchPlayers(w http.ResponseWriter, r *http.Request) {
 	n, bytes := f.players.kept()
-	answer(w, map[string]any{"players": f.players.search(r.FormValue("q"), 30), "kept": n, "bytes": bytes})
+	answer(w, map[string]any{"players": f.players.search(r.FormValue("q"), 30, personOf(r).Sees), "kept": n, "bytes": bytes})
 }
 
 // playerView is one player as the page shows it.
@@ -207,6 +235,7 @@ type playerView struct {
 	Facts     event.Facts `json:"facts"`
 	State     *stateView  `json:"state"` // as Redis has it now
 	StateNote string      `json:"state_note,omitzero"`
+	Masked    bool        `json:"masked,omitzero"` // birth date and markers of harm
 }
 
 func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) {
@@ -230,6 +259,13 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) {
 	if !known && v.State == nil && len(v.Decisions) == 0 {
 		refuse(w, http.StatusNotFound, "no event of this player came in lately, and there is no state of theirs")
 		return
+	}
+	who := personOf(r)
+	if !f.mayRead(w, r, id, v.Facts.Jurisdiction, v.Facts.Brand) {
+		return
+	}
+	if !who.MayAt(access.Compliance, v.Facts.Jurisdiction, v.Facts.Brand) {
+		v.mask()
 	}
 	answer(w, v)
 }
@@ -260,20 +296,15 @@ func (f *Function) readState(ctx context.Context, id string, v *playerView) erro
 	return nil
 }
 
-func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
-	q := query{Verdict: r.FormValue("verdict"), Action: r.FormValue("action"), Kind: r.FormValue("kind"), Jurisdiction: r.FormValue("jurisdiction"),
-		Rule: r.FormValue("rule"), Player: r.FormValue("player"), Text: r.FormValue("q"), Review: r.FormValue("review") != ""}
-	q.Before, _ = strconv.ParseInt(r.FormValue("before"), 10, 64)
-	q.Max, _ = strconv.Atoi(r.FormValue("max"))
-	answer(w, f.decisions.find(q))
-}
-
 // oneDecision is the whole why: what was known, what the models said and which
 // features moved them, each rule.
 func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
 	d, err := f.decisionOf(r.Context(), r.PathValue("id"))
 	if err != nil {
 		failed(w, err)
+		return
+	}
+	if !f.mayRead(w, r, d.Player, d.Jurisdiction, d.Brand) {
 		return
 	}
 	record := f.journaled(r.Context(), d.Decision)
@@ -285,6 +316,11 @@ func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
 		c := *d // others may be reading d
 		c.settledBy(record.about)
 		d = &c
+	}
+	if !personOf(r).MayAt(access.Compliance, d.Jurisdiction, d.Brand) {
+		d = d.masked()
+		inputs.mask()
+		record.mask()
 	}
 	out := map[string]any{"decision": d, "inputs": inputs, "journal": record}
 	if v, ok := f.reviews()[d.Decision]; ok {
@@ -315,7 +351,7 @@ func (f *Function) listDeadLetters(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) {
-	list, err := f.audit.changes(r.Context(), 200)
+	list, err := f.audit.changes(r.Context(), 200, r.FormValue("reads") != "")
 	if err != nil {
 		failed(w, err)
 		return

@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"go.uber.org/zap"
 
+	"pitboss/internal/access"
 	"pitboss/internal/journal"
 )
 
@@ -18,14 +22,15 @@ const kindChange = "change"
 
 // change is one thing a person did on the page.
 type change struct {
-	At      time.Time `json:"at"`
-	Who     string    `json:"who"`
-	ID      string    `json:"who_id,omitzero"` // the OIDC subject
-	Roles   []Role    `json:"roles,omitempty"`
-	What    string    `json:"what"` // review.approve, kill-switch.on, player.erase, …
-	Subject string    `json:"subject"`
-	Note    string    `json:"note,omitzero"`
-	Hash    string    `json:"hash,omitzero"` // of the journal's entry
+	At      time.Time     `json:"at"`
+	Who     string        `json:"who"`
+	ID      string        `json:"who_id,omitzero"` // the OIDC subject
+	Roles   []access.Role `json:"roles,omitempty"`
+	What    string        `json:"what"` // review.approve, kill-switch.on, player.erase, …
+	Subject string        `json:"subject"`
+	Note    string        `json:"note,omitzero"`
+	Hash    string        `json:"hash,omitzero"` // of the journal's entry
+	Href    string        `json:"href,omitzero"` // where it is shown
 }
 
 // audit records changes in the journal's hash chain of operations, next to the
@@ -45,7 +50,7 @@ func newAudit(j *journal.Journal, log *zap.Logger, now func() time.Time) *audit 
 
 // record journals a change before it is made; a change that cannot be
 // journaled is not made.
-func (a *audit) record(ctx context.Context, p *person, what, subject, note string) error {
+func (a *audit) record(ctx context.Context, p *access.Person, what, subject, note string) error {
 	c := change{At: a.now().UTC(), Who: p.Name, ID: p.ID, Roles: p.Roles, What: what, Subject: subject, Note: note}
 	a.log.Info("change", zap.String("who", c.Who), zap.String("what", what), zap.String("subject", subject))
 	if a.journal == nil {
@@ -63,14 +68,27 @@ func (a *audit) record(ctx context.Context, p *person, what, subject, note strin
 	return a.journal.RecordOps(ctx, &journal.Draft{Kind: kindChange, Time: c.At, Open: raw})
 }
 
-// changes are the newest changes, newest first.
-func (a *audit) changes(ctx context.Context, max int) ([]change, error) {
+// whatRead is a person's look at a player, which is journaled as changes are.
+const whatRead = "player.read"
+
+// changesBack is how many entries are looked through for the newest changes.
+const changesBack = 5000
+
+// changes are the newest changes, newest first; readings of players among them
+// if asked for.
+func (a *audit) changes(ctx context.Context, max int, reads bool) ([]change, error) {
 	list := []change{}
+	add := func(c change) {
+		if reads || c.What != whatRead {
+			c.Href = hrefOf(c.What, c.Subject)
+			list = append(list, c)
+		}
+	}
 	if a.journal == nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		for i := len(a.memory) - 1; i >= 0 && len(list) < max; i-- {
-			list = append(list, a.memory[i])
+			add(a.memory[i])
 		}
 		return list, nil
 	}
@@ -79,22 +97,43 @@ func (a *audit) changes(ctx context.Context, max int) ([]change, error) {
 		return nil, err
 	}
 	from := uint64(1)
-	if head > uint64(max) {
-		from = head - uint64(max) + 1
+	if head > changesBack {
+		from = head - changesBack + 1
 	}
 	err = a.journal.Each(ctx, journal.Ops, from, true, func(e *journal.Entry) error {
 		if c, ok := changeOf(e); ok {
-			list = append(list, c)
+			add(c)
 		}
 		return nil
 	})
 	if errors.Is(err, journal.ErrNotFound) {
 		err = nil
 	}
-	for i, k := 0, len(list)-1; i < k; i, k = i+1, k-1 {
-		list[i], list[k] = list[k], list[i]
+	slices.Reverse(list)
+	return list[:min(max, len(list))], err
+}
+
+// hrefOf is where what was changed is shown; players are known by their hashes
+// only, which lead nowhere.
+func hrefOf(what, subject string) string {
+	kind, name, _ := strings.Cut(subject, "/")
+	switch {
+	case strings.HasPrefix(what, "review."):
+		return "/decisions/" + url.PathEscape(subject)
+	case strings.HasPrefix(what, "model."), strings.HasPrefix(what, "kill-switch.") && kind == "model":
+		return "/models"
+	case strings.HasPrefix(what, "dead-letter."):
+		return "/deadletters"
+	case what == "decisions.csv":
+		return "/decisions?" + subject
+	case strings.HasPrefix(what, "kill-switch.") && kind == "jurisdiction":
+		return "/rules?pack=" + url.QueryEscape(name)
+	case strings.HasPrefix(what, "kill-switch.") && kind == "rule":
+		return "/rules#" + name
+	case strings.HasPrefix(what, "kill-switch."):
+		return "/rules"
 	}
-	return list, err
+	return ""
 }
 
 // changeOf reads an entry about no player: a change made here, or a kill

@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
+	"pitboss/internal/access"
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
 )
@@ -17,14 +19,17 @@ import (
 // journaled is not made.
 
 var (
-	errNoSink   = errors.New("console: K_SINK is not set, so nothing can be sent to the Broker")
-	errConflict = errors.New("console: not possible now")
+	errNoSink     = errors.New("console: K_SINK is not set, so nothing can be sent to the Broker")
+	errConflict   = errors.New("console: not possible now")
+	errNotAllowed = errors.New("not allowed there")
+	// errNotJournaled: a change that cannot be journaled is not made.
+	errNotJournaled = errors.New("the change could not be journaled, so it was not made")
 )
 
 // journal records the change and answers the request if that failed.
 func (f *Function) journal(w http.ResponseWriter, r *http.Request, what, subject, note string) bool {
 	if err := f.audit.record(r.Context(), personOf(r), what, subject, note); err != nil {
-		refuse(w, http.StatusServiceUnavailable, "the change could not be journaled, so it was not made: "+err.Error())
+		failed(w, fmt.Errorf("%w: %w", errNotJournaled, err))
 		return false
 	}
 	return true
@@ -114,6 +119,9 @@ func (f *Function) export(w http.ResponseWriter, r *http.Request) {
 func (f *Function) askPrivacy(w http.ResponseWriter, r *http.Request, typ, what, player, reference string) {
 	if f.sink == nil {
 		failed(w, errNoSink)
+		return
+	}
+	if !f.mayAct(w, r, access.Compliance, player) {
 		return
 	}
 	// The journal keeps no player ids: the erased must be gone from here, too.

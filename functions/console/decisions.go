@@ -1,7 +1,9 @@
 package console
 
 import (
+	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +20,7 @@ type decision struct {
 	Seq          int64     `json:"seq"`
 	Player       string    `json:"player"`
 	Jurisdiction string    `json:"jurisdiction"`
+	Brand        string    `json:"brand,omitzero"`
 	Verdict      string    `json:"verdict"` // issued | suppressed | revoked
 	Words        string    `json:"words"`
 	Trace        string    `json:"trace,omitzero"`
@@ -25,7 +28,8 @@ type decision struct {
 	Received     time.Time `json:"received,omitzero"`
 
 	Deadline time.Time  `json:"deadline,omitzero"` // of a person's review
-	Status   string     `json:"status,omitzero"`   // the last of Happened that stands
+	Erased   bool       `json:"erased,omitzero"`
+	Status   string     `json:"status,omitzero"` // the last of Happened that stands
 	Happened []happened `json:"happened,omitempty"`
 
 	at       time.Time
@@ -63,7 +67,7 @@ func newDecisions(size int) *decisions {
 
 // add remembers the decision in s, or returns nil if it cannot be read.
 func (ds *decisions) add(s *seen) *decision {
-	d := &decision{ID: s.ID, Player: s.Player, Jurisdiction: s.Jurisdiction, Trace: s.Trace, Received: s.Received, at: s.At}
+	d := &decision{ID: s.ID, Player: s.Player, Jurisdiction: s.Jurisdiction, Brand: s.Brand, Trace: s.Trace, Received: s.Received, at: s.At}
 	if err := json.Unmarshal(s.Data, &d.Recommendation); err != nil {
 		return nil
 	}
@@ -192,12 +196,25 @@ func (q *query) match(d *decision) bool {
 	return id == q.Rule
 }
 
-// decisionPage is what a query found.
+// memoryQuery is a search of what is in memory, where there is no journal.
+func memoryQuery(form url.Values) query {
+	get := form.Get
+	q := query{Verdict: get("verdict"), Action: get("action"), Kind: get("kind"), Jurisdiction: get("jurisdiction"), Rule: get("rule"),
+		Player: get("player"), Text: get("q"), Review: get("review") != ""}
+	q.Before, _ = strconv.ParseInt(get("before"), 10, 64)
+	q.Max, _ = strconv.Atoi(get("max"))
+	return q
+}
+
+// decisionPage is what a search found.
 type decisionPage struct {
 	Decisions []*decision `json:"decisions"`
-	Matched   int         `json:"matched"`
-	Kept      int         `json:"kept"` // in memory
-	Next      int64       `json:"next,omitzero"`
+	Matched   int64       `json:"matched"`
+	Kept      int64       `json:"kept"` // that were searched
+	Next      string      `json:"next,omitzero"`
+	Journal   bool        `json:"journal"` // all of it was searched; else what is in memory
+	Whole     bool        `json:"whole"`
+	Behind    bool        `json:"behind"`
 	// What can be filtered by, with counts among those kept.
 	Facets map[string][]counted `json:"facets"`
 }
@@ -208,7 +225,8 @@ func (ds *decisions) find(q query) decisionPage {
 		q.Max = 50
 	}
 	all := ds.newest()
-	p := decisionPage{Decisions: []*decision{}, Kept: len(all), Facets: facets(all)}
+	p := decisionPage{Decisions: []*decision{}, Kept: int64(len(all)), Whole: true, Facets: facets(all)}
+	var last int64
 	for _, d := range all {
 		if q.Before > 0 && d.Seq >= q.Before || !q.match(d) {
 			continue
@@ -216,11 +234,11 @@ func (ds *decisions) find(q query) decisionPage {
 		p.Matched++
 		if len(p.Decisions) < q.Max {
 			p.Decisions = append(p.Decisions, d)
-			p.Next = d.Seq
+			last = d.Seq
 		}
 	}
-	if p.Matched <= len(p.Decisions) {
-		p.Next = 0
+	if p.Matched > int64(len(p.Decisions)) {
+		p.Next = strconv.FormatInt(last, 10)
 	}
 	return p
 }

@@ -9,7 +9,7 @@
 // a review, a kill switch) is POSTed to the Broker through K_SINK.
 //
 // Errors: 400 for what is not a CloudEvent (dead-lettered), 500 while starting.
-// The page needs a role off loopback: see access.go.
+// The page needs a role off loopback: see internal/access.
 package console
 
 import (
@@ -18,6 +18,10 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"pitboss/internal/access"
+	"pitboss/internal/search"
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
 )
@@ -35,7 +39,7 @@ type config struct {
 	Memory      int64         `env:"CONSOLE_MEMORY_BYTES,default=67108864"` // for players' timelines
 	Decisions   int           `env:"CONSOLE_DECISIONS,default=5000"`        // kept in memory, the newest
 	FrameEvery  time.Duration `env:"CONSOLE_FRAME_EVERY,default=250ms"`     // how often an open page is told
-	Access      accessConfig
+	Access      access.Config
 }
 
 // Function is console. The zero value answers 500 until Start has run.
@@ -48,7 +52,7 @@ type Function struct {
 	players     *players
 	decisions   *decisions
 	deadLetters *deadLetters
-	access      *access
+	access      *access.Access
 	hub         *hub
 	broker      *brokerClient
 	sink        *sink.Client
@@ -56,10 +60,15 @@ type Function struct {
 	audit       *audit
 	said        sync.Map // what people said of decisions, by decision
 	stopped     stopped
+	index       *search.Index // of the journal; nil without one
 	routes      http.Handler
 
 	experiments *experiments
+	health      *health
+	cases       *cases
+	reads       reads
 	report      report
+	policies    *lru.Cache[string, map[string]rule] // rules by id, by the policy's hash
 }
 
 // New returns console, not yet started.
@@ -71,10 +80,11 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(ctx context.Context) (err error) {
-	if f.access, err = newAccess(f.cfg.Access, f.now); err != nil {
+	if f.access, err = access.New(f.cfg.Access, styleOf(bundle), f.Log, f.now); err != nil {
 		return err
 	}
 	f.flow = newFlow(f.now)
+	f.health = newHealth()
 	f.players = newPlayers(f.cfg.Memory)
 	f.decisions = newDecisions(f.cfg.Decisions)
 	f.broker = newBrokerClient(f.cfg.Admin)
@@ -82,8 +92,17 @@ func (f *Function) start(ctx context.Context) (err error) {
 		return err
 	}
 	f.AtEnd(f.store.close)
+	if f.store.journal != nil {
+		f.index = search.New(f.store.journal, f.store.segments)
+		f.AtEnd(f.index.Close)
+		f.Go(func(ctx context.Context) { f.index.Run(ctx, f.Log) })
+	}
+	if f.policies, err = lru.New[string, map[string]rule](16); err != nil {
+		return err
+	}
 	f.experiments = newExperiments()
 	f.deadLetters = newDeadLetters(f.broker, f.store)
+	f.cases = newCases(f.store)
 	f.audit = newAudit(f.store.journal, f.Log, f.now)
 	if f.cfg.Sink != "" {
 		f.sink = sink.New(f.cfg.Sink, 5*time.Second, 4)
@@ -117,12 +136,12 @@ func (f *Function) mux() http.Handler {
 	m.HandleFunc("POST /events", f.receive)
 	m.HandleFunc("POST /deadletters", f.receiveDeadLetter)
 	m.Handle("/api/", f.api())
-	m.HandleFunc("GET "+signInPath, f.toProvider)
-	m.HandleFunc("GET "+callbackPath, f.fromProvider)
+	m.HandleFunc("GET "+access.SignInPath, f.access.ToProvider)
+	m.HandleFunc("GET "+access.CallbackPath, f.access.FromProvider)
 	m.Handle("/", page())
 	protect := http.NewCrossOriginProtection()
-	if f.access.origin != nil { // a gateway may give the request another Host
-		_ = protect.AddTrustedOrigin(f.access.origin.Scheme + "://" + f.access.origin.Host)
+	if origin := f.access.Origin(); origin != "" { // a gateway may give the request another Host
+		_ = protect.AddTrustedOrigin(origin)
 	}
 	return secure(compressed(protect.Handler(m)))
 }

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -14,6 +16,9 @@ var (
 	deadLettersDesc = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait for somebody.", nil, nil)
 	reviewsDesc     = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions in memory that wait for a person's word.", nil, nil)
 	seenDesc        = prometheus.NewDesc("pitboss_console_events_total", "Events the console counted, each once.", []string{"stage"}, nil)
+	switchesDesc    = prometheus.NewDesc("pitboss_switches_on", "Kill switches that are on.", []string{"what"}, nil)
+	starvedDesc     = prometheus.NewDesc("pitboss_place_starved", "1 while a place's players have been decided about many times in a row and got nothing.", []string{"by", "name"}, nil)
+	missingDesc     = prometheus.NewDesc("pitboss_model_missing_ratio", "Share of the last five minutes' decisions without the model's score.", []string{"model"}, nil)
 	pagesDesc       = prometheus.NewDesc("pitboss_console_pages", "Pages that are open.", nil, nil)
 	timelineDesc    = prometheus.NewDesc("pitboss_console_timeline_bytes", "Memory that players' timelines take.", nil, nil)
 )
@@ -23,7 +28,7 @@ var (
 type collector struct{ f *Function }
 
 func (c collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, fullDesc, lostDesc, deadLettersDesc, reviewsDesc, seenDesc, pagesDesc, timelineDesc} {
+	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, fullDesc, lostDesc, deadLettersDesc, reviewsDesc, switchesDesc, starvedDesc, missingDesc, seenDesc, pagesDesc, timelineDesc} {
 		to <- d
 	}
 }
@@ -52,11 +57,37 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(deadLettersDesc, float64(c.f.deadLetters.count()))
 	gauge(reviewsDesc, float64(c.f.waiting()))
+	c.f.health.collect(gauge, c.f.now())
+	on, _ := c.f.stopped.now()
+	for _, what := range []string{"jurisdiction", "action", "model", "rule"} {
+		n := 0.0
+		for _, s := range on {
+			if s.What == what {
+				n++
+			}
+		}
+		gauge(switchesDesc, n, what)
+	}
 	gauge(pagesDesc, float64(c.f.hub.open()))
 	_, bytes := c.f.players.kept()
 	gauge(timelineDesc, float64(bytes))
 	for name, n := range c.f.flow.totals() {
 		total(seenDesc, n, name)
+	}
+}
+
+func (h *health) collect(gauge func(d *prometheus.Desc, v float64, labels ...string), now time.Time) {
+	for by, list := range h.view(now) {
+		for _, p := range list {
+			starved := 0.0
+			if p.Starved {
+				starved = 1
+			}
+			gauge(starvedDesc, starved, by, p.Name)
+		}
+	}
+	for model, share := range h.shares(now) {
+		gauge(missingDesc, share, model)
 	}
 }
 

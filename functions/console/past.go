@@ -2,55 +2,43 @@ package console
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
-	"pitboss/internal/journal"
+	"pitboss/internal/search"
 )
 
-// pastPage is how many decisions one look into the journal shows.
-const pastPage = 50
-
-// pastDecisions are a player's, out of the journal, the newest first: the
-// console's own memory begins when it starts, and is short.
+// pastDecisions are a player's, out of the journal, the newest first, with what
+// became of each: the console's own memory begins when it starts, and is short.
 type pastDecisions struct {
 	Decisions []*decision `json:"decisions"`
-	Whole     bool        `json:"whole"`         // false: some were written out to segments that this console does not have
-	Next      uint64      `json:"next,omitzero"` // there are older ones: ask for those before it
+	Whole     bool        `json:"whole"`  // false: some were written out to segments that this console does not have
+	Behind    bool        `json:"behind"` // the journal is still being indexed
+	Next      string      `json:"next,omitzero"`
 }
 
-// listPast answers GET /api/players/{id}/decisions?until=TIME&before=NUMBER.
+// listPast answers GET /api/players/{id}/decisions?until=TIME&before=CURSOR.
 func (f *Function) listPast(w http.ResponseWriter, r *http.Request) {
-	if f.store.journal == nil {
+	if f.index == nil {
 		failed(w, errNoStore)
 		return
 	}
-	var up journal.Up
-	var err error
+	// Of a player that may not be seen nothing is found; reading is journaled with the page.
+	q := search.Query{Player: r.PathValue("id"), Before: r.FormValue("before"), HitsOnly: true}
 	if text := r.FormValue("until"); text != "" {
-		if up.Until, err = time.Parse(time.RFC3339, text); err != nil {
+		until, err := time.Parse(time.RFC3339, text)
+		if err != nil {
 			refuse(w, http.StatusBadRequest, "until is a time like 2026-01-02T15:04:05Z, not "+clip(text, 40))
 			return
 		}
+		q.To = until.Add(time.Millisecond) // with those of that moment
 	}
-	if text := r.FormValue("before"); text != "" {
-		if up.Before, err = strconv.ParseUint(text, 10, 64); err != nil {
-			refuse(w, http.StatusBadRequest, "before is the number that an answer gave as next, not "+clip(text, 40))
-			return
-		}
-	}
-	entries, whole, err := f.store.journal.DecisionsOf(r.Context(), f.store.segments, r.PathValue("id"), up, pastPage+1)
-	if err != nil {
-		failed(w, err)
+	found, ok := f.search(w, r, q)
+	if !ok {
 		return
 	}
-	out := pastDecisions{Decisions: []*decision{}, Whole: whole}
-	if len(entries) > pastPage {
-		entries = entries[:pastPage]
-		out.Next = entries[pastPage-1].Seq
-	}
-	for _, e := range entries {
-		d, err := decisionFrom(e)
+	out := pastDecisions{Decisions: []*decision{}, Whole: found.Whole, Behind: found.Behind, Next: found.Next}
+	for _, h := range found.Hits {
+		d, err := shown(h, personOf(r))
 		if err != nil {
 			failed(w, err)
 			return

@@ -2,6 +2,7 @@ package console
 
 import (
 	"container/list"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type players struct {
 	used   int64
 	byID   map[string]*list.Element // of *timeline
 	order  *list.List               // most recent first
+	gone   []erased
 }
 
 type timeline struct {
@@ -37,6 +39,8 @@ type timeline struct {
 	bytes  int64
 	count  int64
 	first  time.Time
+
+	jurisdiction, brand string // as the latest event that says so has it
 }
 
 func newPlayers(budget int64) *players {
@@ -73,17 +77,44 @@ func (ps *players) drop(el *list.Element) {
 	ps.order.Remove(el)
 }
 
+// erased is a player who was erased: open pages are told, so that nothing of them
+// stays on a screen.
+type erased struct {
+	player, jurisdiction, brand string
+	at                          time.Time
+}
+
+// erasedFor is how long pages are told: one that was hidden is behind.
+const erasedFor = time.Minute
+
 // forget drops a player: erased.
-func (ps *players) forget(player string) {
+func (ps *players) forget(player string, now time.Time) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	gone := erased{player: player, at: now}
 	if el, ok := ps.byID[player]; ok {
+		t := el.Value.(*timeline)
+		gone.jurisdiction, gone.brand = t.jurisdiction, t.brand
 		ps.drop(el)
 	}
+	ps.gone = append(ps.gone, gone)
+}
+
+// erasedLately are the players who were erased a moment ago.
+func (ps *players) erasedLately(now time.Time) []erased {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for len(ps.gone) > 0 && now.Sub(ps.gone[0].at) > erasedFor {
+		ps.gone = ps.gone[1:]
+	}
+	return slices.Clone(ps.gone)
 }
 
 func (t *timeline) add(s *seen) {
 	t.count++
+	if s.Jurisdiction != "" {
+		t.jurisdiction, t.brand = s.Jurisdiction, s.Brand
+	}
 	line, keep := &t.events, keptEvents
 	switch {
 	case s.Type == event.TypePlayerScored, s.Type == event.TypePlayerUpdated:
@@ -125,14 +156,15 @@ type found struct {
 	Last   time.Time `json:"last"`
 }
 
-// search lists the players whose id contains text, most recent first.
-func (ps *players) search(text string, max int) []found {
+// search lists the players whose id contains text and whose place may be seen,
+// most recent first.
+func (ps *players) search(text string, max int, sees func(jurisdiction, brand string) bool) []found {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	out := []found{}
 	for el := ps.order.Front(); el != nil && len(out) < max; el = el.Next() {
 		t := el.Value.(*timeline)
-		if strings.Contains(strings.ToLower(t.player), strings.ToLower(text)) {
+		if strings.Contains(strings.ToLower(t.player), strings.ToLower(text)) && sees(t.jurisdiction, t.brand) {
 			out = append(out, found{t.player, t.count, t.last()})
 		}
 	}

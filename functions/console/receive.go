@@ -23,7 +23,7 @@ type seen struct {
 	Arrived                  time.Time // when the Broker took this event; zero: unknown
 	At                       time.Time // when the console got it
 	Trace                    string
-	Jurisdiction             string
+	Jurisdiction, Brand      string
 	Data                     []byte
 }
 
@@ -54,7 +54,7 @@ func (f *Function) read(w http.ResponseWriter, r *http.Request) (s *seen, status
 	return &seen{
 		Type: m.Attribute("type"), Source: m.Attribute("source"), ID: m.Attribute("id"), Player: m.Attribute("subject"),
 		Time: stamp(m.Attribute("time")), Received: stamp(m.Attribute(event.ExtReceived)), Arrived: stamp(m.Attribute("knativearrivaltime")),
-		Trace: m.Attribute(event.ExtTraceparent), Jurisdiction: m.Attribute(event.ExtJurisdiction), At: f.now(), Data: m.Data,
+		Trace: m.Attribute(event.ExtTraceparent), Jurisdiction: m.Attribute(event.ExtJurisdiction), Brand: m.Attribute(event.ExtBrand), At: f.now(), Data: m.Data,
 	}, 0, ""
 }
 
@@ -79,10 +79,11 @@ func (f *Function) note(s *seen) {
 	case event.TypeRecommendation, event.TypeSuppressed, event.TypeRevoked:
 		if d := f.decisions.add(s); d != nil {
 			f.flow.decided(d)
+			f.health.decided(d, s.At)
 			f.experiments.decided(d)
 		}
 	case event.TypePrivacyErase:
-		f.players.forget(s.Player)
+		f.players.forget(s.Player, s.At)
 		f.decisions.forget(s.Player)
 		f.experiments.forget(s.Player)
 	case event.TypePrivacyErased: // not before: the request itself may have become a dead letter

@@ -3,12 +3,14 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
+	"pitboss/internal/access"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
@@ -17,7 +19,8 @@ import (
 // reviewCase is a decision that a rule sent to a person.
 type reviewCase struct {
 	*decision
-	Said *verdict `json:"said,omitzero"`
+	Said     *verdict  `json:"said,omitzero"`
+	Assigned *assigned `json:"assigned,omitzero"`
 }
 
 // waiting is how many kept decisions still want a person's word.
@@ -99,9 +102,9 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
 		}
 		listed[d.Decision] = true
 		if v, ok := said[d.Decision]; ok {
-			done = append(done, reviewCase{d, &v})
+			done = append(done, reviewCase{decision: d, Said: &v})
 		} else {
-			open = append(open, reviewCase{d, nil})
+			open = append(open, reviewCase{decision: d})
 		}
 	}
 	if f.store.journal != nil {
@@ -111,9 +114,25 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		for _, c := range waiting {
-			if _, ok := said[c.Decision]; !ok && !listed[c.Decision] {
-				open = append(open, reviewCase{f.remembered(r.Context(), c), nil})
+			if _, ok := said[c.Decision]; ok || listed[c.Decision] {
+				continue
 			}
+			if d := f.remembered(r.Context(), c); d != nil {
+				open = append(open, reviewCase{decision: d})
+			}
+		}
+	}
+	who, err := f.cases.all(r.Context())
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	p := personOf(r)
+	hidden := func(c reviewCase) bool { return !p.Sees(c.Jurisdiction, c.Brand) }
+	open, done = slices.DeleteFunc(open, hidden), slices.DeleteFunc(done, hidden)
+	for i := range open {
+		if a, ok := who[open[i].Decision]; ok {
+			open[i].Assigned = &a
 		}
 	}
 	slices.SortStableFunc(open, func(a, b reviewCase) int { return a.Deadline.Compare(b.Deadline) })
@@ -121,9 +140,13 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
 }
 
 // remembered is a decision that waits for a person and that, it may be, only
-// the journal knows; one that was written out or erased is shown by its id.
+// the journal knows. One that was written out is shown by its id; of an erased
+// player there is nothing to review: nil.
 func (f *Function) remembered(ctx context.Context, c journal.Waiting) *decision {
 	d, err := f.recalled(ctx, c.Decision)
+	if errors.Is(err, errErased) {
+		return nil
+	}
 	if err != nil {
 		d = &decision{Words: "Made before the console started; its record is not in Redis any more."}
 		d.Decision, d.Review = c.Decision, true
@@ -156,17 +179,20 @@ func (f *Function) recalled(ctx context.Context, id string) (*decision, error) {
 	return decisionFrom(entry)
 }
 
-// decisionFrom reads a decision's entry; errNotFound: its player was erased.
+// errErased: the player was erased; what is left of the decision is its open part.
+var errErased = fmt.Errorf("%w: the player was erased", errNotFound)
+
+// decisionFrom reads a decision's entry, or fails with errErased.
 func decisionFrom(entry *journal.Entry) (*decision, error) {
 	if entry.Personal == nil {
-		return nil, errNotFound
+		return nil, errErased
 	}
 	record, err := policy.Join(entry.Open, entry.Personal)
 	if err != nil {
 		return nil, err
 	}
 	d := &decision{Recommendation: *record.Recommendation(), Player: record.Input.Player,
-		Jurisdiction: record.Input.Facts.Jurisdiction, Verdict: "suppressed", at: record.Input.Now}
+		Jurisdiction: record.Input.Facts.Jurisdiction, Brand: record.Input.Facts.Brand, Verdict: "suppressed", at: record.Input.Now}
 	if record.Decision.Issued {
 		d.Verdict = "issued"
 	}
@@ -175,43 +201,90 @@ func decisionFrom(entry *journal.Entry) (*decision, error) {
 	return d, nil
 }
 
+// said is the body of a review: of one decision, or of several at once.
+type said struct {
+	Decisions []string `json:"decisions,omitempty"`
+	Verdict   string   `json:"verdict"`
+	Note      string   `json:"note"`
+}
+
+func (s *said) check() error {
+	if s.Verdict != "approved" && s.Verdict != "overturned" || s.Note == "" || len(s.Note) > 256 {
+		return errors.New("verdict is approved or overturned, and the note says why, in at most 256 characters")
+	}
+	if len(s.Decisions) > casesMost {
+		return fmt.Errorf("decisions: at most %d at once", casesMost)
+	}
+	return nil
+}
+
 // review says what a person decided: review.decided goes to the Broker and is
 // journaled by feedback. Overturning an issued recommendation also takes it
 // back: recommendation.revoked goes to its consumers.
 func (f *Function) review(w http.ResponseWriter, r *http.Request) {
-	var in struct {
-		Verdict string `json:"verdict"`
-		Note    string `json:"note"`
-	}
+	var in said
 	if !body(w, r, &in) {
 		return
 	}
-	if in.Verdict != "approved" && in.Verdict != "overturned" || in.Note == "" || len(in.Note) > 256 {
-		refuse(w, http.StatusBadRequest, "verdict is approved or overturned, and the note says why, in at most 256 characters")
+	if err := in.check(); err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	d, err := f.decisionOf(r.Context(), r.PathValue("id"))
+	v, err := f.reviewOne(r.Context(), personOf(r), r.PathValue("id"), in.Verdict, in.Note)
 	if err != nil {
 		failed(w, err)
 		return
 	}
-	if said, ok := f.reviews()[d.Decision]; ok {
-		refuse(w, http.StatusConflict, "already "+said.Verdict+" by "+said.Who)
+	answer(w, v)
+}
+
+// notReviewed is a decision of several that could not be reviewed.
+type notReviewed struct {
+	Decision string `json:"decision"`
+	Why      string `json:"why"`
+}
+
+// reviewMany says the same of several decisions. Each stands for itself: what
+// fails is told and can be said again.
+func (f *Function) reviewMany(w http.ResponseWriter, r *http.Request) {
+	var in said
+	if !body(w, r, &in) {
 		return
+	}
+	if err := in.check(); err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	done, not := 0, []notReviewed{}
+	for _, id := range in.Decisions {
+		if _, err := f.reviewOne(r.Context(), personOf(r), id, in.Verdict, in.Note); err != nil {
+			not = append(not, notReviewed{id, err.Error()})
+			continue
+		}
+		done++
+	}
+	answer(w, map[string]any{"done": done, "failed": not})
+}
+
+func (f *Function) reviewOne(ctx context.Context, who *access.Person, id, what, note string) (v verdict, err error) {
+	d, err := f.decisionOf(ctx, id)
+	if err != nil {
+		return v, err
+	}
+	if !who.MayAt(access.Compliance, d.Jurisdiction, d.Brand) {
+		return v, fmt.Errorf("%w: the player is of a place where %s is not compliance", errNotAllowed, who.Name)
+	}
+	if said, ok := f.reviews()[d.Decision]; ok {
+		return v, fmt.Errorf("%w: already %s by %s", errConflict, said.Verdict, said.Who)
 	}
 	if f.sink == nil {
-		failed(w, errNoSink)
-		return
+		return v, errNoSink
 	}
-	if !f.journal(w, r, "review."+in.Verdict, d.Decision, in.Note) {
-		return
+	if err := f.audit.record(ctx, who, "review."+what, d.Decision, note); err != nil {
+		return v, fmt.Errorf("%w: %w", errNotJournaled, err)
 	}
-	v := verdict{Decision: d.Decision, Verdict: in.Verdict, Note: in.Note, Who: personOf(r).Name, At: f.now().UTC()}
-	if err := f.say(r.Context(), d, v); err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, v)
+	v = verdict{Decision: d.Decision, Verdict: what, Note: note, Who: who.Name, At: f.now().UTC()}
+	return v, f.say(ctx, d, v)
 }
 
 // say sends the word, after what follows from it: where only the first arrives,
@@ -233,5 +306,6 @@ func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 	}
 	f.said.Store(d.Decision, v)
 	f.decisions.markReviewed(d.Decision)
+	f.cases.drop(ctx, d.Decision)
 	return nil
 }

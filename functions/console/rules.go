@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.yaml.in/yaml/v3"
 
+	"pitboss/internal/access"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/model"
@@ -79,8 +81,8 @@ func readPacks(dir string) (packs []pack, problems []string) {
 			problems = append(problems, err.Error())
 			continue
 		}
-		var p pack
-		if err := yaml.Unmarshal(raw, &p); err != nil {
+		p, err := readPack(raw)
+		if err != nil {
 			problems = append(problems, filepath.Base(file)+": "+err.Error())
 			continue
 		}
@@ -89,6 +91,11 @@ func readPacks(dir string) (packs []pack, problems []string) {
 		}
 	}
 	return packs, problems
+}
+
+func readPack(raw []byte) (p pack, err error) {
+	err = yaml.Unmarshal(raw, &p)
+	return p, err
 }
 
 // actionView is one entry of actions.yaml, for the kill switches and filters.
@@ -181,6 +188,10 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 	}
 	if in.On && !f.switchable(in.What, in.Name) {
 		refuse(w, http.StatusBadRequest, "name: there is no "+in.What+" "+in.Name+", so the switch would stop nothing")
+		return
+	}
+	if p := personOf(r); !p.Everywhere(access.Compliance) && !(in.What == "jurisdiction" && p.MayAt(access.Compliance, in.Name, "")) {
+		failed(w, fmt.Errorf("%w: the switch acts everywhere, and %s has %s", errNotAllowed, p.Name, p.Key()))
 		return
 	}
 	if f.store.journal == nil {

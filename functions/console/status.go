@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/journal"
+	"pitboss/internal/search"
 )
 
 // happened is one thing that became of a decision.
@@ -17,20 +18,16 @@ type happened struct {
 	At     time.Time `json:"at"`
 }
 
-// final ranks statuses by which of them stands when several happened: outcomes
-// may arrive in any order.
-var final = map[string]int{"delivered": 1, "expired": 2, "dismissed": 3, "accepted": 4, "revoked": 5, "overturned": 6}
-
 // settle notes what became of d. d must not be shared yet, or be a copy.
 func (d *decision) settle(h happened) {
-	if final[h.Status] == 0 || slices.Contains(d.Happened, h) {
+	if search.Rank(h.Status) == 0 || slices.Contains(d.Happened, h) {
 		return
 	}
 	d.Happened = append(slices.Clone(d.Happened), h)
 	slices.SortFunc(d.Happened, func(a, b happened) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(final[a.Status], final[b.Status]))
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(search.Rank(a.Status), search.Rank(b.Status)))
 	})
-	if final[h.Status] > final[d.Status] {
+	if search.Rank(h.Status) > search.Rank(d.Status) {
 		d.Status = h.Status
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/access"
 )
 
 // frame is what an open page is told a few times a second, however many
@@ -27,12 +29,57 @@ type frame struct {
 	Review     int          `json:"review"`
 	Switches   []killSwitch `json:"switches"`              // that are on
 	SwitchWhy  string       `json:"switch_error,omitzero"` // why they cannot be read
+	Troubles   []trouble    `json:"troubles"`
+	// Places are what the players of each jurisdiction and brand get.
+	Places map[string][]placeNow `json:"places"`
+	Erased []string              `json:"erased"` // players, of late
+
+	erased []erased
 }
 
 // inFrame is how many decisions of each verdict one frame carries.
 const inFrame = 8
 
-func (f *Function) frame(since int64) (any, int64) {
+// forPerson is the frame without what the person may not see: decisions of other
+// places, markers of harm, what other places get. The counts are everybody's.
+func (fr *frame) forPerson(p *access.Person) *frame {
+	c := *fr
+	c.Issued, c.Suppressed = visible(fr.Issued, p), visible(fr.Suppressed, p)
+	for _, e := range fr.erased {
+		if p.Sees(e.jurisdiction, e.brand) {
+			c.Erased = append(c.Erased, e.player)
+		}
+	}
+	if p.Everywhere(access.Viewer) {
+		return &c
+	}
+	c.Places = map[string][]placeNow{}
+	for by, list := range fr.Places {
+		for _, l := range list {
+			if by == "jurisdiction" && p.Sees(l.Name, "") || by == "brand" && p.Sees("", l.Name) {
+				c.Places[by] = append(c.Places[by], l)
+			}
+		}
+	}
+	return &c
+}
+
+// visible are the decisions that the person may see, masked where they must be.
+func visible(list []*decision, p *access.Person) []*decision {
+	out := make([]*decision, 0, len(list))
+	for _, d := range list {
+		switch {
+		case !p.Sees(d.Jurisdiction, d.Brand):
+		case p.MayAt(access.Compliance, d.Jurisdiction, d.Brand):
+			out = append(out, d)
+		default:
+			out = append(out, d.masked())
+		}
+	}
+	return out
+}
+
+func (f *Function) frame(since int64) (*frame, int64) {
 	now := f.now()
 	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.deadLetters.count(), Lately: f.deadLetters.lately()}
 	var last int64
@@ -41,23 +88,26 @@ func (f *Function) frame(since int64) (any, int64) {
 		fr.Skipped = max(0, last-since-int64(len(fr.Issued)+len(fr.Suppressed)))
 	}
 	fr.Players, fr.Bytes = f.players.kept()
+	fr.erased = f.players.erasedLately(now)
 	fr.Review = f.waiting()
 	fr.Switches, fr.SwitchWhy = f.stopped.now()
-	return fr, last
+	fr.Troubles, fr.Places = f.troubles(&fr, now), f.health.view(now)
+	return &fr, last
 }
 
-// hub makes a frame once and hands it to every open page.
+// hub makes a frame once and hands it to every open page, written once for all
+// who may see the same.
 type hub struct {
 	every time.Duration
-	frame func(since int64) (any, int64)
+	frame func(since int64) (*frame, int64)
 
 	mu    sync.Mutex
-	pages map[chan []byte]struct{}
+	pages map[chan []byte]*access.Person
 	done  chan struct{}
 }
 
-func newHub(every time.Duration, frame func(int64) (any, int64)) *hub {
-	return &hub{every: max(every, 50*time.Millisecond), frame: frame, pages: map[chan []byte]struct{}{}, done: make(chan struct{})}
+func newHub(every time.Duration, makeFrame func(int64) (*frame, int64)) *hub {
+	return &hub{every: max(every, 50*time.Millisecond), frame: makeFrame, pages: map[chan []byte]*access.Person{}, done: make(chan struct{})}
 }
 
 func (h *hub) run(ctx context.Context) {
@@ -75,20 +125,29 @@ func (h *hub) run(ctx context.Context) {
 			since = -1
 			continue // nobody looks; the next page begins with the newest
 		}
-		var v any
-		v, since = h.frame(since)
-		body, err := json.Marshal(v)
-		if err != nil {
-			continue
-		}
-		h.mu.Lock()
-		for c := range h.pages {
-			select {
-			case c <- body:
-			default: // a slow page misses a frame, nobody waits for it
+		var fr *frame
+		fr, since = h.frame(since)
+		h.send(fr)
+	}
+}
+
+func (h *hub) send(fr *frame) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	written := map[string][]byte{}
+	for c, who := range h.pages {
+		key := who.Key()
+		if written[key] == nil {
+			body, err := json.Marshal(fr.forPerson(who))
+			if err != nil {
+				return
 			}
+			written[key] = body
 		}
-		h.mu.Unlock()
+		select {
+		case c <- written[key]:
+		default: // a slow page misses a frame, nobody waits for it
+		}
 	}
 }
 
@@ -98,10 +157,10 @@ func (h *hub) open() int {
 	return len(h.pages)
 }
 
-func (h *hub) join() (c chan []byte, leave func()) {
+func (h *hub) join(who *access.Person) (c chan []byte, leave func()) {
 	c = make(chan []byte, 2)
 	h.mu.Lock()
-	h.pages[c] = struct{}{}
+	h.pages[c] = who
 	h.mu.Unlock()
 	return c, func() {
 		h.mu.Lock()
@@ -118,7 +177,7 @@ const streamFor = 20 * time.Second
 // from the server where it can be: the server's write time-out would cut it,
 // and an open page would hold up a drain for as long as the server waits.
 func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, leave := h.join()
+	c, leave := h.join(personOf(r))
 	defer leave()
 	ctx, end := context.WithCancel(r.Context()) // it ends with the session, too
 	defer end()

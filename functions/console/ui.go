@@ -17,6 +17,15 @@ import (
 //go:embed all:ui/dist
 var bundle embed.FS
 
+// styleOf is the path of the built page's stylesheet; its name has a hash.
+func styleOf(files embed.FS) string {
+	found, _ := fs.Glob(files, "ui/dist/assets/*.css")
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0][len("ui/dist"):]
+}
+
 // page serves the bundle. The names of built files carry their hash, so they
 // may be kept for good; index.html is asked for every time. Any other path is
 // one of the page's own views.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -11,6 +12,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 )
 
 // journaled is what the journal has of a decision, with each rule's words.
@@ -65,6 +67,7 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 		Result struct {
 			Rules      []ruleVerdict  `json:"rules"`
 			Candidates jsontext.Value `json:"candidates"`
+			Policy     string         `json:"policy"`
 		} `json:"result"`
 	}
 	if err := json.Unmarshal(entry.Open, &open); err != nil {
@@ -72,24 +75,48 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 		return out
 	}
 	out.Candidates = open.Result.Candidates
-	out.Rules = f.inWords(open.Result.Rules)
+	out.Rules = open.Result.Rules
+	then, err := f.rulesThen(ctx, open.Result.Policy)
+	if err != nil {
+		out.Note = "The rules' texts of then are not kept with the journal: " + err.Error()
+	}
+	for i := range out.Rules {
+		r := then[out.Rules[i].Rule]
+		out.Rules[i].Text, out.Rules[i].Source = r.Text, r.source()
+	}
 	return out
 }
 
-// inWords adds each rule's text and source.
-func (f *Function) inWords(list []ruleVerdict) []ruleVerdict {
-	packs, _ := readPacks(f.cfg.ModelsDir)
+// rulesThen are the rules by id as they were in the policy of that hash, which is
+// kept beside the journal: a text of today would say of an old decision what
+// nobody had written then.
+func (f *Function) rulesThen(ctx context.Context, hash string) (map[string]rule, error) {
+	if byID, ok := f.policies.Get(hash); ok {
+		return byID, nil
+	}
+	doc, err := f.store.journal.Document(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	files, err := policy.DocumentFiles(doc)
+	if err != nil {
+		return nil, err
+	}
 	byID := map[string]rule{}
-	for _, p := range packs {
+	for name, text := range files {
+		if !strings.HasPrefix(name, "rules/") {
+			continue
+		}
+		p, err := readPack([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 		for _, r := range p.Rules {
 			byID[r.ID] = r
 		}
 	}
-	for i := range list {
-		r := byID[list[i].Rule]
-		list[i].Text, list[i].Source = r.Text, r.source()
-	}
-	return list
+	f.policies.Add(hash, byID)
+	return byID, nil
 }
 
 // inputsFrom reads what was decided on out of the journal's record: the

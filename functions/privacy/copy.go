@@ -18,13 +18,14 @@ import (
 
 // Copy is everything Pitboss has of a player, for the player to read.
 type Copy struct {
-	Player   string      `json:"player"`
-	Request  string      `json:"request"`
-	Made     time.Time   `json:"made"`
-	AsOf     time.Time   `json:"as_of,omitzero"`  // the player's latest event
-	Erased   time.Time   `json:"erased,omitzero"` // of late
-	Facts    event.Facts `json:"facts"`
-	Features []Feature   `json:"features,omitempty"`
+	Player   string            `json:"player"`
+	Request  string            `json:"request"`
+	Made     time.Time         `json:"made"`
+	AsOf     time.Time         `json:"as_of,omitzero"`  // the player's latest event
+	Erased   time.Time         `json:"erased,omitzero"` // of late
+	Facts    event.Facts       `json:"facts"`
+	Consents []feature.Consent `json:"consents,omitempty"` // the facts', with when and where
+	Features []Feature         `json:"features,omitempty"`
 	// State is what the features are computed from, in words: registers, sums,
 	// and the recent events, one a line.
 	State      []string     `json:"state,omitempty"`
@@ -133,6 +134,7 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 
 // fromStore takes over what the player's state, duplicate memory and reminders say.
 func (c *Copy) fromStore(set *feature.Set, kept *player.Copy[feature.State]) {
+	c.Consents = set.Consents(kept.State)
 	c.Facts, c.AsOf, c.Erased, c.Bytes = set.Facts(kept.State), kept.State.AsOf(), kept.Erased, kept.Bytes
 	for _, m := range kept.Remembered {
 		c.Remembered = append(c.Remembered, Remembered{fmt.Sprintf("%016x", m.Key), m.Arrived})

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pitboss/internal/journal"
+	"pitboss/internal/search"
 )
 
 // journalCmd verifies and writes out the journal.
@@ -72,7 +73,7 @@ func journalWriteCmd(o *office) *cobra.Command {
 				return nil
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d entries to %s\n", n, name)
-			return nil
+			return search.Build(name) // now, rather than when the console first asks
 		}),
 	}
 	cmd.Flags().DurationVar(&keep, "keep", 48*time.Hour, "how long written entries stay in Redis, to answer redeliveries; 0: for ever")

@@ -313,3 +313,26 @@ func exclusions(excluded map[string]register, lifted map[string]position) (out [
 	slices.SortFunc(out, func(a, b event.Exclusion) int { return strings.Compare(a.Scheme, b.Scheme) })
 	return out
 }
+
+// Consent is one consent as the player last gave or withdrew it.
+type Consent struct {
+	About   string    `json:"about"` // product/channel
+	Granted bool      `json:"granted"`
+	At      time.Time `json:"at"`
+	Origin  string    `json:"origin,omitzero"` // where the player said so, if it was told
+}
+
+// Consents are the player's consents with when and where each was given.
+func (s *Set) Consents(st *State) (out []Consent) {
+	for _, r := range st.facts {
+		if r.tag != factConsent {
+			continue
+		}
+		c := Consent{About: r.key, Granted: r.val == "1", At: r.pos.time()}
+		if of, ok := st.fact(factOrigin, r.key); ok && of.pos == r.pos {
+			c.Origin = of.val
+		}
+		out = append(out, c)
+	}
+	return out
+}

@@ -29,9 +29,9 @@ func (p *Policy) Document() ([]byte, error) {
 // ParseDocument compiles the policy of a document. One of a release before
 // markers.yaml decides as it did then.
 func ParseDocument(b []byte) (*Policy, error) {
-	var d document
-	if err := json.Unmarshal(b, &d); err != nil {
-		return nil, fmt.Errorf("decide: document: %w", err)
+	d, err := readDocument(b)
+	if err != nil {
+		return nil, err
 	}
 	files := make(map[string][]byte, len(d.Files))
 	for name, text := range d.Files {
@@ -39,4 +39,18 @@ func ParseDocument(b []byte) (*Policy, error) {
 	}
 	_, has := files[markersName]
 	return decodeFiles(files, !has).Compile(d.Features)
+}
+
+// DocumentFiles are the texts of a document by name (rules/GB.yaml), as they were
+// when it was made: what this release would refuse included.
+func DocumentFiles(b []byte) (map[string]string, error) {
+	d, err := readDocument(b)
+	return d.Files, err
+}
+
+func readDocument(b []byte) (d document, err error) {
+	if err := json.Unmarshal(b, &d); err != nil {
+		return d, fmt.Errorf("decide: document: %w", err)
+	}
+	return d, nil
 }

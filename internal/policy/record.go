@@ -22,6 +22,7 @@ type open struct {
 	Decision     string    `json:"decision"`
 	At           time.Time `json:"at"`
 	Jurisdiction string    `json:"jurisdiction"`
+	Brand        string    `json:"brand,omitzero"`
 	StateVersion string    `json:"state_version"`
 	FeatureSet   string    `json:"feature_set"`
 	Models       []model   `json:"models,omitempty"`
@@ -66,6 +67,7 @@ func (r *Record) writeOpen(w *event.Writer) {
 	w.Str("decision", in.Decision)
 	w.At("at", in.Now)
 	w.Str("jurisdiction", in.Facts.Jurisdiction)
+	w.OptStr("brand", in.Facts.Brand)
 	w.Str("state_version", in.StateVersion)
 	w.Str("feature_set", in.FeatureSet)
 	event.OptList(w, "models", in.Models, func(w *event.Writer, m *event.ModelRun) {
@@ -179,7 +181,7 @@ func Join(openPart, personalPart []byte) (*Record, error) {
 		return r, nil
 	}
 	r.Input = Input{Decision: o.Decision, Now: o.At, StateVersion: o.StateVersion, FeatureSet: o.FeatureSet, Killed: o.Killed,
-		Facts: event.Facts{Jurisdiction: o.Jurisdiction}}
+		Facts: event.Facts{Jurisdiction: o.Jurisdiction, Brand: o.Brand}}
 	for _, m := range o.Models {
 		r.Input.Models = append(r.Input.Models, event.ModelRun{Name: m.Name, Version: m.Version, SHA256: m.SHA256, Output: m.Output})
 	}

@@ -25,7 +25,9 @@ type (
 	IntCmd             = redis.IntCmd
 	MapStringStringCmd = redis.MapStringStringCmd
 	ZSliceCmd          = redis.ZSliceCmd
+	StringCmd          = redis.StringCmd
 	XMessage           = redis.XMessage
+	XMessageSliceCmd   = redis.XMessageSliceCmd
 )
 
 // Nil is the error of a command about a key that is not there.

@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { cameFrom } from "./router";
 
 // Failure is an answer that is not 2xx: its text is the problem's detail.
 export class Failure extends Error {
@@ -6,7 +7,7 @@ export class Failure extends Error {
 }
 
 export async function call<T>(path: string, change?: unknown): Promise<T> {
-  const res = await fetch(path, change === undefined ? { headers: { Accept: "application/json" } } : {
+  const res = await fetch(path, change === undefined ? { headers: { Accept: "application/json", "Pitboss-From": cameFrom } } : {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(change),
   });
   const text = await res.text();
@@ -29,7 +30,11 @@ export function useLoaded<T>(path: string | null, every = 0): Loaded<T> {
     current.current = path;
     call<T>(path).then(
       (v) => { if (current.current === path) { setData(v); setError(undefined); } },
-      (e: Error) => { if (current.current === path) setError(e.message); },
+      (e: Error) => {
+        if (current.current !== path) return;
+        setError(e.message);
+        if (e instanceof Failure && (e.status === 403 || e.status === 404)) setData(undefined); // erased, or not to be seen any more
+      },
     );
   }, [path]);
   useEffect(() => {

@@ -39,6 +39,9 @@ export function ago(iso: string): string {
   return s < 10 ? "just now" : duration(s < 3600 ? Math.max(1, Math.round(s / 60)) * 60 : Math.round(s / 3600) * 3600) + " ago";
 }
 
+// since names a moment: today's by the clock, with how long ago that was.
+export const since = (iso: string) => `${moment(iso)} (${ago(iso)})`;
+
 export const money = (minor: number, currency?: string) => (minor / 100).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) + (currency ? " " + currency : "");
 
 export const us = (n: number) => (n >= 1000 ? ms(n / 1000) : n.toFixed(n < 10 ? 1 : 0) + " µs");

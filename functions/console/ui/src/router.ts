@@ -4,8 +4,14 @@ import { useEffect, useState } from "preact/hooks";
 
 const listeners = new Set<() => void>();
 
+// cameFrom is the view that led to this one, without what it shows: the console
+// journals who looked at a player, when, and from where.
+export let cameFrom = "";
+const viewOf = (path: string) => "/" + (path.split("/")[1] ?? "");
+
 export function go(to: string, replace = false) {
   if (to === location.pathname + location.search) return;
+  if (viewOf(to.split("?")[0]!) !== viewOf(location.pathname)) cameFrom = viewOf(location.pathname);
   history[replace ? "replaceState" : "pushState"](null, "", to);
   for (const l of listeners) l();
 }
@@ -36,7 +42,7 @@ export function useAddress(): URL {
 // withParam is the present address with one filter changed; empty removes it.
 export function withParam(url: URL, name: string, value: string): string {
   const next = new URL(url);
+  next.searchParams.delete("before"); // another search begins with its newest
   if (value) next.searchParams.set(name, value); else next.searchParams.delete(name);
-  next.searchParams.delete("before");
   return next.pathname + next.search;
 }

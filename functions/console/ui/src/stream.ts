@@ -17,9 +17,10 @@ export interface Live {
   issued: Decision[];
   suppressed: Decision[];
   skipped: number;
+  erased: ReadonlySet<string>; // players: nothing of them stays on the screen
 }
 
-const state: Live = { connected: false, at: [], series: { platform: [], issued: [], suppressed: [], score: [] }, issued: [], suppressed: [], skipped: 0 };
+const state: Live = { connected: false, at: [], series: { platform: [], issued: [], suppressed: [], score: [] }, issued: [], suppressed: [], skipped: 0, erased: new Set() };
 const lines = ["platform", "issued", "suppressed", "score"] as const;
 const listeners = new Set<() => void>();
 let source: EventSource | undefined;
@@ -40,8 +41,9 @@ function push(list: Decision[], fresh: Decision[]): Decision[] {
 function take(f: Frame) {
   state.frame = f;
   state.connected = true;
-  state.issued = push(state.issued, f.issued);
-  state.suppressed = push(state.suppressed, f.suppressed);
+  state.erased = new Set(f.erased);
+  state.issued = push(state.issued, f.issued).filter((d) => !state.erased.has(d.player));
+  state.suppressed = push(state.suppressed, f.suppressed).filter((d) => !state.erased.has(d.player));
   state.skipped += f.skipped;
   const { unix, n } = f.flow.second;
   const last = state.at[state.at.length - 1] ?? unix - 1;

@@ -5,7 +5,7 @@ export interface Blocked { action: string; rule: string; text: string }
 export interface TriggerRef { type: string; source: string; id: string; time: string }
 
 export interface Decision {
-  id: string; seq: number; player: string; jurisdiction: string; verdict: "issued" | "suppressed" | "revoked"; words: string;
+  id: string; seq: number; player: string; jurisdiction: string; brand?: string; erased?: boolean; verdict: "issued" | "suppressed" | "revoked"; words: string;
   trace?: string; total_ms?: number; received?: string;
   decision: string; action: string; kind: string; channel?: string; severity?: string; message?: string; params?: Record<string, unknown>;
   reasons: Reason[]; blocked?: Blocked[]; scores?: Record<string, number>; arm?: string; propensity?: number;
@@ -31,7 +31,10 @@ export interface BrokerStatus {
 export interface Frame {
   flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number; dead_letters_lately: number;
   players: number; bytes: number; review: number; switches: Switch[]; switch_error?: string;
+  troubles: Trouble[]; places: Record<string, Place[] | undefined>; erased: string[];
 }
+export interface Trouble { code: string; what?: string; name?: string; n?: number; since?: string; by?: string; note?: string; href: string }
+export interface Place { name: string; decided: number; issued: number; blocked: number; nothing: number; last?: string; starved?: boolean }
 
 export interface Person { name: string; id?: string; roles: string[]; until?: string }
 // Me: login says that sessions exist at all; sign_in is where the provider's begins, token that one may be typed.
@@ -54,7 +57,7 @@ export interface Facts {
 export interface Moment { type: string; source: string; id: string; time: string; at: string; trace?: string; data?: Record<string, unknown>; decision?: Decision }
 export interface Player {
   player: string; seen: number; events: Moment[]; scorings: Scoring[]; decisions: Decision[]; facts: Facts;
-  state: { version: string; as_of: string; applied: number; late: number; features: Record<string, number> } | null; state_note?: string;
+  state: { version: string; as_of: string; applied: number; late: number; features: Record<string, number> } | null; state_note?: string; masked?: boolean;
 }
 
 export interface Bucket { le: number; n: number }
@@ -83,4 +86,4 @@ export interface Rule {
 }
 export interface Pack { pack: string; title: string; shared: boolean; include: string[]; rules: Rule[] }
 export interface Switch { what: string; name: string; who: string; note: string; at: string }
-export interface Change { at: string; who: string; what: string; subject: string; note?: string; hash: string }
+export interface Change { at: string; who: string; what: string; subject: string; note?: string; hash: string; href?: string }

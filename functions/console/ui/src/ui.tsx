@@ -112,12 +112,12 @@ export function Act(p: { who: Person; role: string; onClick: () => void; childre
   );
 }
 
-export interface Field { name: string; label: string; hint?: string; value?: string; placeholder?: string }
+export interface Field { name: string; label: string; hint?: string; value?: string; placeholder?: string; optional?: boolean }
 
 // Ask is a dialog that makes a change once its fields are filled in: a change is
 // never one stray click.
 export function Ask(p: {
-  title: string; text: ComponentChildren; fields: Field[]; button: string; tone?: string; onClose: () => void;
+  title: string; text: ComponentChildren; fields: Field[]; button: string; tone?: string; onClose: () => void; stays?: boolean;
   change: (values: Record<string, string>) => Promise<string>;
 }) {
   const ref = useRef<HTMLDialogElement>(null);
@@ -131,7 +131,7 @@ export function Ask(p: {
     const values = Object.fromEntries([...new FormData(e.target as HTMLFormElement)].map(([k, v]) => [k, String(v).trim()]));
     try {
       toast(await p.change(values));
-      p.onClose();
+      if (!p.stays) p.onClose(); // else the caller shows what comes next
     } catch (err) {
       setError((err as Error).message);
       setBusy(false);
@@ -144,7 +144,7 @@ export function Ask(p: {
         <div class="ask-text">{p.text}</div>
         {p.fields.map((f) => (
           <label key={f.name}>{f.label}
-            <input name={f.name} required autocomplete="off" defaultValue={f.value} placeholder={f.placeholder} />
+            <input name={f.name} required={!f.optional} autocomplete="off" defaultValue={f.value} placeholder={f.placeholder} />
             {f.hint && <small>{f.hint}</small>}
           </label>
         ))}
@@ -154,6 +154,19 @@ export function Ask(p: {
           <button type="submit" class={"button " + (p.tone ?? "primary")} disabled={busy}>{p.button}</button>
         </div>
       </form>
+    </dialog>
+  );
+}
+
+// Modal is a dialog that shows something.
+export function Modal(p: { title: string; onClose: () => void; children: ComponentChildren }) {
+  const ref = useRef<HTMLDialogElement>(null);
+  useEffect(() => { ref.current?.showModal(); }, []);
+  return (
+    <dialog ref={ref} onClose={p.onClose} aria-labelledby="modal-title">
+      <h2 id="modal-title">{p.title}</h2>
+      {p.children}
+      <div class="ask-buttons"><button type="button" class="button" onClick={() => ref.current?.close()}>Close</button></div>
     </dialog>
   );
 }

@@ -1,54 +1,74 @@
 import { useLoaded } from "../api";
 import { moment, ms, num, percent, plain, shortType, value } from "../format";
 import { go, withParam } from "../router";
+import { useLive } from "../stream";
 import type { Counted, Decision, ModelRun, Scoring, ViewProps } from "../types";
 import { Bars, Card, Empty, Head, Json, Kind, Meter, PlayerLink, Status, Tag, Verdict, Wrong } from "../ui";
 
-interface Page { decisions: Decision[]; matched: number; kept: number; next?: number; facets: Record<string, Counted[]> }
+interface Page { decisions: Decision[]; matched: number; kept: number; next?: string; journal: boolean; whole: boolean; behind: boolean; facets: Record<string, Counted[] | undefined> }
 
-const filters = ["verdict", "kind", "jurisdiction", "action", "rule"];
+const filters = ["verdict", "outcome", "kind", "jurisdiction", "brand", "action", "rule"];
 
 export function DecisionsPage(p: ViewProps) {
-  const { data, error, reload } = useLoaded<Page>("/api/decisions?" + p.url.searchParams, p.url.searchParams.has("before") ? 0 : 2000);
+  const { data, error, reload } = useLoaded<Page>("/api/decisions?" + p.url.searchParams, p.url.searchParams.has("before") ? 0 : 4000);
   const set = (name: string, v: string) => go(withParam(p.url, name, v), true);
-  const player = p.url.searchParams.get("player");
+  const param = (name: string) => p.url.searchParams.get(name) ?? "";
+  const csv = new URLSearchParams(p.url.searchParams);
+  csv.delete("before");
   return (
     <>
-      <Head title="Decisions" lead={data ? `${num(data.matched)} of the ${num(data.kept)} newest; the journal has them all.` : "Loading …"} />
+      <Head title="Decisions" lead={data ? <><b>{num(data.matched)}</b> of {num(data.kept)} {data.journal ? "in the journal" : "in memory; there is no journal"}</> : "Loading …"}>
+        {data?.journal && <a class="button" href={"/api/decisions.csv?" + csv} download="decisions.csv">CSV</a>}
+      </Head>
       <div class="filters">
-        <input type="search" aria-label="Search the words" placeholder="Words, player, decision" value={p.url.searchParams.get("q") ?? ""} onInput={(e) => set("q", e.currentTarget.value)} />
+        <input type="search" aria-label="Player or decision" placeholder="Player or decision, the whole id" value={param("q")} onInput={(e) => set("q", e.currentTarget.value.trim())} />
+        <TimeField name="from" value={param("from")} set={set} /><TimeField name="to" value={param("to")} set={set} />
         {filters.map((f) => (
-          <select key={f} aria-label={f} value={p.url.searchParams.get(f) ?? ""} onChange={(e) => set(f, e.currentTarget.value)}>
+          <select key={f} aria-label={f} value={param(f)} onChange={(e) => set(f, e.currentTarget.value)}>
             <option value="">any {f}</option>
             {keepChosen(data?.facets[f] ?? [], p.url.searchParams.get(f)).map((c) => <option key={c.name} value={c.name}>{c.name} ({num(c.n)})</option>)}
           </select>
         ))}
-        {player && <button type="button" class="button" onClick={() => set("player", "")}>player {player} ×</button>}
+        {param("player") && <button type="button" class="button" onClick={() => set("player", "")}>player {param("player")} ×</button>}
         {p.url.search && <a class="button ghost" href="/decisions">clear</a>}
       </div>
       <Wrong text={error} again={reload} />
+      {data?.behind && <p class="note">The journal is still being indexed: counts grow until it is done.</p>}
+      {data && !data.whole && <p class="note">Older decisions were written out to segments that this console does not read: set PITBOSS_SEGMENTS.</p>}
       {data && <div class="grid two-one">
         <Card>
           {data.decisions.length === 0 ? <Empty>No decision matches.</Empty> : (
-            <div class="scroll"><table class="decisions">
+            <div class="scroll" tabIndex={0} role="region" aria-label="Decisions"><table class="decisions">
               <thead><tr><th scope="col">When</th><th scope="col">Verdict</th><th scope="col">Action</th><th scope="col">Player</th><th scope="col">Why</th></tr></thead>
               <tbody>{data.decisions.map((d) => (
-                <tr key={d.seq}>
+                <tr key={d.decision + d.verdict}>
                   <td class="nowrap"><a href={"/decisions/" + encodeURIComponent(d.decision)}><time dateTime={d.decided_at}>{moment(d.decided_at)}</time></a></td>
                   <td><Verdict verdict={d.verdict} /> <Status status={d.status} /></td>
                   <td>{d.action === "none" ? "nothing sent" : plain(d.action)}<br /><Kind kind={d.kind} /></td>
-                  <td><PlayerLink id={d.player} /><br /><span class="hint">{d.jurisdiction}</span></td>
+                  <td>{d.erased ? <span class="hint">erased</span> : <PlayerLink id={d.player} />}<br /><span class="hint">{[d.jurisdiction, d.brand].filter(Boolean).join(" · ")}</span></td>
                   <td class="why">{d.verdict === "suppressed" && d.blocked?.length ? d.blocked[0]!.text : d.reasons.map((r) => r.text).join(" ")}</td>
                 </tr>
               ))}</tbody>
             </table></div>
           )}
-          {!!data.next && <p><a class="button" href={withParam(p.url, "before", "") + (p.url.search ? "&" : "?") + "before=" + data.next}>Older</a></p>}
+          <div class="buttons">
+            {param("before") && <a class="button ghost" href={withParam(p.url, "before", "")}>Newest</a>}
+            {!!data.next && <a class="button" href={withParam(p.url, "before", data.next)}>Older</a>}
+          </div>
         </Card>
         <Card title="Suppressed, by rule"><Bars label="Suppressions by rule" items={(data.facets.rule ?? []).slice(0, 14).map((r) => ({ ...r, href: withParam(p.url, "rule", r.name), tone: "bad" }))} /></Card>
       </div>}
     </>
   );
+}
+
+// TimeField is one end of a time range; the address has it in UTC.
+function TimeField(p: { name: string; value: string; set: (name: string, v: string) => void }) {
+  const local = (iso: string) => { const t = new Date(iso); return isNaN(t.getTime()) ? "" : new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 19); };
+  return <label class="inline">{p.name} <input type="datetime-local" step="1" aria-label={p.name} value={local(p.value)} onChange={(e) => {
+    const at = new Date(e.currentTarget.value);
+    p.set(p.name, isNaN(at.getTime()) ? "" : at.toISOString().replace(/\.\d+Z$/, "Z"));
+  }} /></label>;
 }
 
 // keepChosen lists the chosen value even when nothing of it is in memory.
@@ -59,16 +79,18 @@ function keepChosen(list: Counted[], chosen: string | null): Counted[] {
 export interface RuleVerdict { rule: string; version: number; result: string; text?: string; source?: string; actions?: string[] }
 interface Why {
   decision: Decision; inputs: Scoring | null; review?: { verdict: string; who: string; note: string; at: string };
-  journal: null | { rules?: RuleVerdict[]; candidates?: { action: string; kind: string; value: number; propensity?: number; blocked?: { rule: string; text: string }[] }[]; verified?: string; record?: unknown };
+  journal: null | { rules?: RuleVerdict[]; candidates?: { action: string; kind: string; value: number; propensity?: number; blocked?: { rule: string; text: string }[] }[]; verified?: string; record?: unknown; note?: string };
 }
 
 export function DecisionPage(p: ViewProps & { id: string }) {
   const { data, error, reload } = useLoaded<Why>("/api/decisions/" + encodeURIComponent(p.id));
-  const d = data?.decision;
+  const { erased } = useLive();
+  const gone = !!data && erased.has(data.decision.player);
+  const d = gone ? undefined : data?.decision;
   return (
     <>
       <Head title={d ? (d.action === "none" ? "Nothing sent" : plain(d.action)) : "Decision"} lead={d ? <><Verdict verdict={d.verdict} /> <Status status={d.status} /> <Kind kind={d.kind} /> for <PlayerLink id={d.player} /> in {d.jurisdiction || "an unknown jurisdiction"}, {moment(d.decided_at)}</> : p.id} />
-      <Wrong text={error} again={reload} />
+      <Wrong text={gone ? "The player was erased." : error} again={gone ? undefined : reload} />
       {d && data && <>
         <p class="statement">{d.words}</p>
         <div class="grid two-one">
@@ -91,6 +113,7 @@ export function DecisionPage(p: ViewProps & { id: string }) {
               <dt>Arm</dt><dd>{d.arm || "–"}{d.propensity ? `, chosen with probability ${d.propensity.toFixed(3)}` : ""}</dd>
               <dt>Expires</dt><dd>{moment(d.expires ?? "")}</dd><dt>Dedup key</dt><dd class="mono">{d.dedup_key}</dd>
               {d.trace && <><dt>Trace</dt><dd class="mono">{d.trace.split("-")[1]}</dd></>}
+              {data.journal?.note && <><dt>Note</dt><dd>{data.journal.note}</dd></>}
               {data.journal?.verified && <><dt>Journal</dt><dd>{data.journal.verified}</dd></>}
               {d.review && <><dt>Review</dt><dd>{data.review ? `${data.review.verdict} by ${data.review.who}: ${data.review.note}` : <a href="/review">waits for a person</a>}</dd></>}
             </dl></Card>

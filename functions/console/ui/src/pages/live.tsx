@@ -1,10 +1,10 @@
 import { useState } from "preact/hooks";
 import { Chart } from "../chart";
-import { ago, compact, ms, num, plain, rate, shortType, time } from "../format";
+import { ago, compact, ms, num, percent, plain, rate, shortType, since, time } from "../format";
 import { icons } from "../icons";
 import { useLive } from "../stream";
-import type { Decision, Frame, HopNow, TriggerStatus, ViewProps } from "../types";
-import { Bars, Card, Empty, Kind, PlayerLink } from "../ui";
+import type { Decision, Frame, HopNow, TriggerStatus, Trouble, ViewProps } from "../types";
+import { Bars, Card, Empty, Kind, PlayerLink, Tabs, Tag } from "../ui";
 
 // Live answers in ten seconds: are players being served, and if not, why.
 
@@ -30,7 +30,7 @@ export function LivePage(p: ViewProps) {
         <Card title="Latency from POST" aside={<span class="hint">{num(f.flow.hops.total?.n ?? 0)} decisions</span>}><Latency f={f} /></Card>
       </div>
       <div class="grid two-one">
-        <Ticker list={live.issued} skipped={live.skipped} />
+        <div class="stack"><Places f={f} /><Ticker list={live.issued} skipped={live.skipped} /></div>
         <div class="stack">
           <Card title="Suppressed, by rule" aside={<a href="/decisions?verdict=suppressed">all</a>}>
             {blocked.length ? <Bars label="Suppressions by rule" items={blocked.slice(0, 8).map((r) => ({ ...r, href: "/decisions?verdict=suppressed&rule=" + encodeURIComponent(r.name), tone: "bad" }))} /> : <Empty>No rule stopped anything yet.</Empty>}
@@ -46,35 +46,25 @@ export function LivePage(p: ViewProps) {
   );
 }
 
-// Health is the one sentence an operator came for.
+// Health is the one sentence an operator came for: is everything well, and if
+// not, what is wrong, since when, by whom, and where to look.
 function Health(p: { f: Frame }) {
-  const { flow, broker } = p.f;
-  const into = flow.stages.platform?.rate ?? 0, issued = flow.stages.issued?.rate ?? 0, scored = flow.stages.score?.rate ?? 0;
+  const { flow, broker, troubles } = p.f;
+  const into = flow.stages.platform?.rate ?? 0, issued = flow.stages.issued?.rate ?? 0;
   const decided = issued + (flow.stages.suppressed?.rate ?? 0);
-  const p99 = flow.hops.total?.p99_ms ?? 0;
-  const lag = Math.max(0, ...(broker.triggers ?? []).filter((t) => !t.name.includes("console")).map((t) => t.lag));
-  const troubles: string[] = [];
-  if (broker.error) troubles.push("the Broker's counters cannot be read");
-  if (broker.full) troubles.push("the Broker takes no events: its log cannot be written");
-  const lost = (broker.lost ?? []).reduce((n, l) => n + l.events, 0);
-  if (lost > 0) troubles.push(`the Broker's log was damaged and lost ${num(lost)} acknowledged ${lost === 1 ? "event" : "events"}`);
-  const fresh = p.f.dead_letters_lately;
-  if (fresh > 0) troubles.push(`${letters(fresh)} came in the last five minutes`);
-  if (lag > 5000) troubles.push(`${compact(lag)} events wait for delivery`);
-  if (p99 > 1000) troubles.push(`the slowest 1 % wait ${ms(p99)}`);
-  if (into > 5 && scored > 1 && decided === 0) troubles.push("players are scored, but nothing is decided");
-  for (const s of p.f.switches ?? []) troubles.push(`${s.what} ${plain(s.name)} is stopped by ${s.who || "somebody"}${s.at && !s.at.startsWith("0001") ? ", " + ago(s.at) : ""}`);
-  if (p.f.switch_error) troubles.push("the kill switches cannot be read");
   const nothing = flow.rules.find((r) => r.name === "nothing-eligible")?.n ?? 0;
   const quiet = into === 0 && decided === 0;
   const tone = troubles.length ? "warn" : quiet ? "idle" : "good";
+  const fresh = p.f.dead_letters_lately;
   return (
     <section class={"health " + tone} aria-label="State of the service">
       <div class="health-word">
         <h1>{troubles.length ? "Players are served, with trouble" : quiet ? "Waiting for events" : "Players are being served"}</h1>
-        <p>{troubles.length ? capital(troubles.join("; ")) + ". " : quiet ? "POST an event, and it shows here within a second. " : `${rate(into)} events/s come in, ${rate(issued)} recommendations/s go out, half of them within ${ms(flow.hops.total?.p50_ms)} of the POST. `}
-          {!!p.f.switches?.length && <><a href="/rules">See the switches.</a> </>}
-          {!fresh && p.f.dead_letters > 0 && <a href="/deadletters">{capital(letters(p.f.dead_letters))} from before {p.f.dead_letters === 1 ? "waits" : "wait"} for somebody.</a>}</p>
+        {troubles.length > 0 && <ul class="troubles">{troubles.slice(0, 6).map((t) => (
+          <li key={t.code + t.what + t.name}><a href={t.href}>{capital(wrong(t))}</a> <span class="hint">{t.since && !t.since.startsWith("0001") ? "since " + since(t.since) : ""}{t.by ? ", by " + t.by : ""}{t.note ? ": " + t.note : ""}</span></li>
+        ))}{troubles.length > 6 && <li>{num(troubles.length - 6)} more</li>}</ul>}
+        {troubles.length === 0 && <p>{quiet ? "POST an event, and it shows here within a second. " : `${rate(into)} events/s come in, ${rate(issued)} recommendations/s go out, half of them within ${ms(flow.hops.total?.p50_ms)} of the POST. `}</p>}
+        {!fresh && p.f.dead_letters > 0 && <p><a href="/deadletters">{capital(letters(p.f.dead_letters))} from before {p.f.dead_letters === 1 ? "waits" : "wait"} for somebody.</a></p>}
       </div>
       <dl class="kpis">
         <Kpi name="Events in" n={num(flow.stages.platform?.total ?? 0)} />
@@ -85,6 +75,40 @@ function Health(p: { f: Frame }) {
         <Kpi name="Dead letters" n={num(p.f.dead_letters)} href="/deadletters" tone={fresh ? "bad" : ""} />
       </dl>
     </section>
+  );
+}
+
+// wrong says a trouble in words.
+function wrong(t: Trouble): string {
+  const n = t.n ?? 0;
+  switch (t.code) {
+    case "switch-on": return `${t.what} ${plain(t.name!)} is stopped`;
+    case "place-starved": return `nobody in ${t.what} ${t.name} got anything in ${num(n)} decisions`;
+    case "model-silent": return `model ${t.name} has no score for ${percent(n, 0)} of the decisions`;
+    case "broker-unread": return "the Broker's counters cannot be read";
+    case "broker-full": return "the Broker takes no events: its log cannot be written";
+    case "broker-lost": return `the Broker's log was damaged and lost ${num(n)} acknowledged ${n === 1 ? "event" : "events"}`;
+    case "dead-letters": return `${letters(n)} came in the last five minutes`;
+    case "lag": return `${compact(n)} events wait for ${t.name}`;
+    case "slow": return `the slowest 1 % wait ${ms(n)}`;
+    case "nothing-decided": return "players are scored, but nothing is decided";
+    case "switches-unread": return "the kill switches cannot be read";
+    default: return t.code;
+  }
+}
+
+// Places tells what each jurisdiction's or brand's players get.
+function Places(p: { f: Frame }) {
+  const [by, setBy] = useState<"jurisdiction" | "brand">("jurisdiction");
+  const list = p.f.places[by] ?? [];
+  return (
+    <Card title="What each place gets" aside={<Tabs label="Places by" chosen={by} choose={(id) => setBy(id as typeof by)} items={[{ id: "jurisdiction", name: "Jurisdictions" }, { id: "brand", name: "Brands" }]} />}>
+      {list.length === 0 ? <Empty>No decision yet.</Empty> : <div class="scroll" tabIndex={0} role="region" aria-label="Places"><table class="places">
+        <thead><tr><th scope="col">{by === "brand" ? "Brand" : "Jurisdiction"}</th><th scope="col" class="r">Decided</th><th scope="col" class="r">Issued</th><th scope="col" class="r">Blocked</th><th scope="col" class="r">Nothing to say</th><th scope="col" class="r">Last issued</th></tr></thead>
+        <tbody>{list.slice(0, 14).map((l) => <tr key={l.name}><th scope="row"><a href={`/decisions?${by}=${encodeURIComponent(l.name)}`}>{l.name}</a>{l.starved && <> <Tag tone="bad">gets nothing</Tag></>}</th>
+          <td class="r">{num(l.decided)}</td><td class="r">{num(l.issued)}</td><td class="r">{num(l.blocked)}</td><td class="r">{num(l.nothing)}</td><td class="r nowrap">{l.last && !l.last.startsWith("0001") ? ago(l.last) : "never"}</td></tr>)}</tbody>
+      </table></div>}
+    </Card>
   );
 }
 

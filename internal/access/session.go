@@ -1,4 +1,4 @@
-package console
+package access
 
 import (
 	"crypto/aes"
@@ -77,9 +77,9 @@ func (s sealer) unlock(purpose, value string, v any) bool {
 	return false
 }
 
-// begin gives the person a session that scripts cannot read and other sites'
+// Begin gives the person a session that scripts cannot read and other sites'
 // requests do not carry; it ends with the proof it rests on, if not before.
-func (a *access) begin(w http.ResponseWriter, r *http.Request, p *person) error {
+func (a *Access) Begin(w http.ResponseWriter, r *http.Request, p *Person) error {
 	if until := a.now().Add(a.cfg.SessionFor); p.Until.IsZero() || p.Until.After(until) {
 		p.Until = until
 	}
@@ -91,16 +91,21 @@ func (a *access) begin(w http.ResponseWriter, r *http.Request, p *person) error 
 	return nil
 }
 
-func (a *access) session(value string) (*person, error) {
-	p := &person{}
-	if !a.seal.unlock(sessionCookie, value, p) || !a.now().Before(p.Until) {
+func (a *Access) session(value string) (*Person, error) {
+	p := &Person{}
+	if !a.seal.unlock(sessionCookie, value, p) || !a.now().Before(p.Until) || len(p.Grants) == 0 {
 		return nil, errLogin
 	}
 	return p, nil
 }
 
+// End takes the session's cookie away.
+func (a *Access) End(w http.ResponseWriter, r *http.Request) {
+	a.setCookie(w, r, sessionCookie, "", time.Time{})
+}
+
 // setCookie keeps value until then; an empty one takes the cookie away.
-func (a *access) setCookie(w http.ResponseWriter, r *http.Request, name, value string, until time.Time) {
+func (a *Access) setCookie(w http.ResponseWriter, r *http.Request, name, value string, until time.Time) {
 	c := &http.Cookie{Name: a.cookieName(r, name), Value: value, Path: "/", Expires: until,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure(r)}
 	if value == "" {
@@ -111,12 +116,12 @@ func (a *access) setCookie(w http.ResponseWriter, r *http.Request, name, value s
 
 // secure: a browser keeps Secure cookies for https (and gateways end TLS
 // before us), but not for plain http on another name than localhost.
-func (a *access) secure(r *http.Request) bool {
+func (a *Access) secure(r *http.Request) bool {
 	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") || a.origin != nil && a.origin.Scheme == "https"
 }
 
 // cookieName: over https no neighbour on the same domain may set it.
-func (a *access) cookieName(r *http.Request, name string) string {
+func (a *Access) cookieName(r *http.Request, name string) string {
 	if a.secure(r) {
 		return "__Host-" + name
 	}

@@ -1,4 +1,4 @@
-package console
+package access
 
 import (
 	"context"
@@ -16,9 +16,10 @@ import (
 	"pitboss/internal/openid"
 )
 
+// The paths that a sign-in goes by.
 const (
-	signInPath   = "/auth/signin"
-	callbackPath = "/auth/callback"
+	SignInPath   = "/auth/signin"
+	CallbackPath = "/auth/callback"
 	signInFor    = 10 * time.Minute // from the redirect to the provider until the return
 )
 
@@ -27,13 +28,13 @@ var errNoRole = errors.New("none of the console's roles")
 // provider is the OpenID provider and what its people may do here.
 type provider struct {
 	*openid.Provider
-	cfg    accessConfig
-	roles  map[string][]Role // by the claim's values
+	cfg    Config
+	roles  map[string][]Grant // by the claim's values
 	secret string
 	back   string // the callback's address; empty: only bearer tokens
 }
 
-func newProvider(cfg accessConfig, origin *url.URL, now func() time.Time) (p *provider, err error) {
+func newProvider(cfg Config, origin *url.URL, now func() time.Time) (p *provider, err error) {
 	p = &provider{cfg: cfg}
 	if p.Provider, err = openid.New("console: CONSOLE_OIDC_ISSUER", cfg.OIDCIssuer, now); err != nil {
 		return nil, err
@@ -48,26 +49,26 @@ func newProvider(cfg accessConfig, origin *url.URL, now func() time.Time) (p *pr
 		return nil, err
 	}
 	if origin != nil {
-		p.back = origin.JoinPath(callbackPath).String()
+		p.back = origin.JoinPath(CallbackPath).String()
 	}
 	return p, nil
 }
 
 // readRoles reads "role=value; role=value"; a value may contain "=" and ",", as
 // the names of LDAP groups do.
-func readRoles(text string) (map[string][]Role, error) {
-	roles := map[string][]Role{}
+func readRoles(text string) (map[string][]Grant, error) {
+	roles := map[string][]Grant{}
 	for part := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ';' || c == '\n' }) {
 		name, value, _ := strings.Cut(part, "=")
-		role, value := Role(strings.TrimSpace(name)), strings.TrimSpace(value)
-		if !slices.Contains(allRoles, role) || value == "" {
-			return nil, fmt.Errorf("console: CONSOLE_OIDC_ROLES: %q is not role=value with a role among %v", strings.TrimSpace(part), allRoles)
+		g, err := parseGrant(strings.TrimSpace(name))
+		if value = strings.TrimSpace(value); err != nil || value == "" {
+			return nil, fmt.Errorf("console: CONSOLE_OIDC_ROLES: %q is not role=value with a role among %v", strings.TrimSpace(part), AllRoles)
 		}
-		roles[value] = append(roles[value], role)
+		roles[value] = append(roles[value], g)
 	}
 	if len(roles) == 0 {
-		for _, r := range allRoles {
-			roles["pitboss-"+string(r)] = []Role{r}
+		for _, r := range AllRoles {
+			roles["pitboss-"+string(r)] = []Grant{{Role: r}}
 		}
 	}
 	return roles, nil
@@ -103,7 +104,7 @@ func (p *provider) discover(ctx context.Context) (*discovered, error) {
 }
 
 // verify checks an ID token and reads who it names.
-func (p *provider) verify(ctx context.Context, token, nonce string) (*person, error) {
+func (p *provider) verify(ctx context.Context, token, nonce string) (*Person, error) {
 	id, err := p.Verify(ctx, p.cfg.OIDCClient, token)
 	if err != nil {
 		return nil, err
@@ -115,13 +116,9 @@ func (p *provider) verify(ctx context.Context, token, nonce string) (*person, er
 	if err := id.Claims(&claims); err != nil {
 		return nil, fmt.Errorf("claims: %w", err)
 	}
-	who := &person{Name: nameOf(claims), ID: id.Subject, Until: id.Expiry}
+	who := &Person{Name: nameOf(claims), ID: id.Subject, Until: id.Expiry}
 	for _, v := range valuesAt(claims, p.cfg.OIDCClaim) {
-		for _, r := range p.roles[v] {
-			if !slices.Contains(who.Roles, r) {
-				who.Roles = append(who.Roles, r)
-			}
-		}
+		who.grant(p.roles[v]...)
 	}
 	if len(who.Roles) == 0 {
 		return nil, fmt.Errorf("%s has %w in claim %q", who.Name, errNoRole, p.cfg.OIDCClaim)
@@ -191,27 +188,27 @@ func localPath(next string) string {
 	return next
 }
 
-// canSignIn says whether the page may offer the provider.
-func (a *access) canSignIn() bool { return a.provider != nil && a.provider.back != "" }
+// CanSignIn says whether the page may offer the provider.
+func (a *Access) CanSignIn() bool { return a.provider != nil && a.provider.back != "" }
 
-// toProvider begins a sign-in: GET /auth/signin?next=/decisions; with again=1
+// ToProvider begins a sign-in: GET /auth/signin?next=/decisions; with again=1
 // the provider asks who it is.
-func (f *Function) toProvider(w http.ResponseWriter, r *http.Request) {
-	a, next := f.access, localPath(r.FormValue("next"))
-	if !a.canSignIn() {
+func (a *Access) ToProvider(w http.ResponseWriter, r *http.Request) {
+	next := localPath(r.FormValue("next"))
+	if !a.CanSignIn() {
 		http.NotFound(w, r)
 		return
 	}
 	known, err := a.provider.discover(r.Context())
 	if err != nil {
-		f.refused(w, r, next, err)
+		a.refused(w, r, next, err)
 		return
 	}
 	s := &signIn{State: oauth2.GenerateVerifier(), Nonce: oauth2.GenerateVerifier(), Verifier: oauth2.GenerateVerifier(), Next: next,
 		Until: a.now().Add(signInFor)}
 	value, err := a.seal.lock(signInCookie, s)
 	if err != nil {
-		f.refused(w, r, next, err)
+		a.refused(w, r, next, err)
 		return
 	}
 	a.setCookie(w, r, s.cookie(), value, s.Until)
@@ -223,16 +220,15 @@ func (f *Function) toProvider(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, known.oauth.AuthCodeURL(s.State, ask...), http.StatusSeeOther)
 }
 
-// fromProvider ends a sign-in: GET /auth/callback?state=…&code=….
-func (f *Function) fromProvider(w http.ResponseWriter, r *http.Request) {
-	a := f.access
-	if !a.canSignIn() {
+// FromProvider ends a sign-in: GET /auth/callback?state=…&code=….
+func (a *Access) FromProvider(w http.ResponseWriter, r *http.Request) {
+	if !a.CanSignIn() {
 		http.NotFound(w, r)
 		return
 	}
 	s := a.signInOf(r)
 	if s == nil {
-		f.trouble(w, r, "/", http.StatusBadRequest, "This sign-in is over",
+		a.trouble(w, r, "/", http.StatusBadRequest, "This sign-in is over",
 			"It was begun more than "+fmt.Sprint(int(signInFor.Minutes()))+" minutes ago, in another browser or at another address than "+
 				a.origin.String()+", or has been used already. Sign in again.", nil)
 		return
@@ -240,19 +236,19 @@ func (f *Function) fromProvider(w http.ResponseWriter, r *http.Request) {
 	a.setCookie(w, r, s.cookie(), "", time.Time{}) // once
 	p, err := a.finish(r, s)
 	if err == nil {
-		err = a.begin(w, r, p)
+		err = a.Begin(w, r, p)
 	}
 	if err != nil {
-		f.refused(w, r, s.Next, err)
+		a.refused(w, r, s.Next, err)
 		return
 	}
-	f.Log.Info("signed in")
+	a.log.Info("signed in")
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, s.Next, http.StatusSeeOther)
 }
 
 // signInOf finds the sign-in that the returning browser began; nil: none.
-func (a *access) signInOf(r *http.Request) *signIn {
+func (a *Access) signInOf(r *http.Request) *signIn {
 	state := r.FormValue("state")
 	if len(state) < 8 {
 		return nil
@@ -271,7 +267,7 @@ type deniedError struct{ code, text string }
 func (e *deniedError) Error() string { return strings.TrimSuffix(e.code+": "+e.text, ": ") }
 
 // finish exchanges the code for an ID token and reads it.
-func (a *access) finish(r *http.Request, s *signIn) (*person, error) {
+func (a *Access) finish(r *http.Request, s *signIn) (*Person, error) {
 	if code := r.FormValue("error"); code != "" {
 		return nil, &deniedError{code, r.FormValue("error_description")}
 	}
@@ -294,10 +290,10 @@ func (a *access) finish(r *http.Request, s *signIn) (*person, error) {
 	return a.provider.verify(r.Context(), token, s.Nonce)
 }
 
-// signOutURL is where the person also leaves the provider; empty: nowhere.
+// SignOutURL is where the person also leaves the provider; empty: nowhere.
 // Who came with a token has no session there.
-func (a *access) signOutURL(ctx context.Context, p *person) string {
-	if !a.canSignIn() || p == nil || p.ID == "" {
+func (a *Access) SignOutURL(ctx context.Context, p *Person) string {
+	if !a.CanSignIn() || p == nil || p.ID == "" {
 		return ""
 	}
 	known, err := a.provider.discover(ctx)

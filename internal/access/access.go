@@ -1,4 +1,7 @@
-package console
+// Package access says who asks for the console's pages, and what they may do:
+// by a token, by an OpenID provider's ID token, by a session's cookie, or, where
+// nothing is configured, by coming from this machine.
+package access
 
 import (
 	"bufio"
@@ -15,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"pitboss/internal/openid"
 	"pitboss/internal/setup"
 )
@@ -29,12 +34,13 @@ const (
 	Compliance Role = "compliance" // reviews, erases and exports players, turns kill switches
 )
 
-var allRoles = []Role{Viewer, Operator, Compliance}
+// AllRoles are the roles there are.
+var AllRoles = []Role{Viewer, Operator, Compliance}
 
-// accessConfig says how people prove who they are. With neither tokens nor
+// Config says how people prove who they are. With neither tokens nor
 // OIDC the console answers to this machine only, and that with every role.
-type accessConfig struct {
-	TokensFile     string        `env:"CONSOLE_TOKENS_FILE"` // lines: role[,role] name token
+type Config struct {
+	TokensFile     string        `env:"CONSOLE_TOKENS_FILE"` // lines: role[@place][,role] name token
 	URL            string        `env:"CONSOLE_URL"`         // where browsers reach the console; with an issuer, its page signs people in there
 	OIDCIssuer     string        `env:"CONSOLE_OIDC_ISSUER"`
 	OIDCClient     string        `env:"CONSOLE_OIDC_CLIENT_ID"`
@@ -49,36 +55,43 @@ type accessConfig struct {
 	KnativeName    string        `env:"K_SERVICE"`
 }
 
-// person is who asks.
-type person struct {
-	Name  string    `json:"name"`
-	ID    string    `json:"id,omitzero"` // the OIDC subject: names change hands, subjects do not
-	Roles []Role    `json:"roles"`
-	Until time.Time `json:"until,omitzero"`
+// Person is who asks.
+type Person struct {
+	Name  string `json:"name"`
+	ID    string `json:"id,omitzero"` // the OIDC subject: names change hands, subjects do not
+	Roles []Role `json:"roles"`       // somewhere or everywhere
+	// Grants say where each role holds.
+	Grants []Grant   `json:"grants"`
+	Until  time.Time `json:"until,omitzero"`
 }
 
-func (p *person) may(role Role) bool {
+// May reports whether the person has the role.
+func (p *Person) May(role Role) bool {
 	return p != nil && (role == Viewer && len(p.Roles) > 0 || slices.Contains(p.Roles, role))
 }
 
 type staticToken struct {
 	sum    [sha256.Size]byte
-	person person
+	person Person
 }
 
-// access finds out who asks: a session's cookie, a bearer token (static, or an
+// Access finds out who asks: a session's cookie, a bearer token (static, or an
 // OIDC ID token as a gateway adds it), or loopback where nothing is configured.
-type access struct {
-	cfg      accessConfig
+type Access struct {
+	cfg      Config
 	now      func() time.Time
 	tokens   []staticToken
 	provider *provider // nil: no OIDC
 	seal     sealer
 	origin   *url.URL // of CONSOLE_URL; nil: not set
+	log      *zap.Logger
+	style    string // path of the stylesheet of the pages that say what is wrong
 }
 
-func newAccess(cfg accessConfig, now func() time.Time) (a *access, err error) {
-	a = &access{cfg: cfg, now: now}
+// New reads the tokens and the provider's settings; the provider itself is asked
+// when somebody signs in.
+func New(cfg Config, style string, log *zap.Logger, now func() time.Time) (a *Access, err error) {
+	a = &Access{cfg: cfg, now: now, log: log, style: style}
 	keys, err := orFile(cfg.SessionKey, cfg.SessionKeyFile, "CONSOLE_SESSION_KEY_FILE")
 	if err != nil {
 		return nil, err
@@ -133,41 +146,46 @@ func readTokens(path string) ([]staticToken, error) {
 		}
 		f := strings.Fields(line)
 		if len(f) != 3 || len(f[2]) < 16 {
-			return nil, fmt.Errorf("console: %s:%d: want \"role[,role] name token\", the token at least 16 characters", path, n)
+			return nil, fmt.Errorf("console: %s:%d: want \"role[@place][,role] name token\", the token at least 16 characters", path, n)
 		}
-		p := person{Name: f[1], Roles: rolesOf(strings.Split(f[0], ","))}
-		if len(p.Roles) == 0 {
-			return nil, fmt.Errorf("console: %s:%d: no role among %v", path, n, allRoles)
+		p := Person{Name: f[1]}
+		for text := range strings.SplitSeq(f[0], ",") {
+			g, err := parseGrant(text)
+			if err != nil {
+				return nil, fmt.Errorf("console: %s:%d: %w", path, n, err)
+			}
+			p.grant(g)
 		}
 		out = append(out, staticToken{sha256.Sum256([]byte(f[2])), p})
 	}
 	return out, lines.Err()
 }
 
-// rolesOf keeps the roles among names.
-func rolesOf(names []string) (roles []Role) {
-	for _, n := range names {
-		if r := Role(strings.TrimPrefix(n, "pitboss-")); slices.Contains(allRoles, r) && !slices.Contains(roles, r) {
-			roles = append(roles, r)
-		}
+// Origin is where browsers reach the console; empty: not set.
+func (a *Access) Origin() string {
+	if a.origin == nil {
+		return ""
 	}
-	return roles
+	return a.origin.Scheme + "://" + a.origin.Host
 }
 
-// open says that nothing is configured: this machine only.
-func (a *access) open() bool { return a.tokens == nil && a.provider == nil }
+// TakesTokens reports whether a token may be typed.
+func (a *Access) TakesTokens() bool { return a.tokens != nil || !a.CanSignIn() }
+
+// Open says that nothing is configured: this machine only.
+func (a *Access) Open() bool { return a.tokens == nil && a.provider == nil }
 
 var errLogin = errors.New("sign in to go on")
 
-// who says who asks, or why nobody is let in.
-func (a *access) who(r *http.Request) (*person, error) {
-	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && !a.open() {
-		return a.verify(r.Context(), token)
+// Who says who asks, or why nobody is let in.
+func (a *Access) Who(r *http.Request) (*Person, error) {
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && !a.Open() {
+		return a.Verify(r.Context(), token)
 	}
-	if c, err := r.Cookie(a.cookieName(r, sessionCookie)); err == nil && !a.open() {
+	if c, err := r.Cookie(a.cookieName(r, sessionCookie)); err == nil && !a.Open() {
 		return a.session(c.Value)
 	}
-	if !a.open() {
+	if !a.Open() {
 		return nil, errLogin
 	}
 	return a.local(r)
@@ -175,7 +193,7 @@ func (a *access) who(r *http.Request) (*person, error) {
 
 // local lets this machine in. Behind Knative's queue-proxy every caller looks
 // like loopback, and a name that resolves to loopback may be a rebinding attack.
-func (a *access) local(r *http.Request) (*person, error) {
+func (a *Access) local(r *http.Request) (*Person, error) {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	name := r.Host
 	if h, _, err := net.SplitHostPort(r.Host); err == nil {
@@ -186,10 +204,15 @@ func (a *access) local(r *http.Request) (*person, error) {
 	if !loopback || a.cfg.KnativeName != "" {
 		return nil, errors.New("set CONSOLE_TOKENS_FILE or CONSOLE_OIDC_ISSUER: without them the console answers to its own machine only")
 	}
-	return &person{Name: "local", Roles: allRoles}, nil
+	p := &Person{Name: "local"}
+	for _, role := range AllRoles {
+		p.grant(Grant{Role: role})
+	}
+	return p, nil
 }
 
-func (a *access) verify(ctx context.Context, token string) (*person, error) {
+// Verify finds out whose token it is.
+func (a *Access) Verify(ctx context.Context, token string) (*Person, error) {
 	sum := sha256.Sum256([]byte(token))
 	for _, t := range a.tokens {
 		if subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1 {

@@ -1,0 +1,195 @@
+package console
+
+import (
+	"encoding/csv"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"pitboss/internal/access"
+	"pitboss/internal/journal"
+	"pitboss/internal/policy"
+	"pitboss/internal/search"
+)
+
+// queryOf reads a search from an address, which can be sent on:
+// /decisions?jurisdiction=GB&rule=GB-DM&from=2026-01-02T15:04:05Z.
+func queryOf(form url.Values) (q search.Query, err error) {
+	get := form.Get
+	q = search.Query{Verdict: get("verdict"), Outcome: get("outcome"), Action: get("action"), Kind: get("kind"), Jurisdiction: get("jurisdiction"),
+		Brand: get("brand"), Rule: get("rule"), Player: get("player"), Before: get("before"), Review: get("review") != ""}
+	q.Max, _ = strconv.Atoi(get("max"))
+	if text := strings.TrimSpace(get("q")); text != "" { // one box for both: a decision's id begins with its shard
+		if _, err := journal.ShardOf(text); err == nil {
+			q.Decision = text
+		} else {
+			q.Player = text
+		}
+	}
+	for name, to := range map[string]*time.Time{"from": &q.From, "to": &q.To} {
+		if text := get(name); text != "" {
+			if *to, err = time.Parse(time.RFC3339, text); err != nil {
+				return q, errors.New(name + " is a time like 2026-01-02T15:04:05Z, not " + clip(text, 40))
+			}
+		}
+	}
+	return q, nil
+}
+
+// listDecisions searches the whole journal; without one, what is in memory.
+func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	if f.index == nil {
+		answer(w, f.decisions.find(memoryQuery(r.Form)))
+		return
+	}
+	q, err := queryOf(r.Form)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	found, ok := f.search(w, r, q)
+	if !ok {
+		return
+	}
+	out := decisionPage{Decisions: []*decision{}, Matched: found.Matched, Kept: found.Total, Next: found.Next, Facets: map[string][]counted{},
+		Journal: true, Whole: found.Whole, Behind: found.Behind}
+	for _, h := range found.Hits {
+		d, err := shown(h, personOf(r))
+		if err != nil {
+			failed(w, err)
+			return
+		}
+		out.Decisions = append(out.Decisions, d)
+	}
+	for name, list := range found.Facets {
+		for _, c := range list {
+			out.Facets[name] = append(out.Facets[name], counted{c.Name, c.N, c.Text})
+		}
+	}
+	answer(w, out)
+}
+
+// search finds what is asked for and may be seen, or answers the request with
+// what is wrong.
+func (f *Function) search(w http.ResponseWriter, r *http.Request, q search.Query) (*search.Page, bool) {
+	found, err := f.index.Find(r.Context(), within(q, personOf(r)))
+	if errors.Is(err, search.ErrQuery) {
+		refuse(w, http.StatusBadRequest, strings.TrimPrefix(err.Error(), search.ErrQuery.Error()+": "))
+		return nil, false
+	}
+	if err != nil {
+		failed(w, err)
+		return nil, false
+	}
+	return found, true
+}
+
+// within is a search of the places that the person may see.
+func within(q search.Query, p *access.Person) search.Query {
+	if !p.Everywhere(access.Viewer) {
+		q.Allowed = p.Sees
+	}
+	return q
+}
+
+// shown is a decision that was found, as the page shows it. Of an erased player's
+// the open part is left.
+func shown(h search.Hit, p *access.Person) (*decision, error) {
+	d, err := decisionFrom(h.Entry)
+	if errors.Is(err, errErased) {
+		d, err = erasedDecision(h.Entry)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.Status = h.Outcome; !p.MayAt(access.Compliance, d.Jurisdiction, d.Brand) {
+		d = d.masked()
+	}
+	return d, nil
+}
+
+// erasedDecision is what an erasure leaves of a decision.
+func erasedDecision(e *journal.Entry) (*decision, error) {
+	record, err := policy.Join(e.Open, nil)
+	if err != nil {
+		return nil, err
+	}
+	d := &decision{Recommendation: *record.Recommendation(), Jurisdiction: record.Input.Facts.Jurisdiction, Brand: record.Input.Facts.Brand,
+		Verdict: "suppressed", Words: "The player was erased: what is left says nothing about a person.", at: record.Input.Now, Erased: true}
+	if record.Decision.Issued {
+		d.Verdict = "issued"
+	}
+	d.ID = d.Decision
+	return d, nil
+}
+
+// csvMost bounds a file: an answer has half a minute. A narrower time range, or
+// the column "next" of the last line, leads on.
+const csvMost = 10_000
+
+// exportDecisions answers a search as CSV, the newest first.
+func (f *Function) exportDecisions(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	if f.index == nil {
+		failed(w, errNoStore)
+		return
+	}
+	q, err := queryOf(r.Form)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	q.Max, q.HitsOnly = 1000, true
+	found, ok := f.search(w, r, q)
+	if !ok || !f.journal(w, r, "decisions.csv", clip(r.URL.RawQuery, 256), "") {
+		return
+	}
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	w.Header().Set("Content-Disposition", `attachment; filename="decisions.csv"`)
+	out := csv.NewWriter(w)
+	defer out.Flush()
+	_ = out.Write(csvHead)
+	for n := 0; ; {
+		for _, h := range found.Hits {
+			d, err := shown(h, personOf(r))
+			if err != nil {
+				return
+			}
+			_ = out.Write(d.csv())
+		}
+		n += len(found.Hits)
+		if found.Next == "" {
+			return
+		}
+		if n >= csvMost {
+			_ = out.Write([]string{"more: ask again with before=" + found.Next})
+			return
+		}
+		out.Flush()
+		q.Before = found.Next
+		if found, err = f.index.Find(r.Context(), within(q, personOf(r))); err != nil {
+			_ = out.Write([]string{"cut short: " + err.Error()})
+			return
+		}
+	}
+}
+
+var csvHead = []string{"decided_at", "decision", "verdict", "outcome", "action", "kind", "channel", "jurisdiction", "brand", "player", "rule", "why", "arm"}
+
+func (d *decision) csv() []string {
+	rule, why := "", d.Words
+	if d.Verdict == "suppressed" {
+		rule, why = d.blockedBy()
+	}
+	line := []string{d.DecidedAt.UTC().Format(time.RFC3339Nano), d.Decision, d.Verdict, d.Status, d.Action, d.Kind, d.Channel, d.Jurisdiction, d.Brand, d.Player, rule, why, d.Arm}
+	for i, cell := range line {
+		if strings.ContainsAny(cell[:min(1, len(cell))], "=+-@\t\r") { // a spreadsheet would take it for a formula
+			line[i] = "'" + cell
+		}
+	}
+	return line
+}

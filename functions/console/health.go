@@ -1,0 +1,277 @@
+package console
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// trouble is one thing that keeps the service from being well. Code says which
+// kind; the page has the words.
+type trouble struct {
+	Code  string    `json:"code"`
+	What  string    `json:"what,omitzero"` // jurisdiction, brand, model, action, rule
+	Name  string    `json:"name,omitzero"`
+	N     float64   `json:"n,omitzero"`
+	Since time.Time `json:"since,omitzero"`
+	By    string    `json:"by,omitzero"`
+	Note  string    `json:"note,omitzero"`
+	Href  string    `json:"href"`
+}
+
+// placeNow is what a jurisdiction's or a brand's players get.
+type placeNow struct {
+	Name    string    `json:"name"`
+	Decided int64     `json:"decided"`
+	Issued  int64     `json:"issued"`
+	Blocked int64     `json:"blocked"`
+	Nothing int64     `json:"nothing"`       // there was nothing to say
+	Last    time.Time `json:"last,omitzero"` // something was issued
+	Starved bool      `json:"starved,omitzero"`
+
+	first, seen time.Time
+	run         int64 // decisions since something was issued
+}
+
+// starvedAfter is how many decisions in a row without anything issued are no
+// chance: of a place where a share p of decisions issues something, (1-p)^(20/p)
+// is e^-20. Where nothing was ever issued, 500.
+func (p *placeNow) starvedAfter() int64 {
+	if p.Issued == 0 {
+		return 500
+	}
+	return max(200, 20*p.Decided/p.Issued)
+}
+
+// quietFor is how long a place may be without decisions before it is nobody's
+// trouble any more.
+const quietFor = time.Hour
+
+func (p *placeNow) starved(now time.Time) bool {
+	return p.run >= p.starvedAfter() && now.Sub(p.seen) < quietFor
+}
+
+// ratedMinutes is over how many minutes a model's missing scores are counted.
+const ratedMinutes = 5
+
+// rated counts, by minute, the decisions a model's score was known for.
+type rated struct {
+	minute [ratedMinutes]struct{ at, known, missing int64 }
+}
+
+func (r *rated) add(now time.Time, known bool) {
+	at := now.Unix() / 60
+	m := &r.minute[at%ratedMinutes]
+	if m.at != at {
+		m.at, m.known, m.missing = at, 0, 0
+	}
+	if known {
+		m.known++
+	} else {
+		m.missing++
+	}
+}
+
+// missing is the share of decisions without the score, of n.
+func (r *rated) missing(now time.Time) (share float64, n int64) {
+	var gone int64
+	for _, m := range r.minute {
+		if now.Unix()/60-m.at < ratedMinutes {
+			n += m.known + m.missing
+			gone += m.missing
+		}
+	}
+	if n == 0 {
+		return 0, 0
+	}
+	return float64(gone) / float64(n), n
+}
+
+// health notes what tells whether every place is served and every model speaks.
+type health struct {
+	mu     sync.Mutex
+	places map[string]map[string]*placeNow // jurisdiction | brand, by name
+	models map[string]*rated
+	began  map[string]time.Time // troubles without a beginning of their own
+}
+
+func newHealth() *health {
+	return &health{places: map[string]map[string]*placeNow{"jurisdiction": {}, "brand": {}}, models: map[string]*rated{}, began: map[string]time.Time{}}
+}
+
+// decided notes a decision.
+func (h *health) decided(d *decision, now time.Time) {
+	if d.Verdict == "revoked" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for by, name := range map[string]string{"jurisdiction": d.Jurisdiction, "brand": d.Brand} {
+		if p := h.place(by, name, now); p != nil {
+			p.note(d, now)
+		}
+	}
+	for name := range d.Scores {
+		h.model(name).add(now, true)
+	}
+	for _, r := range d.Reasons {
+		if name, ok := strings.CutPrefix(r.Code, "not-rated:"); ok {
+			h.model(name).add(now, false)
+		}
+	}
+}
+
+func (h *health) place(by, name string, now time.Time) *placeNow {
+	p := h.places[by][name]
+	if p == nil && name != "" && len(h.places[by]) < maxRules {
+		p = &placeNow{Name: name, first: now}
+		h.places[by][name] = p
+	}
+	return p
+}
+
+func (p *placeNow) note(d *decision, now time.Time) {
+	p.Decided++
+	p.seen = now
+	p.run++
+	id, _ := d.blockedBy()
+	switch {
+	case d.Verdict == "issued":
+		p.Issued++
+		p.run, p.Last = 0, now
+	case id == "nothing-eligible":
+		p.Nothing++
+	default:
+		p.Blocked++
+	}
+}
+
+func (h *health) model(name string) *rated {
+	r := h.models[name]
+	if r == nil {
+		r = &rated{}
+		if len(h.models) < maxRules {
+			h.models[name] = r
+		}
+	}
+	return r
+}
+
+// missingMost is the share of decisions that a model may leave without a score
+// before it is told: new players have too little history for some.
+const (
+	missingMost  = .10
+	missingLeast = 50 // decisions
+)
+
+// troubles are what places and models suffer now.
+func (h *health) troubles(now time.Time) (out []trouble) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for by, places := range h.places {
+		for _, p := range places {
+			if p.starved(now) {
+				out = append(out, trouble{Code: "place-starved", What: by, Name: p.Name, N: float64(p.run), Since: cmp.Or(p.Last, p.first),
+					Href: "/decisions?" + by + "=" + p.Name})
+			}
+		}
+	}
+	for name, r := range h.models {
+		if share, n := r.missing(now); n >= missingLeast && share > missingMost {
+			out = append(out, trouble{Code: "model-silent", What: "model", Name: name, N: share, Href: "/models"})
+		}
+	}
+	return out
+}
+
+// shares are the shares of decisions without a score, by model.
+func (h *health) shares(now time.Time) map[string]float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[string]float64{}
+	for name, r := range h.models {
+		out[name], _ = r.missing(now)
+	}
+	return out
+}
+
+// view lists the places, those with most decisions first.
+func (h *health) view(now time.Time) map[string][]placeNow {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := map[string][]placeNow{}
+	for by, places := range h.places {
+		list := make([]placeNow, 0, len(places))
+		for _, p := range places {
+			one := *p
+			one.Starved = p.starved(now)
+			list = append(list, one)
+		}
+		slices.SortFunc(list, func(a, b placeNow) int { return cmp.Or(cmp.Compare(b.Decided, a.Decided), cmp.Compare(a.Name, b.Name)) })
+		out[by] = list
+	}
+	return out
+}
+
+// dated gives troubles without a beginning of their own the time they were first
+// seen at, and forgets those that are over.
+func (h *health) dated(list []trouble, now time.Time) []trouble {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	there := map[string]bool{}
+	for i := range list {
+		t := &list[i]
+		key := t.Code + "\x00" + t.What + "\x00" + t.Name
+		there[key] = true
+		if t.Since.IsZero() {
+			if h.began[key].IsZero() {
+				h.began[key] = now
+			}
+			t.Since = h.began[key]
+		}
+	}
+	for key := range h.began {
+		if !there[key] {
+			delete(h.began, key)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b trouble) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
+// The objectives that the picture is held against.
+const (
+	slowMs  = 1000 // p99 from the POST to the decision
+	lagMost = 5000 // events that wait for one subscriber
+)
+
+// troubles are all that is wrong now, the oldest first.
+func (f *Function) troubles(fr *frame, now time.Time) []trouble {
+	list := f.health.troubles(now)
+	add := func(when bool, t trouble) {
+		if when {
+			list = append(list, t)
+		}
+	}
+	b, flow := &fr.Broker, &fr.Flow
+	add(b.Error != "", trouble{Code: "broker-unread", Note: b.Error, Href: "/"})
+	add(b.Full != "", trouble{Code: "broker-full", Note: b.Full, Href: "/"})
+	add(b.lostEvents() > 0, trouble{Code: "broker-lost", N: float64(b.lostEvents()), Href: "/"})
+	add(fr.Lately > 0, trouble{Code: "dead-letters", N: float64(fr.Lately), Href: "/deadletters"})
+	for _, t := range b.Triggers {
+		add(t.Lag > lagMost && !strings.Contains(t.Name, "console"), trouble{Code: "lag", What: "trigger", Name: t.Name, N: float64(t.Lag), Href: "/"})
+	}
+	p99 := flow.Hops["total"].P99
+	add(p99 > slowMs, trouble{Code: "slow", N: p99, Href: "/"})
+	decided := flow.Stages["issued"].Rate + flow.Stages["suppressed"].Rate
+	add(flow.Stages["platform"].Rate > 5 && flow.Stages["score"].Rate > 1 && decided == 0, trouble{Code: "nothing-decided", Href: "/"})
+	add(fr.SwitchWhy != "", trouble{Code: "switches-unread", Note: fr.SwitchWhy, Href: "/rules"})
+	for _, s := range fr.Switches {
+		add(true, trouble{Code: "switch-on", What: s.What, Name: s.Name, Since: s.At, By: s.Who, Note: s.Note, Href: "/rules"})
+	}
+	return f.health.dated(list, now)
+}

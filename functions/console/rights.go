@@ -1,0 +1,175 @@
+package console
+
+import (
+	_ "embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"pitboss/internal/access"
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+)
+
+// What a player asks for through the operator: to be excluded, to have a copy.
+
+// exclude enters a self-exclusion that the player asked for: protection.excluded
+// goes to the Broker, as a platform would send it, and holds from then on.
+func (f *Function) exclude(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Scheme  string `json:"scheme"`
+		Until   string `json:"until"` // a day, or empty: no end
+		Note    string `json:"note"`
+		Confirm string `json:"confirm"`
+	}
+	id := r.PathValue("id")
+	if !body(w, r, &in) {
+		return
+	}
+	data := event.Excluded{Scheme: in.Scheme}
+	if data.Scheme == "" {
+		data.Scheme = "operator"
+	}
+	var err error
+	if in.Until != "" {
+		data.Until, err = time.Parse(time.DateOnly, in.Until)
+	}
+	switch {
+	case err != nil || !data.Until.IsZero() && data.Until.Before(f.now()):
+		refuse(w, http.StatusBadRequest, "until is a day to come, like 2027-01-02, or empty for an exclusion without end")
+		return
+	case in.Confirm != id || in.Note == "" || len(in.Note) > 256 || len(data.Scheme) > 32:
+		refuse(w, http.StatusBadRequest, "type the player's id to confirm; the note says how the player asked, in at most 256 characters; scheme has at most 32")
+		return
+	case f.sink == nil:
+		failed(w, errNoSink)
+		return
+	}
+	if !f.mayAct(w, r, access.Compliance, id) {
+		return
+	}
+	if !f.journal(w, r, "player.exclude", event.HashPlayer(id), in.Note) {
+		return
+	}
+	sent := newID()
+	if err := f.send(r.Context(), event.TypeExcluded, id, sent, data); err != nil {
+		failed(w, err)
+		return
+	}
+	answer(w, map[string]string{"event": sent})
+}
+
+//go:embed export.html
+var exportPage string
+
+var exportTemplate = template.Must(template.New("export").Funcs(template.FuncMap{
+	"moment": func(t time.Time) string {
+		if t.IsZero() {
+			return "–"
+		}
+		return t.UTC().Format("2 January 2006, 15:04 UTC")
+	},
+	"words": func(s string) string { return strings.NewReplacer("_", " ", "/", ", ").Replace(s) },
+}).Parse(exportPage))
+
+// exportView is what the readable copy needs of the copy that privacy made.
+type exportView struct {
+	Player  string      `json:"player"`
+	Request string      `json:"request"`
+	Made    time.Time   `json:"made"`
+	AsOf    time.Time   `json:"as_of"`
+	Facts   event.Facts `json:"facts"`
+	// Consents are the facts' with when and where each was given.
+	Consents []struct {
+		About   string    `json:"about"`
+		Granted bool      `json:"granted"`
+		At      time.Time `json:"at"`
+		Origin  string    `json:"origin"`
+	} `json:"consents"`
+	Features []struct {
+		Name  string  `json:"name"`
+		Means string  `json:"means"`
+		Value float64 `json:"value"`
+	} `json:"features"`
+	Reminders []struct {
+		Name string    `json:"name"`
+		Due  time.Time `json:"due"`
+	} `json:"reminders"`
+	Contacts *struct {
+		Sent []struct {
+			Decision string    `json:"decision"`
+			Kind     string    `json:"kind"`
+			At       time.Time `json:"at"`
+			Status   string    `json:"status"`
+		} `json:"sent"`
+	} `json:"contacts"`
+	Journal []struct {
+		Kind     string         `json:"kind"`
+		Time     time.Time      `json:"time"`
+		Open     jsontext.Value `json:"open"`
+		Personal jsontext.Value `json:"personal"`
+	} `json:"journal"`
+	Missing string `json:"missing"`
+
+	Decisions []*decision `json:"-"`
+}
+
+// showExport answers with a copy that privacy made: as JSON, or with ?as=html as
+// a page that the player can read.
+func (f *Function) showExport(w http.ResponseWriter, r *http.Request) {
+	if f.store.journal == nil {
+		failed(w, errNoStore)
+		return
+	}
+	request := r.PathValue("request")
+	doc, err := f.store.journal.Export(r.Context(), request)
+	if errors.Is(err, journal.ErrNotFound) {
+		refuse(w, http.StatusNotFound, "there is no copy for this request: it was not made yet, or its time is over")
+		return
+	}
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	var v exportView
+	if err := json.Unmarshal(doc, &v); err != nil {
+		failed(w, err)
+		return
+	}
+	if !personOf(r).MayAt(access.Compliance, v.Facts.Jurisdiction, v.Facts.Brand) {
+		failed(w, errNotAllowed)
+		return
+	}
+	if r.Method == http.MethodHead { // is it there yet?
+		return
+	}
+	if !f.journal(w, r, "player.export.read", event.HashPlayer(v.Player), request) {
+		return
+	}
+	if r.FormValue("as") != "html" {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Disposition", `attachment; filename="export.json"`)
+		_, _ = w.Write(doc)
+		return
+	}
+	for _, e := range v.Journal {
+		if e.Kind != journal.KindDecision {
+			continue
+		}
+		if d, err := decisionFrom(&journal.Entry{Open: e.Open, Personal: e.Personal}); err == nil {
+			v.Decisions = append(v.Decisions, d)
+		}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := exportTemplate.Execute(w, struct {
+		exportView
+		Style string
+	}{v, styleOf(bundle)}); err != nil {
+		f.Log.Warn("an export was cut short: " + err.Error())
+	}
+}

@@ -1,0 +1,248 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/parquet-go/parquet-go"
+
+	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
+)
+
+// What an index of the journal is built from, and where it finds entries again:
+// by row in a segment, by shard and number in Redis.
+
+// Files names the segments, in order.
+func (s Segments) Files() ([]string, error) { return s.list() }
+
+// Ends are the last entries of each shard in the segments up to file.
+func Ends(file string) (map[int]uint64, error) {
+	meta, err := readMeta(file)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int]uint64, len(meta.Heads))
+	for shard, link := range meta.Heads {
+		out[shard] = link.Seq
+	}
+	return out, nil
+}
+
+// entryRow is what reading an entry needs of a row.
+type entryRow struct {
+	Shard int32  `parquet:"shard"`
+	Entry []byte `parquet:"entry"`
+	Hash  []byte `parquet:"hash"`
+}
+
+// EachRow calls visit with a segment's entries, sealed, and their row numbers.
+func EachRow(file string, visit func(row uint32, e *Entry) error) error {
+	row := uint32(0)
+	return Segments{}.each(file, func(shard int, raw, hash []byte) error {
+		e, err := parseEntry(shard, raw, nil)
+		if err != nil {
+			return fmt.Errorf("%s, row %d: %w", file, row, err)
+		}
+		copy(e.Hash[:], hash)
+		row++
+		return visit(row-1, e)
+	})
+}
+
+// Rows returns a segment's entries by row number, opened where their key is
+// still there. rows must ascend: then each page is read once.
+func (j *Journal) Rows(ctx context.Context, file string, rows []uint32) ([]*Entry, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("journal: segment: %w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("journal: segment: %w", err)
+	}
+	pf, err := parquet.OpenFile(f, st.Size(), parquet.ReadBufferSize(64<<10))
+	if err != nil {
+		return nil, fmt.Errorf("journal: segment %s: %w", file, err)
+	}
+	var out []*Entry
+	first := int64(0)
+	for _, group := range pf.RowGroups() {
+		end := first + group.NumRows()
+		for len(rows) > 0 && int64(rows[0]) < end {
+			n := 0
+			for n < len(rows) && int64(rows[n]) < end {
+				n++
+			}
+			if out, err = j.groupRows(ctx, group, first, rows[:n], out); err != nil {
+				return nil, fmt.Errorf("journal: segment %s: %w", file, err)
+			}
+			rows = rows[n:]
+		}
+		first = end
+	}
+	if len(rows) > 0 {
+		return nil, fmt.Errorf("%w: segment %s has no row %d", ErrNotFound, file, rows[0])
+	}
+	return out, nil
+}
+
+// groupRows reads rows of one row group, which begins at row first.
+func (j *Journal) groupRows(ctx context.Context, group parquet.RowGroup, first int64, rows []uint32, out []*Entry) ([]*Entry, error) {
+	r := parquet.NewGenericRowGroupReader[entryRow](group)
+	defer r.Close()
+	for _, row := range rows {
+		if err := r.SeekToRow(int64(row) - first); err != nil {
+			return nil, err
+		}
+		one := make([]entryRow, 1)
+		if n, err := r.Read(one); n != 1 {
+			return nil, errors.Join(err, io.ErrUnexpectedEOF)
+		}
+		shard := int(one[0].Shard)
+		e, err := parseEntry(shard, one[0].Entry, func(name string) ([]byte, error) { return j.sealingKey(ctx, shard, name) })
+		if err != nil {
+			return nil, err
+		}
+		copy(e.Hash[:], one[0].Hash)
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// Place is where Redis has an entry.
+type Place struct {
+	Shard int
+	Seq   uint64
+}
+
+// Places returns the entries at places, opened where their key is still there;
+// nil for one that Redis no longer has.
+func (j *Journal) Places(ctx context.Context, places []Place) ([]*Entry, error) {
+	cmds := make([]*redisdb.XMessageSliceCmd, 0, len(places))
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		for _, at := range places {
+			cmds = append(cmds, p.XRange(ctx, StreamKey(at.Shard), streamID(at.Seq), streamID(at.Seq)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: read: %w", err)
+	}
+	out := make([]*Entry, len(places))
+	for i, c := range cmds {
+		if len(c.Val()) == 0 {
+			continue
+		}
+		if out[i], err = j.parse(ctx, places[i].Shard, &c.Val()[0]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Since calls visit with the entries about players that come after those given
+// by shard, sealed and each shard's in order, and notes in after which was last.
+// whole is false where some are not in Redis any more.
+func (j *Journal) Since(ctx context.Context, after *[player.Shards]uint64, visit func(*Entry) error) (whole bool, err error) {
+	const batch = 128 // shards in one round trip
+	heads, err := j.headsOf(ctx)
+	if err != nil {
+		return false, err
+	}
+	whole = true
+	var behind []int
+	for shard := range heads {
+		if heads[shard] > after[shard] {
+			behind = append(behind, shard)
+		}
+	}
+	for len(behind) > 0 {
+		some := behind[:min(batch, len(behind))]
+		behind = behind[len(some):]
+		more, gaps, err := j.sinceIn(ctx, some, after, visit)
+		if err != nil {
+			return false, err
+		}
+		behind = append(behind, more...)
+		whole = whole && !gaps
+	}
+	for shard := range heads {
+		if after[shard] < heads[shard] { // dropped, up to the last
+			after[shard], whole = heads[shard], false
+		}
+	}
+	return whole, nil
+}
+
+// sinceIn visits the next entries of some shards and returns those of which
+// there may be more.
+func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shards]uint64, visit func(*Entry) error) (more []int, gaps bool, err error) {
+	cmds := make([]*redisdb.XMessageSliceCmd, 0, len(shards))
+	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		for _, s := range shards {
+			cmds = append(cmds, p.XRangeN(ctx, StreamKey(s), streamID(after[s]+1), "+", page))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("journal: read: %w", err)
+	}
+	for i, shard := range shards {
+		msgs := cmds[i].Val()
+		for m := range msgs {
+			raw, hash, err := fields(&msgs[m])
+			if err != nil {
+				return nil, false, err
+			}
+			e, err := parseEntry(shard, raw, nil)
+			if err != nil {
+				return nil, false, err
+			}
+			copy(e.Hash[:], hash)
+			if err := visit(e); err != nil {
+				return nil, false, err
+			}
+			gaps = gaps || e.Seq != after[shard]+1
+			after[shard] = e.Seq
+		}
+		if len(msgs) == page {
+			more = append(more, shard)
+		}
+	}
+	return more, gaps, nil
+}
+
+// headsOf are the sequence numbers of the last entries, by shard.
+func (j *Journal) headsOf(ctx context.Context) (out [player.Shards]uint64, err error) {
+	cmds := make([]*redisdb.StringCmd, 0, player.Shards)
+	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		for s := range player.Shards {
+			cmds = append(cmds, p.GetRange(ctx, HeadKey(s), 0, 7))
+		}
+		return nil
+	})
+	if err != nil {
+		return out, fmt.Errorf("journal: heads: %w", err)
+	}
+	for shard, c := range cmds {
+		for _, b := range []byte(c.Val()) {
+			out[shard] = out[shard]<<8 | uint64(b)
+		}
+	}
+	return out, nil
+}
+
+// KeyName is the name of the player's sealing key, which is how entries about
+// them are known; empty: there are none.
+func (j *Journal) KeyName(ctx context.Context, id string) (string, error) {
+	b, err := j.rdb.GetRange(ctx, ContactsKey(id), 8, 8+keyNameSize-1).Result()
+	if err != nil {
+		return "", fmt.Errorf("journal: key name: %w", err)
+	}
+	return b, nil
+}
