@@ -37,7 +37,7 @@ func TestSplitEqualsMarshal(t *testing.T) {
 			texts = append(texts, d.Markers[i].Text)
 			d.Markers[i].Text = ""
 		}
-		o := open{Decision: r.Input.Decision, At: r.Input.Now, Jurisdiction: r.Input.Facts.Jurisdiction, StateVersion: r.Input.StateVersion,
+		o := open{Decision: r.Input.Decision, At: r.Input.Now, Jurisdiction: r.Input.Facts.Jurisdiction, Brand: r.Input.Facts.Brand, StateVersion: r.Input.StateVersion,
 			FeatureSet: r.Input.FeatureSet, Killed: r.Input.Killed, Result: &d}
 		for _, m := range r.Input.Models {
 			o.Models = append(o.Models, model{m.Name, m.Version, m.SHA256, m.Output})
