@@ -108,6 +108,8 @@ func kills(ctx context.Context, c *cluster) (figures, error) {
 			{namespace, "serving.knative.dev/service=pitboss-decide"}, {namespace, "serving.knative.dev/service=pitboss-ingest"},
 			{namespace, "serving.knative.dev/service=pitboss-console"}, {namespace, "serving.knative.dev/service=pitboss-timer"},
 			{"knative-serving", "app=activator"}, {"knative-serving", "app=autoscaler"}, {"knative-serving", "app=controller"}, {"kourier-system", "app=ingress"},
+			{namespace, "app.kubernetes.io/name=redis"}, {"knative-eventing", "eventing.knative.dev/brokerRole=ingress"},
+			{"knative-eventing", "eventing.knative.dev/brokerRole=filter"}, {"knative-eventing", "messaging.knative.dev/channel=in-memory-channel,messaging.knative.dev/role=dispatcher"},
 		} {
 			if _, err := kubectl(ctx, "-n", k.namespace, "delete", "pod", "-l", k.selector, "--wait=true", "--timeout=90s"); err != nil {
 				return err
