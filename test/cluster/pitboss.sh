@@ -19,7 +19,8 @@ secrets() {
   secret() { k -n pitboss create secret generic "$@" >>"$run/log/apply"; }
   secret pitboss-redis --from-literal=url=redis://redis:6379
   secret pitboss-ingest-hmac --from-literal=keys='acme 0123456789abcdef0123456789abcdef'
-  secret pitboss-console --from-literal=tokens='viewer,operator,compliance vera 0123456789abcdef-vera'
+  secret pitboss-console --from-literal=tokens='viewer,operator,compliance vera 0123456789abcdef-vera
+viewer,operator,compliance carl 0123456789abcdef-carl'
 }
 
 deploy() {

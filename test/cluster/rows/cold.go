@@ -25,7 +25,7 @@ func cold(ctx context.Context, c *cluster) (figures, error) {
 		return nil, err
 	}
 	defer func() { _ = patch(`{"stable-window":null,"scale-to-zero-grace-period":null}`) }()
-	address, err := kubectl(ctx, "-n", "kourier-system", "get", "service", "ingress-internal", "-o", "jsonpath={.spec.clusterIP}")
+	address, err := internalIngress(ctx)
 	if err != nil {
 		return nil, err
 	}
