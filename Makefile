@@ -78,6 +78,10 @@ bench-compare: build ## benchstat of OLD and NEW, files that make bench wrote wi
 bench-state: build ## player state, measured; JSON=FILE writes the figures
 	@scripts/bench-state.sh
 
+.PHONY: learn-bench
+learn-bench: ## how well it learns: regret, intervals, calibration; JSON=FILE, ONLY=hillstrom,openbandit,…
+	@scripts/learn-bench.sh $(if $(ONLY),-only $(ONLY))
+
 .PHONY: conformance
 conformance: ## the one-machine Broker against a real Knative control plane; JSON=FILE
 	@scripts/conformance.sh

@@ -10,6 +10,7 @@ package timer
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
+	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
@@ -33,6 +35,9 @@ type config struct {
 	Every    time.Duration `env:"TIMER_EVERY,default=1s"` // 0: only on a PingSource's tick
 	Lease    time.Duration `env:"TIMER_LEASE,default=10s"`
 	Batch    int           `env:"TIMER_BATCH,default=500"`
+	// The guard rail of harm reads actions.yaml for who is held out.
+	ModelsDir  string        `env:"MODELS_DIR,default=models"`
+	GuardEvery time.Duration `env:"GUARD_EVERY,default=1m"` // 0: never
 }
 
 // Function is timer.
@@ -62,6 +67,10 @@ func (f *Function) start(ctx context.Context) error {
 	}
 	f.due = player.NewReminders(rdb)
 	f.broker = sink.New(f.cfg.Sink, f.cfg.Lease/2, 16)
+	if f.cfg.GuardEvery > 0 {
+		g := &guard{f: f, journal: journal.New(rdb, 1), me: rand.Text()}
+		f.Go(g.run)
+	}
 	if f.cfg.Every > 0 {
 		f.Go(f.loop) // its end waits for the reminders already taken
 	}

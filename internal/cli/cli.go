@@ -48,6 +48,7 @@ func rootCmd(version string, extra ...*cobra.Command) *cobra.Command {
 		killSwitchCmd(),
 		lateCmd(),
 		reportCmd(),
+		policyCmd(),
 		privacyCmd(),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true

@@ -115,6 +115,7 @@ func (o *office) names(what string) (out []string, err error) {
 		for name := range serving {
 			out = append(out, name)
 		}
+		out = append(out, policy.LearnedModel) // what was learned of the actions: their values decide instead
 		slices.Sort(out)
 		return out, err
 	}

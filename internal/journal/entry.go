@@ -49,6 +49,7 @@ const (
 	KindOutcome  = "outcome"
 	KindRevoke   = "revoke"
 	KindErase    = "erase"
+	KindLearned  = "learned" // a learned policy put into force, or taken back
 	KindExport   = "export"
 )
 

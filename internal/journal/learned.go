@@ -51,6 +51,7 @@ func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) 
 		for _, v := range r.XY {
 			args = append(args, v)
 		}
+		args = append(args, r.YY)
 	}
 	v, err := j.run.Run(ctx, learnScript, []string{ranksKey(id), sumsKey(player.Shard(id), l.Spec)}, args...)
 	if err != nil {
@@ -86,7 +87,7 @@ func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*le
 	return out, nil
 }
 
-// addField adds one of learn.lua's fields: the action, a space, and n, xx3 or xy0.
+// addField adds one of learn.lua's fields: the action, a space, and n, yy, xx3 or xy0.
 func addField(spec *learn.Spec, out map[string]*learn.Sums, field, text string) error {
 	action, name, _ := strings.Cut(field, " ")
 	v, err := strconv.ParseInt(text, 10, 64)
@@ -98,8 +99,12 @@ func addField(spec *learn.Spec, out map[string]*learn.Sums, field, text string) 
 		sums = spec.NewSums()
 		out[action] = sums
 	}
-	if name == "n" {
+	switch name {
+	case "n":
 		sums.N += v
+		return nil
+	case "yy":
+		sums.YY += v
 		return nil
 	}
 	into := map[string][]int64{"xx": sums.XX, "xy": sums.XY}[name[:min(2, len(name))]]

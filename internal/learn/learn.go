@@ -7,8 +7,15 @@
 //
 // An action's outcome is its formula's value plus θ·x: x is a small declared
 // context, θ is unknown and 0 at first, so a new action starts at its author's
-// guess. What is learned is the sums of x·xᵀ and x·(reward − formula): integers,
-// so that neither the order nor the instance that adds them matters.
+// guess. What is learned is the sums of x·xᵀ, x·(reward − formula) and
+// (reward − formula)²: integers, so that neither the order nor the instance that
+// adds them matters.
+//
+// Rewards are mostly 0 or one of a few values. The mean of such a reward is
+// linear in the share of players who accept, and how far it spreads is estimated
+// per action from the sums: for a constant context that is the normal
+// approximation of a Beta posterior. A logistic model would need each decision
+// again at every step, which sums in Redis cannot give.
 //
 // It knows numbers only: which actions may be sent at all is settled before it
 // is asked.
@@ -39,8 +46,9 @@ type Spec struct {
 	// Context are the columns of x, after a constant 1.
 	Context []Column `yaml:"context" json:"context"`
 	// Deviation is how far the formulas may be off, in their own unit: the prior
-	// standard deviation of each coefficient. Noise is the standard deviation of
-	// one outcome around its expectation.
+	// standard deviation of each coefficient. Noise is a guess at the standard
+	// deviation of one outcome around its expectation; it counts as much as
+	// noiseWeight outcomes, after which the outcomes' own spread takes over.
 	Deviation float64 `yaml:"deviation" json:"deviation"`
 	Noise     float64 `yaml:"noise" json:"noise"`
 	// Floor is the least propensity of an action that may be sent; Ceiling the
@@ -54,6 +62,47 @@ type Spec struct {
 	// Rewards are what outcomes are worth, in the formulas' unit, by kind of action
 	// (service, marketing) and outcome. Protection is not learned.
 	Rewards map[string]map[string]float64 `yaml:"rewards" json:"rewards"`
+	// Segments are the groups of players by whom `pitboss policy uplift` tells effects.
+	Segments []Segment `yaml:"segments" json:"-"`
+}
+
+// Segment parts the players by a word (facts.jurisdiction, facts.brand) or by
+// where a number (features.NAME, scores.NAME) lies among Cuts.
+type Segment struct {
+	Name string    `yaml:"name"`
+	By   string    `yaml:"by"`
+	Cuts []float64 `yaml:"cuts,flow"`
+}
+
+// Word is the segment of a word.
+func (s *Segment) Word(v string) string { return s.Name + "=" + v }
+
+// Number is the segment of a number.
+func (s *Segment) Number(v float64) string {
+	n := 0
+	for n < len(s.Cuts) && v >= s.Cuts[n] {
+		n++
+	}
+	switch n {
+	case 0:
+		return fmt.Sprintf("%s<%g", s.Name, s.Cuts[0])
+	case len(s.Cuts):
+		return fmt.Sprintf("%s>=%g", s.Name, s.Cuts[n-1])
+	}
+	return fmt.Sprintf("%s=%g..%g", s.Name, s.Cuts[n-1], s.Cuts[n])
+}
+
+func (s *Segment) check() error {
+	numbered := strings.HasPrefix(s.By, "features.") || strings.HasPrefix(s.By, "scores.")
+	switch {
+	case s.Name == "":
+		return fmt.Errorf("segments: one has no name")
+	case s.By != "facts.jurisdiction" && s.By != "facts.brand" && !numbered:
+		return fmt.Errorf("segments: %s: by must be facts.jurisdiction, facts.brand, features.NAME or scores.NAME, is %q", s.Name, s.By)
+	case numbered != (len(s.Cuts) > 0) || !slices.IsSorted(s.Cuts):
+		return fmt.Errorf("segments: %s: cuts must be in order for a number, and absent for a word", s.Name)
+	}
+	return nil
 }
 
 // Column is one number of the context: features.NAME or scores.NAME, divided by Scale.
@@ -135,6 +184,11 @@ func (s *Spec) check() error {
 			return fmt.Errorf("context: %q must be features.NAME or scores.NAME with a scale above 0", c.Name)
 		}
 	}
+	for i := range s.Segments {
+		if err := s.Segments[i].check(); err != nil {
+			return err
+		}
+	}
 	for kind, by := range s.Rewards {
 		if kind != "service" && kind != "marketing" {
 			return fmt.Errorf("rewards: %q is not learned: only service and marketing are", kind)
@@ -149,14 +203,17 @@ func (s *Spec) check() error {
 }
 
 // largest bounds a reward and a formula's value, so that sums do not overflow.
-const largest = 1e6
+const largest = 1e5
+
+// sumsLayout is part of the key: sums that have other columns are others.
+const sumsLayout = 2
 
 // Width is the number of coefficients per action.
 func (s *Spec) Width() int { return 1 + len(s.Context) }
 
 // Key names the sums: those of another context or other rewards are not mixed with these.
 func (s *Spec) Key() string {
-	text, err := json.Marshal([]any{s.Context, s.Rewards}, json.Deterministic(true))
+	text, err := json.Marshal([]any{sumsLayout, s.Context, s.Rewards}, json.Deterministic(true))
 	if err != nil { // of numbers and strings
 		panic(err)
 	}
@@ -189,6 +246,7 @@ type Sums struct {
 	N  int64   `json:"n"`
 	XX []int64 `json:"xx"` // upper triangle, row by row, in 1e-6
 	XY []int64 `json:"xy"` // in 1e-6
+	YY int64   `json:"yy"` // in 1e-3
 }
 
 // NewSums returns empty sums.
@@ -209,6 +267,7 @@ func (s *Spec) Row(x []float64, kind string, rank int, guess float64) *Sums {
 	r := s.NewSums()
 	r.N = 1
 	y := fixed(min(max(s.Reward(kind, rank)-guess, -largest), largest))
+	r.YY = int64(math.Round(y / unit * y))
 	k := 0
 	for i := range x {
 		a := fixed(x[i])
@@ -224,6 +283,7 @@ func (s *Spec) Row(x []float64, kind string, rank int, guess float64) *Sums {
 // Add adds b to a.
 func (a *Sums) Add(b *Sums) {
 	a.N += b.N
+	a.YY += b.YY
 	for i, v := range b.XX {
 		a.XX[i] += v
 	}

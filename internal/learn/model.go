@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -15,6 +16,9 @@ import (
 type Snapshot struct {
 	Spec    Spec             `json:"spec"`
 	Actions map[string]*Sums `json:"actions"`
+	// Made is when a candidate was written to a file: what came before, it has
+	// learned from. Zero in a snapshot that decide takes by itself.
+	Made time.Time `json:"made,omitzero"`
 }
 
 // Text writes the snapshot and its hash.
@@ -76,13 +80,39 @@ func (s *Snapshot) Model() (*Model, error) {
 // Snapshot is what the model was made of.
 func (m *Model) Snapshot() *Snapshot { return m.source }
 
-// posterior is that of θ ~ N(0, deviation²) and y = θ·x + N(0, noise²).
+// noiseWeight is how many outcomes the declared noise counts as much as.
+const noiseWeight = 8
+
+// posterior is that of θ ~ N(0, deviation²) and y = θ·x + N(0, v), where v is
+// estimated: the declared noise² and what the fit leaves over, weighted.
 func (s *Spec) posterior(sums *Sums) (*posterior, error) {
 	w := s.Width()
 	if len(sums.XX) != w*(w+1)/2 || len(sums.XY) != w {
 		return nil, fmt.Errorf("learn: sums of another context: want %d columns", w)
 	}
 	v := s.Noise * s.Noise
+	p, err := s.given(sums, v)
+	if err != nil {
+		return nil, err
+	}
+	rest := float64(sums.YY) / unit // Σ (y − θ·x)² = Σ y² − 2 θ·Σxy + θᵀ·Σxxᵀ·θ
+	k := 0
+	for i := range w {
+		rest -= 2 * p.mean[i] * float64(sums.XY[i]) / (unit * unit)
+		for j := i; j < w; j++ {
+			both := p.mean[i] * p.mean[j] * float64(sums.XX[k]) / (unit * unit)
+			if j > i {
+				both *= 2
+			}
+			rest, k = rest+both, k+1
+		}
+	}
+	return s.given(sums, (noiseWeight*v+max(0, rest))/(noiseWeight+float64(sums.N)))
+}
+
+// given is the posterior where the variance of an outcome is v.
+func (s *Spec) given(sums *Sums, v float64) (*posterior, error) {
+	w := s.Width()
 	a := make([][]float64, w)
 	for i := range a {
 		a[i] = make([]float64, w)

@@ -7,8 +7,9 @@ type Interval struct{ Value, Low, High float64 }
 
 // Moments are a running mean and variance (Welford 1962).
 type Moments struct {
-	N        int
-	Mean, ss float64
+	N    int     `json:"n"`
+	Mean float64 `json:"mean"`
+	SS   float64 `json:"ss"` // Σ (value − mean)²
 }
 
 // Add takes one more value.
@@ -16,7 +17,7 @@ func (m *Moments) Add(v float64) {
 	m.N++
 	d := v - m.Mean
 	m.Mean += d / float64(m.N)
-	m.ss += d * (v - m.Mean)
+	m.SS += d * (v - m.Mean)
 }
 
 // Variance is the sample variance.
@@ -24,7 +25,7 @@ func (m *Moments) Variance() float64 {
 	if m.N < 2 {
 		return 0
 	}
-	return m.ss / float64(m.N-1)
+	return m.SS / float64(m.N-1)
 }
 
 // sequenceFrom is how many values a confidence sequence begins at: it is

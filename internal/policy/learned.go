@@ -24,22 +24,14 @@ func (s *sitting) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
 	if !known {
 		return -1, false
 	}
-	var options []learn.Option
-	var at []int
-	for i := range d.Candidates {
-		if c := &d.Candidates[i]; len(c.Blocked) == 0 && c.Kind != Protection {
-			options, at = append(options, learn.Option{Action: c.Action, Guess: c.Value}), append(at, i)
-		}
-	}
+	options, at := learnedOptions(d.Candidates)
 	if len(options) == 0 {
 		return -1, false
 	}
-	salt := s.p.file.Experiment.Salt
-	seed := math.Float64bits(unit("propensities", salt, s.in.Player, s.in.Decision))
-	none := m.Weigh(options, x, seed)
+	none := m.Weigh(options, x, weighSeed(s.p.file.Experiment.Salt, s.in))
 	d.Learned = m.Hash
 	chosen = -1
-	draw := unit("draw", salt, s.in.Player, s.in.Decision) - none
+	draw := unit("draw", s.p.file.Experiment.Salt, s.in.Player, s.in.Decision) - none
 	for k, o := range options {
 		c := &d.Candidates[at[k]]
 		c.Learned, c.Propensity = o.Worth, o.Propensity
@@ -54,21 +46,40 @@ func (s *sitting) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
 	return chosen, true
 }
 
+// learnedOptions are the candidates that what was learned may choose among, and
+// where they are: those that rules and caps left, and never protection.
+func learnedOptions(cs []Candidate) (options []learn.Option, at []int) {
+	for i := range cs {
+		if c := &cs[i]; len(c.Blocked) == 0 && c.Kind != Protection {
+			options, at = append(options, learn.Option{Action: c.Action, Guess: c.Value}), append(at, i)
+		}
+	}
+	return options, at
+}
+
+// weighSeed is the seed of a decision's draws.
+func weighSeed(salt string, in *Input) uint64 {
+	return math.Float64bits(unit("propensities", salt, in.Player, in.Decision))
+}
+
 // learnedContext is the context that a decision on in is learned in, of features
 // by names in the order of in.Features.
 func learnedContext(spec *learn.Spec, names []string, in *Input, scores map[string]float64) ([]float64, bool) {
-	return spec.X(func(name string) (float64, bool) {
-		if score, ok := strings.CutPrefix(name, "scores."); ok {
-			v, ok := scores[score]
-			return v, ok
-		}
-		feature := strings.TrimPrefix(name, "features.")
-		i := slices.Index(names, feature)
-		if i < 0 || i >= len(in.Features) || slices.Contains(in.Missing, feature) {
-			return 0, false
-		}
-		return in.Features[i], true
-	})
+	return spec.X(func(name string) (float64, bool) { return learnedValue(name, names, in, scores) })
+}
+
+// learnedValue is features.NAME or scores.NAME of an input.
+func learnedValue(name string, names []string, in *Input, scores map[string]float64) (float64, bool) {
+	if score, ok := strings.CutPrefix(name, "scores."); ok {
+		v, ok := scores[score]
+		return v, ok
+	}
+	feature := strings.TrimPrefix(name, "features.")
+	i := slices.Index(names, feature)
+	if i < 0 || i >= len(in.Features) || slices.Contains(in.Missing, feature) {
+		return 0, false
+	}
+	return in.Features[i], true
 }
 
 // Lessons are what each outcome of a decision, by rank from 1 on, would add to
@@ -80,11 +91,7 @@ func (r *Record) Lessons(spec *learn.Spec, names []string) []*learn.Sums {
 	if !d.Issued || !spec.Learns(d.Kind) || r.Input.Player == "" {
 		return nil
 	}
-	s := &sitting{in: &r.Input, kill: map[string]bool{}}
-	for _, k := range r.Input.Killed {
-		s.kill[k] = true
-	}
-	x, known := learnedContext(spec, names, &r.Input, s.liveScores())
+	x, known := r.context(spec, names)
 	n := slices.IndexFunc(d.Candidates, func(c Candidate) bool { return c.Action == d.Action })
 	if !known || n < 0 {
 		return nil
@@ -92,6 +99,35 @@ func (r *Record) Lessons(spec *learn.Spec, names []string) []*learn.Sums {
 	var out []*learn.Sums
 	for rank := 1; rank < learn.Ranks; rank++ {
 		out = append(out, spec.Row(x, d.Kind, rank, d.Candidates[n].Value))
+	}
+	return out
+}
+
+// context is the context of a stored decision; names are its features' in order.
+func (r *Record) context(spec *learn.Spec, names []string) ([]float64, bool) {
+	s := &sitting{in: &r.Input, kill: map[string]bool{}}
+	for _, k := range r.Input.Killed {
+		s.kill[k] = true
+	}
+	return learnedContext(spec, names, &r.Input, s.liveScores())
+}
+
+// Segments are the declared segments of the player at the decision; those whose
+// value is not known (any more) are left out.
+func (r *Record) Segments(spec *learn.Spec, names []string) (out []string) {
+	for i := range spec.Segments {
+		switch g := &spec.Segments[i]; g.By {
+		case "facts.jurisdiction":
+			out = append(out, g.Word(r.Input.Facts.Jurisdiction))
+		case "facts.brand":
+			if r.Input.Player != "" {
+				out = append(out, g.Word(r.Input.Facts.Brand))
+			}
+		default:
+			if v, ok := learnedValue(g.By, names, &r.Input, r.Input.Scores); ok {
+				out = append(out, g.Number(v))
+			}
+		}
 	}
 	return out
 }

@@ -1,7 +1,7 @@
 -- Adds what a decision's outcome teaches to its action's sums, once per outcome, in whatever order outcomes come.
 -- KEYS: 1 ranks of the player's decisions, 2 the shard's sums
 -- ARGV: 1 decision, 2 rank of the outcome, 3 seconds to remember it, 4 action, 5 most decisions remembered,
---       6 width w, then w(w+1)/2 products, then w products per rank from 1 on
+--       6 width w, then w(w+1)/2 products, then per rank from 1 on w products and a square
 -- Returns: 1 when the sums changed; 0 when an outcome of that rank or a higher one was counted; 2 when too many are remembered
 local rank, w = tonumber(ARGV[2]), tonumber(ARGV[6])
 local old = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
@@ -15,11 +15,12 @@ if old == 0 then
   add('n', 1)
   for k = 1, xx do add('xx' .. (k - 1), tonumber(ARGV[6 + k])) end
 end
-local function xy(r, i)
+local function of(r, i) -- i = w + 1: the square
   if r == 0 then return 0 end
-  return tonumber(ARGV[6 + xx + (r - 1) * w + i])
+  return tonumber(ARGV[6 + xx + (r - 1) * (w + 1) + i])
 end
-for i = 1, w do add('xy' .. (i - 1), xy(rank, i) - xy(old, i)) end
+for i = 1, w do add('xy' .. (i - 1), of(rank, i) - of(old, i)) end
+add('yy', of(rank, w + 1) - of(old, w + 1))
 redis.call('HSET', KEYS[1], ARGV[1], rank)
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('EXPIRE', KEYS[2], 34560000)

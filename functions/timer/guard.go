@@ -1,0 +1,224 @@
+package timer
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/go-json-experiment/json"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.uber.org/zap"
+
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+	"pitboss/internal/policy"
+)
+
+var (
+	guardStops = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "pitboss_guard_rail_stops_total", Help: "Actions that the guard rail of harm stopped.",
+	}, []string{"action"})
+	guardTrials = promauto.NewCounter(prometheus.CounterOpts{
+		Name: "pitboss_guard_rail_trials_total", Help: "Decisions that the guard rail of harm has counted, of those sent and those held out.",
+	})
+)
+
+// The guard rail's chance of ever stopping an action that does no harm, all
+// actions together, and how many trials may wait for their outcome.
+const (
+	guardAlpha   = 0.05
+	guardWaiting = 100_000
+)
+
+// guard stops an action that raises markers of harm. It reads the decisions in
+// the journal as they are made and compares players who got a message with those
+// held out, by a confidence sequence, so that looking every minute is no mistake.
+// One instance works at a time.
+type guard struct {
+	f       *Function
+	journal *journal.Journal
+	me      string
+
+	mine    bool // the lease was this instance's at the step before
+	next    map[int]uint64
+	trials  *policy.Trials
+	open    map[uint64]bool // who has a trial that waits
+	seen    []byte
+	effects policy.Effects
+	settled time.Time // trials up to then are in effects
+}
+
+// guardState is what is kept of it.
+type guardState struct {
+	Settled time.Time        `json:"settled"`
+	Effects []*policy.Effect `json:"effects"`
+}
+
+func (g *guard) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := g.step(ctx); err != nil && ctx.Err() == nil {
+			g.mine = false
+			g.f.Log.Warn("the guard rail of harm could not look; it tries again", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(g.f.cfg.GuardEvery):
+		}
+	}
+}
+
+// step looks at what was decided since the step before.
+func (g *guard) step(ctx context.Context) error {
+	held, err := g.journal.Lease(ctx, "guard", g.me, 3*g.f.cfg.GuardEvery)
+	if err != nil || !held {
+		g.mine = false
+		return err
+	}
+	if !g.mine {
+		if err := g.begin(ctx); err != nil {
+			return err
+		}
+		g.mine = true
+	}
+	if err := g.read(ctx); err != nil {
+		return err
+	}
+	if err := g.settle(ctx); err != nil {
+		return err
+	}
+	return g.stop(ctx)
+}
+
+// begin takes over what the instance before had found.
+func (g *guard) begin(ctx context.Context) error {
+	experiment, err := policy.ReadExperiment(filepath.Join(g.f.cfg.ModelsDir, "actions.yaml"))
+	if err != nil {
+		return err
+	}
+	var state guardState
+	raw, seen, err := g.journal.Guard(ctx)
+	if err != nil {
+		return err
+	}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &state); err != nil {
+			return fmt.Errorf("timer: guard: %w", err)
+		}
+	}
+	g.seen = make([]byte, journal.GuardBits/8)
+	copy(g.seen, seen)
+	g.settled, g.effects = state.Settled, policy.Restore(state.Effects)
+	g.next, g.open = map[int]uint64{}, map[uint64]bool{}
+	g.trials = policy.NewTrials(experiment, func(player, action, arm string) bool {
+		k := trialKey(player, action, arm)
+		if g.open[k] || g.seen[k/8]&(1<<(k%8)) != 0 {
+			return true
+		}
+		g.open[k] = true
+		return false
+	}, guardWaiting)
+	return nil
+}
+
+// trialKey is a player's bit, of an action in an arm.
+func trialKey(player, action, arm string) uint64 {
+	return xxhash.Sum64String(player+" "+action+" "+arm) % journal.GuardBits
+}
+
+// read takes the decisions that were journaled since.
+func (g *guard) read(ctx context.Context) error {
+	shards, err := g.journal.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if shard == journal.Ops {
+			continue
+		}
+		err := g.journal.Each(ctx, shard, g.next[shard], true, func(e *journal.Entry) error {
+			g.next[shard] = e.Seq + 1
+			if e.Kind != journal.KindDecision {
+				return nil
+			}
+			r, err := policy.Join(e.Open, nil)
+			if err != nil {
+				return err
+			}
+			g.trials.Decision(e.KeyName, r.Input.Now, &r.Decision, nil)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle adds the trials whose outcomes are in, and keeps what was found.
+func (g *guard) settle(ctx context.Context) error {
+	settled := g.trials.Settled(g.f.now())
+	var bits []uint64
+	for _, t := range settled {
+		k := trialKey(t.Player, t.Action, t.Arm)
+		delete(g.open, k)
+		g.seen[k/8] |= 1 << (k % 8)
+		bits = append(bits, k)
+		if t.At.After(g.settled) { // else the instance before has counted it
+			g.effects.Add(t, policy.OutcomeHarmed)
+			guardTrials.Inc()
+		}
+	}
+	if len(settled) == 0 {
+		return nil
+	}
+	if last := settled[len(settled)-1].At; last.After(g.settled) {
+		g.settled = last
+	}
+	raw, err := json.Marshal(guardState{g.settled, g.effects.All()})
+	if err != nil {
+		return fmt.Errorf("timer: guard: %w", err)
+	}
+	return g.journal.KeepGuard(ctx, raw, bits)
+}
+
+// stop turns the kill switch of each action that is shown to raise markers of
+// harm, and tells teams by event.
+func (g *guard) stop(ctx context.Context) error {
+	effects := g.effects.All()
+	on, err := g.journal.Switches(ctx)
+	if err != nil {
+		return err
+	}
+	stopped := map[string]bool{}
+	for _, c := range on {
+		stopped[c.Switch] = true
+	}
+	for _, e := range effects {
+		i := e.Interval(guardAlpha / float64(len(effects)))
+		sw := policy.Switch("action", e.Action)
+		if !(i.Low > 0) || stopped[sw] {
+			continue
+		}
+		why := fmt.Sprintf("%s raises markers of harm: %.3f more of the players who got it in arm %s showed a new one within 24 hours than of those held out (at least %.3f; %d sent, %d held out)",
+			e.Action, i.Value, e.Arm, i.Low, e.Sent, e.Held)
+		c := journal.SwitchChange{Switch: sw, On: true, By: "guard rail", Reason: why, At: g.f.now().UTC()}
+		if err := g.journal.Turn(ctx, c); err != nil {
+			return err
+		}
+		stopped[sw] = true
+		guardStops.WithLabelValues(e.Action).Inc()
+		g.f.Log.Error("stopped by the guard rail of harm; a person must look", zap.String("action", e.Action), zap.String("why", why))
+		told, err := event.New(name, event.TypeSwitchTurned, sw, rand.Text(), c.At, event.SwitchTurned{What: "action", Name: e.Action, On: true, By: c.By, Reason: why})
+		if err == nil {
+			err = g.f.broker.Post(ctx, told)
+		}
+		if err != nil { // it is stopped and journaled all the same
+			g.f.Log.Warn("no team was told by event that an action was stopped", zap.Error(err))
+		}
+	}
+	return nil
+}

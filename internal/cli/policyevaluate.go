@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/journal"
+	"pitboss/internal/learn"
+	"pitboss/internal/policy"
+)
+
+// policyCmd is `pitboss policy`.
+func policyCmd() *cobra.Command {
+	o := &office{}
+	cmd := &cobra.Command{Use: "policy", Short: "what was learned of the actions: write it to a file, judge it, put it into force, take it back"}
+	o.flags(cmd)
+	cmd.AddCommand(policySnapshotCmd(o), policyEvaluateCmd(o), upliftCmd(o))
+	return cmd
+}
+
+// policySnapshotCmd is `pitboss policy snapshot`.
+func policySnapshotCmd(o *office) *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use: "snapshot", Short: "write what is learned now as a candidate, and keep it beside the journal under its hash", Args: cobra.NoArgs,
+		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+			spec, err := o.learning()
+			if err != nil {
+				return err
+			}
+			actions, err := o.journal.Learned(cmd.Context(), spec)
+			if err != nil {
+				return err
+			}
+			text, hash, err := (&learn.Snapshot{Spec: *spec, Actions: actions, Made: time.Now().UTC().Truncate(time.Second)}).Text()
+			if err != nil {
+				return err
+			}
+			if err := o.journal.KeepDocument(cmd.Context(), hash, text); err != nil {
+				return err
+			}
+			if out == "" {
+				out = "learned-" + hash + ".json"
+			}
+			if err := os.WriteFile(out, text, 0o644); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: learned policy %s of %d actions\n", out, hash, len(actions))
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&out, "out", "", "file to write; default learned-HASH.json")
+	return cmd
+}
+
+// learning is learning.yaml of the models folder.
+func (o *office) learning() (*learn.Spec, error) {
+	spec, err := learn.ReadSpec(o.models + "/learning.yaml")
+	if err == nil && spec == nil {
+		err = fmt.Errorf("policy: %s has no learning.yaml: nothing is learned", o.models)
+	}
+	return spec, err
+}
+
+// candidate is a learned policy by the name of its file, or its hash.
+func (o *office) candidate(ctx context.Context, name string) (*learn.Model, error) {
+	text, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(name, "./") {
+		text, err = o.journal.Document(ctx, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return learn.Parse(text)
+}
+
+// policyEvaluateCmd is `pitboss policy evaluate`.
+func policyEvaluateCmd(o *office) *cobra.Command {
+	var since time.Duration
+	var against, as string
+	gate := policy.DefaultGate
+	cmd := &cobra.Command{
+		Use: "evaluate CANDIDATE", Short: "what a learned policy (a file or a hash) would have earned, against what decides today", Args: cobra.ExactArgs(1),
+		Long: `Chooses again, in each decision of the journal that chance had a say in, among the candidates that rules, caps and protection left, and
+weighs the outcome by how much likelier the candidate is to have chosen it: IPS, SNIPS and doubly robust estimates with 95 % intervals, and
+how many choices of its own the log is worth (effective). The rewards are learning.yaml's. Only decisions after the candidate was made count:
+what it learned from would flatter it. Decisions in segments, and those of erased players, are not tried.
+
+The gate: it may be promoted only if the lower bound of its reward less today's is above 0, and no guard rail (new markers of harm within
+24 hours, messages dismissed) has an upper bound that is more than --margin above today's. The exit status says which.`,
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			candidate, err := o.candidate(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			var today *learn.Model
+			if against != "" {
+				if today, err = o.candidate(cmd.Context(), against); err != nil {
+					return err
+				}
+			}
+			from := time.Now().Add(-since)
+			if made := candidate.Snapshot().Made; made.After(from) {
+				from = made
+			}
+			j, err := o.judge(cmd.Context(), candidate, today, from, gate)
+			if err != nil {
+				return err
+			}
+			if err := printJudgement(cmd.OutOrStdout(), as, candidate.Hash, from, j); err != nil {
+				return err
+			}
+			if len(j.Refused) > 0 {
+				return fmt.Errorf("policy: %s may not be promoted", candidate.Hash)
+			}
+			return nil
+		}),
+	}
+	f := cmd.Flags()
+	f.Var((*days)(&since), "since", "how far back: 12h, 30d")
+	since = 30 * 24 * time.Hour
+	f.StringVar(&against, "against", "", "the learned policy (file or hash) that decides today; default: the best value of actions.yaml")
+	f.StringVar(&as, "as", "text", "text or json")
+	f.IntVar(&gate.Choices, "choices", gate.Choices, "the gate: least number of choices by chance")
+	f.Float64Var(&gate.Margin, "margin", gate.Margin, "the gate: what a guard rail's upper bound may be above today's (a share)")
+	return cmd
+}
+
+// days is a duration that may be in days, too.
+type days time.Duration
+
+func (d *days) String() string { return time.Duration(*d).String() }
+func (*days) Type() string     { return "duration" }
+
+// Set reads 30d, 36h.
+func (d *days) Set(s string) error {
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		v, err := time.ParseDuration(n + "h")
+		*d = days(24 * v)
+		return err
+	}
+	v, err := time.ParseDuration(s)
+	*d = days(v)
+	return err
+}
+
+// judge tries the decisions since a time that Redis has.
+func (o *office) judge(ctx context.Context, candidate, today *learn.Model, since time.Time, gate policy.Gate) (*policy.Judgement, error) {
+	t := policy.NewTrier(candidate, today)
+	policies := map[string]*policy.Policy{}
+	shards, err := o.journal.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, shard := range shards {
+		err := o.journal.Each(ctx, shard, 0, false, func(e *journal.Entry) error {
+			switch {
+			case e.Time.Before(since):
+			case e.Kind == journal.KindOutcome:
+				var out policy.Outcome
+				if err := json.Unmarshal(e.Open, &out); err != nil {
+					return fmt.Errorf("policy: outcome: %w", err)
+				}
+				t.Outcome(&out)
+			case e.Kind == journal.KindDecision && e.Personal != nil:
+				r, err := policy.Join(e.Open, e.Personal)
+				if err != nil {
+					return err
+				}
+				p := policies[r.Decision.Policy]
+				if p == nil {
+					if p, err = o.policyOf(ctx, r.Decision.Policy); err != nil {
+						return err
+					}
+					policies[r.Decision.Policy] = p
+				}
+				t.Decision(r, p.FeatureNames(), p.Experiment().Salt)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return t.Judge(gate), nil
+}
+
+func printJudgement(out io.Writer, as, hash string, from time.Time, j *policy.Judgement) error {
+	if as == "json" {
+		return json.MarshalWrite(out, j)
+	}
+	fmt.Fprintf(out, "Learned policy %s: %d choices by chance of %d players since %s; %.4f of its choices are not covered.\n",
+		hash, j.Choices, j.Players, from.UTC().Format(time.RFC3339), j.Uncovered)
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "\tEFFECTIVE\tIPS\tSNIPS\tDOUBLY ROBUST")
+	for _, m := range j.Measures {
+		for i, p := range []policy.OffPolicy{m.Candidate, m.Today} {
+			fmt.Fprintf(w, "%s, %s\t%.0f\t%s\t%s\t%s\n", m.Name, [...]string{"candidate", "today"}[i], p.Effective, interval(p.IPS, p.N), interval(p.SNIPS, p.N), interval(p.DR, p.N))
+		}
+		fmt.Fprintf(w, "%s, difference\t\t\t\t%s\n", m.Name, interval(m.Difference, j.Choices))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, why := range j.Refused {
+		fmt.Fprintln(out, "refused:", why)
+	}
+	if len(j.Refused) == 0 {
+		fmt.Fprintln(out, "It may be promoted.")
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/journal"
+	"pitboss/internal/policy"
+)
+
+// upliftCmd is `pitboss policy uplift`.
+func upliftCmd(o *office) *cobra.Command {
+	var as string
+	cmd := &cobra.Command{
+		Use: "uplift", Short: "what each action does, against what would have happened without it, by segment", Args: cobra.NoArgs,
+		Long: `Compares players who got an action with those held out, at the first decision of each player in which chance settled it: doubly
+robust, by the chances that both had. stayed: the player was seen again between 10 minutes and 24 hours later; harmed: a marker of harm
+showed within 24 hours that did not hold before. The intervals are 95 % confidence sequences: they may be looked at every hour, and stop being
+of use to nobody by that. Segments are learning.yaml's; they read the sealed parts, so that erased players and segments on disk count for
+everybody only.`,
+		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+			effects, trials, err := o.uplift(cmd)
+			if err != nil {
+				return err
+			}
+			if as == "json" {
+				return json.MarshalWrite(cmd.OutOrStdout(), reported(effects))
+			}
+			return printUplift(cmd.OutOrStdout(), effects, trials)
+		}),
+	}
+	cmd.Flags().StringVar(&as, "as", "text", "text or json")
+	return cmd
+}
+
+// mostTrials bounds the trials that are kept at once.
+const mostTrials = 5_000_000
+
+// uplift finds the trials in the journal, segments on disk among it.
+func (o *office) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
+	ctx := cmd.Context()
+	spec, err := o.learning()
+	if err != nil {
+		return nil, 0, err
+	}
+	p, _, err := o.policy()
+	if err != nil {
+		return nil, 0, err
+	}
+	seen := map[[3]string]bool{}
+	trials := policy.NewTrials(p.Experiment(), func(player, action, arm string) bool {
+		k := [3]string{player, action, arm}
+		defer func() { seen[k] = true }()
+		return seen[k]
+	}, mostTrials)
+	names := map[string][]string{}
+	var last time.Time
+	shards, err := o.journal.Shards(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, shard := range shards {
+		err := o.journal.Each(ctx, shard, 0, false, func(e *journal.Entry) error {
+			if e.Kind != journal.KindDecision {
+				return nil
+			}
+			r, err := policy.Join(e.Open, e.Personal)
+			if err != nil {
+				return err
+			}
+			if _, ok := names[r.Decision.Policy]; !ok {
+				old, err := o.policyOf(ctx, r.Decision.Policy)
+				if err != nil {
+					return err
+				}
+				names[r.Decision.Policy] = old.FeatureNames()
+			}
+			if e.Time.After(last) {
+				last = e.Time
+			}
+			trials.Decision(e.KeyName, r.Input.Now, &r.Decision, r.Segments(spec, names[r.Decision.Policy]))
+			return nil
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	effects := policy.Effects{}
+	settled := trials.Settled(last)
+	for _, t := range settled {
+		effects.Add(t, policy.OutcomeStayed)
+		effects.Add(t, policy.OutcomeHarmed)
+	}
+	return effects, len(settled), nil
+}
+
+// reportedEffect is an effect as JSON.
+type reportedEffect struct {
+	*policy.Effect
+	Uplift   float64 `json:"uplift"`
+	Low      float64 `json:"low"`
+	High     float64 `json:"high"`
+	TooEarly bool    `json:"too_early,omitzero"` // there is no interval yet
+}
+
+func reported(es policy.Effects) (out []reportedEffect) {
+	for _, e := range es.All() {
+		r := reportedEffect{Effect: e}
+		i := e.Interval(0.05)
+		r.Uplift, r.Low, r.High, r.TooEarly = i.Value, i.Low, i.High, math.IsInf(i.High, 1)
+		if r.TooEarly {
+			r.Low, r.High = -1, 1
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func printUplift(out io.Writer, es policy.Effects, trials int) error {
+	fmt.Fprintf(out, "%d trials whose outcomes are in\n", trials)
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "ACTION\tARM\tOUTCOME\tSEGMENT\tSENT\tHELD OUT\tUPLIFT, 95 % AT ALL TIMES")
+	for _, e := range reported(es) {
+		segment := e.Segment
+		if segment == "" {
+			segment = "everybody"
+		}
+		text := fmt.Sprintf("%+.3f [%+.3f, %+.3f]", e.Uplift, e.Low, e.High)
+		if e.TooEarly {
+			text = "too early to say"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", e.Action, e.Arm, e.Outcome, segment, e.Sent, e.Held, text)
+	}
+	return w.Flush()
+}

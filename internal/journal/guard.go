@@ -1,0 +1,67 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pitboss/internal/redisdb"
+)
+
+// GuardBits is the size of the set of players whom the guard rail of harm has
+// counted: with a million of them, one in sixteen others is taken for one.
+const GuardBits = 1 << 24
+
+const (
+	guardKey     = "{ops}:guard"
+	guardSeenKey = "{ops}:guard:seen"
+)
+
+// Guard is what the guard rail of harm has found so far, as it wrote it, and the
+// set of those whom it counted; nil where it never looked.
+func (j *Journal) Guard(ctx context.Context) (found, seen []byte, err error) {
+	for key, into := range map[string]*[]byte{guardKey: &found, guardSeenKey: &seen} {
+		if *into, err = j.rdb.Get(ctx, key).Bytes(); err != nil && !errors.Is(err, redisdb.Nil) {
+			return nil, nil, fmt.Errorf("journal: guard: %w", err)
+		}
+	}
+	return found, seen, nil
+}
+
+// KeepGuard keeps what the guard rail has found, and whom it counted now.
+func (j *Journal) KeepGuard(ctx context.Context, found []byte, counted []uint64) error {
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		p.Set(ctx, guardKey, found, 0)
+		for _, bit := range counted {
+			p.SetBit(ctx, guardSeenKey, int64(bit), 1)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("journal: guard: %w", err)
+	}
+	return nil
+}
+
+// Lease reports whether the instance called me is the one that does the work
+// called name, for so long from now. It keeps a lease that it has.
+func (j *Journal) Lease(ctx context.Context, name, me string, long time.Duration) (bool, error) {
+	key := "{ops}:lease:" + name
+	ok, err := j.rdb.SetNX(ctx, key, me, long).Result()
+	if err != nil || ok {
+		return ok, leaseError(err)
+	}
+	holder, err := j.rdb.Get(ctx, key).Result()
+	if err != nil || holder != me {
+		return false, leaseError(err)
+	}
+	return true, leaseError(j.rdb.Expire(ctx, key, long).Err())
+}
+
+func leaseError(err error) error {
+	if err == nil || errors.Is(err, redisdb.Nil) { // it ended just now: another look takes it
+		return nil
+	}
+	return fmt.Errorf("journal: lease: %w", err)
+}

@@ -1,0 +1,78 @@
+// Command learnbench measures how well Pitboss learns: it replays streams of
+// players with known rates of acceptance through decide and feedback, on a real
+// redis-server, and tells what was lost against the best action.
+//
+// make learn-bench runs it; docs/learning.md explains the figures.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// report is what is measured.
+type report struct {
+	Made   time.Time `json:"made"`
+	Regret []*regret `json:"regret,omitempty"`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "learnbench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("learnbench", flag.ContinueOnError)
+	models := flags.String("models", "models", "the models folder")
+	out := flags.String("json", "", "file to write the figures to")
+	only := flags.String("only", "hillstrom,openbandit", "what to measure")
+	runs := flags.Int("runs", 5, "replays of each stream")
+	players := flags.Int("players", 18000, "players of a stream")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	wanted := strings.Split(*only, ",")
+	rep := report{Made: time.Now().UTC().Truncate(time.Second)}
+	var streams []stream
+	if slices.Contains(wanted, "hillstrom") {
+		streams = append(streams, hillstrom(*players))
+	}
+	if slices.Contains(wanted, "openbandit") {
+		for _, campaign := range []string{"men", "women"} {
+			s, err := openBandit(campaign, *players)
+			if err != nil {
+				return err
+			}
+			streams = append(streams, s)
+		}
+	}
+	for _, s := range streams {
+		r, err := s.measure(ctx, *models, *runs)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %d actions, %d players, lost against the best: Pitboss %.0f (%v), uniform %.0f, the values alone %.0f, plain Thompson %.0f\n",
+			s.Name, len(s.Actions), s.Players, r.PitbossMean, r.Pitboss, r.Uniform, r.Values, r.Thompson)
+		rep.Regret = append(rep.Regret, r)
+	}
+	if *out == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(rep, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*out, append(text, '\n'), 0o644)
+}
