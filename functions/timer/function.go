@@ -6,11 +6,14 @@
 // touched: the shards' reminder sets. Errors: retryable. Any number of
 // instances may run: a lease keeps two from sending the same reminder, and an
 // instance that dies leaves its reminders to the others when the lease ends.
+//
+// It is the guard rail of harm, too: one instance reads the journal's decisions
+// as they are made, stops an action that raises markers of harm by its kill
+// switch, and sends switch.turned.
 package timer
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -43,10 +46,11 @@ type config struct {
 // Function is timer.
 type Function struct {
 	*setup.Edge
-	cfg    config
-	due    *player.Reminders
-	broker *sink.Client
-	now    func() time.Time
+	cfg     config
+	due     *player.Reminders
+	journal *journal.Journal
+	broker  *sink.Client
+	now     func() time.Time
 }
 
 // New returns timer, not yet started.
@@ -67,9 +71,9 @@ func (f *Function) start(ctx context.Context) error {
 	}
 	f.due = player.NewReminders(rdb)
 	f.broker = sink.New(f.cfg.Sink, f.cfg.Lease/2, 16)
+	f.journal = journal.New(rdb, 1)
 	if f.cfg.GuardEvery > 0 {
-		g := &guard{f: f, journal: journal.New(rdb, 1), me: rand.Text()}
-		f.Go(g.run)
+		f.Go(f.newGuard().run)
 	}
 	if f.cfg.Every > 0 {
 		f.Go(f.loop) // its end waits for the reminders already taken

@@ -58,6 +58,8 @@ type guardState struct {
 	Effects []*policy.Effect `json:"effects"`
 }
 
+func (f *Function) newGuard() *guard { return &guard{f: f, journal: f.journal, me: rand.Text()} }
+
 func (g *guard) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := g.step(ctx); err != nil && ctx.Err() == nil {

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -174,7 +175,8 @@ type Effect struct {
 // Add takes a trial.
 func (e *Effect) Add(t *Trial) {
 	y := t.Outcome(e.Outcome)
-	m1, m0 := (e.Hits[0]+0.5)/(float64(e.Sent)+1), (e.Hits[1]+0.5)/(float64(e.Held)+1)
+	both := (e.Hits[0] + e.Hits[1]) / max(1, float64(e.Sent+e.Held))
+	m1, m0 := (e.Hits[0]+both)/(float64(e.Sent)+1), (e.Hits[1]+both)/(float64(e.Held)+1)
 	score := m1 - m0
 	switch {
 	case t.Sent:
@@ -187,12 +189,21 @@ func (e *Effect) Add(t *Trial) {
 	e.Scores.Add(score)
 }
 
-// tight is the number of trials at which the confidence sequence is narrowest.
-const tight = 5000
+// tight is the number of trials at which the confidence sequence is narrowest;
+// with fewer than fewest sent or held out there is none: it is asymptotic.
+const (
+	tight  = 5000
+	fewest = 50
+)
 
 // Interval is the effect with a confidence sequence that holds at all times
 // together with a probability of 1 − alpha.
-func (e *Effect) Interval(alpha float64) learn.Interval { return e.Scores.Always(alpha, tight) }
+func (e *Effect) Interval(alpha float64) learn.Interval {
+	if e.Sent < fewest || e.Held < fewest {
+		return learn.Interval{Value: e.Scores.Mean, Low: math.Inf(-1), High: math.Inf(1)}
+	}
+	return e.Scores.Always(alpha, tight)
+}
 
 // Effects are those of all actions, by arm and segment.
 type Effects map[effectKey]*Effect

@@ -50,10 +50,10 @@ type regret struct {
 }
 
 // measure replays the stream runs times.
-func (s stream) measure(ctx context.Context, models string, runs int) (*regret, error) {
+func (s stream) measure(ctx context.Context, models string, runs, seed int) (*regret, error) {
 	out := &regret{stream: s, Runs: runs, Uniform: s.uniform(), Values: s.values(), Thompson: s.thompson(200)}
 	for run := range runs {
-		lost, err := s.replay(ctx, models, uint64(run))
+		lost, err := s.replay(ctx, models, uint64(seed+run))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string) error {
 	out := flags.String("json", "", "file to write the figures to")
 	only := flags.String("only", "hillstrom,openbandit", "what to measure")
 	runs := flags.Int("runs", 5, "replays of each stream")
+	seed := flags.Int("seed", 1, "of the first replay")
 	players := flags.Int("players", 18000, "players of a stream")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	for _, s := range streams {
-		r, err := s.measure(ctx, *models, *runs)
+		r, err := s.measure(ctx, *models, *runs, *seed)
 		if err != nil {
 			return err
 		}
