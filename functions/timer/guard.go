@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -19,8 +20,8 @@ import (
 )
 
 var (
-	guardStops = promauto.NewCounterVec(prometheus.CounterOpts{
-		Name: "pitboss_guard_rail_stops_total", Help: "Actions that the guard rail of harm stopped.",
+	guardStopped = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "pitboss_guard_rail_stopped", Help: "1 for each action that the guard rail of harm stopped and nobody let go again.",
 	}, []string{"action"})
 	guardTrials = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "pitboss_guard_rail_trials_total", Help: "Decisions that the guard rail of harm has counted, of those sent and those held out.",
@@ -33,6 +34,9 @@ const (
 	guardAlpha   = 0.05
 	guardWaiting = 100_000
 )
+
+// guardRail is who turned the switch, in the journal.
+const guardRail = "guard rail"
 
 // guard stops an action that raises markers of harm. It reads the decisions in
 // the journal as they are made and compares players who got a message with those
@@ -196,8 +200,12 @@ func (g *guard) stop(ctx context.Context) error {
 		return err
 	}
 	stopped := map[string]bool{}
+	guardStopped.Reset()
 	for _, c := range on {
 		stopped[c.Switch] = true
+		if c.By == guardRail {
+			guardStopped.WithLabelValues(strings.TrimPrefix(c.Switch, policy.Switch("action", ""))).Set(1)
+		}
 	}
 	for _, e := range effects {
 		i := e.Interval(guardAlpha / float64(len(effects)))
@@ -207,12 +215,12 @@ func (g *guard) stop(ctx context.Context) error {
 		}
 		why := fmt.Sprintf("%s raises markers of harm: %.3f more of the players who got it in arm %s showed a new one within 24 hours than of those held out (at least %.3f; %d sent, %d held out)",
 			e.Action, i.Value, e.Arm, i.Low, e.Sent, e.Held)
-		c := journal.SwitchChange{Switch: sw, On: true, By: "guard rail", Reason: why, At: g.f.now().UTC()}
+		c := journal.SwitchChange{Switch: sw, On: true, By: guardRail, Reason: why, At: g.f.now().UTC()}
 		if err := g.journal.Turn(ctx, c); err != nil {
 			return err
 		}
 		stopped[sw] = true
-		guardStops.WithLabelValues(e.Action).Inc()
+		guardStopped.WithLabelValues(e.Action).Set(1)
 		g.f.Log.Error("stopped by the guard rail of harm; a person must look", zap.String("action", e.Action), zap.String("why", why))
 		told, err := event.New(name, event.TypeSwitchTurned, sw, rand.Text(), c.At, event.SwitchTurned{What: "action", Name: e.Action, On: true, By: c.By, Reason: why})
 		if err == nil {

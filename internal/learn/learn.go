@@ -46,11 +46,15 @@ type Spec struct {
 	// Context are the columns of x, after a constant 1.
 	Context []Column `yaml:"context" json:"context"`
 	// Deviation is how far the formulas may be off, in their own unit: the prior
-	// standard deviation of each coefficient. Noise is a guess at the standard
+	// standard deviation of the constant. Noise is a guess at the standard
 	// deviation of one outcome around its expectation; it counts as much as
 	// noiseWeight outcomes, after which the outcomes' own spread takes over.
 	Deviation float64 `yaml:"deviation" json:"deviation"`
 	Noise     float64 `yaml:"noise" json:"noise"`
+	// Boldness is how wide the draws are, in standard deviations of what is not known:
+	// below 1 explores less than Thompson did, which loses less where rewards are
+	// rare (Chapelle and Li 2011). 0: 1.
+	Boldness float64 `yaml:"boldness,omitempty" json:"boldness,omitzero"`
 	// Floor is the least propensity of an action that may be sent; Ceiling the
 	// largest share that goes to others than the one that looks best.
 	Floor   float64 `yaml:"floor" json:"floor"`
@@ -105,10 +109,14 @@ func (s *Segment) check() error {
 	return nil
 }
 
-// Column is one number of the context: features.NAME or scores.NAME, divided by Scale.
+// Column is one number of the context: features.NAME or scores.NAME, divided by
+// Scale. Deviation is how far its coefficient may be from 0 at first: the formulas
+// have most of the context in them already, so less than for the constant. Wide ones
+// cost exploration. 0: as for the constant.
 type Column struct {
-	Name  string  `yaml:"name" json:"name"`
-	Scale float64 `yaml:"scale" json:"scale"`
+	Name      string  `yaml:"name" json:"name"`
+	Scale     float64 `yaml:"scale" json:"scale"`
+	Deviation float64 `yaml:"deviation,omitempty" json:"deviation,omitzero"`
 }
 
 // Window is a time.Duration as text.
@@ -172,6 +180,8 @@ func (s *Spec) check() error {
 		return fmt.Errorf("context has %d columns, at most %d", len(s.Context), mostColumns)
 	case !(s.Deviation > 0) || !(s.Noise > 0):
 		return fmt.Errorf("deviation and noise must be above 0, are %g and %g", s.Deviation, s.Noise)
+	case !(s.Boldness >= 0 && s.Boldness <= 2):
+		return fmt.Errorf("boldness must be from 0 to 2, is %g", s.Boldness)
 	case !(s.Floor >= 0 && s.Floor <= 0.1) || !(s.Ceiling >= 0 && s.Ceiling <= 1):
 		return fmt.Errorf("floor must be from 0 to 0.1 and ceiling from 0 to 1, are %g and %g", s.Floor, s.Ceiling)
 	case s.Draws < 16 || s.Draws > 1024:
@@ -180,6 +190,9 @@ func (s *Spec) check() error {
 		return fmt.Errorf("window must be above 0")
 	}
 	for _, c := range s.Context {
+		if !(c.Deviation >= 0) {
+			return fmt.Errorf("context: deviation of %q must be at least 0, is %g", c.Name, c.Deviation)
+		}
 		if !(c.Scale > 0) || !strings.HasPrefix(c.Name, "features.") && !strings.HasPrefix(c.Name, "scores.") {
 			return fmt.Errorf("context: %q must be features.NAME or scores.NAME with a scale above 0", c.Name)
 		}
@@ -213,7 +226,11 @@ func (s *Spec) Width() int { return 1 + len(s.Context) }
 
 // Key names the sums: those of another context or other rewards are not mixed with these.
 func (s *Spec) Key() string {
-	text, err := json.Marshal([]any{sumsLayout, s.Context, s.Rewards}, json.Deterministic(true))
+	var columns []any
+	for _, c := range s.Context {
+		columns = append(columns, []any{c.Name, c.Scale})
+	}
+	text, err := json.Marshal([]any{sumsLayout, columns, s.Rewards}, json.Deterministic(true))
 	if err != nil { // of numbers and strings
 		panic(err)
 	}

@@ -13,7 +13,7 @@ func spec(context ...string) *Spec {
 	s := &Spec{Version: 1, Mode: Learning, Deviation: 50, Noise: 40, Ceiling: 1, Draws: 100, Window: 1,
 		Rewards: map[string]map[string]float64{"service": {"accepted": 100, "dismissed": -10}, "marketing": {"accepted": 100}}}
 	for _, c := range context {
-		s.Context = append(s.Context, Column{c, 1})
+		s.Context = append(s.Context, Column{Name: c, Scale: 1})
 	}
 	return s
 }

@@ -83,7 +83,7 @@ func (m *Model) Snapshot() *Snapshot { return m.source }
 // noiseWeight is how many outcomes the declared noise counts as much as.
 const noiseWeight = 8
 
-// posterior is that of θ ~ N(0, deviation²) and y = θ·x + N(0, v), where v is
+// posterior is that of θ ~ N(0, deviations²) and y = θ·x + N(0, v), where v is
 // estimated: the declared noise² and what the fit leaves over, weighted.
 func (s *Spec) posterior(sums *Sums) (*posterior, error) {
 	w := s.Width()
@@ -123,7 +123,11 @@ func (s *Spec) given(sums *Sums, v float64) (*posterior, error) {
 			a[j][i] = float64(sums.XX[k]) / (unit * unit) / v
 			k++
 		}
-		a[i][i] += 1 / (s.Deviation * s.Deviation)
+		deviation := s.Deviation
+		if i > 0 && s.Context[i-1].Deviation > 0 {
+			deviation = s.Context[i-1].Deviation
+		}
+		a[i][i] += 1 / (deviation * deviation)
 	}
 	b := make([]float64, w)
 	for i := range b {
@@ -213,11 +217,15 @@ type Option struct {
 // has exactly these propensities. Equal seeds give equal bits.
 func (m *Model) Weigh(options []Option, x []float64, seed uint64) (none float64) {
 	deviations := make([]float64, len(options))
+	bold := m.Spec.Boldness
+	if bold == 0 {
+		bold = 1
+	}
 	top, most := -1, 0.0
 	for i := range options {
 		o := &options[i]
 		mean, dev := m.Worth(o.Action, x)
-		o.Worth, deviations[i] = o.Guess+mean, dev
+		o.Worth, deviations[i] = o.Guess+mean, bold*dev
 		if o.Worth > most {
 			top, most = i, o.Worth
 		}
