@@ -25,6 +25,7 @@ type made struct {
 	in     policy.Input   // what was decided on
 	record *policy.Record // what was decided
 	before uint64         // the journal's entry, where this decision was made before
+	taken  bool           // and it was taken back since
 	gone   bool           // there is no such player (any more)
 	late   bool           // nobody can tell any more whether it was decided on before
 }
@@ -47,7 +48,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 	if t.given.Features, t.given.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
 		return nil, event.Permanent(err)
 	}
-	if _, err = f.journal.Submit(ctx, journal.Change{Player: r.Subject, Version: version, Decide: t.draft, Same: f.sameFacts}); err != nil {
+	if _, err = f.journal.Submit(ctx, journal.Change{Player: r.Subject, Version: version, Decide: func(v journal.View) (*journal.Draft, error) { return t.draft(ctx, v) }, Same: f.sameFacts}); err != nil {
 		return nil, err
 	}
 	if t.late {
@@ -64,6 +65,10 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 			return nil, nil
 		}
 	}
+	back, stands, err := f.confirm(ctx, e, r, &t)
+	if err != nil || !stands {
+		return back, err
+	}
 	return f.answer(e, t.record)
 }
 
@@ -76,7 +81,7 @@ func (f *Function) clock(asOf time.Time) time.Time {
 }
 
 // draft decides on what the journal says is current.
-func (t *request) draft(v journal.View) (*journal.Draft, error) {
+func (t *request) draft(ctx context.Context, v journal.View) (*journal.Draft, error) {
 	t.made = made{in: t.given}
 	contacts, err := policy.ReadContacts(v.Contacts)
 	if err != nil {
@@ -95,7 +100,7 @@ func (t *request) draft(v journal.View) (*journal.Draft, error) {
 		}
 	}
 	if recorded {
-		t.before = seq
+		t.before, t.taken = seq, contacts.Revoked(t.in.Decision)
 		return nil, nil
 	}
 	if v.Fresh {
@@ -104,6 +109,9 @@ func (t *request) draft(v journal.View) (*journal.Draft, error) {
 		}
 	}
 	t.in.Contacts = contacts
+	if t.in.Linked, err = t.f.linked(ctx, t.in.Player, contacts, t.in.Now); err != nil {
+		return nil, err
+	}
 	d := t.f.decidesBy().Decide(&t.in)
 	t.record = &policy.Record{Input: t.in, Decision: *d}
 	open, personal := t.record.Split()

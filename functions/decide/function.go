@@ -3,6 +3,8 @@
 // player.scored in → recommendation.issued or .suppressed out.
 // protection.excluded or a withdrawn consent.changed in →
 // recommendation.revoked out, if anything issued is not yet delivered.
+// account.linked or account.unlinked in → the account's history says to which
+// person it belongs; recommendation.revoked out, if that takes something back.
 // State touched: the player's contact history and the shard's journal, in one
 // script, which also checks that the player's state is the one decided on.
 // Errors: retryable while it starts, Redis can't be reached, or the kill
@@ -137,6 +139,10 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 		return f.decide(ctx, e, r, data)
 	case *event.Excluded:
 		return f.revoke(ctx, e, r, event.Reason{Code: "excluded", Text: "The player was excluded by " + data.Scheme + "."}, true)
+	case *event.AccountLinked:
+		return f.link(ctx, e, r, policy.Link{Person: data.Person, On: true, Confidence: uint8(data.Confidence)}, data.Reason)
+	case *event.AccountUnlinked:
+		return f.link(ctx, e, r, policy.Link{Person: data.Person}, data.Reason)
 	case *event.ConsentChanged:
 		if data.Granted {
 			return nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
@@ -13,45 +14,49 @@ import (
 	"pitboss/internal/policy"
 )
 
-// revoke takes back what was issued and is not yet delivered. It also puts the
-// player on hold, so that a decision that is under way on the state of before
-// is not recorded any more, or decided anew.
+// revoke takes back what was issued and is not yet delivered, on the player's
+// account and on those linked with it. It also puts the player on hold, so that
+// a decision that is under way on the state of before is not recorded any more,
+// or decided anew.
 func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why event.Reason, service bool) (*ce.Event, error) {
-	id := journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, event.TypeRevoked))
-	now := f.clock(r.Time)
-	out := &event.Recommendation{Decision: id, Action: policy.NoAction, Kind: policy.Marketing, Reasons: []event.Reason{why}, DedupKey: id,
-		DecidedAt: now, Trigger: event.Trigger{Type: r.Type, Source: r.Source, ID: r.ID, Time: r.Time}}
-	var made uint64
-	_, err := f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
-		made = 0
-		contacts, err := policy.ReadContacts(v.Contacts)
-		if err != nil {
-			return nil, err
-		}
-		if seq, ok := contacts.Find(id); ok {
-			made = seq
-			return nil, nil
-		}
-		after, revoked := contacts.Revoke(id, v.Seq, now, service)
-		out.Revoked = revoked
-		open, err := json.Marshal(revocation{id, revoked, out.Reasons})
-		if err != nil {
-			return nil, fmt.Errorf("decide: revoke: %w", err)
-		}
-		personal, err := json.Marshal(out)
-		if err != nil {
-			return nil, fmt.Errorf("decide: revoke: %w", err)
-		}
-		return &journal.Draft{Kind: journal.KindRevoke, Time: now, Open: open, Personal: personal, Contacts: after, Decision: id}, nil
-	})
+	t := taking{f: f, cause: r, why: []event.Reason{why}}
+	out, err := t.one(ctx, r.Subject, opened(service), true)
 	if errors.Is(err, journal.ErrErased) {
 		return nil, nil
 	}
-	if err == nil && made != 0 {
-		out, err = f.recallRevocation(ctx, id, made)
-	}
-	if err != nil || out == nil || len(out.Revoked) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	linked, err := f.accounts(ctx, t.contacts)
+	if err != nil {
+		return nil, err
+	}
+	t.why = linkedWhy
+	for i := range linked {
+		if linked[i].id == r.Subject {
+			continue
+		}
+		more, err := t.one(ctx, linked[i].id, opened(service), false)
+		if err != nil {
+			return nil, err
+		}
+		out.Revoked = append(out.Revoked, more.Revoked...)
+	}
+	return f.revoked(e, out)
+}
+
+// opened picks marketing and, if service is set, service.
+func opened(service bool) func(*policy.Sent) bool {
+	return func(s *policy.Sent) bool {
+		return s.Kind == policy.Marketing[0] || service && s.Kind == policy.Service[0]
+	}
+}
+
+// revoked is the answer that tells what was taken back; nothing where there was
+// nothing to take back.
+func (f *Function) revoked(e *ce.Event, out *event.Recommendation) (*ce.Event, error) {
+	if out == nil || len(out.Revoked) == 0 {
+		return nil, nil
 	}
 	reply, err := event.Reply(e, name, event.TypeRevoked, out.DecidedAt, out)
 	if err != nil {
@@ -61,6 +66,68 @@ func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why
 	return reply, nil
 }
 
+// taking takes recommendations back because of an event.
+type taking struct {
+	f        *Function
+	cause    *event.Record
+	why      []event.Reason
+	contacts *policy.Contacts // the history of the account that was looked at last
+}
+
+// one takes back what of a player's open recommendations is picked. With hold
+// the player is on hold from now on; without, nothing is recorded where there
+// is nothing to take back. The same event takes back the same, however often it
+// comes.
+func (t *taking) one(ctx context.Context, player string, pick func(*policy.Sent) bool, hold bool) (*event.Recommendation, error) {
+	r, now := t.cause, t.f.clock(t.cause.Time)
+	id := journal.DecisionID(player, event.ReplyID(r.Source, r.ID, event.TypeRevoked))
+	out := &event.Recommendation{Decision: id, Action: policy.NoAction, Kind: policy.Marketing, Reasons: t.why, DedupKey: id, DecidedAt: now}
+	if player == r.Subject { // else it is another account's event
+		out.Trigger = event.Trigger{Type: r.Type, Source: r.Source, ID: r.ID, Time: r.Time}
+	}
+	var made uint64
+	_, err := t.f.journal.Record(ctx, player, journal.Present, func(v journal.View) (*journal.Draft, error) {
+		made, out.Revoked = 0, nil
+		contacts, err := policy.ReadContacts(v.Contacts)
+		if err != nil {
+			return nil, err
+		}
+		t.contacts = contacts
+		if seq, ok := contacts.Find(id); ok {
+			made = seq
+			return nil, nil
+		}
+		after, revoked := contacts.Revoke(id, v.Seq, now, pick)
+		if len(revoked) == 0 && !hold {
+			return nil, nil
+		}
+		if hold {
+			after.Hold = now.Add(policy.HoldFor)
+		}
+		t.contacts, out.Revoked = after, revoked
+		return revocationDraft(out, now, after)
+	})
+	switch {
+	case err == nil && made != 0:
+		return t.f.recallRevocation(ctx, out, made)
+	case errors.Is(err, journal.ErrErased) && !hold:
+		return out, nil // a linked account that was erased has nothing open
+	}
+	return out, err
+}
+
+func revocationDraft(out *event.Recommendation, now time.Time, after *policy.Contacts) (*journal.Draft, error) {
+	open, err := json.Marshal(revocation{out.Decision, out.Revoked, out.Reasons})
+	if err != nil {
+		return nil, fmt.Errorf("decide: revoke: %w", err)
+	}
+	personal, err := json.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("decide: revoke: %w", err)
+	}
+	return &journal.Draft{Kind: journal.KindRevoke, Time: now, Open: open, Personal: personal, Contacts: after, Decision: out.Decision}, nil
+}
+
 // revocation is the open part of a journal entry of kind revoke.
 type revocation struct {
 	ID      string         `json:"id"`
@@ -68,21 +135,23 @@ type revocation struct {
 	Reasons []event.Reason `json:"reasons"`
 }
 
-func (f *Function) recallRevocation(ctx context.Context, id string, seq uint64) (*event.Recommendation, error) {
-	shard, err := journal.ShardOf(id)
+// recallRevocation reads what was taken back before. Where the entry has been
+// written out to a segment, or its key was destroyed, nothing is left to say.
+func (f *Function) recallRevocation(ctx context.Context, out *event.Recommendation, seq uint64) (*event.Recommendation, error) {
+	shard, err := journal.ShardOf(out.Decision)
 	if err != nil {
 		return nil, err
 	}
 	entry, err := f.journal.Read(ctx, shard, seq)
 	if errors.Is(err, journal.ErrNotFound) || (err == nil && entry.Personal == nil) {
-		return nil, nil
+		return out, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	out := &event.Recommendation{}
-	if err := json.Unmarshal(entry.Personal, out); err != nil {
+	was := &event.Recommendation{}
+	if err := json.Unmarshal(entry.Personal, was); err != nil {
 		return nil, fmt.Errorf("decide: revoke: %w", err)
 	}
-	return out, nil
+	return was, nil
 }

@@ -34,12 +34,15 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func newWorld(tb testing.TB, real bool) *world {
 	tb.Helper()
-	w := &world{tb: tb}
 	if real {
-		w.url = redistest.Start(tb)
-	} else {
-		w.url = "redis://" + miniredis.RunT(tb).Addr()
+		return newWorldAt(tb, redistest.Start(tb))
 	}
+	return newWorldAt(tb, "redis://"+miniredis.RunT(tb).Addr())
+}
+
+func newWorldAt(tb testing.TB, url string) *world {
+	tb.Helper()
+	w := &world{tb: tb, url: url}
 	var err error
 	if w.set, err = feature.Load("../../models/features.yaml"); err != nil {
 		tb.Fatal(err)

@@ -1,8 +1,10 @@
 package privacy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +47,15 @@ type Contacts struct {
 	Hold      time.Time `json:"hold,omitzero"`       // no marketing until then
 	Sent      []Sent    `json:"sent,omitempty"`      // of the last 31 days
 	Decisions int       `json:"decisions_last_24_h"` // remembered, so that none is made twice
+	Links     []Link    `json:"links,omitempty"`     // that the account belongs to a person; not which others do
+}
+
+// Link is what an event said about whose account it is. The person's other
+// accounts are not told.
+type Link struct {
+	At         time.Time `json:"at"`
+	Linked     bool      `json:"linked"`
+	Confidence uint8     `json:"confidence,omitzero"` // percent
 }
 
 // Sent is one recommendation and what became of it.
@@ -61,6 +72,9 @@ func contactsOf(c *policy.Contacts) *Contacts {
 	out := &Contacts{Bonuses: c.Bonuses, Hold: c.Hold, Decisions: len(c.Made)}
 	for _, s := range c.Sent {
 		out.Sent = append(out.Sent, Sent{s.Decision, policy.KindWord(s.Kind), s.Bonus, s.At, s.Expires, policy.StatusWord(s.Status)})
+	}
+	for _, l := range c.Links {
+		out.Links = append(out.Links, Link{l.At, l.On, l.Confidence})
 	}
 	return out
 }
@@ -93,6 +107,45 @@ type Entry struct {
 	Personal jsontext.Value `json:"personal,omitempty"`
 }
 
+// conceal leaves out of a journal entry what came from other accounts of the
+// same person: they are other people's for all that an export may assume.
+func conceal(part []byte) jsontext.Value {
+	if !bytes.Contains(part, []byte(`"linked`)) {
+		return part
+	}
+	var v any
+	if err := json.Unmarshal(part, &v); err != nil {
+		return nil
+	}
+	out, err := json.Marshal(without(v), json.Deterministic(true))
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func without(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, other := v["linked"].(map[string]any); other {
+			delete(v, "linked")
+		}
+		for k := range v {
+			v[k] = without(v[k])
+		}
+	case []any:
+		v = slices.DeleteFunc(v, func(x any) bool {
+			m, ok := x.(map[string]any)
+			return ok && m["code"] == policy.ReasonLinked
+		})
+		for i := range v {
+			v[i] = without(v[i])
+		}
+		return v
+	}
+	return v
+}
+
 const missing = "Journal entries that were written out to segments: `pitboss privacy export --segments` adds them."
 
 // Export writes a copy of everything about the player as JSON.
@@ -116,7 +169,7 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 		return nil, err
 	}
 	whole, err := r.journal.About(ctx, r.segments, id, func(e *journal.Entry) error {
-		out.Journal = append(out.Journal, Entry{e.Kind, e.Time.UTC(), e.Seq, jsontext.Value(e.Open), jsontext.Value(e.Personal)})
+		out.Journal = append(out.Journal, Entry{e.Kind, e.Time.UTC(), e.Seq, conceal(e.Open), conceal(e.Personal)})
 		return nil
 	})
 	if err != nil {

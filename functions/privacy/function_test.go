@@ -209,6 +209,79 @@ func TestErase(t *testing.T) {
 	}
 }
 
+// linkAccounts gives accounts a person, as decide does.
+func linkAccounts(t *testing.T, f *Function, person string, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		_, err := f.rights.journal.Record(t.Context(), id, journal.Present, func(v journal.View) (*journal.Draft, error) {
+			c, err := policy.ReadContacts(v.Contacts)
+			if err != nil {
+				return nil, err
+			}
+			c = c.Relink(policy.Link{Person: person, At: noon, On: true, Confidence: 90}, "link", v.Seq, noon)
+			return &journal.Draft{Kind: journal.KindLink, Time: noon, Open: []byte(`{"id":"l","linked":true}`), Contacts: c}, nil
+		})
+		if err == nil {
+			err = f.rights.journal.Index(t.Context(), person, id)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestEraseLinkedAccounts(t *testing.T) {
+	t.Parallel()
+	f := start(t, redistest.Start(t))
+	live(t, f, "kept-account")
+	live(t, f, "gone-account")
+	live(t, f, "held-account", request(t, "held-account", event.TypeExcluded, event.Excluded{Scheme: "BetStop"}))
+	linkAccounts(t, f, "one-person", "kept-account", "gone-account", "held-account")
+	for _, id := range []string{"gone-account", "held-account"} {
+		if _, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onlyMark(t, f, "gone-account")
+	accounts, err := f.rights.journal.Accounts(t.Context(), []string{"one-person"})
+	if err != nil || len(accounts) != 2 || accounts[0].ID != "held-account" || accounts[1].ID != "kept-account" {
+		t.Fatalf("%+v %v", accounts, err)
+	}
+	held, err := policy.ReadContacts(accounts[0].Contacts)
+	if err != nil || len(held.Links) != 1 || held.Hold.IsZero() {
+		t.Fatalf("the exclusion would bind nobody any more: %+v %v", held, err)
+	}
+}
+
+func TestExportRevealsNoLinkedAccount(t *testing.T) {
+	t.Parallel()
+	f := start(t, redistest.Start(t))
+	live(t, f, "mine")
+	live(t, f, "theirs")
+	linkAccounts(t, f, "one-person", "mine", "theirs")
+	_, err := f.rights.journal.Record(t.Context(), "mine", journal.Anew, func(v journal.View) (*journal.Draft, error) {
+		in := policy.Input{Decision: "d2", Player: "mine", Now: noon, Contacts: &policy.Contacts{}, Features: []float64{0.1},
+			Linked: &policy.Linked{Accounts: 1, Exclusions: []event.Exclusion{{Scheme: "SECRET-SCHEME", Since: noon}}, Contacts: &policy.Contacts{}}}
+		rec := policy.Record{Input: in, Decision: policy.Decision{Reasons: []event.Reason{{Code: policy.ReasonLinked, Text: "SECRET-REASON"}, {Code: "ALL-EXCL", Text: "stays"}}}}
+		open, personal := rec.Split()
+		return &journal.Draft{Kind: journal.KindDecision, Time: noon, Open: open, Personal: personal}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := f.rights.Export(t.Context(), "mine", "R", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(doc)
+	if strings.Contains(text, "SECRET") || strings.Contains(text, "theirs") || strings.Contains(text, "one-person") {
+		t.Errorf("it reveals another account:\n%s", text)
+	}
+	if !strings.Contains(text, "ALL-EXCL") || !strings.Contains(text, `"confidence": 90`) {
+		t.Errorf("it lacks what is the player's own:\n%s", text)
+	}
+}
+
 // onlyMark checks that the mark of the erasure is all there is with the player's
 // id: 27 bytes of version, time and expiry, for a day.
 func onlyMark(t *testing.T, f *Function, id string) {

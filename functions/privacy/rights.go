@@ -81,6 +81,10 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	if err := r.store.Erase(ctx, id, now); err != nil {
 		return false, err
 	}
+	links, err := r.unlink(ctx, id, held)
+	if err != nil {
+		return false, err
+	}
 	if version == (player.Version{}) {
 		if b, err := r.journal.Contacts(ctx, id); err != nil || (b == nil && !held) {
 			return held, err // erased before, or never known
@@ -92,7 +96,7 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	}
 	contacts := &policy.Contacts{}
 	if held {
-		contacts.Hold = forever
+		contacts.Hold, contacts.Links = forever, links
 	}
 	_, err = r.journal.Record(ctx, id, journal.Anew, func(journal.View) (*journal.Draft, error) {
 		return &journal.Draft{Kind: journal.KindErase, Time: now, Open: open, Contacts: contacts}, nil
@@ -101,6 +105,25 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 		return false, err
 	}
 	return held, r.journal.Shred(ctx, id, held)
+}
+
+// unlink takes the account off the indexes of the persons it was linked to. One
+// that is held stays linked: the exclusion binds the person's other accounts.
+func (r *Rights) unlink(ctx context.Context, id string, held bool) ([]policy.Link, error) {
+	b, err := r.journal.Contacts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	c, err := policy.ParseContacts(b)
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; !held && i < len(c.Links); i++ {
+		if err := r.journal.Unindex(ctx, c.Links[i].Person, id); err != nil {
+			return nil, err
+		}
+	}
+	return c.Links, nil
 }
 
 // dropCopies removes what others keep of the player: copies that wait to be

@@ -46,6 +46,21 @@ type AccountRegistered struct {
 	Affordability string `json:"affordability,omitzero" schema:"enum=clear|vulnerable|pending" doc:"how the latest financial check ended: clear, vulnerable, or pending"`
 }
 
+// AccountLinked is the data of account.linked: the account belongs to a person,
+// whose other accounts are linked by events of their own. Who excludes one
+// account of a person excludes all of them.
+type AccountLinked struct {
+	Person     string `json:"person" schema:"required,min=1,max=128,pattern=id" doc:"the operator's own id of the person, the same in the links of all their accounts; no name"`
+	Reason     string `json:"reason" schema:"required,enum=declared|identity|payment|device|address|register|staff" doc:"what tells that the account is this person's"`
+	Confidence int64  `json:"confidence" schema:"required,min=1,max=100" doc:"how sure, in percent; actions.yaml says from where on it binds"`
+}
+
+// AccountUnlinked is the data of account.unlinked.
+type AccountUnlinked struct {
+	Person string `json:"person" schema:"required,min=1,max=128,pattern=id" doc:"the person that the account does not belong to"`
+	Reason string `json:"reason,omitzero" schema:"max=256" doc:"why, in plain words; no personal data"`
+}
+
 // ConsentChanged is the data of consent.changed: one product × channel.
 type ConsentChanged struct {
 	Product string `json:"product" schema:"required,enum=products-or-all" doc:"the product the consent is about"`

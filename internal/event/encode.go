@@ -241,13 +241,7 @@ func (f *Facts) Write(w *Writer, name string) {
 	w.OptStr("tier", f.Tier)
 	w.OptStr("time_zone", f.TimeZone)
 	OptMap(w, "consents", f.Consents, func(w *Writer, granted bool) { *w = strconv.AppendBool(*w, granted) })
-	OptList(w, "exclusions", f.Exclusions, func(w *Writer, e *Exclusion) {
-		w.Begin('{')
-		w.Str("scheme", e.Scheme)
-		w.At("since", e.Since)
-		w.OptAt("until", e.Until)
-		w.End('}')
-	})
+	OptList(w, "exclusions", f.Exclusions, WriteExclusion)
 	OptMap(w, "limits", f.Limits, func(w *Writer, l Limit) {
 		w.Begin('{')
 		w.Name("amount")
@@ -318,6 +312,15 @@ func WriteRun(w *Writer, m *ModelRun) {
 		w.OptNum("error", c.Error)
 		w.End('}')
 	})
+	w.End('}')
+}
+
+// WriteExclusion writes an exclusion.
+func WriteExclusion(w *Writer, e *Exclusion) {
+	w.Begin('{')
+	w.Str("scheme", e.Scheme)
+	w.At("since", e.Since)
+	w.OptAt("until", e.Until)
 	w.End('}')
 }
 

@@ -9,6 +9,8 @@ import (
 const (
 	TypeAccountRegistered = "pitboss.account.registered.v1"
 	TypeAccountUpdated    = "pitboss.account.updated.v1"
+	TypeAccountLinked     = "pitboss.account.linked.v1"
+	TypeAccountUnlinked   = "pitboss.account.unlinked.v1"
 	TypeConsentChanged    = "pitboss.consent.changed.v1"
 	TypeExcluded          = "pitboss.protection.excluded.v1"
 	TypeReinstated        = "pitboss.protection.reinstated.v1"
@@ -81,6 +83,8 @@ func register(typ string, dir Direction, data any, doc string) {
 func init() {
 	register(TypeAccountRegistered, In, AccountRegistered{}, "A player opened an account.")
 	register(TypeAccountUpdated, In, Account{}, "An account's facts changed; absent fields stay as they were.")
+	register(TypeAccountLinked, In, AccountLinked{}, "An account belongs to a person; what binds one of the person's accounts binds all of them.")
+	register(TypeAccountUnlinked, In, AccountUnlinked{}, "An account does not belong to a person after all.")
 	register(TypeConsentChanged, In, ConsentChanged{}, "A player opted in to or out of marketing for a product on a channel.")
 	register(TypeExcluded, In, Excluded{}, "A player is excluded from gambling, by themselves, the operator or a register.")
 	register(TypeReinstated, In, Reinstated{}, "A player actively returned after an exclusion ended.")

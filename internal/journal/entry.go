@@ -48,6 +48,7 @@ const (
 	KindReview   = "review"
 	KindOutcome  = "outcome"
 	KindRevoke   = "revoke"
+	KindLink     = "link"
 	KindErase    = "erase"
 	KindLearned  = "learned" // a learned policy put into force, or taken back
 	KindExport   = "export"

@@ -20,6 +20,7 @@ func (p *Policy) Decide(in *Input) *Decision {
 	s := p.sit(in)
 	d := s.decide()
 	d.Reasons = append(d.Reasons, s.unrated()...)
+	d.Reasons = append(d.Reasons, in.Linked.tell(in.Now)...)
 	return d
 }
 

@@ -25,6 +25,7 @@ type Contacts struct {
 	Made []Made // decisions of late, in order of time
 	// Raised are the markers of harm seen in the last 31 days.
 	Raised []Raised
+	Links  []Link // to the persons the account belongs to, by person
 }
 
 // Sent is one issued recommendation.
@@ -104,7 +105,7 @@ func (c *Contacts) Remembers(asOf, now time.Time) Remember {
 
 // Clone returns a copy that shares nothing with c.
 func (c *Contacts) Clone() *Contacts {
-	return &Contacts{c.Bonuses, c.Hold, slices.Clone(c.Sent), slices.Clone(c.Made), slices.Clone(c.Raised)}
+	return &Contacts{c.Bonuses, c.Hold, slices.Clone(c.Sent), slices.Clone(c.Made), slices.Clone(c.Raised), slices.Clone(c.Links)}
 }
 
 // After is the history once the decision is recorded as entry seq.
@@ -136,45 +137,36 @@ func (c *Contacts) trim(now time.Time) {
 	c.Made = c.Made[n:]
 }
 
-// Open lists the marketing and service recommendations that are issued, not
-// delivered, and not expired.
-func (c *Contacts) Open(now time.Time, kinds string) []int {
+// Open lists the recommendations that are issued, not delivered, and not expired.
+func (c *Contacts) Open(now time.Time) []int {
 	var out []int
 	for i, s := range c.Sent {
-		if s.Status == StatusOpen && now.Before(s.Expires) && (kinds == "" || containsByte(kinds, s.Kind)) {
+		if s.Status == StatusOpen && now.Before(s.Expires) {
 			out = append(out, i)
 		}
 	}
 	return out
 }
 
-func containsByte(s string, b byte) bool {
-	for i := range len(s) {
-		if s[i] == b {
-			return true
-		}
-	}
-	return false
+// Revoked reports whether a decision was taken back.
+func (c *Contacts) Revoked(decision string) bool {
+	return slices.ContainsFunc(c.Sent, func(s Sent) bool { return s.Decision == decision && s.Status == StatusRevoked })
 }
 
 // HoldFor is how long an exclusion holds by itself, before the state has it.
 const HoldFor = 10 * time.Minute
 
-// Revoke is the history after an exclusion or a withdrawn consent, and the
-// open recommendations that must no longer be delivered: all marketing and, if
-// service is set, service too.
-func (c *Contacts) Revoke(id string, seq uint64, now time.Time, service bool) (*Contacts, []string) {
+// Revoke is the history after what is open and picked was taken back by an
+// event, which is remembered by its id, and the decisions it was.
+func (c *Contacts) Revoke(id string, seq uint64, now time.Time, pick func(*Sent) bool) (*Contacts, []string) {
 	out := c.Clone()
-	kinds := "m"
-	if service {
-		kinds = "ms"
-	}
 	var revoked []string
-	for _, n := range out.Open(now, kinds) {
-		out.Sent[n].Status = StatusRevoked
-		revoked = append(revoked, out.Sent[n].Decision)
+	for _, n := range out.Open(now) {
+		if pick(&out.Sent[n]) {
+			out.Sent[n].Status = StatusRevoked
+			revoked = append(revoked, out.Sent[n].Decision)
+		}
 	}
-	out.Hold = now.Add(HoldFor)
 	out.Made = append(out.Made, Made{DecisionKey(id), seq, now})
 	out.trim(now)
 	return out, revoked
@@ -201,10 +193,14 @@ func settles(old, now byte) bool {
 }
 
 // Append writes c after dst: 1 byte layout, then varints. Layout 2 has the
-// markers at its end; a history without any is written as older releases do.
+// markers at its end, layout 3 the links behind them; a history without any is
+// written as older releases do.
 func (c *Contacts) Append(dst []byte) []byte {
 	layout := byte(1)
-	if len(c.Raised) > 0 {
+	switch {
+	case len(c.Links) > 0:
+		layout = 3
+	case len(c.Raised) > 0:
 		layout = 2
 	}
 	dst = append(dst, layout)
@@ -233,12 +229,15 @@ func (c *Contacts) Append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, m.Seq)
 		dst = binary.AppendVarint(dst, m.At.Unix())
 	}
-	if layout == 2 {
+	if layout >= 2 {
 		dst = binary.AppendUvarint(dst, uint64(len(c.Raised)))
 		for _, r := range c.Raised {
 			dst = binary.BigEndian.AppendUint32(dst, r.Code)
 			dst = binary.AppendVarint(dst, r.At.UnixMilli())
 		}
+	}
+	if layout >= 3 {
+		dst = c.appendLinks(dst)
 	}
 	return dst
 }
@@ -253,7 +252,7 @@ func ParseContacts(b []byte) (*Contacts, error) {
 	}
 	r := &reader{b: b}
 	layout := r.byte()
-	if layout != 1 && layout != 2 {
+	if layout < 1 || layout > 3 {
 		return nil, errContacts
 	}
 	c.Bonuses = r.uvarint()
@@ -273,12 +272,15 @@ func ParseContacts(b []byte) (*Contacts, error) {
 		m.At = time.Unix(r.varint(), 0).UTC()
 		c.Made = append(c.Made, m)
 	}
-	if layout == 2 {
+	if layout >= 2 {
 		for n := r.count(); n > 0; n-- {
 			m := Raised{Code: binary.BigEndian.Uint32(r.take(4))}
 			m.At = time.UnixMilli(r.varint()).UTC()
 			c.Raised = append(c.Raised, m)
 		}
+	}
+	if layout >= 3 {
+		c.readLinks(r)
 	}
 	if r.bad || len(r.b) != 0 {
 		return nil, errContacts

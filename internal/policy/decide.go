@@ -50,6 +50,9 @@ type Input struct {
 	Models   []event.ModelRun   `json:"models,omitempty"`
 	Ranking  []event.Ranked     `json:"ranking,omitempty"`
 	Contacts *Contacts          `json:"contacts"`
+	// Linked is what binds the player from other accounts of the same person; nil
+	// where there are none. Facts and Contacts are the player's own.
+	Linked *Linked `json:"linked,omitempty"`
 	// Killed are the kill switches that are on: see [Switch].
 	Killed []string `json:"killed,omitempty"`
 }

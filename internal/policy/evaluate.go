@@ -22,6 +22,7 @@ type sitting struct {
 }
 
 func (p *Policy) sit(in *Input) *sitting {
+	in = in.bound()
 	s := &sitting{p: p, in: in, kill: make(map[string]bool, len(in.Killed))}
 	for _, k := range in.Killed {
 		s.kill[k] = true

@@ -59,6 +59,9 @@ type ActionFile struct {
 	// Licensees says where each licensee holds a licence; a player who names
 	// none is with "default".
 	Licensees map[string][]string `yaml:"licensees"`
+	// LinkConfidence is how sure a link between an account and a person must be
+	// to bind, in percent.
+	LinkConfidence int `yaml:"link_confidence"`
 	// AfterProtection is how long it is quiet after a protection message, by
 	// its severity.
 	AfterProtection map[string]Silence `yaml:"after_protection"`

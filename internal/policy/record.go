@@ -154,6 +154,7 @@ func (in *Input) write(w *event.Writer, name string) {
 	event.OptList(w, "models", in.Models, event.WriteRun)
 	event.OptList(w, "ranking", in.Ranking, event.WriteRanked)
 	in.Contacts.write(w, "contacts")
+	in.Linked.write(w, "linked")
 	event.OptList(w, "killed", in.Killed, event.QuoteEach)
 	w.End('}')
 }

@@ -58,6 +58,12 @@ func (r *Record) explainInputs(w io.Writer) {
 	if in.Contacts != nil {
 		fmt.Fprintf(w, "  %d recommendations in the last 31 days, %d bonuses ever\n", len(in.Contacts.Sent), in.Contacts.Bonuses)
 	}
+	if in.Linked != nil {
+		fmt.Fprintf(w, "  %d linked accounts of the same person, with %d marketing and protection messages in the last 31 days\n", in.Linked.Accounts, len(in.Linked.Contacts.Sent))
+		for _, why := range in.Linked.Binding(in.Now) {
+			fmt.Fprintf(w, "      one of them %s\n", why)
+		}
+	}
 }
 
 func orUnknown(s string) string {

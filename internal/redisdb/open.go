@@ -23,6 +23,8 @@ type (
 	Cmder              = redis.Cmder
 	Pipeliner          = redis.Pipeliner
 	IntCmd             = redis.IntCmd
+	StringCmd          = redis.StringCmd
+	StringSliceCmd     = redis.StringSliceCmd
 	MapStringStringCmd = redis.MapStringStringCmd
 	ZSliceCmd          = redis.ZSliceCmd
 	StringCmd          = redis.StringCmd

@@ -1,0 +1,248 @@
+package decide
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+	"pitboss/internal/policy"
+)
+
+// Accounts of one person bind one another. They are in different slots, so
+// what binds is read from all of them: before a decision is made, and again
+// once it is recorded and before it is answered. An exclusion does it the other
+// way round: it is written to its own account, then what is open on the others
+// is read. So of a decision and an exclusion at the same time at least one sees
+// the other. docs/state.md has the invariants.
+
+// account is one account of a person.
+type account struct {
+	id string
+	policy.Account
+}
+
+// accounts are those of the persons that a history names, as each account's
+// own history confirms, and the player's own, if it is among them.
+func (f *Function) accounts(ctx context.Context, c *policy.Contacts) ([]account, error) {
+	persons := f.policy.Persons(c)
+	if len(persons) == 0 {
+		return nil, nil
+	}
+	found, err := f.journal.Accounts(ctx, persons)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]account, 0, len(found))
+	for i := range found {
+		contacts, err := policy.ReadContacts(found[i].Contacts)
+		if err != nil {
+			return nil, err
+		}
+		if !shared(persons, f.policy.Persons(contacts)) {
+			continue // not linked any more, or not surely enough
+		}
+		st, err := f.set.Decode(found[i].State.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("decide: linked account: %w", err)
+		}
+		out = append(out, account{found[i].ID, policy.Account{Facts: f.set.Facts(st), Contacts: contacts}})
+	}
+	return out, nil
+}
+
+// shared reports whether two sorted lists have anything in common.
+func shared(a, b []string) bool {
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0] == b[0]:
+			return true
+		case a[0] < b[0]:
+			a = a[1:]
+		default:
+			b = b[1:]
+		}
+	}
+	return false
+}
+
+// bind is what all accounts but one bind that one to.
+func (f *Function) bind(all []account, id string, now time.Time) *policy.Linked {
+	others := make([]policy.Account, 0, len(all))
+	for i := range all {
+		if all[i].id != id {
+			others = append(others, all[i].Account)
+		}
+	}
+	return f.policy.Bind(others, now)
+}
+
+// linked is what binds a player from other accounts; nil where the player is
+// linked to nobody.
+func (f *Function) linked(ctx context.Context, id string, c *policy.Contacts, now time.Time) (*policy.Linked, error) {
+	if len(c.Links) == 0 {
+		return nil, nil
+	}
+	all, err := f.accounts(ctx, c)
+	if all == nil || err != nil {
+		return nil, err
+	}
+	return f.bind(all, id, now), nil
+}
+
+// concurrent is how much later than a decision another account's message may be
+// for the two to count as of the same time.
+const concurrent = 10 * time.Second
+
+// confirm reports whether a decision that is recorded still stands. It reads
+// again what binds the player: where something has come up that stops the
+// decision, it is taken back, and the answer says so instead.
+func (f *Function) confirm(ctx context.Context, e *ce.Event, r *event.Record, t *request) (back *ce.Event, stands bool, err error) {
+	in, d := t.record.Input, &t.record.Decision
+	if !d.Issued || d.Kind == policy.Protection || in.Linked == nil && !t.taken {
+		return nil, true, nil
+	}
+	why, err := f.stopped(ctx, &in, d.Action)
+	if err != nil || len(why) == 0 && !t.taken {
+		return nil, true, err
+	}
+	take := taking{f: f, cause: r, why: why}
+	out, err := take.one(ctx, in.Player, func(s *policy.Sent) bool { return s.Decision == in.Decision }, false)
+	if err != nil {
+		return nil, false, err
+	}
+	if back, err = f.revoked(e, out); back != nil || err != nil {
+		return back, false, err
+	}
+	return nil, !take.contacts.Revoked(in.Decision), nil // delivered meanwhile, or taken back by another event, which was answered
+}
+
+// stopped tells why an action must not go out after all: what binds the player
+// from other accounts has changed since it was decided on.
+func (f *Function) stopped(ctx context.Context, in *policy.Input, action string) (why []event.Reason, err error) {
+	now, err := f.linked(ctx, in.Player, in.Contacts, in.Now)
+	if err != nil || now == nil || reflect.DeepEqual(now, in.Linked) {
+		return nil, err
+	}
+	in.Linked = now.Until(in.Now.Add(concurrent))
+	for _, b := range f.decidesBy().Decide(in).Blocks(action) {
+		why = append(why, event.Reason{Code: b.Rule, Text: b.Text})
+	}
+	return why, nil
+}
+
+// errTooManyPersons refuses one more link.
+var errTooManyPersons = fmt.Errorf("decide: an account can be linked to %d persons at most", policy.LinksKept)
+
+// link notes in the account's history that it belongs to a person, or does not.
+// What is open on an account that is bound from now on is taken back.
+func (f *Function) link(ctx context.Context, e *ce.Event, r *event.Record, l policy.Link, reason string) (*ce.Event, error) {
+	l.At, l.Key = r.Time, r.Key()
+	id := journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, r.Type))
+	now := f.clock(r.Time)
+	var contacts *policy.Contacts
+	_, err := f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (_ *journal.Draft, err error) {
+		if contacts, err = policy.ReadContacts(v.Contacts); err != nil {
+			return nil, err
+		}
+		if _, ok := contacts.Find(id); ok {
+			return nil, nil
+		}
+		if contacts = contacts.Relink(l, id, v.Seq, now); len(contacts.Links) > policy.LinksKept {
+			return nil, event.Permanent(errTooManyPersons)
+		}
+		open, err := json.Marshal(linking{id, l.On, l.Confidence})
+		if err != nil {
+			return nil, fmt.Errorf("decide: link: %w", err)
+		}
+		personal, err := json.Marshal(linkingOf{r.Subject, l.Person, reason})
+		if err != nil {
+			return nil, fmt.Errorf("decide: link: %w", err)
+		}
+		return &journal.Draft{Kind: journal.KindLink, Time: now, Open: open, Personal: personal, Contacts: contacts, Decision: id}, nil
+	})
+	if errors.Is(err, journal.ErrErased) {
+		return nil, nil
+	}
+	if err != nil || !l.On {
+		return nil, err
+	}
+	if err := f.index(ctx, l.Person, r.Subject); err != nil {
+		return nil, err
+	}
+	return f.bindAll(ctx, e, r, contacts)
+}
+
+// index adds an account to a person's. An erasure that came in between has
+// looked through the indexes that the history named, so the account is taken
+// off again where the history is gone.
+func (f *Function) index(ctx context.Context, person, id string) error {
+	if err := f.journal.Index(ctx, person, id); err != nil {
+		return err
+	}
+	b, err := f.journal.Contacts(ctx, id)
+	if err != nil {
+		return err
+	}
+	c, err := policy.ParseContacts(b)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(c.Links, func(l policy.Link) bool { return l.Person == person }) {
+		return nil
+	}
+	return f.journal.Unindex(ctx, person, id)
+}
+
+// linking is the open part of a journal entry of kind link, linkingOf its sealed one.
+type linking struct {
+	ID         string `json:"id"`
+	Linked     bool   `json:"linked"`
+	Confidence uint8  `json:"confidence,omitzero"`
+}
+
+type linkingOf struct {
+	Player string `json:"player"`
+	Person string `json:"person"`
+	Reason string `json:"reason,omitzero"`
+}
+
+// linkedWhy names no account and nothing that happened there: the player may
+// ask for a copy of it.
+var linkedWhy = []event.Reason{{Code: policy.ReasonLinked, Text: "Another account of the same person is excluded, or opted out."}}
+
+// bindAll takes back what is open on the accounts that an exclusion or an
+// opt-out on another one binds.
+func (f *Function) bindAll(ctx context.Context, e *ce.Event, r *event.Record, contacts *policy.Contacts) (*ce.Event, error) {
+	all, err := f.accounts(ctx, contacts)
+	if err != nil {
+		return nil, err
+	}
+	t := taking{f: f, cause: r, why: linkedWhy}
+	var out *event.Recommendation
+	for i := range all {
+		now := f.clock(r.Time)
+		l := f.bind(all, all[i].id, now)
+		excluded := len(l.Exclusions) > 0
+		if !excluded && len(l.OptOuts) == 0 && !now.Before(l.Contacts.Hold) {
+			continue
+		}
+		more, err := t.one(ctx, all[i].id, opened(excluded), false)
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = more
+			continue
+		}
+		out.Revoked = append(out.Revoked, more.Revoked...)
+	}
+	return f.revoked(e, out)
+}

@@ -1,0 +1,107 @@
+package journal
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+
+	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
+)
+
+// Accounts of one person are in different slots, so no script changes two of
+// them together. Whether an account is linked to a person stands in its own
+// contact history, which every decision about it is checked against. A person
+// has an index in a slot of its own: every account that was ever linked to it.
+// It is a superset, which whoever reads it holds against the accounts' own
+// histories. So events about links may come in any order, and twice.
+
+//go:embed lua/link.lua
+var linkLua string
+
+var linkScript = redisdb.NewScript(linkLua)
+
+// PersonKey is the key of the index of a person's accounts.
+func PersonKey(person string) string { return player.ShardTag(player.Shard(person)) + ":g:" + person }
+
+// Index adds an account to those of a person. The account's contact history
+// must have the link already.
+func (j *Journal) Index(ctx context.Context, person, id string) error {
+	if _, err := j.run.Run(ctx, linkScript, []string{PersonKey(person)}, id); err != nil {
+		return fmt.Errorf("journal: index of a person: %w", err)
+	}
+	return nil
+}
+
+// Unindex takes an erased account off a person's index.
+func (j *Journal) Unindex(ctx context.Context, person, id string) error {
+	if err := j.rdb.SRem(ctx, PersonKey(person), id).Err(); err != nil {
+		return fmt.Errorf("journal: index of a person: %w", err)
+	}
+	return nil
+}
+
+// Account is an account of a person, as Redis has it now.
+type Account struct {
+	ID       string
+	State    *State // zero version: nobody, or erased
+	Contacts Bytes
+}
+
+// Accounts reads the accounts that are on the persons' indexes, by id.
+func (j *Journal) Accounts(ctx context.Context, persons []string) ([]Account, error) {
+	indexes := make([]*redisdb.StringSliceCmd, len(persons))
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		for i, person := range persons {
+			indexes[i] = p.SMembers(ctx, PersonKey(person))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: index of a person: %w", err)
+	}
+	var ids []string
+	for _, c := range indexes {
+		ids = append(ids, c.Val()...)
+	}
+	slices.Sort(ids)
+	return j.accounts(ctx, slices.Compact(ids))
+}
+
+func (j *Journal) accounts(ctx context.Context, ids []string) ([]Account, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	values := make([]*redisdb.StringCmd, 2*len(ids))
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		for i, id := range ids {
+			values[2*i], values[2*i+1] = p.Get(ctx, player.StateKey(id)), p.Get(ctx, ContactsKey(id))
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redisdb.Nil) {
+		return nil, fmt.Errorf("journal: linked accounts: %w", err)
+	}
+	out := make([]Account, len(ids))
+	for i, id := range ids {
+		raw, err := values[2*i].Bytes()
+		if err != nil && !errors.Is(err, redisdb.Nil) {
+			return nil, fmt.Errorf("journal: linked account: %w", err)
+		}
+		history, err := values[2*i+1].Bytes()
+		if err != nil && !errors.Is(err, redisdb.Nil) {
+			return nil, fmt.Errorf("journal: linked account: %w", err)
+		}
+		v, state, err := player.ParseValue(raw)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Account{ID: id, State: &State{Version: v, Bytes: state}}
+		if len(history) >= 8+keyNameSize {
+			out[i].Contacts = history[8+keyNameSize:]
+		}
+	}
+	return out, nil
+}
