@@ -253,6 +253,9 @@ func functionEnv(env map[string]string, cfg config, name, redisURL, brokerURL st
 	if out["JOURNAL_DIR"] == "" {
 		out["JOURNAL_DIR"] = filepath.Join(filepath.Dir(cfg.DataDir), "journal")
 	}
+	if out["PITBOSS_APPROVERS"] == "" {
+		out["PITBOSS_APPROVERS"] = "1" // one person tries it out
+	}
 	if out["DECIDE_CLOCK"] == "" {
 		out["DECIDE_CLOCK"] = "event" // a recorded day that is replayed is decided as on that day
 	}

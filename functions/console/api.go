@@ -12,6 +12,7 @@ import (
 
 	"pitboss/internal/access"
 	"pitboss/internal/event"
+	"pitboss/internal/journal"
 	"pitboss/internal/openid"
 	"pitboss/internal/player"
 )
@@ -60,6 +61,11 @@ func (f *Function) api() http.Handler {
 	m.Handle("POST /api/players/{id}/exclude", f.needs(access.Compliance, f.exclude))
 	m.Handle("GET /api/exports/{request}", f.needs(access.Compliance, f.showExport))
 	m.Handle("POST /api/switches", f.needs(access.Compliance, f.turnSwitch))
+	all("GET /api/proposals", access.Viewer, f.listProposals)
+	all("POST /api/proposals/{id}/approve", access.Viewer, f.settle(journal.Approved)) // the role depends on what is proposed
+	all("POST /api/proposals/{id}/withdraw", access.Viewer, f.settle(journal.Withdrawn))
+	all("GET /api/policy", access.Viewer, f.showPolicy)
+	all("POST /api/policy", access.Compliance, f.changePolicy)
 	return m
 }
 
@@ -151,8 +157,10 @@ func failed(w http.ResponseWriter, err error) {
 }
 
 // body reads a small JSON body into v.
-func body(w http.ResponseWriter, r *http.Request, v any) bool {
-	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, 64<<10), v, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(false))
+func body(w http.ResponseWriter, r *http.Request, v any) bool { return bodyUpTo(w, r, v, 64<<10) }
+
+func bodyUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) bool {
+	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, most), v, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(false))
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "body: "+err.Error())
 	}

@@ -154,6 +154,21 @@ func changeOf(e *journal.Entry) (change, bool) {
 		if s.On {
 			c.What = "kill-switch.on"
 		}
+		if s.Approved != "" {
+			c.Who += ", approved by " + s.Approved
+		}
+	case journal.KindPropose:
+		var p journal.Proposal
+		if json.Unmarshal(e.Open, &p) != nil {
+			return c, false
+		}
+		c = change{At: p.At, Who: p.By, ID: p.ByID, What: "propose " + p.What, Subject: p.Subject, Note: p.Note}
+	case journal.KindSettle:
+		var s journal.Settlement
+		if json.Unmarshal(e.Open, &s) != nil {
+			return c, false
+		}
+		c = change{At: s.Settled, Who: s.SettledBy, ID: s.SettledID, What: s.Verdict + " " + s.What, Subject: s.Subject, Note: "proposed by " + s.By + ": " + s.Note}
 	default:
 		return c, false
 	}

@@ -16,6 +16,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -39,7 +40,10 @@ type config struct {
 	Memory      int64         `env:"CONSOLE_MEMORY_BYTES,default=67108864"` // for players' timelines
 	Decisions   int           `env:"CONSOLE_DECISIONS,default=5000"`        // kept in memory, the newest
 	FrameEvery  time.Duration `env:"CONSOLE_FRAME_EVERY,default=250ms"`     // how often an open page is told
-	Access      access.Config
+	Approvers   int           `env:"PITBOSS_APPROVERS,default=2"`           // how many people a change takes: 1 or 2
+	// ProposalsFor is how long a proposal waits for a second person.
+	ProposalsFor time.Duration `env:"CONSOLE_PROPOSALS_FOR,default=24h"`
+	Access       access.Config
 }
 
 // Function is console. The zero value answers 500 until Start has run.
@@ -61,6 +65,7 @@ type Function struct {
 	said        sync.Map // what people said of decisions, by decision
 	stopped     stopped
 	index       *search.Index // of the journal; nil without one
+	proposed    atomic.Int64 // proposals that wait
 	routes      http.Handler
 
 	experiments *experiments
@@ -103,6 +108,9 @@ func (f *Function) start(ctx context.Context) (err error) {
 	f.experiments = newExperiments()
 	f.deadLetters = newDeadLetters(f.broker, f.store)
 	f.cases = newCases(f.store)
+	if err = f.startProposals(ctx); err != nil {
+		return err
+	}
 	f.audit = newAudit(f.store.journal, f.Log, f.now)
 	if f.cfg.Sink != "" {
 		f.sink = sink.New(f.cfg.Sink, 5*time.Second, 4)
@@ -114,6 +122,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	f.AtEnd(func() error { withdraw(); return nil })
 	f.Go(f.hub.run)
 	f.Go(func(ctx context.Context) { f.stopped.watch(ctx, time.Second, f.switches) })
+	f.Go(func(ctx context.Context) { f.followProposals(ctx, time.Second) })
 	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, f.now) })
 	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil

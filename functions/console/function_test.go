@@ -35,6 +35,9 @@ func start(t *testing.T, cfg map[string]string) *served {
 	if cfg == nil {
 		cfg = map[string]string{}
 	}
+	if cfg["PITBOSS_APPROVERS"] == "" {
+		cfg["PITBOSS_APPROVERS"] = "1"
+	}
 	if cfg["MODELS_DIR"] == "" {
 		cfg["MODELS_DIR"] = "../../models"
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,10 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"pitboss/internal/access"
+	"pitboss/internal/journal"
 	"pitboss/internal/model"
 )
 
@@ -120,8 +124,9 @@ func writable(file string) bool {
 	return f.Close() == nil
 }
 
-// promote makes a version live, or goes back to the one before. The line in
-// serving.yaml is what score watches: it acts within seconds, without a deploy.
+// promote proposes to make a version live, or to go back to the one before. The
+// line in serving.yaml is what score watches: it acts within seconds, without a
+// deploy.
 func (f *Function) promote(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Version string `json:"version"`
@@ -136,18 +141,29 @@ func (f *Function) promote(w http.ResponseWriter, r *http.Request) {
 		failed(w, err)
 		return
 	}
-	what := "model.promote"
+	what := journal.ProposePromote
 	if back {
-		what = "model.rollback"
+		what = journal.ProposeRollback
 	}
-	if !f.journal(w, r, what, name+"/"+next.Live, in.Note) {
-		return
+	f.propose(w, r, what, name+"/"+next.Live, in.Note, nil)
+}
+
+// makeLive promotes what a proposal names, or goes back to it. What was live
+// when it was proposed may be another version now; what it names is checked again.
+func (f *Function) makeLive(ctx context.Context, by *access.Person, p journal.Proposal, approved string) error {
+	name, version, _ := strings.Cut(p.Subject, "/")
+	next, err := f.nextLine(name, version, false)
+	if err != nil {
+		return err
 	}
-	if err := f.writeLine(name, next); err != nil {
-		failed(w, err)
-		return
+	note := p.Note
+	if approved != "" {
+		note = strings.TrimSpace(note + " (approved by " + approved + ")")
 	}
-	answer(w, map[string]string{"model": name, "live": next.Live})
+	if err := f.audit.record(ctx, by, p.What, p.Subject, note); err != nil {
+		return fmt.Errorf("%w: the change could not be journaled, so it was not made: %w", errConflict, err)
+	}
+	return f.writeLine(name, next)
 }
 
 func (f *Function) nextLine(name, version string, back bool) (model.Line, error) {

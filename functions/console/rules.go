@@ -11,11 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
 	"go.yaml.in/yaml/v3"
 
 	"pitboss/internal/access"
-	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/model"
 )
@@ -170,7 +168,7 @@ type killSwitch struct {
 	At   time.Time `json:"at"`
 }
 
-// turnSwitch turns a kill switch on or off.
+// turnSwitch turns a kill switch on, or proposes to turn it off.
 func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		What string `json:"what"`
@@ -198,16 +196,20 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 		failed(w, errNoStore)
 		return
 	}
-	err := f.store.journal.Turn(r.Context(), journal.SwitchChange{Switch: in.What + "/" + in.Name, On: in.On, By: personOf(r).Name, Reason: in.Note, At: f.now().UTC()})
-	if err != nil {
+	if on, err := f.switches(r.Context()); err == nil && !in.On && !slices.ContainsFunc(on, func(s killSwitch) bool { return s.What == in.What && s.Name == in.Name }) {
+		refuse(w, http.StatusBadRequest, "name: the switch of "+in.What+" "+in.Name+" is not on")
+		return
+	}
+	change := journal.SwitchChange{Switch: in.What + "/" + in.Name, On: in.On, By: personOf(r).Name, Reason: in.Note, At: f.now().UTC()}
+	if !in.On { // stopping takes one person, letting it go on takes two
+		f.propose(w, r, journal.ProposeSwitchOff, change.Switch, in.Note, nil)
+		return
+	}
+	if err := f.store.journal.Turn(r.Context(), change); err != nil {
 		failed(w, err)
 		return
 	}
-	// The switch acts without the event: consuming teams are told, that is all.
-	if err := f.send(r.Context(), event.TypeSwitchTurned, in.What+"/"+in.Name, newID(),
-		event.SwitchTurned{What: in.What, Name: in.Name, On: in.On, By: personOf(r).Name, Reason: in.Note}); err != nil {
-		f.Log.Warn("a kill switch was turned, but the event about it was not sent", zap.Error(err))
-	}
+	f.tellTurned(r.Context(), change)
 	on, err := f.switches(r.Context())
 	if err != nil {
 		failed(w, err)

@@ -27,6 +27,7 @@ type frame struct {
 	Players    int          `json:"players"`
 	Bytes      int64        `json:"bytes"`
 	Review     int          `json:"review"`
+	Proposed   int64        `json:"proposed"`              // changes that wait for a second person
 	Switches   []killSwitch `json:"switches"`              // that are on
 	SwitchWhy  string       `json:"switch_error,omitzero"` // why they cannot be read
 	Troubles   []trouble    `json:"troubles"`
@@ -89,7 +90,7 @@ func (f *Function) frame(since int64) (*frame, int64) {
 	}
 	fr.Players, fr.Bytes = f.players.kept()
 	fr.erased = f.players.erasedLately(now)
-	fr.Review = f.waiting()
+	fr.Review, fr.Proposed = f.waiting(), f.proposed.Load()
 	fr.Switches, fr.SwitchWhy = f.stopped.now()
 	fr.Troubles, fr.Places = f.troubles(&fr, now), f.health.view(now)
 	return &fr, last

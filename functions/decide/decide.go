@@ -112,11 +112,12 @@ func (t *request) draft(ctx context.Context, v journal.View) (*journal.Draft, er
 	if t.in.Linked, err = t.f.linked(ctx, t.in.Player, contacts, t.in.Now); err != nil {
 		return nil, err
 	}
-	d := t.f.decidesBy().Decide(&t.in)
+	by := t.f.decidesBy()
+	d := by.Decide(&t.in)
 	t.record = &policy.Record{Input: t.in, Decision: *d}
 	open, personal := t.record.Split()
 	draft := &journal.Draft{Kind: journal.KindDecision, Time: t.in.Now, Open: open, Personal: personal,
-		Contacts: contacts.After(&t.in, d, t.f.policy.IsBonus(d.Action), v.Seq), Decision: t.in.Decision}
+		Contacts: contacts.After(&t.in, d, by.IsBonus(d.Action), v.Seq), Decision: t.in.Decision}
 	if len(d.Review) > 0 {
 		draft.Deadline = t.in.Now.Add(t.f.cfg.Review)
 	}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,9 +52,10 @@ type Function struct {
 	*setup.Edge
 	cfg     config
 	set     *feature.Set
-	empty   []float64 // the features of a player whom nothing has happened to
-	policy  *policy.Policy
-	learned atomic.Pointer[policy.Policy] // policy with the snapshot of what was learned; nil: there is none
+	empty   []float64                     // the features of a player whom nothing has happened to
+	policy  *policy.Policy                // of the files
+	decides atomic.Pointer[policy.Policy] // what decides instead of it: another policy in force, what was learned; nil: nothing
+	swap    sync.Mutex                    // held while decides is made anew
 	journal *journal.Journal
 	board   *journal.SwitchBoard
 	now     func() time.Time
@@ -100,6 +102,10 @@ func (f *Function) start(ctx context.Context) (err error) {
 	f.AtEnd(telemetry.WatchJournal(name, f.journal.Stats))
 	f.board = f.journal.Board(ctx)
 	f.Go(func(ctx context.Context) { f.keepDocuments(ctx); f.board.Follow(ctx) })
+	if err := f.takePolicy(ctx); err != nil {
+		f.Log.Warn("the policy in force can't be read yet", zap.Error(err))
+	}
+	f.Go(f.followPolicy)
 	return f.startLearning()
 }
 

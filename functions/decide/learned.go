@@ -13,9 +13,10 @@ import (
 	"pitboss/internal/policy"
 )
 
-// decidesBy is the policy that decides now.
+// decidesBy is the policy that decides now: the files' or one that was approved
+// on the running system, with what was learned.
 func (f *Function) decidesBy() *policy.Policy {
-	if p := f.learned.Load(); p != nil {
+	if p := f.decides.Load(); p != nil {
 		return p
 	}
 	return f.policy
@@ -117,7 +118,7 @@ func (f *Function) adopt(ctx context.Context, s *learn.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if p := f.learned.Load(); p != nil && p.LearnedHash() == hash {
+	if f.decidesBy().LearnedHash() == hash {
 		return nil
 	}
 	m, err := s.Model()
@@ -127,7 +128,9 @@ func (f *Function) adopt(ctx context.Context, s *learn.Snapshot) error {
 	if err := f.journal.KeepDocument(ctx, hash, text); err != nil {
 		return err
 	}
-	f.learned.Store(f.policy.With(m))
+	f.swap.Lock()
+	f.decides.Store(f.decidesBy().With(m))
+	f.swap.Unlock()
 	f.Log.Debug("decides by what was learned", zap.String("snapshot", hash))
 	return nil
 }

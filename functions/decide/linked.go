@@ -32,7 +32,7 @@ type account struct {
 // accounts are those of the persons that a history names, as each account's
 // own history confirms, and the player's own, if it is among them.
 func (f *Function) accounts(ctx context.Context, c *policy.Contacts) ([]account, error) {
-	persons := f.policy.Persons(c)
+	persons := f.decidesBy().Persons(c)
 	if len(persons) == 0 {
 		return nil, nil
 	}
@@ -46,7 +46,7 @@ func (f *Function) accounts(ctx context.Context, c *policy.Contacts) ([]account,
 		if err != nil {
 			return nil, err
 		}
-		if !shared(persons, f.policy.Persons(contacts)) {
+		if !shared(persons, f.decidesBy().Persons(contacts)) {
 			continue // not linked any more, or not surely enough
 		}
 		st, err := f.set.Decode(found[i].State.Bytes)
@@ -81,7 +81,7 @@ func (f *Function) bind(all []account, id string, now time.Time) *policy.Linked 
 			others = append(others, all[i].Account)
 		}
 	}
-	return f.policy.Bind(others, now)
+	return f.decidesBy().Bind(others, now)
 }
 
 // linked is what binds a player from other accounts; nil where the player is
@@ -230,8 +230,9 @@ func (f *Function) bindAll(ctx context.Context, e *ce.Event, r *event.Record, co
 	for i := range all {
 		now := f.clock(r.Time)
 		l := f.bind(all, all[i].id, now)
-		excluded := len(l.Exclusions) > 0
-		if !excluded && len(l.OptOuts) == 0 && !now.Before(l.Contacts.Hold) {
+		// A hold may be an exclusion's that is not in the state yet.
+		excluded := len(l.Exclusions) > 0 || now.Before(l.Contacts.Hold)
+		if !excluded && len(l.OptOuts) == 0 {
 			continue
 		}
 		more, err := t.one(ctx, all[i].id, opened(excluded), false)

@@ -46,6 +46,7 @@ func rootCmd(version string, extra ...*cobra.Command) *cobra.Command {
 		replayDecisionCmd(),
 		reviewCmd(),
 		killSwitchCmd(),
+		proposalsCmd(),
 		lateCmd(),
 		reportCmd(),
 		policyCmd(),

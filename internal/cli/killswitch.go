@@ -55,15 +55,12 @@ func turnCmd(o *office, word string, on bool) *cobra.Command {
 				return err
 			}
 			c := journal.SwitchChange{Switch: policy.Switch(what, name), On: on, By: who.by, Reason: reason, At: time.Now().UTC()}
-			if err := o.journal.Turn(cmd.Context(), c); err != nil {
-				return err
+			if !on {
+				if proposed, err := o.proposeOff(cmd, c); proposed || err != nil {
+					return err
+				}
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is %s; every decide acts on it within a second\n", c.Switch, word)
-			err := who.tell(cmd, event.TypeSwitchTurned, c.Switch, event.SwitchTurned{What: what, Name: name, On: on, By: who.by, Reason: reason})
-			if err != nil { // it acts all the same
-				fmt.Fprintln(cmd.ErrOrStderr(), "killswitch: it is turned and journaled, but no team was told by event:", err)
-			}
-			return nil
+			return o.turn(cmd, &who, c)
 		}),
 	}
 	who.flags(cmd, "who turns it")

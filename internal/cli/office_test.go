@@ -316,9 +316,15 @@ func (w *town) killSwitches() {
 			w.t.Errorf("%s: %+v %v", e.Type(), data, err)
 		}
 		w.says([]string{"killswitch", "list"}, s[0]+"/"+s[1], "by carol: a test")
-		w.says([]string{"killswitch", "off", s[0], s[1], "--reason", "over", "--broker", "http://127.0.0.1:1"}, "is off") // acts without the Broker
+		off := []string{"killswitch", "off", s[0], s[1], "--reason", "over", "--by", "carol", "--broker", "http://127.0.0.1:1"} // acts without the Broker
+		w.says(off, "stays on until another person approves")
+		id := strings.Fields(w.says([]string{"proposals", "list"}, s[0]+"/"+s[1], "by carol"))[0]
+		w.refuses([]string{"proposals", "approve", id, "--by", "Carol"}, "another person")
+		w.says([]string{"proposals", "approve", id, "--by", "dave", "--broker", "http://127.0.0.1:1"}, "is off")
+		w.refuses([]string{"proposals", "approve", id, "--by", "dave"}, "settled, expired")
 	}
 	w.says([]string{"killswitch", "list"}, "none is on")
+	w.says([]string{"proposals", "list"}, "none waits")
 }
 
 // TestJournalVerifyFindsTampering: the command fails, and says where.

@@ -49,6 +49,8 @@ const (
 	KindOutcome  = "outcome"
 	KindRevoke   = "revoke"
 	KindLink     = "link"
+	KindPropose  = "propose"
+	KindSettle   = "settle"
 	KindErase    = "erase"
 	KindLearned  = "learned" // a learned policy put into force, or taken back
 	KindExport   = "export"

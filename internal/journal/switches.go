@@ -20,6 +20,8 @@ type SwitchChange struct {
 	By     string    `json:"by"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+	// Approved is who let it be turned off, where that takes two.
+	Approved string `json:"approved,omitzero"`
 }
 
 // Turn turns a kill switch and journals who did and why. Every decide acts on

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -258,7 +259,8 @@ func (l *Linked) write(w *event.Writer, name string) {
 	}
 	w.Name(name)
 	w.Begin('{')
-	w.Num("accounts", float64(l.Accounts))
+	w.Name("accounts")
+	*w = strconv.AppendInt(*w, int64(l.Accounts), 10)
 	event.OptList(w, "exclusions", l.Exclusions, event.WriteExclusion)
 	event.OptList(w, "opt_outs", l.OptOuts, event.QuoteEach)
 	event.OptList(w, "indicators", l.Indicators, event.QuoteEach)

@@ -281,6 +281,9 @@ func (p *Policy) With(m *learn.Model) *Policy {
 	return &with
 }
 
+// Learned is the snapshot that the learned arms choose by; nil: none.
+func (p *Policy) Learned() *learn.Model { return p.learned }
+
 // LearnedHash is the hash of the snapshot it chooses by; "": none.
 func (p *Policy) LearnedHash() string {
 	if p.learned == nil {

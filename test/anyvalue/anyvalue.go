@@ -53,6 +53,9 @@ func Fill(rng *rand.Rand, v reflect.Value, special func(reflect.Value) bool) {
 			m.SetMapIndex(key, value)
 		}
 		v.Set(m)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		Fill(rng, v.Elem(), special)
 	case reflect.Interface:
 		v.Set(reflect.ValueOf([]any{"text", 2.5, true, []any{"a"}}[rng.IntN(4)]))
 	default:

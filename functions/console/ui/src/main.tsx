@@ -15,6 +15,7 @@ import { ExperimentsPage } from "./pages/experiments";
 import { DeadLettersPage } from "./pages/deadletters";
 import { RulesPage } from "./pages/rules";
 import { ChangesPage } from "./pages/changes";
+import { ProposalsPage } from "./pages/proposals";
 import { icons } from "./icons";
 import "./style.css";
 
@@ -27,6 +28,7 @@ const views: { path: string; name: string; icon: keyof typeof icons; show: (p: V
   { path: "/experiments", name: "Experiments", icon: "experiment", show: ExperimentsPage },
   { path: "/deadletters", name: "Dead letters", icon: "letter", show: DeadLettersPage },
   { path: "/rules", name: "Rules", icon: "rule", show: RulesPage },
+  { path: "/approvals", name: "Approvals", icon: "approve", show: ProposalsPage },
   { path: "/changes", name: "Changes", icon: "change", show: ChangesPage },
 ];
 
@@ -44,7 +46,7 @@ function View(p: ViewProps) {
 function Nav(p: { url: URL }) {
   const { frame } = useLive();
   const here = "/" + (p.url.pathname.split("/")[1] ?? "");
-  const badge: Record<string, number> = { "/deadletters": frame?.dead_letters ?? 0, "/review": frame?.review ?? 0 };
+  const badge: Record<string, number> = { "/deadletters": frame?.dead_letters ?? 0, "/review": frame?.review ?? 0, "/approvals": frame?.proposed ?? 0 };
   const list = useRef<HTMLUListElement>(null);
   useEffect(() => { list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); }, [here]);
   return (

@@ -30,7 +30,7 @@ export interface BrokerStatus {
 
 export interface Frame {
   flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number; dead_letters_lately: number;
-  players: number; bytes: number; review: number; switches: Switch[]; switch_error?: string;
+  players: number; bytes: number; review: number; proposed: number; switches: Switch[]; switch_error?: string;
   troubles: Trouble[]; places: Record<string, Place[] | undefined>; erased: string[];
 }
 export interface Trouble { code: string; what?: string; name?: string; n?: number; since?: string; by?: string; note?: string; href: string }
@@ -87,3 +87,7 @@ export interface Rule {
 export interface Pack { pack: string; title: string; shared: boolean; include: string[]; rules: Rule[] }
 export interface Switch { what: string; name: string; who: string; note: string; at: string }
 export interface Change { at: string; who: string; what: string; subject: string; note?: string; hash: string; href?: string }
+export interface Proposal {
+  id: string; what: string; subject: string; note: string; by: string; at: string; until: string; role: string; mine: boolean;
+  body?: { changes?: string[] };
+}

@@ -38,9 +38,9 @@ export function ModelsPage(p: ViewProps) {
         text={<p>{asking.back ? "The version that was live before takes over again within seconds." : "It takes over within seconds, without a deploy; what is live now goes on as a shadow and is what a rollback goes back to."}</p>}
         fields={[{ name: "note", label: "Why", placeholder: "AUC on last week 0.02 better, drift low" }]}
         change={async (v) => {
-          await call(`/api/models/${asking.m.name}/${asking.back ? "rollback" : "promote"}`, asking.back ? { note: v.note } : { version: asking.m.version, note: v.note });
+          const out = await call<{ proposal?: unknown }>(`/api/models/${asking.m.name}/${asking.back ? "rollback" : "promote"}`, asking.back ? { note: v.note } : { version: asking.m.version, note: v.note });
           reload();
-          return asking.back ? "Rolled back." : "Promoted.";
+          return out.proposal ? "Proposed: another person approves it." : asking.back ? "Rolled back." : "Promoted.";
         }} />}
     </>
   );

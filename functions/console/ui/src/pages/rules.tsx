@@ -47,7 +47,11 @@ export function RulesPage(p: ViewProps) {
       {asking && <Ask title={asking.on ? (asking.what === "rule" ? `Deny everything that rule ${asking.name} governs` : `Stop ${asking.what} ${asking.name}`) : `Let ${asking.what} ${asking.name} go on`} button={asking.on ? "Stop it now" : "Let it go on"} tone={asking.on ? "danger" : "primary"} onClose={() => ask(undefined)}
         text={<p>{asking.on ? explain[asking.what] : "The switch is taken off; the next decision may use it again."} It acts within a second, on every instance.</p>}
         fields={[{ name: "note", label: "Why", hint: "It is journaled with your name." }]}
-        change={async (v) => { await call("/api/switches", { ...asking, note: v.note }); reload(); return asking.on ? `${asking.name} is stopped.` : `${asking.name} goes on.`; }} />}
+        change={async (v) => {
+          const out = await call<{ proposal?: unknown }>("/api/switches", { ...asking, note: v.note });
+          reload();
+          return out.proposal ? "Proposed: another person approves it." : asking.on ? `${asking.name} is stopped.` : `${asking.name} goes on.`;
+        }} />}
     </>
   );
 }

@@ -1,0 +1,165 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/access"
+	"pitboss/internal/journal"
+	"pitboss/internal/policy"
+)
+
+// A change of a rule pack or an action on the running system: the whole file is
+// proposed anew. It is compiled and its examples are run before it can wait for
+// approval; what was approved holds until a deploy brings other files.
+
+// inForce is the policy that decides now.
+type inForce struct {
+	policy *policy.Policy
+	since  *journal.InForce // nil: it is that of the files
+	base   string           // hash of the files' policy
+}
+
+// readPolicy compiles the files, or takes the policy that was approved over them.
+func (f *Function) readPolicy(ctx context.Context) (*inForce, error) {
+	if f.store.set == nil {
+		return nil, fmt.Errorf("%w: features.yaml can't be read here", errConflict)
+	}
+	files, err := policy.Load(f.cfg.ModelsDir, f.store.set.Names())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errConflict, err)
+	}
+	out := &inForce{policy: files, base: files.Hash()}
+	if f.store.journal == nil {
+		return out, nil
+	}
+	if out.since, err = f.store.journal.InForce(ctx, out.base); out.since == nil || err != nil {
+		return out, err
+	}
+	text, err := f.store.journal.Document(ctx, out.since.Policy)
+	if err != nil {
+		return nil, err
+	}
+	out.policy, err = policy.ParseDocument(text)
+	return out, err
+}
+
+func (f *Function) showPolicy(w http.ResponseWriter, r *http.Request) {
+	now, err := f.readPolicy(r.Context())
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	files := map[string]string{}
+	for name, text := range now.policy.Files() {
+		files[name] = string(text)
+	}
+	answer(w, map[string]any{"files": files, "hash": now.policy.Hash(), "since": now.since})
+}
+
+// policyChange is the body of a proposal to change a policy file.
+type policyChange struct {
+	File    string   `json:"file"`
+	Base    string   `json:"base"` // hash of the files' policy
+	From    string   `json:"from"` // hash of the policy it changes
+	To      string   `json:"to"`   // hash of the policy it makes, whose document is kept
+	Changes []string `json:"changes"`
+}
+
+var policyFile = regexp.MustCompile(`^(actions|markers|rules/[A-Za-z][A-Za-z-]{1,15})\.yaml$`)
+
+// changePolicy proposes another text of one policy file.
+func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		File string `json:"file"`
+		Text string `json:"text"`
+		Note string `json:"note"`
+	}
+	if !bodyUpTo(w, r, &in, 1<<20) {
+		return
+	}
+	if !policyFile.MatchString(in.File) || in.Note == "" {
+		refuse(w, http.StatusBadRequest, "file is actions.yaml, markers.yaml or rules/PACK.yaml, and the note says why")
+		return
+	}
+	if f.store.journal == nil {
+		failed(w, errNoStore)
+		return
+	}
+	now, err := f.readPolicy(r.Context())
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	change, next, err := now.with(in.File, in.Text)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "text: "+err.Error())
+		return
+	}
+	text, err := next.Document()
+	if err == nil {
+		err = f.store.journal.KeepDocument(r.Context(), next.Hash(), text)
+	}
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	f.propose(w, r, journal.ProposePolicy, in.File, in.Note, change)
+}
+
+// with is the policy with another text of one file, and what that changes.
+func (p *inForce) with(file, text string) (*policyChange, *policy.Policy, error) {
+	files := map[string][]byte{}
+	for name, b := range p.policy.Files() {
+		files[name] = b
+	}
+	files[file] = []byte(text)
+	next, err := policy.Parse(files, p.policy.FeatureNames())
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := next.Check(); err != nil {
+		return nil, nil, err
+	}
+	changes := policy.Diff(p.policy, next)
+	if same := policy.Unversioned(changes); len(same) > 0 {
+		return nil, nil, fmt.Errorf("raise the version of %v: a stored decision names rule and version", same)
+	}
+	if next.Hash() == p.policy.Hash() {
+		return nil, nil, errors.New("it is the text that is in force")
+	}
+	out := &policyChange{File: file, Base: p.base, From: p.policy.Hash(), To: next.Hash(), Changes: []string{}}
+	for _, c := range changes {
+		out.Changes = append(out.Changes, c.What+": "+c.How)
+	}
+	return out, next, nil
+}
+
+// putPolicy puts an approved policy in force, if it still changes the one that is.
+func (f *Function) putPolicy(ctx context.Context, by *access.Person, p journal.Proposal, approved string) error {
+	var change policyChange
+	if err := json.Unmarshal(p.Body, &change); err != nil {
+		return fmt.Errorf("%w: the proposal can't be read: %w", errConflict, err)
+	}
+	now, err := f.readPolicy(ctx)
+	if err != nil {
+		return err
+	}
+	if now.policy.Hash() != change.From {
+		return fmt.Errorf("%w: the policy has changed since this was proposed: propose it anew", errConflict)
+	}
+	note := p.Note
+	if approved != "" {
+		note += " (approved by " + approved + ")"
+	}
+	if err := f.audit.record(ctx, by, p.What, p.Subject, note); err != nil {
+		return fmt.Errorf("%w: the change could not be journaled, so it was not made: %w", errConflict, err)
+	}
+	return f.store.journal.PutInForce(ctx, journal.InForce{Base: change.Base, Policy: change.To, By: p.By, Approved: approved, At: f.now().UTC().Truncate(time.Millisecond)})
+}

@@ -1,0 +1,196 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
+
+	"pitboss/internal/access"
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+)
+
+// Four eyes: what loosens or changes a running system is proposed by one person
+// and made when another approves it. Where the console is set to one person
+// (PITBOSS_APPROVERS=1), it is made at once.
+
+// startProposals tells the commands, too, how many people a change takes. Where
+// Redis can't be reached they ask for two.
+func (f *Function) startProposals(ctx context.Context) error {
+	if n := f.cfg.Approvers; n != 1 && n != 2 {
+		return fmt.Errorf("console: PITBOSS_APPROVERS is %d: a change takes 1 person or 2", n)
+	}
+	if f.store.journal == nil {
+		return nil
+	}
+	if err := f.store.journal.SetApprovers(ctx, f.cfg.Approvers); err != nil {
+		f.Log.Warn("the commands are not told how many people a change takes", zap.Error(err))
+	}
+	return nil
+}
+
+// roleFor is the role that proposes, approves and withdraws a kind of change.
+var roleFor = map[string]access.Role{
+	journal.ProposeSwitchOff: access.Compliance, journal.ProposePolicy: access.Compliance,
+	journal.ProposePromote: access.Operator, journal.ProposeRollback: access.Operator,
+}
+
+// propose lets a change wait for a second person, or makes it.
+func (f *Function) propose(w http.ResponseWriter, r *http.Request, what, subject, note string, detail any) {
+	raw, err := json.Marshal(detail)
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	by, now := personOf(r), f.now().UTC()
+	p := journal.Proposal{What: what, Subject: subject, Note: note, By: by.Name, ByID: by.ID, At: now, Until: now.Add(f.cfg.ProposalsFor), Body: raw}
+	if f.cfg.Approvers == 1 {
+		if err := f.carryOut(r.Context(), by, p, nil); err != nil {
+			failed(w, err)
+			return
+		}
+		answer(w, map[string]any{"done": true})
+		return
+	}
+	if f.store.journal == nil {
+		failed(w, errNoStore)
+		return
+	}
+	if p, err = f.store.journal.Propose(r.Context(), p); err != nil {
+		failed(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	answer(w, map[string]any{"proposal": p})
+}
+
+// carryOut makes a change. approver is nil where one person is enough.
+func (f *Function) carryOut(ctx context.Context, by *access.Person, p journal.Proposal, approver *access.Person) error {
+	approved := ""
+	if approver != nil {
+		approved = approver.Name
+	}
+	switch p.What {
+	case journal.ProposeSwitchOff:
+		return f.switchOff(ctx, p, approved)
+	case journal.ProposePromote, journal.ProposeRollback:
+		return f.makeLive(ctx, by, p, approved)
+	case journal.ProposePolicy:
+		return f.putPolicy(ctx, by, p, approved)
+	}
+	return fmt.Errorf("%w: this console does not know how to make %q", errConflict, p.What)
+}
+
+func (f *Function) switchOff(ctx context.Context, p journal.Proposal, approved string) error {
+	if f.store.journal == nil {
+		return errNoStore
+	}
+	change := journal.SwitchChange{Switch: p.Subject, By: p.By, Reason: p.Note, At: f.now().UTC(), Approved: approved}
+	if err := f.store.journal.Turn(ctx, change); err != nil {
+		return err
+	}
+	f.tellTurned(ctx, change)
+	return nil
+}
+
+// tellTurned tells consuming teams of a switch. It acts without the event.
+func (f *Function) tellTurned(ctx context.Context, c journal.SwitchChange) {
+	what, name, _ := strings.Cut(c.Switch, "/")
+	err := f.send(ctx, event.TypeSwitchTurned, c.Switch, newID(), event.SwitchTurned{What: what, Name: name, On: c.On, By: c.By, Reason: c.Reason})
+	if err != nil {
+		f.Log.Warn("a kill switch was turned, but the event about it was not sent", zap.Error(err))
+	}
+}
+
+// proposalView is a proposal as the page shows it.
+type proposalView struct {
+	journal.Proposal
+	Role access.Role `json:"role"` // that approves it
+	Mine bool `json:"mine"` // who asks proposed it
+}
+
+func (f *Function) listProposals(w http.ResponseWriter, r *http.Request) {
+	out := []proposalView{}
+	all, err := f.proposals(r.Context())
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	who := personOf(r)
+	for _, p := range all {
+		out = append(out, proposalView{p, roleFor[p.What], p.SamePerson(who.Name, who.ID)})
+	}
+	answer(w, map[string]any{"proposals": out, "approvers": f.cfg.Approvers, "kept": f.cfg.ProposalsFor.Seconds()})
+}
+
+func (f *Function) proposals(ctx context.Context) ([]journal.Proposal, error) {
+	if f.store.journal == nil {
+		return nil, nil
+	}
+	return f.store.journal.Proposals(ctx, f.now())
+}
+
+// settle approves or withdraws a proposal.
+func (f *Function) settle(verdict string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if f.store.journal == nil {
+			failed(w, errNoStore)
+			return
+		}
+		who, j := personOf(r), f.store.journal
+		p, err := j.FindProposal(r.Context(), r.PathValue("id"), f.now())
+		if errors.Is(err, journal.ErrNotFound) {
+			refuse(w, http.StatusNotFound, "id: "+err.Error())
+			return
+		}
+		if err != nil {
+			failed(w, err)
+			return
+		}
+		if role := roleFor[p.What]; !who.Everywhere(role) {
+			refuse(w, http.StatusForbidden, "this needs the role "+string(role)+"; "+who.Name+" has "+join(who.Roles))
+			return
+		}
+		switch err := j.Settle(r.Context(), p, verdict, who.Name, who.ID, f.now().UTC()); {
+		case errors.Is(err, journal.ErrSamePerson):
+			refuse(w, http.StatusForbidden, "another person than "+p.By+" approves this")
+			return
+		case errors.Is(err, journal.ErrNotFound):
+			refuse(w, http.StatusConflict, err.Error())
+			return
+		case err != nil:
+			failed(w, err)
+			return
+		}
+		if verdict == journal.Approved {
+			if err := f.carryOut(r.Context(), &access.Person{Name: p.By, ID: p.ByID}, p, who); err != nil {
+				failed(w, errors.Join(err, j.Restore(context.WithoutCancel(r.Context()), p)))
+				return
+			}
+		}
+		answer(w, map[string]any{"settled": p.ID, "verdict": verdict})
+	}
+}
+
+// followProposals keeps how many wait, for the page's badge.
+func (f *Function) followProposals(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if all, err := f.proposals(ctx); err == nil {
+			f.proposed.Store(int64(len(all)))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

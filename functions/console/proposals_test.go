@@ -1,0 +1,217 @@
+package console_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pitboss/internal/journal"
+	"pitboss/internal/setup"
+	"pitboss/test/redistest"
+)
+
+const twoPeople = `compliance anna compliance-anna-0123456789
+compliance bert compliance-bert-0123456789
+operator otto operator-otto-0123456789
+operator,compliance olga operator-olga-0123456789
+`
+
+// as is the header of somebody in twoPeople.
+func as(who string) []string {
+	role := map[string]string{"anna": "compliance", "bert": "compliance", "otto": "operator", "olga": "operator"}[who]
+	return []string{"Authorization", "Bearer " + role + "-" + who + "-0123456789"}
+}
+
+func startTwo(t *testing.T, more map[string]string) *served {
+	t.Helper()
+	tokens := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(tokens, []byte(twoPeople), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := map[string]string{"REDIS_URL": redistest.Start(t), "CONSOLE_TOKENS_FILE": tokens, "PITBOSS_APPROVERS": "2"}
+	for k, v := range more {
+		cfg[k] = v
+	}
+	return start(t, cfg)
+}
+
+type proposed struct {
+	Proposal struct{ ID string }
+}
+
+// getAs is get with a token.
+func (s *served) getAs(who, path string, v any) int {
+	s.t.Helper()
+	req, _ := http.NewRequest("GET", s.url+path, nil)
+	req.Header.Set("Authorization", as(who)[1])
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.read(res, v)
+}
+
+func (s *served) switchesOn() int {
+	var out struct{ Switches []any }
+	s.getAs("anna", "/api/rules", &out)
+	return len(out.Switches)
+}
+
+func TestFourEyes(t *testing.T) {
+	t.Parallel()
+	s := startTwo(t, nil)
+	off := map[string]any{"what": "action", "name": "free_spins", "on": false, "note": "mended"}
+	if got := s.change("/api/switches", off, nil, as("anna")...); got != 400 {
+		t.Errorf("a switch that is not on was turned off: %d", got)
+	}
+	on := map[string]any{"what": "action", "name": "free_spins", "on": true, "note": "a complaint"}
+	if got := s.change("/api/switches", on, nil, as("anna")...); got != 200 || s.switchesOn() != 1 {
+		t.Fatalf("stopping takes one person: %d", got)
+	}
+	var p proposed
+	if got := s.change("/api/switches", off, &p, as("anna")...); got != 202 || p.Proposal.ID == "" || s.switchesOn() != 1 {
+		t.Fatalf("letting it go on: %d %+v", got, p)
+	}
+	approve := "/api/proposals/" + p.Proposal.ID + "/approve"
+	var list struct {
+		Proposals []struct {
+			ID, What, By, Role string
+			Mine               bool
+		}
+	}
+	if s.getAs("anna", "/api/proposals", &list); len(list.Proposals) != 1 || !list.Proposals[0].Mine || list.Proposals[0].Role != "compliance" {
+		t.Errorf("%+v", list)
+	}
+	for who, want := range map[string]int{"anna": 403, "otto": 403} {
+		if got := s.change(approve, map[string]any{}, nil, as(who)...); got != want || s.switchesOn() != 1 {
+			t.Errorf("%s approves: %d, want %d", who, got, want)
+		}
+	}
+	if got := s.change("/api/proposals/no-such/approve", map[string]any{}, nil, as("bert")...); got != 404 {
+		t.Errorf("a proposal that is not there: %d", got)
+	}
+	if got := s.change(approve, map[string]any{}, nil, as("bert")...); got != 200 || s.switchesOn() != 0 {
+		t.Fatalf("bert approves: %d", got)
+	}
+	if got := s.change(approve, map[string]any{}, nil, as("bert")...); got != 404 {
+		t.Errorf("approved twice: %d", got)
+	}
+	var changes struct {
+		Changes []struct{ What, Who, Note string }
+	}
+	s.getAs("anna", "/api/changes", &changes)
+	said := ""
+	for _, c := range changes.Changes {
+		said += c.Who + " " + c.What + " " + c.Note + "\n"
+	}
+	for _, want := range []string{"anna propose switch.off mended", "bert approved switch.off proposed by anna", "anna, approved by bert kill-switch.off"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the journal lacks %q:\n%s", want, said)
+		}
+	}
+}
+
+func TestProposalsAreWithdrawnAndExpire(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	s := startTwo(t, map[string]string{"REDIS_URL": url})
+	s.change("/api/switches", map[string]any{"what": "rule", "name": "GB-DM", "on": true, "note": "n"}, nil, as("anna")...)
+	off := map[string]any{"what": "rule", "name": "GB-DM", "on": false, "note": "n"}
+	var p proposed
+	s.change("/api/switches", off, &p, as("anna")...)
+	if got := s.change("/api/proposals/"+p.Proposal.ID+"/withdraw", map[string]any{}, nil, as("anna")...); got != 200 {
+		t.Fatalf("withdrawn: %d", got)
+	}
+	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 404 || s.switchesOn() != 1 {
+		t.Errorf("approved after it was withdrawn: %d", got)
+	}
+	rdb, err := setup.Redis(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	j := journal.New(rdb, 1)
+	past := time.Now().Add(-25 * time.Hour)
+	old, err := j.Propose(t.Context(), journal.Proposal{What: journal.ProposeSwitchOff, Subject: "rule/GB-DM", By: "anna", At: past, Until: past.Add(24 * time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.change("/api/proposals/"+old.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 404 || s.switchesOn() != 1 {
+		t.Errorf("approved after it expired: %d", got)
+	}
+	v, err := j.Verify(t.Context(), journal.Segments{})
+	if err != nil || len(v.Findings) > 0 {
+		t.Errorf("%+v %v", v, err)
+	}
+}
+
+func TestModelsArePromotedByTwo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../models")); err != nil {
+		t.Fatal(err)
+	}
+	s := startTwo(t, map[string]string{"MODELS_DIR": dir})
+	serving := func() string { b, _ := os.ReadFile(filepath.Join(dir, "serving.yaml")); return string(b) }
+	was := serving()
+	var p proposed
+	if got := s.change("/api/models/harm/promote", map[string]string{"version": "v1", "note": "n"}, &p, as("otto")...); got != 202 || serving() != was {
+		t.Fatalf("proposed: %d", got)
+	}
+	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 403 {
+		t.Errorf("approved without the role: %d", got)
+	}
+	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("olga")...); got != 200 || !strings.Contains(serving(), "harm: {live: v1") {
+		t.Fatalf("approved: %d %s", got, serving())
+	}
+}
+
+// A pack is changed on the running system: what is wrong is told, what is good
+// waits for a second person, and what another change has overtaken is refused.
+func TestPacksAreChangedByTwo(t *testing.T) {
+	t.Parallel()
+	s := startTwo(t, nil)
+	var now struct {
+		Files map[string]string
+		Hash  string
+		Since *journal.InForce
+	}
+	if got := s.getAs("anna", "/api/policy", &now); got != 200 || now.Files["rules/GB.yaml"] == "" || now.Since != nil {
+		t.Fatalf("%d %+v", got, now.Since)
+	}
+	text := now.Files["actions.yaml"]
+	change := func(text, who string) (int, proposed) {
+		var p proposed
+		got := s.change("/api/policy", map[string]string{"file": "actions.yaml", "text": text, "note": "quieter"}, &p, as(who)...)
+		return got, p
+	}
+	for _, bad := range []string{"not: a policy", strings.Replace(text, "kind: marketing", "kind: nonsense", 1), text} {
+		if got, _ := change(bad, "anna"); got != 400 {
+			t.Errorf("a bad text: %d", got)
+		}
+	}
+	if got := s.change("/api/policy", map[string]string{"file": "../../etc/passwd", "text": text, "note": "n"}, nil, as("anna")...); got != 400 {
+		t.Errorf("another file: %d", got)
+	}
+	if got, _ := change(strings.Replace(text, "per_day: 2", "per_day: 1", 1), "otto"); got != 403 {
+		t.Errorf("without the role: %d", got)
+	}
+	got, p := change(strings.Replace(text, "per_day: 2", "per_day: 1", 1), "anna")
+	got2, overtaken := change(strings.Replace(text, "per_week: 6", "per_week: 5", 1), "anna")
+	if got != 202 || got2 != 202 {
+		t.Fatalf("proposed: %d %d", got, got2)
+	}
+	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 200 {
+		t.Fatalf("approved: %d", got)
+	}
+	was := now.Hash
+	if s.getAs("anna", "/api/policy", &now); now.Hash == was || now.Since == nil || now.Since.Approved != "bert" || !strings.Contains(now.Files["actions.yaml"], "per_day: 1") {
+		t.Errorf("in force: %s, %+v", now.Hash, now.Since)
+	}
+	if got := s.change("/api/proposals/"+overtaken.Proposal.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 409 {
+		t.Errorf("a change of a policy that is no longer in force: %d", got)
+	}
+}

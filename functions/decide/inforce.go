@@ -1,0 +1,59 @@
+package decide
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pitboss/internal/policy"
+)
+
+// policyPoll is how often decide asks whether another policy was approved.
+const policyPoll = time.Second
+
+// followPolicy takes over a policy that was approved on the running system, and
+// goes back to the files' own when it is no longer in force.
+func (f *Function) followPolicy(ctx context.Context) {
+	tick := time.NewTicker(policyPoll)
+	defer tick.Stop()
+	for {
+		if err := f.takePolicy(ctx); err != nil && ctx.Err() == nil {
+			f.Log.Warn("the policy in force can't be read; the one before decides", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *Function) takePolicy(ctx context.Context) error {
+	now, err := f.journal.InForce(ctx, f.policy.Hash())
+	if err != nil {
+		return err
+	}
+	next := f.policy
+	if now != nil {
+		if f.decidesBy().Hash() == now.Policy {
+			return nil
+		}
+		text, err := f.journal.Document(ctx, now.Policy)
+		if err != nil {
+			return err
+		}
+		if next, err = policy.ParseDocument(text); err != nil {
+			return err
+		}
+	}
+	f.swap.Lock()
+	defer f.swap.Unlock()
+	was := f.decidesBy()
+	if was.Hash() == next.Hash() {
+		return nil
+	}
+	f.decides.Store(next.With(was.Learned()))
+	f.Log.Info("decides by another policy", zap.String("policy", next.Hash()))
+	return nil
+}

@@ -1,0 +1,183 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"pitboss/internal/redisdb"
+)
+
+// What loosens or changes a running system takes two people: one proposes, another
+// approves. Stopping something takes one.
+
+// Proposal is a change that waits for a second person.
+type Proposal struct {
+	ID      string         `json:"id"`
+	What    string         `json:"what"` // ProposeSwitchOff, …
+	Subject string         `json:"subject"`
+	Note    string         `json:"note"` // why
+	By      string         `json:"by"`
+	ByID    string         `json:"by_id,omitzero"` // the OIDC subject
+	At      time.Time      `json:"at"`
+	Until   time.Time      `json:"until"`          // then it is gone
+	Body    jsontext.Value `json:"body,omitempty"` // what the change needs to be made
+}
+
+// What can be proposed.
+const (
+	ProposeSwitchOff = "switch.off"
+	ProposePromote   = "model.promote"
+	ProposeRollback  = "model.rollback"
+	ProposePolicy    = "policy.change"
+)
+
+// Settlement is what became of a proposal, as the journal has it.
+type Settlement struct {
+	Proposal
+	Verdict   string    `json:"verdict"` // approved | withdrawn
+	Settled   time.Time `json:"settled"`
+	SettledBy string    `json:"settled_by"`
+	SettledID string    `json:"settled_id,omitzero"`
+}
+
+// What becomes of a proposal.
+const (
+	Approved  = "approved"
+	Withdrawn = "withdrawn"
+)
+
+const (
+	proposalsKey = "{ops}:proposals" // hash, by id
+	approversKey = "{ops}:approvers"
+)
+
+// ErrSamePerson refuses an approval by whoever proposed.
+var ErrSamePerson = errors.New("journal: a change is approved by another person than the one who proposed it")
+
+// SetApprovers says how many people a change takes: one or two.
+func (j *Journal) SetApprovers(ctx context.Context, n int) error {
+	if err := j.rdb.Set(ctx, approversKey, n, 0).Err(); err != nil {
+		return fmt.Errorf("journal: approvers: %w", err)
+	}
+	return nil
+}
+
+// Approvers is how many people a change takes; two unless somebody said one.
+func (j *Journal) Approvers(ctx context.Context) (int, error) {
+	s, err := j.rdb.Get(ctx, approversKey).Result()
+	if errors.Is(err, redisdb.Nil) {
+		return 2, nil
+	}
+	n, bad := strconv.Atoi(s)
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
+		return 2, fmt.Errorf("journal: approvers: %w", err)
+	}
+	return n, nil
+}
+
+// Propose journals a proposal and lets it wait. It returns it with its id.
+func (j *Journal) Propose(ctx context.Context, p Proposal) (Proposal, error) {
+	p.ID = strings.ToLower(rand.Text()[:12])
+	raw, err := json.Marshal(p)
+	if err == nil {
+		err = j.RecordOps(ctx, &Draft{Kind: KindPropose, Time: p.At, Open: raw})
+	}
+	if err == nil {
+		err = j.rdb.HSet(ctx, proposalsKey, p.ID, raw).Err()
+	}
+	if err != nil {
+		return p, fmt.Errorf("journal: propose: %w", err)
+	}
+	return p, nil
+}
+
+// Proposals lists those that wait, the oldest first. Expired ones are removed.
+func (j *Journal) Proposals(ctx context.Context, now time.Time) ([]Proposal, error) {
+	all, err := j.rdb.HGetAll(ctx, proposalsKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("journal: proposals: %w", err)
+	}
+	var out []Proposal
+	for id, raw := range all {
+		var p Proposal
+		if err := json.Unmarshal([]byte(raw), &p); err != nil || !now.Before(p.Until) {
+			if err := j.rdb.HDel(ctx, proposalsKey, id).Err(); err != nil {
+				return nil, fmt.Errorf("journal: proposals: %w", err)
+			}
+			continue
+		}
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b Proposal) int { return a.At.Compare(b.At) })
+	return out, nil
+}
+
+// FindProposal returns a proposal that waits.
+func (j *Journal) FindProposal(ctx context.Context, id string, now time.Time) (Proposal, error) {
+	all, err := j.Proposals(ctx, now)
+	if err != nil {
+		return Proposal{}, err
+	}
+	n := slices.IndexFunc(all, func(p Proposal) bool { return p.ID == id })
+	if n < 0 {
+		return Proposal{}, fmt.Errorf("%w: proposal %s (settled, expired, or never made)", ErrNotFound, id)
+	}
+	return all[n], nil
+}
+
+// Settle takes a proposal off the list, once, and journals by whom. The caller
+// makes the change that was approved; where that fails, [Journal.Restore] puts
+// the proposal back.
+func (j *Journal) Settle(ctx context.Context, p Proposal, verdict, by, byID string, now time.Time) error {
+	if verdict == Approved && p.SamePerson(by, byID) {
+		return ErrSamePerson
+	}
+	n, err := j.rdb.HDel(ctx, proposalsKey, p.ID).Result()
+	if err != nil {
+		return fmt.Errorf("journal: settle: %w", err)
+	}
+	if n == 0 {
+		return fmt.Errorf("%w: proposal %s was settled by somebody else", ErrNotFound, p.ID)
+	}
+	raw, err := json.Marshal(Settlement{Proposal: p, Verdict: verdict, Settled: now, SettledBy: by, SettledID: byID})
+	if err == nil {
+		err = j.RecordOps(ctx, &Draft{Kind: KindSettle, Time: now, Open: raw})
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("journal: settle: %w", err), j.Restore(ctx, p))
+	}
+	return nil
+}
+
+// Restore lets a proposal wait again.
+func (j *Journal) Restore(ctx context.Context, p Proposal) error {
+	raw, err := json.Marshal(p)
+	if err == nil {
+		err = j.rdb.HSet(ctx, proposalsKey, p.ID, raw).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("journal: restore proposal: %w", err)
+	}
+	return nil
+}
+
+// SamePerson reports whether somebody made the proposal. Where both have an OIDC
+// subject it is compared: names change hands.
+func (p *Proposal) SamePerson(by, byID string) bool {
+	if p.ByID != "" && byID != "" {
+		return p.ByID == byID
+	}
+	return strings.EqualFold(strings.TrimSpace(p.By), strings.TrimSpace(by))
+}
