@@ -65,7 +65,7 @@ type Function struct {
 	said        sync.Map // what people said of decisions, by decision
 	stopped     stopped
 	index       *search.Index // of the journal; nil without one
-	proposed    atomic.Int64 // proposals that wait
+	proposed    atomic.Int64  // proposals that wait
 	routes      http.Handler
 
 	experiments *experiments

@@ -113,7 +113,7 @@ func (f *Function) tellTurned(ctx context.Context, c journal.SwitchChange) {
 type proposalView struct {
 	journal.Proposal
 	Role access.Role `json:"role"` // that approves it
-	Mine bool `json:"mine"` // who asks proposed it
+	Mine bool        `json:"mine"` // who asks proposed it
 }
 
 func (f *Function) listProposals(w http.ResponseWriter, r *http.Request) {

@@ -158,13 +158,13 @@ func TestModelsArePromotedByTwo(t *testing.T) {
 	serving := func() string { b, _ := os.ReadFile(filepath.Join(dir, "serving.yaml")); return string(b) }
 	was := serving()
 	var p proposed
-	if got := s.change("/api/models/harm/promote", map[string]string{"version": "v1", "note": "n"}, &p, as("otto")...); got != 202 || serving() != was {
+	if got := s.change("/api/models/leave/promote", map[string]string{"version": "v2", "note": "n"}, &p, as("otto")...); got != 202 || serving() != was {
 		t.Fatalf("proposed: %d", got)
 	}
 	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 403 {
 		t.Errorf("approved without the role: %d", got)
 	}
-	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("olga")...); got != 200 || !strings.Contains(serving(), "harm: {live: v1") {
+	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("olga")...); got != 200 || !strings.Contains(serving(), "leave: {live: v2") {
 		t.Fatalf("approved: %d %s", got, serving())
 	}
 }
