@@ -22,12 +22,13 @@ type request struct {
 // made is what came of a request. A decision that could not be recorded is
 // made anew, and nothing of the one before may stay.
 type made struct {
-	in     policy.Input   // what was decided on
-	record *policy.Record // what was decided
-	before uint64         // the journal's entry, where this decision was made before
-	taken  bool           // and it was taken back since
-	gone   bool           // there is no such player (any more)
-	late   bool           // nobody can tell any more whether it was decided on before
+	in      policy.Input   // what was decided on
+	record  *policy.Record // what was decided
+	before  uint64         // the journal's entry, where this decision was made before
+	taken   bool           // and it was taken back since
+	history *policy.Contacts
+	gone    bool // there is no such player (any more)
+	late    bool // nobody can tell any more whether it was decided on before
 }
 
 func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, data *event.PlayerScored) (*ce.Event, error) {
@@ -100,7 +101,7 @@ func (t *request) draft(ctx context.Context, v journal.View) (*journal.Draft, er
 		}
 	}
 	if recorded {
-		t.before, t.taken = seq, contacts.Revoked(t.in.Decision)
+		t.before, t.taken, t.history = seq, contacts.Revoked(t.in.Decision), contacts
 		return nil, nil
 	}
 	if v.Fresh {

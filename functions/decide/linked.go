@@ -106,14 +106,25 @@ const concurrent = 10 * time.Second
 // decision, it is taken back, and the answer says so instead.
 func (f *Function) confirm(ctx context.Context, e *ce.Event, r *event.Record, t *request) (back *ce.Event, stands bool, err error) {
 	in, d := t.record.Input, &t.record.Decision
-	if !d.Issued || d.Kind == policy.Protection || in.Linked == nil && !t.taken {
+	take := taking{f: f, cause: r}
+	if t.taken {
+		seq, mine := t.history.Find(take.id(in.Player))
+		if !mine {
+			return nil, false, nil // by another event, which was answered
+		}
+		out, err := f.recallRevocation(ctx, &event.Recommendation{Decision: take.id(in.Player)}, seq)
+		if err != nil {
+			return nil, false, err
+		}
+		back, err = f.revoked(e, out)
+		return back, false, err
+	}
+	if !d.Issued || d.Kind == policy.Protection || in.Linked == nil {
 		return nil, true, nil
 	}
-	why, err := f.stopped(ctx, &in, d.Action)
-	if err != nil || len(why) == 0 && !t.taken {
+	if take.why, err = f.stopped(ctx, &in, d.Action); err != nil || len(take.why) == 0 {
 		return nil, true, err
 	}
-	take := taking{f: f, cause: r, why: why}
 	out, err := take.one(ctx, in.Player, func(s *policy.Sent) bool { return s.Decision == in.Decision }, false)
 	if err != nil {
 		return nil, false, err
@@ -121,7 +132,7 @@ func (f *Function) confirm(ctx context.Context, e *ce.Event, r *event.Record, t 
 	if back, err = f.revoked(e, out); back != nil || err != nil {
 		return back, false, err
 	}
-	return nil, !take.contacts.Revoked(in.Decision), nil // delivered meanwhile, or taken back by another event, which was answered
+	return nil, !take.contacts.Revoked(in.Decision), nil // delivered meanwhile, or taken back by another event
 }
 
 // stopped tells why an action must not go out after all: what binds the player
@@ -226,7 +237,7 @@ func (f *Function) bindAll(ctx context.Context, e *ce.Event, r *event.Record, co
 		return nil, err
 	}
 	t := taking{f: f, cause: r, why: linkedWhy}
-	var out *event.Recommendation
+	out := &event.Recommendation{}
 	for i := range all {
 		now := f.clock(r.Time)
 		l := f.bind(all, all[i].id, now)
@@ -235,15 +246,15 @@ func (f *Function) bindAll(ctx context.Context, e *ce.Event, r *event.Record, co
 		if !excluded && len(l.OptOuts) == 0 {
 			continue
 		}
-		more, err := t.one(ctx, all[i].id, opened(excluded), false)
-		if err != nil {
+		more, err := t.other(ctx, &all[i], opened(excluded))
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if out == nil {
+		case len(out.Revoked) == 0:
 			out = more
-			continue
+		default:
+			out.Revoked = append(out.Revoked, more.Revoked...)
 		}
-		out.Revoked = append(out.Revoked, more.Revoked...)
 	}
 	return f.revoked(e, out)
 }

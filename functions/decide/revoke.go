@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -36,7 +37,7 @@ func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why
 		if linked[i].id == r.Subject {
 			continue
 		}
-		more, err := t.one(ctx, linked[i].id, opened(service), false)
+		more, err := t.other(ctx, &linked[i], opened(service))
 		if err != nil {
 			return nil, err
 		}
@@ -74,13 +75,33 @@ type taking struct {
 	contacts *policy.Contacts // the history of the account that was looked at last
 }
 
+// id names what the event takes back of a player's.
+func (t *taking) id(player string) string {
+	return journal.DecisionID(player, event.ReplyID(t.cause.Source, t.cause.ID, event.TypeRevoked))
+}
+
+// other takes back what is open on a linked account, which was just read: what
+// this process remembers of it may be older. Where there is nothing to take back
+// and nothing was, nothing is recorded.
+func (t *taking) other(ctx context.Context, a *account, pick func(*policy.Sent) bool) (*event.Recommendation, error) {
+	_, made := a.Contacts.Find(t.id(a.id))
+	open := slices.ContainsFunc(a.Contacts.Open(t.f.clock(t.cause.Time)), func(n int) bool { return pick(&a.Contacts.Sent[n]) })
+	if !made && !open {
+		return &event.Recommendation{}, nil
+	}
+	out, err := t.one(ctx, a.id, pick, false)
+	if errors.Is(err, journal.ErrErased) {
+		return &event.Recommendation{}, nil
+	}
+	return out, err
+}
+
 // one takes back what of a player's open recommendations is picked. With hold
-// the player is on hold from now on; without, nothing is recorded where there
-// is nothing to take back. The same event takes back the same, however often it
-// comes.
+// the player is on hold from now on. The same event takes back the same, however
+// often it comes.
 func (t *taking) one(ctx context.Context, player string, pick func(*policy.Sent) bool, hold bool) (*event.Recommendation, error) {
 	r, now := t.cause, t.f.clock(t.cause.Time)
-	id := journal.DecisionID(player, event.ReplyID(r.Source, r.ID, event.TypeRevoked))
+	id := t.id(player)
 	out := &event.Recommendation{Decision: id, Action: policy.NoAction, Kind: policy.Marketing, Reasons: t.why, DedupKey: id, DecidedAt: now}
 	if player == r.Subject { // else it is another account's event
 		out.Trigger = event.Trigger{Type: r.Type, Source: r.Source, ID: r.ID, Time: r.Time}
@@ -98,20 +119,14 @@ func (t *taking) one(ctx context.Context, player string, pick func(*policy.Sent)
 			return nil, nil
 		}
 		after, revoked := contacts.Revoke(id, v.Seq, now, pick)
-		if len(revoked) == 0 && !hold {
-			return nil, nil
-		}
 		if hold {
 			after.Hold = now.Add(policy.HoldFor)
 		}
 		t.contacts, out.Revoked = after, revoked
 		return revocationDraft(out, now, after)
 	})
-	switch {
-	case err == nil && made != 0:
+	if err == nil && made != 0 {
 		return t.f.recallRevocation(ctx, out, made)
-	case errors.Is(err, journal.ErrErased) && !hold:
-		return out, nil // a linked account that was erased has nothing open
 	}
 	return out, err
 }
