@@ -27,7 +27,6 @@ type (
 	StringSliceCmd     = redis.StringSliceCmd
 	MapStringStringCmd = redis.MapStringStringCmd
 	ZSliceCmd          = redis.ZSliceCmd
-	StringCmd          = redis.StringCmd
 	XMessage           = redis.XMessage
 	XMessageSliceCmd   = redis.XMessageSliceCmd
 )
