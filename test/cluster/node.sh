@@ -155,8 +155,8 @@ END
 manifests() { awk 'FNR == 1 {print "---"} 1' "$@" | sed -e "s|REGISTRY|$registry|; s|DNS_ADDRESS|$dns|; s|VOLUME|$run/volume|; s|NODE_NAME|$node|"; }
 
 base() {
-  mkdir -p "$run/volume"
-  chmod 777 "$run/volume"
+  mkdir -p "$run/volume/redis"
+  chmod 777 "$run/volume" "$run/volume/redis" # pods run as users of their own
   manifests "$here"/manifests/{dns,ingress,small,storage}.yaml | k apply --server-side -f - >>"$run/log/apply"
   start policy env KUBECONFIG="$run/policy.kubeconfig" "$bin/net" policy
   k -n kube-system rollout status deployment/dns --timeout=180s >>"$run/log/apply"
