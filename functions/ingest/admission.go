@@ -10,8 +10,8 @@ import (
 const (
 	minWaiting   = 4 // requests that always may wait for the Broker
 	firstWaiting = 64
-	maxWaiting   = 200 // as many as func.yaml lets into an instance
-	sharpest   = 0.25 // a slow answer leaves at least this share of the limit
+	maxWaiting   = 200  // as many as func.yaml lets into an instance
+	sharpest     = 0.25 // a slow answer leaves at least this share of the limit
 )
 
 // admission bounds how many requests wait for the Broker at once and finds the

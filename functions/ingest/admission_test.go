@@ -75,7 +75,7 @@ func TestOverloadDoesNotCollapse(t *testing.T) {
 	for _, each := range []time.Duration{2 * time.Millisecond, 30 * time.Millisecond, 200 * time.Millisecond} {
 		for _, senders := range []int{50, 1000, 5000} {
 			synctest.Test(t, func(t *testing.T) {
-				a := newAdmission(2500 * time.Millisecond)
+				a := newAdmission(5 * time.Second)
 				const long = 2 * time.Minute
 				acked, after := offered(a, &slowBroker{each: each}, senders, long)
 				most := int(long / 2 / each)
