@@ -25,7 +25,8 @@ up() {
     say "$part"
   done
 }
-rows() { inside "$bin/rows" -began "$run/began" ${JSON:+-json "$JSON"} ${ROWS:-}; }
+# The rows do not starve beside the load that they make.
+rows() { inside nice -n -10 "$bin/rows" -began "$run/began" ${JSON:+-json "$JSON"} ${ROWS:-}; }
 
 for part in ${*:-build up image secrets deploy consumer rows}; do
   [[ " build up image secrets deploy consumer rows " == *" $part "* ]] || die "unknown part $part: build, up, image, secrets, deploy, consumer or rows"

@@ -92,9 +92,13 @@ func (c *cluster) start(ctx context.Context, name string, rate int, long time.Du
 func (c *cluster) begin(ctx context.Context, deadline time.Time, name string, rate int, long time.Duration) *load {
 	l := &load{deadline: deadline, run: fmt.Sprintf("%s-%d", name, time.Now().Unix()), why: map[string]int{}, last: time.Now()}
 	l.done.Go(func() {
-		tick := time.NewTicker(time.Second / time.Duration(rate))
-		defer tick.Stop()
-		for end := time.Now().Add(long); time.Now().Before(end) && ctx.Err() == nil; <-tick.C {
+		// The times are fixed beforehand: a loader that was held up catches up.
+		for began := time.Now(); ; {
+			due := time.Duration(l.sent) * time.Second / time.Duration(rate)
+			if due >= long || ctx.Err() != nil {
+				return
+			}
+			time.Sleep(time.Until(began.Add(due)))
 			n := l.sent
 			l.sent++
 			l.done.Go(func() { l.one(ctx, c, n) })
