@@ -39,6 +39,7 @@ func (f *Function) api() http.Handler {
 	look("GET /api/players/{id}/decisions", f.listPast)
 	look("GET /api/decisions", f.listDecisions)
 	look("GET /api/decisions.csv", f.exportDecisions)
+	look("GET /api/history", f.showHistory)
 	look("GET /api/decisions/{id}", f.oneDecision)
 	look("GET /api/reviews", f.listReviews)
 	look("GET /api/models", f.listModels)

@@ -193,3 +193,41 @@ func (d *decision) csv() []string {
 	}
 	return line
 }
+
+// ranges are the spans of time that charts show, with the step of each.
+var ranges = map[string]struct{ span, step time.Duration }{
+	"1h": {time.Hour, 30 * time.Second}, "6h": {6 * time.Hour, 3 * time.Minute}, "24h": {24 * time.Hour, 10 * time.Minute},
+	"7d": {7 * 24 * time.Hour, time.Hour}, "30d": {30 * 24 * time.Hour, 6 * time.Hour},
+}
+
+// showHistory answers GET /api/history?range=24h&jurisdiction=GB: what was decided,
+// by steps of time, from the journal.
+func (f *Function) showHistory(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	over, ok := ranges[r.FormValue("range")]
+	if !ok {
+		refuse(w, http.StatusBadRequest, "range is one of 1h, 6h, 24h, 7d and 30d")
+		return
+	}
+	q, err := queryOf(r.Form)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if f.index == nil {
+		failed(w, errNoStore)
+		return
+	}
+	q.To = f.now().Truncate(over.step).Add(over.step)
+	q.From = q.To.Add(-over.span)
+	list, err := f.index.History(r.Context(), within(q, personOf(r)), over.step)
+	if errors.Is(err, search.ErrQuery) {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	answer(w, map[string]any{"step_s": over.step.Seconds(), "buckets": list})
+}

@@ -145,16 +145,7 @@ func (x *Index) scan(sc *scan, page *Page) []hit {
 
 // columns returns the newest matching rows of c and adds to the counts.
 func (sc *scan) columns(c *columns, page *Page, facets facetCounts) (newest []int) {
-	lo := sort.Search(len(c.at), func(i int) bool { return c.when(i) >= sc.from })
-	hi := sort.Search(len(c.at), func(i int) bool { return c.when(i) >= sc.to })
-	if sc.byID {
-		i, ok := c.find(sc.id)
-		if !ok || i < lo || i >= hi {
-			lo, hi = 0, 0
-		} else {
-			lo, hi = i, i+1
-		}
-	}
+	lo, hi := sc.rows(c)
 	fails := make([]uint16, len(c.profiles))
 	for n := range c.profiles {
 		fails[n] = sc.fails(&c.profiles[n])
@@ -170,6 +161,20 @@ func (sc *scan) columns(c *columns, page *Page, facets facetCounts) (newest []in
 		}
 	}
 	return newest
+}
+
+// rows are the rows of c within the time asked for, or the one of the decision.
+func (sc *scan) rows(c *columns) (lo, hi int) {
+	lo = sort.Search(len(c.at), func(i int) bool { return c.when(i) >= sc.from })
+	hi = sort.Search(len(c.at), func(i int) bool { return c.when(i) >= sc.to })
+	if !sc.byID {
+		return lo, hi
+	}
+	i, ok := c.find(sc.id)
+	if !ok || i < lo || i >= hi {
+		return 0, 0
+	}
+	return i, i + 1
 }
 
 func (sc *scan) outcomeFits(o uint8) bool {

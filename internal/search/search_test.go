@@ -191,7 +191,7 @@ func TestFindsWhatLookingAtEachWould(t *testing.T) {
 			default:
 				w.decide(t, &made{player: of("player", "ann", "bob", "cec", "dan"), verdict: of("verdict", "issued", "suppressed"),
 					action: of("action", "free_spins", "call"), kind: of("kind", "marketing", "protection"), jurisdiction: of("place", "GB", "SE", ""),
-					brand: of("brand", "one", "two"), rules: rapid.SliceOfDistinct(rapid.SampledFrom([]string{"A", "B", "C"}), rapid.ID[string]).Draw(t, "rules"),
+					brand: of("brand", "one", "two"), rules: rapid.SliceOfDistinct(rapid.SampledFrom([]string{"A", "B", "nothing-eligible"}), rapid.ID[string]).Draw(t, "rules"),
 					review: rapid.Bool().Draw(t, "review"), at: noon.Add(time.Duration(rapid.IntRange(0, 50).Draw(t, "at")) * time.Minute)})
 			case 6, 7:
 				if len(w.all) > 0 {
@@ -232,6 +232,9 @@ func TestFindsWhatLookingAtEachWould(t *testing.T) {
 				t.Fatal("matched", matched, "want", len(want), q)
 			}
 			w.sameOrder(t, got, want)
+			if !q.From.IsZero() {
+				w.sameHistory(t, x, q, want)
+			}
 		}
 	})
 }
@@ -251,6 +254,36 @@ func (w *world) sameOrder(t failer, got, want []string) {
 	want = slices.Sorted(slices.Values(want))
 	if !slices.Equal(got, want) {
 		t.Fatal("got ", got, " want ", want)
+	}
+}
+
+// sameHistory holds the counts by steps of seven minutes against those of want.
+func (w *world) sameHistory(t failer, x *search.Index, q search.Query, want []string) {
+	const step = 7 * time.Minute
+	got, err := x.History(w.ctx, q, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := make([]search.Bucket, len(got))
+	for i := range expect {
+		expect[i].At = q.From.Add(time.Duration(i) * step)
+	}
+	for _, m := range w.all {
+		if !slices.Contains(want, m.id) {
+			continue
+		}
+		b := &expect[m.at.Sub(q.From)/step]
+		switch {
+		case m.verdict == "issued":
+			b.Issued++
+		case slices.Equal(m.rules, []string{"nothing-eligible"}):
+			b.Nothing++
+		default:
+			b.Blocked++
+		}
+	}
+	if !slices.Equal(got, expect) {
+		t.Fatal("history ", got, " want ", expect)
 	}
 }
 

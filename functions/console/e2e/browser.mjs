@@ -9,10 +9,11 @@ const flags = [
   "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ];
 
-export async function openBrowser() {
+// openBrowser starts it with a profile of its own.
+export async function openBrowser(more = {}) {
   const profile = mkdtempSync(join(tmpdir(), "console-e2e-"));
   const context = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: flags, viewport: { width: 1440, height: 960 },
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: flags, viewport: { width: 1440, height: 960 }, ...more,
   });
   return { context, close: async () => { await context.close(); rmSync(profile, { recursive: true, force: true }); } };
 }

@@ -72,12 +72,67 @@ test("decisions: filters change the list and the address", async () => {
   await until("only suppressed ones", async () => (await page.$$eval(".decisions tbody .badge.verdict-issued", (l) => l.length)) === 0 && (await page.$$(".decisions tbody tr")).length > 0);
 });
 
+test("decisions: a search of the whole journal, with a link that can be sent on and a CSV", async () => {
+  const since = new Date(Date.now() - 3600_000).toISOString().replace(/\.\d+Z$/, "Z");
+  await open("/decisions?player=alice&from=" + since);
+  await page.waitForSelector(".decisions tbody tr");
+  const all = await page.$$eval(".decisions tbody .player-link", (l) => l.map((a) => a.textContent));
+  assert.ok(all.length > 0 && all.every((id) => id === "alice"), all.join());
+  const csv = await (await fetch(system.page + await page.getAttribute('a:has-text("CSV")', "href"))).text();
+  assert.ok(csv.startsWith("decided_at,decision,verdict") && csv.includes(",alice,"), csv.slice(0, 200));
+  await page.fill('input[aria-label="Player or decision"]', "nobody-at-all");
+  await page.waitForSelector("text=No decision matches.");
+  await page.goBack();
+  await open("/decisions?from=2019-01-01T00:00:00Z&to=2020-01-01T00:00:00Z");
+  await page.waitForSelector("text=No decision matches.");
+  await open("/decisions?outcome=vanished");
+  await page.waitForSelector('.wrong:has-text("there is no outcome")');
+});
+
+test("live: a switch that is on is told, since when, by whom, and leads there", async () => {
+  const turn = (on) => fetch(system.page + "/api/switches", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ what: "action", name: "free_spins", on, note: "a complaint" }) });
+  await turn(true);
+  await open("/");
+  await page.waitForSelector(".health.warn .troubles >> text=action free spins is stopped");
+  const text = await page.textContent(".troubles");
+  assert.match(text, /since .*\(just now\), by local: a complaint/);
+  await page.click('.troubles a:has-text("free spins")');
+  await page.waitForURL(/\/rules/);
+  await turn(false);
+  await open("/");
+  await page.waitForSelector(".troubles >> text=free spins", { state: "detached" });
+  await page.waitForSelector('.places a:has-text("GB")');
+});
+
+test("player: an exclusion is entered, a copy can be read", async () => {
+  await send(system.ingest, "account.registered", "eve", { jurisdiction: "SE", birth_date: "1991-05-01", brand: "e2e", currency: "SEK" });
+  await send(system.ingest, "consent.changed", "eve", { product: "casino", channel: "email", granted: true, origin: "phone" });
+  await until("eve", async () => (await (await fetch(system.page + "/api/players/eve")).json()).state);
+  await open("/players/eve");
+  await page.click('button:has-text("Exclude")');
+  await page.fill('dialog input[name="confirm"]', "eve");
+  await page.fill('dialog input[name="note"]', "by phone");
+  await page.click('dialog button[type="submit"]');
+  await page.waitForSelector('.facts dd:has-text("operator")', { timeout: 30_000 });
+  await page.click('button:has-text("Export")');
+  await page.fill('dialog input[name="request"]', "DSR-2");
+  await page.click('dialog button[type="submit"]');
+  await page.waitForSelector('dialog a:has-text("Read it")', { timeout: 40_000 });
+  const copy = await (await fetch(system.page + "/api/exports/DSR-2?as=html")).text();
+  assert.match(copy, /casino, email<\/td><td>yes<\/td><td>[^<]+<\/td><td>phone/);
+  await page.click('dialog button:has-text("Close")');
+});
+
 test("review: a person's word goes out as an event and is journaled", async () => {
   // A strong marker of harm in GB asks for a person (GB-AUTO).
   await send(system.ingest, "protection.indicator.raised", "alice", { group: "behaviour", strength: "strong" });
   await until("a case", async () => (await get(system, "/api/reviews")).open.length > 0, 60_000);
   await open("/review");
-  await page.click('.cases button:has-text("Overturn")');
+  await page.click('.cases button:has-text("Take")');
+  await page.waitForSelector('.cases .badge:has-text("local")');
+  await page.click('.cases .evidence summary');
+  await page.waitForSelector('.cases .evidence >> text=protection.indicator.raised');
+  await page.click('.cases li button:has-text("Overturn")');
   await page.fill('dialog input[name="note"]', "the player was called already");
   await page.click('dialog button[type="submit"]');
   await page.waitForSelector("text=the player was called already");
@@ -115,7 +170,7 @@ test("rules: packs in words with sources, a kill switch stops an action", async 
   await open("/rules?pack=GB");
   await page.waitForSelector(".rules li");
   assert.match(await page.textContent(".rules"), /UKGC/);
-  await page.click('.rules li:has(b:text-is("payment help")) button:has-text("Kill")');
+  await page.click('.rules li:has(b:text-is("payment help")) button:has-text("Stop")');
   await page.fill('dialog input[name="note"]', "e2e");
   await page.click('dialog button[type="submit"]');
   await page.waitForSelector('.switches-on:has-text("payment_help")');

@@ -1,7 +1,7 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { value } from "./format";
+import { onAxis, value } from "./format";
 
 // Chart draws lines over time with uPlot and keeps to the width it is given.
 // The colours are the theme's, read when it is drawn.
@@ -11,15 +11,15 @@ export interface Line { label: string; color: string; values: number[]; fill?: b
 // Lines differ by their dashes as well as by colour.
 const dashes = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 
-const hours = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const clock = (unix: number) => hours.format(new Date(unix * 1000));
 const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-export function Chart(p: { at: number[]; lines: Line[]; height: number; label: string; theme: string }) {
+export function Chart(p: { at: number[]; lines: Line[]; height: number; label: string; unit: string; theme: string }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const [hovered, hover] = useState<number | null>(null);
-  const shape = p.lines.map((l) => l.label).join() + p.theme;
+  const days = (p.at[p.at.length - 1] ?? 0) - (p.at[0] ?? 0) > 86_000;
+  const clock = (unix: number) => onAxis(unix, days);
+  const shape = p.lines.map((l) => l.label).join() + p.theme + days + p.at.length;
   useEffect(() => {
     const el = box.current!;
     const axis = { stroke: token("--ink-3"), grid: { stroke: token("--line"), width: 1 }, ticks: { show: false }, font: "11px " + token("--sans") };
@@ -30,7 +30,7 @@ export function Chart(p: { at: number[]; lines: Line[]; height: number; label: s
         label: l.label, stroke: token(l.color), width: 2, dash: dashes[i % dashes.length], points: { show: false },
         ...(l.fill ? { fill: token(l.color) + "22" } : {}),
       }))],
-      axes: [{ ...axis, space: 90, values: (_u, at) => at.map(clock) }, { ...axis, size: 46, space: 34 }],
+      axes: [{ ...axis, space: 90, values: (_u, at) => at.map(clock) }, { ...axis, size: 46, space: 34, label: p.unit, labelSize: 16, labelFont: axis.font }],
     }, [p.at, ...p.lines.map((l) => l.values)], el);
     plot.current = u;
     const watch = new ResizeObserver(() => u.setSize({ width: el.clientWidth, height: p.height }));

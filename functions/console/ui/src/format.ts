@@ -48,15 +48,40 @@ export const us = (n: number) => (n >= 1000 ? ms(n / 1000) : n.toFixed(n < 10 ? 
 
 export const percent = (p: number, digits = 1) => (100 * p).toFixed(digits) + " %";
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", year: "numeric" });
+// zone is where clocks on the page stand: the reader's, or UTC as in logs and CSV.
+export let zone: "local" | "UTC" = localStorage.getItem("zone") === "UTC" ? "UTC" : "local";
+let clock: Intl.DateTimeFormat, day: Intl.DateTimeFormat, shortDay: Intl.DateTimeFormat;
+export function setZone(z: typeof zone) {
+  zone = z;
+  localStorage.setItem("zone", z);
+  const timeZone = z === "UTC" ? "UTC" : undefined;
+  clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone });
+  day = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", year: "numeric", timeZone });
+  shortDay = new Intl.DateTimeFormat("en-GB", { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", timeZone });
+}
+setZone(zone);
+
+// onAxis names a moment of a chart: with its day where the chart is of days.
+export const onAxis = (unix: number, days: boolean) => (days ? shortDay : clock).format(new Date(unix * 1000));
+
+// fromField and toField read and write <input type="datetime-local"> in the zone.
+export function fromField(text: string): string {
+  const at = new Date(zone === "UTC" && text ? text + "Z" : text);
+  return isNaN(at.getTime()) ? "" : at.toISOString().replace(/\.\d+Z$/, "Z");
+}
+export function toField(iso: string): string {
+  const at = new Date(iso);
+  if (isNaN(at.getTime())) return "";
+  return new Date(at.getTime() - (zone === "UTC" ? 0 : at.getTimezoneOffset() * 60_000)).toISOString().slice(0, 19);
+}
+
 export const time = (iso: string) => (iso && !iso.startsWith("0001") ? clock.format(new Date(iso)) : "–");
 export const date = (iso: string) => (iso && !iso.startsWith("0001") ? day.format(new Date(iso)) : "–");
 
 export function moment(iso: string): string {
   if (!iso || iso.startsWith("0001")) return "–";
   const t = new Date(iso);
-  return t.toDateString() === new Date().toDateString() ? clock.format(t) : day.format(t) + " " + clock.format(t);
+  return day.format(t) === day.format(new Date()) ? clock.format(t) : day.format(t) + " " + clock.format(t);
 }
 
 export function value(n: number): string {

@@ -5,7 +5,7 @@ import { useAddress } from "./router";
 import { connect, useLive } from "./stream";
 import type { Me, Person, ViewProps } from "./types";
 import { Toasts, Wrong } from "./ui";
-import { compact, num, rate } from "./format";
+import { compact, num, rate, setZone, zone } from "./format";
 import { LivePage } from "./pages/live";
 import { PlayerPage, PlayersPage } from "./pages/player";
 import { DecisionPage, DecisionsPage } from "./pages/decisions";
@@ -78,7 +78,12 @@ function useTheme(): [Theme, () => void] {
   return [theme, () => set(nextTheme[theme])];
 }
 
-function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void }) {
+// Zone turns every clock on the page to UTC and back.
+function Zone(p: { turned: () => void }) {
+  return <button type="button" class="button ghost" onClick={() => { setZone(zone === "UTC" ? "local" : "UTC"); p.turned(); }} aria-label={`Time zone: ${zone === "UTC" ? "UTC" : "local"}. Change`}>{zone === "UTC" ? "UTC" : "local time"}</button>;
+}
+
+function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void; turned: () => void }) {
   const { frame, connected } = useLive();
   const into = frame?.flow.stages.platform?.rate ?? 0;
   const roles = p.login ? p.who.roles.join(", ") : "everything, on this machine";
@@ -88,6 +93,7 @@ function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void })
       {frame && <span class="top-fact"><b>{rate(into)}</b> events/s</span>}
       {frame && <span class="top-fact wide"><b>{num(frame.flow.total)}</b> counted</span>}
       <span class="spacer" />
+      <Zone turned={p.turned} />
       <button type="button" class="button ghost" onClick={p.turn} aria-label={`Theme: ${p.theme}. Change`}>{p.theme === "light" ? icons.sun : p.theme === "dark" ? icons.moon : icons.auto}<span class="wide">{p.theme}</span></button>
       <span class="who" title={roles}>{icons.person}<span class="wide">{p.who.name} <small>{roles}</small></span></span>
       {p.login && <button type="button" class="button ghost" onClick={signOut}>Sign out</button>}
@@ -130,6 +136,7 @@ function App() {
   const [me, setMe] = useState<Me>();
   const [error, setError] = useState<string>();
   const [theme, turn] = useTheme();
+  const [zones, setZones] = useState(0);
   useEffect(() => {
     call<Me>("/api/me").then((m) => {
       setMe(m);
@@ -145,8 +152,8 @@ function App() {
       <a class="skip" href="#main">Skip to the page</a>
       <Nav url={url} />
       <div class="stage">
-        <Top who={me.person} login={me.login} theme={theme} turn={turn} />
-        <main id="main" tabIndex={-1}><Wrong text={error} /><View who={me.person} url={url} theme={theme} /></main>
+        <Top who={me.person} login={me.login} theme={theme} turn={turn} turned={() => setZones((n) => n + 1)} />
+        <main id="main" tabIndex={-1}><Wrong text={error} /><View key={zones} who={me.person} url={url} theme={theme} /></main>
       </div>
       <Toasts />
     </>

@@ -1,5 +1,5 @@
 import { useLoaded } from "../api";
-import { moment, ms, num, percent, plain, shortType, value } from "../format";
+import { fromField, moment, ms, num, percent, plain, shortType, toField, value } from "../format";
 import { go, withParam } from "../router";
 import { useLive } from "../stream";
 import type { Counted, Decision, ModelRun, Scoring, ViewProps } from "../types";
@@ -64,11 +64,7 @@ export function DecisionsPage(p: ViewProps) {
 
 // TimeField is one end of a time range; the address has it in UTC.
 function TimeField(p: { name: string; value: string; set: (name: string, v: string) => void }) {
-  const local = (iso: string) => { const t = new Date(iso); return isNaN(t.getTime()) ? "" : new Date(t.getTime() - t.getTimezoneOffset() * 60_000).toISOString().slice(0, 19); };
-  return <label class="inline">{p.name} <input type="datetime-local" step="1" aria-label={p.name} value={local(p.value)} onChange={(e) => {
-    const at = new Date(e.currentTarget.value);
-    p.set(p.name, isNaN(at.getTime()) ? "" : at.toISOString().replace(/\.\d+Z$/, "Z"));
-  }} /></label>;
+  return <label class="inline">{p.name} <input type="datetime-local" step="1" aria-label={p.name} value={toField(p.value)} onChange={(e) => p.set(p.name, fromField(e.currentTarget.value))} /></label>;
 }
 
 // keepChosen lists the chosen value even when nothing of it is in memory.

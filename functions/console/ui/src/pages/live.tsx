@@ -1,10 +1,11 @@
 import { useState } from "preact/hooks";
+import { useLoaded } from "../api";
 import { Chart } from "../chart";
-import { ago, compact, ms, num, percent, plain, rate, shortType, since, time } from "../format";
+import { ago, compact, duration, ms, num, percent, plain, rate, shortType, since, time } from "../format";
 import { icons } from "../icons";
 import { useLive } from "../stream";
 import type { Decision, Frame, HopNow, TriggerStatus, Trouble, ViewProps } from "../types";
-import { Bars, Card, Empty, Kind, PlayerLink, Tabs, Tag } from "../ui";
+import { Bars, Card, Empty, Kind, PlayerLink, Tabs, Tag, Wrong } from "../ui";
 
 // Live answers in ten seconds: are players being served, and if not, why.
 
@@ -19,14 +20,7 @@ export function LivePage(p: ViewProps) {
       <Health f={f} />
       <Card title="The way of an event" class="flow-card" aside={<span class="hint">rates over 5 s, latencies over 1 min</span>}><Flow f={f} /></Card>
       <div class="grid two-one">
-        <Card title="Last two minutes">
-          <Chart at={live.at} height={190} theme={p.theme} label="Events and decisions a second over the last two minutes" lines={[
-            { label: "events/s", color: "--accent", values: live.series.platform, fill: true },
-            { label: "scored/s", color: "--service", values: live.series.score },
-            { label: "issued/s", color: "--protection", values: live.series.issued },
-            { label: "suppressed/s", color: "--bad", values: live.series.suppressed },
-          ]} />
-        </Card>
+        <Over f={f} theme={p.theme} />
         <Card title="Latency from POST" aside={<span class="hint">{num(f.flow.hops.total?.n ?? 0)} decisions</span>}><Latency f={f} /></Card>
       </div>
       <div class="grid two-one">
@@ -95,6 +89,41 @@ function wrong(t: Trouble): string {
     case "switches-unread": return "the kill switches cannot be read";
     default: return t.code;
   }
+}
+
+const spans: Record<string, string> = { now: "two minutes", "1h": "hour", "6h": "6 hours", "24h": "24 hours", "7d": "7 days", "30d": "30 days" };
+
+interface History { step_s: number; buckets: { at: string; issued: number; blocked: number; nothing: number }[] }
+
+// Over is the chart: of the stream's last two minutes, or of up to 30 days out of
+// the journal, of all places or of one.
+function Over(p: { f: Frame; theme: string }) {
+  const live = useLive();
+  const [span, setSpan] = useState("now");
+  const [place, setPlace] = useState("");
+  const { data, error, reload } = useLoaded<History>(span === "now" ? null : `/api/history?range=${span}${place && "&" + place}`, 15_000);
+  const at = (data?.buckets ?? []).map((b) => Date.parse(b.at) / 1000);
+  const of = (name: "issued" | "blocked" | "nothing") => (data?.buckets ?? []).map((b) => b[name]);
+  return (
+    <Card title={"Last " + spans[span]} aside={<>
+      {span !== "now" && <select aria-label="Place" value={place} onChange={(e) => setPlace(e.currentTarget.value)}>
+        <option value="">all places</option>
+        {(["jurisdiction", "brand"] as const).flatMap((by) => (p.f.places[by] ?? []).map((l) => <option key={by + l.name} value={by + "=" + encodeURIComponent(l.name)}>{by} {l.name}</option>))}
+      </select>}
+      <select aria-label="Time range" value={span} onChange={(e) => setSpan(e.currentTarget.value)}>{Object.entries(spans).map(([id, name]) => <option key={id} value={id}>{name}</option>)}</select>
+    </>}>
+      {span === "now" ? <Chart at={live.at} height={190} theme={p.theme} unit="per second" label="Events and decisions a second over the last two minutes" lines={[
+        { label: "events", color: "--accent", values: live.series.platform, fill: true },
+        { label: "scored", color: "--service", values: live.series.score },
+        { label: "issued", color: "--protection", values: live.series.issued },
+        { label: "suppressed", color: "--bad", values: live.series.suppressed },
+      ]} /> : <><Wrong text={error} again={reload} />{data && <Chart at={at} height={190} theme={p.theme} unit={"per " + duration(data.step_s)} label={`Decisions over the last ${spans[span]}`} lines={[
+        { label: "issued", color: "--protection", values: of("issued"), fill: true },
+        { label: "blocked", color: "--bad", values: of("blocked") },
+        { label: "nothing to say", color: "--service", values: of("nothing") },
+      ]} />}</>}
+    </Card>
+  );
 }
 
 // Places tells what each jurisdiction's or brand's players get.

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
-import { bytes, duration, moment, money, num, plain, sentence, shortType, value } from "../format";
+import { bytes, duration, fromField, moment, money, num, plain, sentence, shortType, value } from "../format";
 import { go } from "../router";
 import { useLive } from "../stream";
 import type { Decision, Facts, Player, Scoring, ViewProps } from "../types";
@@ -130,7 +130,7 @@ function History(p: { id: string; seen: Decision[] }) {
   return (
     <Card title="Decisions" aside={<label class="inline">until <input type="datetime-local" step="1" aria-label="Decisions until" onChange={(e) => {
       const at = (e.target as HTMLInputElement).value;
-      setUntil(at ? new Date(at).toISOString() : "");
+      setUntil(fromField(at));
       setBefore("");
     }} /></label>}>
       {list.length === 0 ? <Empty>{up ? "None up to then." : "None yet."}</Empty> : <ul class="plain-list">{list.map((d) => (

@@ -1,0 +1,42 @@
+// axe-core finds nothing to complain of, on any page, at the widths of a phone, a
+// tablet and a desk.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { openBrowser } from "./browser.mjs";
+import { get, send, startSystem, until } from "./system.mjs";
+
+const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+let system, browser, page, decision;
+
+before(async () => {
+  system = await startSystem();
+  browser = await openBrowser({ bypassCSP: true }); // axe is not of the page's origin
+  page = browser.context.pages()[0] ?? await browser.context.newPage();
+  await send(system.ingest, "account.registered", "alice", { jurisdiction: "GB", birth_date: "1990-05-01", brand: "e2e", currency: "GBP" });
+  await send(system.ingest, "protection.indicator.raised", "alice", { group: "behaviour", strength: "strong" });
+  await send(system.broker, "round.settled", "alice", { game: "roulette", stake: -5 });
+  decision = await until("decisions", async () => (await get(system, "/api/decisions?verdict=issued&player=alice")).decisions[0]?.decision, 90_000);
+}, { timeout: 240_000 });
+
+after(async () => {
+  await browser?.close();
+  await system?.stop();
+});
+
+for (const width of [390, 820, 1440]) {
+  test(`axe has no finding at ${width} pixels`, { timeout: 240_000 }, async () => {
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ reducedMotion: "reduce" });
+    const found = [];
+    for (const path of ["/", "/players", "/players/alice", "/decisions?verdict=issued", "/decisions/" + decision, "/review", "/models", "/experiments", "/deadletters", "/rules?pack=GB", "/changes"]) {
+      await page.goto(system.page + path);
+      await page.waitForSelector("#main h1");
+      await page.waitForTimeout(400);
+      await page.addScriptTag({ path: axe });
+      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+      for (const v of violations) found.push(`${path}: ${v.id} (${v.impact}): ${v.nodes.map((n) => n.target.join(" ") + " " + (n.failureSummary ?? "").split("\n")[1]?.trim()).slice(0, 3).join("; ")}`);
+    }
+    assert.deepEqual(found, []);
+  });
+}
