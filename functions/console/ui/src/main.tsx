@@ -80,7 +80,7 @@ function useTheme(): [Theme, () => void] {
 
 // Zone turns every clock on the page to UTC and back.
 function Zone(p: { turned: () => void }) {
-  return <button type="button" class="button ghost" onClick={() => { setZone(zone === "UTC" ? "local" : "UTC"); p.turned(); }} aria-label={`Time zone: ${zone === "UTC" ? "UTC" : "local"}. Change`}>{zone === "UTC" ? "UTC" : "local time"}</button>;
+  return <button type="button" class="button ghost" onClick={() => { setZone(zone === "UTC" ? "local" : "UTC"); p.turned(); }} aria-label={`${zone === "UTC" ? "UTC" : "local time"}: change the time zone`}>{zone === "UTC" ? "UTC" : "local time"}</button>;
 }
 
 function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void; turned: () => void }) {
@@ -94,7 +94,7 @@ function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void; t
       {frame && <span class="top-fact wide"><b>{num(frame.flow.total)}</b> counted</span>}
       <span class="spacer" />
       <Zone turned={p.turned} />
-      <button type="button" class="button ghost" onClick={p.turn} aria-label={`Theme: ${p.theme}. Change`}>{p.theme === "light" ? icons.sun : p.theme === "dark" ? icons.moon : icons.auto}<span class="wide">{p.theme}</span></button>
+      <button type="button" class="button ghost" onClick={p.turn} aria-label={`${p.theme} theme: change it`}>{p.theme === "light" ? icons.sun : p.theme === "dark" ? icons.moon : icons.auto}<span class="wide">{p.theme}</span></button>
       <span class="who" title={roles}>{icons.person}<span class="wide">{p.who.name} <small>{roles}</small></span></span>
       {p.login && <button type="button" class="button ghost" onClick={signOut}>Sign out</button>}
     </header>

@@ -9,7 +9,7 @@ import type { Person } from "./types";
 export function Card(p: { title?: ComponentChildren; aside?: ComponentChildren; children: ComponentChildren; class?: string; id?: string }) {
   return (
     <section class={"card " + (p.class ?? "")} id={p.id}>
-      {(p.title || p.aside) && <header class="card-head"><h2>{p.title}</h2>{p.aside && <div class="card-aside">{p.aside}</div>}</header>}
+      {(p.title || p.aside) && <header class="card-head">{p.title ? <h2>{p.title}</h2> : <span />}{p.aside && <div class="card-aside">{p.aside}</div>}</header>}
       {p.children}
     </section>
   );

@@ -93,7 +93,7 @@ export function DecisionPage(p: ViewProps & { id: string }) {
           <div class="stack">
             <Card title="What the models said">{data.inputs?.models?.length ? data.inputs.models.map((m) => <Run key={m.name + m.version} m={m} />) : d.scores ? Object.entries(d.scores).map(([n, v]) => <Meter key={n} label={n} value={v} />) : <Empty>No model was asked, or its event left memory.</Empty>}</Card>
             <Rules d={d} journal={data.journal} />
-            {!!data.journal?.candidates?.length && <Card title="What else could have been"><div class="scroll"><table><thead><tr><th scope="col">Action</th><th scope="col">Kind</th><th scope="col" class="r">Value</th><th scope="col" class="r">Chance</th><th scope="col">Blocked by</th></tr></thead>
+            {!!data.journal?.candidates?.length && <Card title="What else could have been"><div class="scroll" tabIndex={0} role="region" aria-label="Candidates"><table><thead><tr><th scope="col">Action</th><th scope="col">Kind</th><th scope="col" class="r">Value</th><th scope="col" class="r">Chance</th><th scope="col">Blocked by</th></tr></thead>
               <tbody>{data.journal.candidates.map((c) => <tr key={c.action}><td>{plain(c.action)}</td><td><Kind kind={c.kind} /></td><td class="r">{value(c.value)}</td><td class="r">{c.propensity ? percent(c.propensity) : "–"}</td><td>{c.blocked?.map((b) => b.rule).join(", ") || "–"}</td></tr>)}</tbody></table></div></Card>}
           </div>
           <div class="stack">

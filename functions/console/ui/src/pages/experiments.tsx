@@ -12,7 +12,7 @@ export function ExperimentsPage(_: ViewProps) {
       {data && <>
         <Card title="Arms" aside={<span class="hint">95 % intervals; uplift against the holdout</span>}>{data.arms.length ? <Arms list={data.arms} /> : <Empty>No decision of an arm yet. An outcome is known ten minutes after its decision.</Empty>}</Card>
         <Card title="Actions" aside={<span class="hint">what consuming teams told, and what players did next</span>}>
-          {data.actions.length === 0 ? <Empty>Nothing was issued yet.</Empty> : <div class="scroll"><table>
+          {data.actions.length === 0 ? <Empty>Nothing was issued yet.</Empty> : <div class="scroll" tabIndex={0} role="region" aria-label="Actions"><table>
             <thead><tr><th scope="col">Action</th><th scope="col" class="r">Issued</th><th scope="col" class="r">Delivered</th><th scope="col" class="r">Accepted</th><th scope="col" class="r">Dismissed</th><th scope="col" class="r">Expired</th><th scope="col" class="r">Bet again</th></tr></thead>
             <tbody>{data.actions.map((a) => <tr key={a.name}><td>{plain(a.name)}</td><td class="r">{num(a.issued)}</td><td class="r">{num(a.delivered)}</td><td class="r">{num(a.accepted)}</td><td class="r">{num(a.dismissed)}</td><td class="r">{num(a.expired)}</td><td class="r">{a.settled ? `${percent(a.rate)} of ${num(a.settled)}` : "–"}</td></tr>)}</tbody>
           </table></div>}
@@ -24,7 +24,7 @@ export function ExperimentsPage(_: ViewProps) {
 
 function Arms(p: { list: Arm[] }) {
   return (
-    <div class="scroll"><table class="arms">
+    <div class="scroll" tabIndex={0} role="region" aria-label="Arms"><table class="arms">
       <thead><tr><th scope="col">Arm</th><th scope="col" class="r">Decisions</th><th scope="col" class="r">Issued</th><th scope="col" class="r">Known outcomes</th><th scope="col">Bet again</th><th scope="col" class="r">Rate</th><th scope="col">Uplift</th></tr></thead>
       <tbody>{p.list.map((a) => (
         <tr key={a.name}>

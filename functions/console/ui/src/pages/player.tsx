@@ -22,7 +22,7 @@ export function PlayersPage(p: ViewProps) {
       <Wrong text={error} />
       {data && <Card title={q ? "Found" : "Seen last"} aside={<span class="hint">{num(data.kept)} players in {bytes(data.bytes)} of memory</span>}>
         {data.players.length === 0 ? <Empty>{q ? <>Nobody by that name came in lately. <a href={"/players/" + encodeURIComponent(q)}>Look in Redis</a></> : "No event came in yet."}</Empty> :
-          <div class="scroll"><table><thead><tr><th scope="col">Player</th><th scope="col" class="r">Events seen</th><th scope="col" class="r">Last</th></tr></thead>
+          <div class="scroll" tabIndex={0} role="region" aria-label="Players"><table><thead><tr><th scope="col">Player</th><th scope="col" class="r">Events seen</th><th scope="col" class="r">Last</th></tr></thead>
             <tbody>{data.players.map((f) => <tr key={f.player}><td><PlayerLink id={f.player} /></td><td class="r">{num(f.events)}</td><td class="r">{moment(f.last)}</td></tr>)}</tbody></table></div>}
       </Card>}
     </>
