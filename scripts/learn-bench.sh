@@ -7,5 +7,6 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 bin="$(mktemp -d)"
 trap 'rm -rf "$bin"' EXIT
+export ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 go build -o "$bin/learnbench" ./test/learnbench
 "$bin/learnbench" ${JSON:+-json "$JSON"} "$@"

@@ -22,6 +22,7 @@ import (
 type report struct {
 	Made   time.Time `json:"made"`
 	Regret []*regret `json:"regret,omitempty"`
+	CSGO   *later    `json:"csgo,omitempty"`
 }
 
 func main() {
@@ -37,7 +38,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("learnbench", flag.ContinueOnError)
 	models := flags.String("models", "models", "the models folder")
 	out := flags.String("json", "", "file to write the figures to")
-	only := flags.String("only", "hillstrom,openbandit", "what to measure")
+	only := flags.String("only", "hillstrom,openbandit,csgo", "what to measure")
 	runs := flags.Int("runs", 5, "replays of each stream")
 	seed := flags.Int("seed", 1, "of the first replay")
 	players := flags.Int("players", 18000, "players of a stream")
@@ -67,6 +68,15 @@ func run(ctx context.Context, args []string) error {
 		fmt.Printf("%s: %d actions, %d players, lost against the best: Pitboss %.0f (%v), uniform %.0f, the values alone %.0f, plain Thompson %.0f\n",
 			s.Name, len(s.Actions), s.Players, r.PitbossMean, r.Pitboss, r.Uniform, r.Values, r.Thompson)
 		rep.Regret = append(rep.Regret, r)
+	}
+	if slices.Contains(wanted, "csgo") {
+		l, err := csgo(ctx, *models, os.Getenv("ONNXRUNTIME_LIB"))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("csgo, after training: leave's calibration error %.4f, calibrated online %.4f (%d rows); next game HR@5 %.4f, learning Markov chain %.4f, ahead by %.4f [%.4f, %.4f] (%d rounds)\n",
+			l.RawError, l.CalibratedError, l.Rows, l.HR5, l.Markov, l.Ahead, l.AheadLow, l.AheadHigh, l.Rounds)
+		rep.CSGO = l
 	}
 	if *out == "" {
 		return nil

@@ -91,7 +91,7 @@ func (r *rig) decision(ctx context.Context, id string, scores map[string]float64
 		if err != nil {
 			return nil, nil, err
 		}
-		if updated, err = r.profile.Handle(ctx, *e); err != nil {
+		if updated, err = r.retried(ctx, r.profile, e); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -103,7 +103,7 @@ func (r *rig) decision(ctx context.Context, id string, scores map[string]float64
 	if err != nil {
 		return nil, nil, err
 	}
-	out, err := r.decide.Handle(ctx, *scored)
+	out, err := r.retried(ctx, r.decide, scored)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,8 +121,19 @@ func (r *rig) outcome(ctx context.Context, issued *ce.Event, rec *event.Recommen
 			return err
 		}
 	}
-	_, err := r.feedback.Handle(ctx, *e)
+	_, err := r.retried(ctx, r.feedback, e)
 	return err
+}
+
+// retried hands an event over as the Broker does: again, where it may succeed.
+func (r *rig) retried(ctx context.Context, f functions.Function, e *ce.Event) (out *ce.Event, err error) {
+	for range 10 {
+		if out, err = f.Handle(ctx, *e); err == nil || event.IsPermanent(err) {
+			return out, err
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return out, err
 }
 
 // tell is an event as a platform or a team sends it.

@@ -1,0 +1,124 @@
+package learn
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Chain ranks the game a player opens next by what players opened after the
+// same game of late, and by the player's own latest games. It learns with every
+// round, so that a new game is ranked after its first rounds.
+type Chain struct {
+	counts  map[string]map[string]float64 // by game, then by the next one
+	totals  map[string]float64
+	popular map[string]float64 // by next game
+	all     float64
+}
+
+// NewChain returns a Chain that has seen nothing.
+func NewChain() *Chain {
+	return &Chain{counts: map[string]map[string]float64{}, totals: map[string]float64{}, popular: map[string]float64{}}
+}
+
+// Add counts n players who opened next after game.
+func (c *Chain) Add(game, next string, n float64) {
+	row := c.counts[game]
+	if row == nil {
+		row = map[string]float64{}
+		c.counts[game] = row
+	}
+	row[next] += n
+	c.totals[game] += n
+	c.popular[next] += n
+	c.all += n
+}
+
+// How much popularity counts beside a game's own transitions, and how much a
+// player's own latest games do: the k-th latest chainOwn·chainFade^k. Chosen on
+// the first three days of the csgo recording.
+const (
+	chainSmooth = 1.0
+	chainOwn    = 0.12
+	chainFade   = 0.85
+)
+
+// Next is a game with its score.
+type Next struct {
+	Game  string
+	Score float64
+}
+
+// Ranker ranks by what a Chain has seen. It never changes.
+type Ranker struct {
+	after   map[string][]Next // the likeliest, best first, by game
+	popular []Next
+}
+
+// rankedKept is how many games a Ranker knows after each.
+const rankedKept = 32
+
+// Ranker is what the chain has seen so far.
+func (c *Chain) Ranker() *Ranker {
+	r := &Ranker{after: make(map[string][]Next, len(c.counts))}
+	r.popular = best(c.popular, func(n float64) float64 { return n / c.all })
+	for game, row := range c.counts {
+		list := best(row, func(n float64) float64 { return n / (c.totals[game] + chainSmooth) })
+		for i := range list {
+			list[i].Score += chainSmooth * c.popular[list[i].Game] / c.all / (c.totals[game] + chainSmooth)
+		}
+		r.after[game] = list
+	}
+	return r
+}
+
+// best are the games with the highest scores, best first.
+func best(counts map[string]float64, score func(n float64) float64) []Next {
+	list := make([]Next, 0, len(counts))
+	for game, n := range counts {
+		list = append(list, Next{game, score(n)})
+	}
+	sortNext(list)
+	return slices.Clone(list[:min(rankedKept, len(list))])
+}
+
+func sortNext(list []Next) {
+	slices.SortFunc(list, func(a, b Next) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Game, b.Game))
+	})
+}
+
+// Rank are the n likeliest next games of a player with these latest games, the
+// latest first.
+func (r *Ranker) Rank(recent []string, n int) []Next {
+	if len(recent) == 0 {
+		return nil
+	}
+	list := make([]Next, 0, 2*rankedKept)
+	list = append(list, r.after[recent[0]]...)
+	add := func(game string, score float64) {
+		if i := slices.IndexFunc(list, func(x Next) bool { return x.Game == game }); i >= 0 {
+			list[i].Score += score
+			return
+		}
+		list = append(list, Next{game, score})
+	}
+	own := chainOwn
+	for _, game := range recent {
+		add(game, own)
+		own *= chainFade
+	}
+	for _, p := range r.popular[:min(n, len(r.popular))] { // where little is known of the game
+		add(p.Game, p.Score*1e-3)
+	}
+	sortNext(list)
+	return list[:min(n, len(list))]
+}
+
+// After are the n likeliest games after one, whoever plays: a Markov chain.
+func (r *Ranker) After(game string, n int) []Next {
+	list := r.after[game]
+	if len(list) == 0 {
+		list = r.popular
+	}
+	return list[:min(n, len(list))]
+}
