@@ -28,6 +28,7 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
+	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
@@ -56,6 +57,7 @@ type Function struct {
 	policy  *policy.Policy                // of the files
 	decides atomic.Pointer[policy.Policy] // what decides instead of it: another policy in force, what was learned; nil: nothing
 	swap    sync.Mutex                    // held while decides is made anew
+	ranker  atomic.Pointer[learn.Ranker]  // of next games, by what players open; nil: too little is known
 	journal *journal.Journal
 	board   *journal.SwitchBoard
 	now     func() time.Time
@@ -106,6 +108,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 		f.Log.Warn("the policy in force can't be read yet", zap.Error(err))
 	}
 	f.Go(f.followPolicy)
+	f.Go(func(ctx context.Context) { f.followRanking(ctx, rdb) })
 	return f.startLearning()
 }
 

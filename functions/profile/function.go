@@ -48,6 +48,7 @@ type Function struct {
 	set   *feature.Set
 	store *player.Store[feature.State]
 	kept  *player.KeptOutLog
+	games *player.TransitionLog
 	now   func() time.Time
 }
 
@@ -82,7 +83,7 @@ func (f *Function) start(ctx context.Context) error {
 		WaitReplicas: c.WaitReplicas, WaitTimeout: c.WaitTimeout, Now: f.now,
 	})
 	f.AtEnd(telemetry.WatchStore(name, f.store.Stats))
-	f.kept = player.NewKeptOutLog(rdb, f.now)
+	f.kept, f.games = player.NewKeptOutLog(rdb, f.now), player.NewTransitionLog(rdb, f.now)
 	f.Go(f.tellKeptOut)
 	return nil
 }
@@ -90,7 +91,8 @@ func (f *Function) start(ctx context.Context) error {
 // keptOutEvery is how long events that do not count are counted in memory.
 const keptOutEvery = 2 * time.Second
 
-// tellKeptOut writes, by producer, how many events did not count.
+// tellKeptOut writes, by producer, how many events did not count, and which games
+// were opened after which.
 func (f *Function) tellKeptOut(ctx context.Context) {
 	tick := time.NewTicker(keptOutEvery)
 	defer tick.Stop()
@@ -98,11 +100,15 @@ func (f *Function) tellKeptOut(ctx context.Context) {
 		select {
 		case <-tick.C:
 			_ = f.kept.Flush(ctx) // Ready tells what is wrong with Redis; the counts wait
+			_ = f.games.Flush(ctx)
 		case <-ctx.Done():
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), keptOutEvery)
 			defer cancel()
 			if err := f.kept.Flush(end); err != nil {
 				f.Log.Warn("what was kept out lately is not counted", zap.Error(err))
+			}
+			if err := f.games.Flush(end); err != nil {
+				f.Log.Warn("what was opened next lately is not counted", zap.Error(err))
 			}
 			return
 		}
@@ -150,6 +156,9 @@ func (f *Function) fold(ctx context.Context, in *ce.Event, r *event.Record) (*ce
 	results.WithLabelValues(result).Inc()
 	if result == resultLate || result == resultUnknown {
 		f.kept.Note(result, r.Source)
+	}
+	if result == resultApplied && u.game != "" {
+		f.games.Note(u.game, u.next)
 	}
 	if res.Due == 0 {
 		return nil, nil

@@ -16,6 +16,7 @@ var results = promauto.NewCounterVec(prometheus.CounterOpts{
 
 // What the producer of an event is told of, by day: see player.KeptOut.
 const (
+	resultApplied = "applied"
 	resultLate    = "late"
 	resultUnknown = "unknown_round"
 )

@@ -14,6 +14,7 @@ type update struct {
 	record     *event.Record
 	late       bool
 	unknown    bool                // it rolls back a round that is not known any more
+	game, next string              // the latest game before a round, and the round's; empty: none
 	data       event.PlayerUpdated // but for Version, which the commit gives
 }
 
@@ -24,6 +25,13 @@ func (u *update) fold(s *feature.State, dup bool, due uint8) (player.Effects, er
 			u.reply(s, u.set.Vector(nil, s, s.AsOf()), dueNames(u.conditions, due))
 		}
 		return player.Effects{}, nil
+	}
+	u.game, u.next = "", ""
+	if round, ok := u.record.Data.(*event.RoundSettled); ok {
+		var room [event.RecentGamesKept]string
+		if recent := s.RecentGames(room[:0]); len(recent) > 0 {
+			u.game, u.next = recent[0], round.Game
+		}
 	}
 	out, err := u.set.Fold(s, u.record)
 	if err != nil {
@@ -48,7 +56,7 @@ func (u *update) result(res player.Result) string {
 	case u.unknown:
 		return resultUnknown
 	}
-	return "applied"
+	return resultApplied
 }
 
 func (u *update) reply(s *feature.State, vector []float64, due []string) {

@@ -87,6 +87,9 @@ func sortNext(list []Next) {
 	})
 }
 
+// Knows reports whether players were seen to open something after the game.
+func (r *Ranker) Knows(game string) bool { return len(r.after[game]) > 0 }
+
 // Rank are the n likeliest next games of a player with these latest games, the
 // latest first.
 func (r *Ranker) Rank(recent []string, n int) []Next {

@@ -1,0 +1,67 @@
+package decide
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pitboss/internal/event"
+	"pitboss/internal/learn"
+	"pitboss/internal/player"
+	"pitboss/internal/policy"
+	"pitboss/internal/setup"
+)
+
+// The ranking of next games learns from what players opened in the last week, a
+// day counting rankFade of the one after it. With fewer rounds than rankFrom the
+// model's ranking stands.
+const (
+	rankDays = 7
+	rankFade = 0.7
+	rankFrom = 500
+	rankKept = 5
+	rankName = "next-game"
+)
+
+// followRanking takes over what players opened next, until ctx ends.
+func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
+	for ctx.Err() == nil {
+		chain, rounds := learn.NewChain(), 0.0
+		err := player.EachTransition(ctx, rdb, f.now(), rankDays, func(t player.Transition, ago int, n int64) {
+			weight := float64(n) * math.Pow(rankFade, float64(ago))
+			chain.Add(t.Game, t.Next, weight)
+			rounds += weight
+		})
+		switch {
+		case err != nil && ctx.Err() == nil:
+			f.Log.Warn("what players open next is not taken over; the ranking before stands", zap.Error(err))
+		case rounds >= rankFrom:
+			f.ranker.Store(chain.Ranker())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(f.cfg.LearnPoll):
+		}
+	}
+}
+
+// ranked is the ranking of next games to decide on: the learned one where it knows
+// the player's latest game, else the model's; none where the model is switched off.
+func (f *Function) ranked(data *event.PlayerScored, switches []string) []event.Ranked {
+	if slices.Contains(switches, policy.Switch("model", rankName)) {
+		return nil
+	}
+	r := f.ranker.Load()
+	recent := data.Facts.RecentGames
+	if r == nil || len(recent) == 0 || !r.Knows(recent[0]) {
+		return data.Ranking
+	}
+	out := make([]event.Ranked, 0, rankKept)
+	for _, n := range r.Rank(recent, rankKept) {
+		out = append(out, event.Ranked{Item: n.Game, Score: n.Score})
+	}
+	return out
+}
