@@ -38,7 +38,7 @@ func (f *Function) startProposals(ctx context.Context) error {
 // roleFor is the role that proposes, approves and withdraws a kind of change.
 var roleFor = map[string]access.Role{
 	journal.ProposeSwitchOff: access.Compliance, journal.ProposePolicy: access.Compliance,
-	journal.ProposePromote: access.Operator, journal.ProposeRollback: access.Operator,
+	journal.ProposePromote: access.Operator, journal.ProposeRollback: access.Operator, journal.ProposeLearned: access.Operator,
 }
 
 // propose lets a change wait for a second person, or makes it.
@@ -84,6 +84,8 @@ func (f *Function) carryOut(ctx context.Context, by *access.Person, p journal.Pr
 		return f.makeLive(ctx, by, p, approved)
 	case journal.ProposePolicy:
 		return f.putPolicy(ctx, by, p, approved)
+	case journal.ProposeLearned: // proposed by the command, which has held it against the gate
+		return f.store.journal.PromoteLearned(ctx, p.Subject, []string{p.By, approved}, p.Note, f.now().UTC())
 	}
 	return fmt.Errorf("%w: this console does not know how to make %q", errConflict, p.What)
 }

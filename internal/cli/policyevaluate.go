@@ -23,7 +23,7 @@ func policyCmd() *cobra.Command {
 	o := &office{}
 	cmd := &cobra.Command{Use: "policy", Short: "what was learned of the actions: write it to a file, judge it, put it into force, take it back"}
 	o.flags(cmd)
-	cmd.AddCommand(policySnapshotCmd(o), policyEvaluateCmd(o), upliftCmd(o))
+	cmd.AddCommand(policySnapshotCmd(o), policyEvaluateCmd(o), policyPromoteCmd(o), policyRollbackCmd(o), policyStatusCmd(o), upliftCmd(o))
 	return cmd
 }
 
@@ -102,17 +102,7 @@ The gate: it may be promoted only if the lower bound of its reward less today's 
 			if err != nil {
 				return err
 			}
-			var today *learn.Model
-			if against != "" {
-				if today, err = o.candidate(cmd.Context(), against); err != nil {
-					return err
-				}
-			}
-			from := time.Now().Add(-since)
-			if made := candidate.Snapshot().Made; made.After(from) {
-				from = made
-			}
-			j, err := o.judge(cmd.Context(), candidate, today, from, gate)
+			j, from, err := o.evaluate(cmd.Context(), candidate, against, since, gate)
 			if err != nil {
 				return err
 			}
@@ -128,11 +118,36 @@ The gate: it may be promoted only if the lower bound of its reward less today's 
 	f := cmd.Flags()
 	f.Var((*days)(&since), "since", "how far back: 12h, 30d")
 	since = 30 * 24 * time.Hour
-	f.StringVar(&against, "against", "", "the learned policy (file or hash) that decides today; default: the best value of actions.yaml")
+	f.StringVar(&against, "against", "", "the learned policy (file or hash) that decides today; default: the promoted one, else the best value of actions.yaml")
 	f.StringVar(&as, "as", "text", "text or json")
 	f.IntVar(&gate.Choices, "choices", gate.Choices, "the gate: least number of choices by chance")
 	f.Float64Var(&gate.Margin, "margin", gate.Margin, "the gate: what a guard rail's upper bound may be above today's (a share)")
 	return cmd
+}
+
+// evaluate judges a candidate by the decisions since it was made, and for so long
+// at most, against the policy called against: "" is the promoted one, or the values.
+func (o *office) evaluate(ctx context.Context, candidate *learn.Model, against string, since time.Duration, gate policy.Gate) (*policy.Judgement, time.Time, error) {
+	from := time.Now().Add(-since)
+	if made := candidate.Snapshot().Made; made.After(from) {
+		from = made
+	}
+	if against == "" {
+		now, err := o.journal.Promoted(ctx)
+		if err != nil {
+			return nil, from, err
+		}
+		against = now.Snapshot
+	}
+	var today *learn.Model
+	if against != "" {
+		var err error
+		if today, err = o.candidate(ctx, against); err != nil {
+			return nil, from, err
+		}
+	}
+	j, err := o.judge(ctx, candidate, today, from, gate)
+	return j, from, err
 }
 
 // days is a duration that may be in days, too.

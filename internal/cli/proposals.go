@@ -47,7 +47,7 @@ func settleCmd(o *office, word, verdict string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if verdict == journal.Approved && p.What != journal.ProposeSwitchOff {
+			if verdict == journal.Approved && p.What != journal.ProposeSwitchOff && p.What != journal.ProposeLearned {
 				return fmt.Errorf("proposals: %s is approved in the console, which holds the files it changes", p.What)
 			}
 			if err := o.journal.Settle(cmd.Context(), p, verdict, who.by, "", time.Now().UTC()); err != nil {
@@ -57,8 +57,7 @@ func settleCmd(o *office, word, verdict string) *cobra.Command {
 			if verdict == journal.Withdrawn {
 				return nil
 			}
-			c := journal.SwitchChange{Switch: p.Subject, By: p.By, Reason: p.Note, At: time.Now().UTC(), Approved: who.by}
-			if err := o.turn(cmd, &who, c); err != nil {
+			if err := o.carryOut(cmd, &who, p); err != nil {
 				return errors.Join(err, o.journal.Restore(cmd.Context(), p))
 			}
 			return nil
@@ -66,6 +65,15 @@ func settleCmd(o *office, word, verdict string) *cobra.Command {
 	}
 	who.flags(cmd, "who settles it")
 	return cmd
+}
+
+// carryOut makes a change that was approved.
+func (o *office) carryOut(cmd *cobra.Command, who *person, p journal.Proposal) error {
+	now := time.Now().UTC()
+	if p.What == journal.ProposeLearned {
+		return o.journal.PromoteLearned(cmd.Context(), p.Subject, []string{p.By, who.by}, p.Note, now)
+	}
+	return o.turn(cmd, who, journal.SwitchChange{Switch: p.Subject, By: p.By, Reason: p.Note, At: now, Approved: who.by})
 }
 
 // proposalsFor is how long a proposal waits for a second person.

@@ -24,9 +24,31 @@ type Promotion struct {
 	At       time.Time `json:"at"`
 }
 
-// Promote puts a learned policy into force and journals who did and why. Every
-// decide acts on it within a second.
-func (j *Journal) Promote(ctx context.Context, p Promotion) error {
+// PromoteLearned puts the learned policy of a hash into force and journals who did
+// and why. Every decide acts on it within a second.
+func (j *Journal) PromoteLearned(ctx context.Context, hash string, by []string, reason string, at time.Time) error {
+	now, err := j.Promoted(ctx)
+	if err != nil {
+		return err
+	}
+	return j.promote(ctx, Promotion{Snapshot: hash, Before: now.Snapshot, By: by, Reason: reason, At: at})
+}
+
+// RollbackLearned puts back what decided before the promotion in force, and
+// returns the promotion that it made.
+func (j *Journal) RollbackLearned(ctx context.Context, by, reason string, at time.Time) (p Promotion, err error) {
+	now, err := j.Promoted(ctx)
+	if err != nil {
+		return p, err
+	}
+	if now.At.IsZero() {
+		return p, fmt.Errorf("%w: no learned policy was ever promoted", ErrNotFound)
+	}
+	p = Promotion{Snapshot: now.Before, Before: now.Snapshot, By: []string{by}, Reason: reason, At: at}
+	return p, j.promote(ctx, p)
+}
+
+func (j *Journal) promote(ctx context.Context, p Promotion) error {
 	if p.Snapshot != "" {
 		if _, err := j.Document(ctx, p.Snapshot); err != nil {
 			return fmt.Errorf("journal: promote: %w", err)

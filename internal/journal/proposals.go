@@ -38,6 +38,7 @@ const (
 	ProposePromote   = "model.promote"
 	ProposeRollback  = "model.rollback"
 	ProposePolicy    = "policy.change"
+	ProposeLearned   = "learned.promote" // the subject is the learned policy's hash
 )
 
 // Settlement is what became of a proposal, as the journal has it.

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/spf13/cobra"
+
+	"pitboss/internal/journal"
+	"pitboss/internal/policy"
+)
+
+// policyPromoteCmd is `pitboss policy promote`.
+func policyPromoteCmd(o *office) *cobra.Command {
+	var who person
+	var reason string
+	since := days(30 * 24 * time.Hour)
+	cmd := &cobra.Command{
+		Use: "promote CANDIDATE", Short: "propose that a learned policy (a file or a hash) decides in the arms that learn", Args: cobra.ExactArgs(1),
+		Long: `Holds the candidate against the gate of ` + "`pitboss policy evaluate`" + ` and, if it passes, proposes it to a second person
+(pitboss proposals approve ID, or the console). Once approved every decide follows within a second. The journal has the figures.`,
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			if reason == "" || who.by == "" {
+				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
+			}
+			ctx := cmd.Context()
+			candidate, err := o.candidate(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			j, from, err := o.evaluate(ctx, candidate, "", time.Duration(since), policy.DefaultGate)
+			if err != nil {
+				return err
+			}
+			if err := printJudgement(cmd.OutOrStdout(), "text", candidate.Hash, from, j); err != nil {
+				return err
+			}
+			if len(j.Refused) > 0 {
+				return fmt.Errorf("policy: %s may not be promoted", candidate.Hash)
+			}
+			text, hash, err := candidate.Snapshot().Text()
+			if err != nil {
+				return err
+			}
+			if err := o.journal.KeepDocument(ctx, hash, text); err != nil {
+				return err
+			}
+			return o.proposeLearned(cmd, hash, who.by, reason, j)
+		}),
+	}
+	who.flags(cmd, "who proposes it")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	cmd.Flags().Var(&since, "since", "how far back the journal is asked: 12h, 30d")
+	return cmd
+}
+
+// proposeLearned lets a learned policy wait for a second person, or promotes it
+// where one is enough.
+func (o *office) proposeLearned(cmd *cobra.Command, hash, by, reason string, j *policy.Judgement) error {
+	ctx, now := cmd.Context(), time.Now().UTC()
+	n, err := o.journal.Approvers(ctx)
+	if err != nil {
+		return err
+	}
+	if n == 1 {
+		if err := o.journal.PromoteLearned(ctx, hash, []string{by}, reason, now); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "learned policy %s decides within a second\n", hash)
+		return nil
+	}
+	body, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	p, err := o.journal.Propose(ctx, journal.Proposal{What: journal.ProposeLearned, Subject: hash, Note: reason, By: by, At: now, Until: now.Add(proposalsFor), Body: body})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "it waits for another person: pitboss proposals approve %s, or the console\n", p.ID)
+	return nil
+}
+
+// policyRollbackCmd is `pitboss policy rollback`.
+func policyRollbackCmd(o *office) *cobra.Command {
+	var who person
+	var reason string
+	cmd := &cobra.Command{
+		Use: "rollback", Short: "take the promoted learned policy back, within a second; one person is enough", Args: cobra.NoArgs,
+		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+			if reason == "" || who.by == "" {
+				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
+			}
+			p, err := o.journal.RollbackLearned(cmd.Context(), who.by, reason, time.Now().UTC())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is taken back; %s decides within a second\n", p.Before, learnedName(p.Snapshot))
+			return nil
+		}),
+	}
+	who.flags(cmd, "who takes it back")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	return cmd
+}
+
+// policyStatusCmd is `pitboss policy status`.
+func policyStatusCmd(o *office) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "which learned policy decides, since when and by whom", Args: cobra.NoArgs,
+		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+			p, err := o.journal.Promoted(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if p.At.IsZero() {
+				fmt.Fprintln(cmd.OutOrStdout(), "none was ever promoted: as learning.yaml says")
+				return nil
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s, since %s by %s: %s (before: %s)\n", learnedName(p.Snapshot), p.At.Format(time.RFC3339), strings.Join(p.By, " and "), p.Reason, learnedName(p.Before))
+			return nil
+		}),
+	}
+}
+
+// learnedName is what a promotion's snapshot is called.
+func learnedName(hash string) string {
+	if hash == "" {
+		return "what learning.yaml says"
+	}
+	return "learned policy " + hash
+}
