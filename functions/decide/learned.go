@@ -125,7 +125,7 @@ func (f *Function) adopt(ctx context.Context, s *learn.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := f.journal.KeepDocument(ctx, hash, text); err != nil {
+	if err := f.journal.KeepSnapshot(ctx, hash, text); err != nil {
 		return err
 	}
 	f.swap.Lock()

@@ -87,6 +87,18 @@ func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*le
 	return out, nil
 }
 
+// snapshotFor is how long what decide learned by itself is kept, as the sums are:
+// a decision of before can't be reproduced any more.
+const snapshotFor = 400 * 24 * time.Hour
+
+// KeepSnapshot stores a snapshot of what is learned under its hash, once.
+func (j *Journal) KeepSnapshot(ctx context.Context, hash string, text []byte) error {
+	if err := j.rdb.SetNX(ctx, DocumentKey(hash), text, snapshotFor).Err(); err != nil {
+		return fmt.Errorf("journal: snapshot: %w", err)
+	}
+	return nil
+}
+
 // addField adds one of learn.lua's fields: the action, a space, and n, yy, xx3 or xy0.
 func addField(spec *learn.Spec, out map[string]*learn.Sums, field, text string) error {
 	action, name, _ := strings.Cut(field, " ")

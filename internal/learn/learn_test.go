@@ -4,7 +4,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -179,11 +181,23 @@ func TestConfidenceSequenceMayBeLookedAtAnyTime(t *testing.T) {
 	}
 }
 
+// BenchmarkWeigh is what learning adds to a decision between four actions. cpu-us/op
+// is processor time, which other work on the machine does not change much.
 func BenchmarkWeigh(b *testing.B) {
 	m := model(b, spec("features.a", "scores.b", "scores.c"), nil)
 	options := []Option{{Action: "a", Guess: 50}, {Action: "b", Guess: 60}, {Action: "c", Guess: 40}, {Action: "d", Guess: 70}}
 	x := []float64{1, 0.5, 0.2, 0.9}
+	before := cpu(b)
 	for seed := uint64(0); b.Loop(); seed++ {
 		m.Weigh(options, x, seed)
 	}
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+}
+
+func cpu(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
