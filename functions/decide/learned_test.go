@@ -87,7 +87,40 @@ func TestDecidesByWhatWasLearned(t *testing.T) {
 	if diff, err := f.policy.With(m).Reproduce(r); err != nil || diff != "" {
 		t.Fatalf("%s %v", diff, err)
 	}
+	checkPromoted(t, f, spec, hash)
 	checkFrozen(t, w, dir, text, hash)
+}
+
+// checkPromoted: a promoted policy decides whatever is learned meanwhile, until it
+// is taken back. One that is not kept is not promoted.
+func checkPromoted(t *testing.T, f *Function, spec *learn.Spec, before string) {
+	t.Helper()
+	text, hash, err := (&learn.Snapshot{Spec: *spec, Made: noon}).Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.journal.PromoteLearned(t.Context(), hash, []string{"ann", "bob"}, "better", noon); err == nil {
+		t.Fatal("promoted what nobody has")
+	}
+	if err := f.journal.KeepDocument(t.Context(), hash, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.journal.PromoteLearned(t.Context(), hash, []string{"ann", "bob"}, "better", noon); err != nil {
+		t.Fatal(err)
+	}
+	for f.decidesBy().LearnedHash() != hash {
+		if err := t.Context().Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.journal.RollbackLearned(t.Context(), "ann", "worse", noon); err != nil {
+		t.Fatal(err)
+	}
+	for f.decidesBy().LearnedHash() != before {
+		if err := t.Context().Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // checkFrozen: in frozen mode the file decides, whatever is learned meanwhile;

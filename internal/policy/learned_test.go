@@ -128,4 +128,8 @@ func TestLearnedChoiceHasItsPropensity(t *testing.T) {
 	if len(seen) < 2 {
 		t.Errorf("chosen: %v", seen)
 	}
+	in.Killed = []string{Switch("model", LearnedModel)}
+	if d := p.Decide(in); d.Learned != "" || d.Propensity != 1 {
+		t.Errorf("switched off, what was learned decides: %+v", d)
+	}
 }
