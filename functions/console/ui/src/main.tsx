@@ -48,7 +48,8 @@ function Nav(p: { url: URL }) {
   const here = "/" + (p.url.pathname.split("/")[1] ?? "");
   const badge: Record<string, number> = { "/deadletters": frame?.dead_letters ?? 0, "/review": frame?.review ?? 0, "/approvals": frame?.proposed ?? 0 };
   const list = useRef<HTMLUListElement>(null);
-  useEffect(() => { list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); }, [here]);
+  const counted = Object.keys(badge).filter((path) => badge[path]).join(); // a count that appears moves the tabs behind it
+  useEffect(() => { list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); }, [here, counted]);
   return (
     <nav class="nav" aria-label="Pages">
       <a class="brand" href="/"><img src="/icon.svg" alt="" width="26" height="26" /><span>Pitboss</span></a>
