@@ -16,6 +16,7 @@ import (
 	"pitboss/internal/access"
 	"pitboss/internal/journal"
 	"pitboss/internal/model"
+	"pitboss/internal/policy"
 )
 
 // pack is a rule pack as a person reads it; what decide compiles of the same
@@ -227,7 +228,7 @@ func (f *Function) switchable(what, name string) bool {
 	case "model":
 		serving, err := model.ReadServing(f.servingFile())
 		_, ok := serving[name]
-		return err == nil && ok
+		return err == nil && (ok || name == policy.LearnedModel)
 	}
 	packs, _ := readPacks(f.cfg.ModelsDir)
 	return slices.ContainsFunc(packs, func(p pack) bool {
