@@ -104,6 +104,7 @@ type Broker struct {
 	log       *eventLog
 	http      *http.Client // for subscribers that are reached over HTTP
 	triggers  []*trigger
+	idle      chan *trigger         // to workers that wait, see dispatch
 	byType    map[string][]*trigger // those that can match one type only
 	ofAnyType []*trigger
 	path      string // as a cluster's ingress serves it: /namespace/name
@@ -132,7 +133,7 @@ func Open(cfg Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, manifest: bm, path: pathOf(bm), byType: map[string][]*trigger{}, http: newHTTP()}
+	b := &Broker{cfg: cfg, manifest: bm, path: pathOf(bm), byType: map[string][]*trigger{}, idle: make(chan *trigger), http: newHTTP()}
 	for _, tm := range tms {
 		t, err := newTrigger(b, tm)
 		if err != nil {
@@ -203,7 +204,7 @@ func (b *Broker) resume(ctx context.Context) error {
 			b.log.end(r)
 			return
 		}
-		go b.offer(m, r).deliver()
+		b.dispatch(b.offer(m, r))
 	})
 	if err != nil {
 		return err

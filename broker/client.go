@@ -55,7 +55,7 @@ func (c *client) deliver(ctx context.Context, m *message) (answer, error) {
 	case err != nil:
 		return answer{}, err
 	case a.ok():
-		a.reply, err = readReply(pairsOf(resp.Header), body)
+		a.reply, err = readReply(resp.Header, body)
 	}
 	return a, err
 }

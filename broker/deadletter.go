@@ -228,7 +228,7 @@ func (d *DeadLetters) Replay(ctx context.Context, id string) error {
 	if t := d.b.trigger(letter.Trigger); t != nil {
 		err = t.replay(ctx, m)
 	} else {
-		err = d.b.append(ctx, m)
+		err = d.b.append(m)
 	}
 	if err != nil {
 		return err

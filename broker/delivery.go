@@ -34,12 +34,35 @@ type failure struct {
 	body []byte // what was answered
 }
 
-// run makes one attempt. It returns when the next event may be tried: the
-// delivery is over, or waits for its next attempt. next, unless nil, has no
-// worker yet for the reply.
-func (d *delivery) run() (next *trigger) {
+// run makes one attempt on the caller's goroutine. It returns when the next event
+// may be tried: the delivery is over, or waits for its next attempt. next, unless
+// nil, has no worker yet for the reply.
+//
+// When the time of the attempt is over it has failed, even if the subscriber, a
+// function that ignores its context, goes on. Then another goroutine ends the
+// attempt and calls instead; what the subscriber answers later is dropped, and
+// late tells the caller, whose place is taken.
+func (d *delivery) run(instead func()) (next *trigger, late bool) {
 	t := d.t
-	a, err := attempt(t.ctx, t.subscriber, &t.retries, d.m)
+	ctx, cancel := context.WithTimeout(t.ctx, t.retries.timeout)
+	defer cancel()
+	inTime := context.AfterFunc(ctx, func() {
+		d.settle(answer{}, ctx.Err())
+		t.ran()
+		instead()
+	})
+	a, err := deliver(ctx, t.subscriber, d.m)
+	if !inTime() {
+		return nil, true
+	}
+	next = d.settle(a, err)
+	t.ran()
+	return next, false
+}
+
+// settle goes by what came of an attempt.
+func (d *delivery) settle(a answer, err error) (next *trigger) {
+	t := d.t
 	d.tries++
 	switch {
 	case err == nil && a.ok():
@@ -57,15 +80,35 @@ func (d *delivery) run() (next *trigger) {
 	return nil
 }
 
-// attempt delivers once, within the time that one attempt may take.
-func attempt(ctx context.Context, to subscriber, r *retries, m *message) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
+// deliver delivers once.
+func deliver(ctx context.Context, to subscriber, m *message) (answer, error) {
 	a, err := to.deliver(ctx, m)
 	if errors.Is(err, errReply) || errors.Is(err, errTooLarge) {
 		return answer{status: http.StatusBadGateway, body: []byte(err.Error())}, nil
 	}
 	return a, err
+}
+
+// attempt delivers once and gives up when the time of one attempt is over,
+// whether the subscriber does or not.
+func attempt(ctx context.Context, to subscriber, r *retries, m *message) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	type outcome struct {
+		answer
+		err error
+	}
+	done := make(chan outcome, 1) // has room, so that nobody need listen
+	go func() {
+		a, err := deliver(ctx, to, m)
+		done <- outcome{a, err}
+	}()
+	select {
+	case o := <-done:
+		return o.answer, o.err
+	case <-ctx.Done():
+		return answer{}, ctx.Err()
+	}
 }
 
 func failureOf(to subscriber, a answer, err error) *failure {
@@ -100,7 +143,7 @@ func send(ctx context.Context, to subscriber, r *retries, m *message) error {
 func (d *delivery) end(failed *failure, err error) {
 	if err == nil && failed != nil {
 		if err = d.t.deadLetter(d.t.ctx, d.m, *failed, d.tries); errors.Is(err, ErrFull) {
-			go d.letterLater(*failed)
+			go d.buryLater(*failed)
 			return
 		}
 	} else if err == nil {
@@ -119,9 +162,9 @@ func (d *delivery) end(failed *failure, err error) {
 	time.AfterFunc(time.Second, func() { d.t.again(d) })
 }
 
-// letterLater makes a dead letter once the log can be written again: the
+// buryLater makes a dead letter once the log can be written again: the
 // subscriber is not asked again for it. Until then the event keeps its place.
-func (d *delivery) letterLater(f failure) {
+func (d *delivery) buryLater(f failure) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -163,18 +206,18 @@ func (d *delivery) reply(m *message) (next *trigger, failed *failure, err error)
 // 502, and so is retried, as the Broker's filter does.
 var errReply = errors.New("the reply is neither empty nor a CloudEvent")
 
-func readReply(header []string, body []byte) (*message, error) {
-	if len(body) == 0 && valueOf(header, "Ce-Specversion") == "" {
+func readReply(h http.Header, body []byte) (*message, error) {
+	if len(body) == 0 && h.Get("Ce-Specversion") == "" {
 		return nil, nil
 	}
-	m, err := readHTTP(header, body)
+	m, err := readHTTP(h, body)
 	if err == nil {
 		return m, nil
 	}
-	if valueOf(header, "Ce-Specversion") != "" { // an event, but not a valid one: Knative's ingress refuses it, for good
+	if h.Get("Ce-Specversion") != "" { // an event, but not a valid one: Knative's ingress refuses it, for good
 		return &message{invalid: err}, nil
 	}
-	if !strings.HasPrefix(strings.ToLower(valueOf(header, "Content-Type")), "application/cloudevents") {
+	if !strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "application/cloudevents") {
 		err = binding.ErrUnknownEncoding
 	}
 	return nil, fmt.Errorf("%w: %w", errReply, err)

@@ -9,8 +9,8 @@ import (
 // A record of the log that can be read is the same message when it is written
 // and read again.
 func FuzzRecord(f *testing.F) {
-	m, err := readHTTP([]string{"Ce-Specversion", "1.0", "Ce-Id", "1", "Ce-Type", "t", "Ce-Source", "/s", "Ce-Time", "2026-01-02T15:04:05Z",
-		"Content-Type", "application/json", "X-Request-Id", "r"}, []byte(`{"a":1}`))
+	m, err := readHTTP(headers("Ce-Specversion", "1.0", "Ce-Id", "1", "Ce-Type", "t", "Ce-Source", "/s", "Ce-Time", "2026-01-02T15:04:05Z",
+		"Content-Type", "application/json", "X-Request-Id", "r"), []byte(`{"a":1}`))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func FuzzHTTP(f *testing.F) {
 	f.Add("Ce-Specversion", "1.0", "Ce-Id", "1", "Ce-Type", "t", "Ce-Source", "/s", "Ce-Time", "2026-01-02T15:04:05Z", "application/json", []byte(`{"a":1}`))
 	f.Add("Ce-A", "", "Ce-Specversion", "1.0", "", "", "", "", "", "", "application/cloudevents+json", []byte(`{"specversion":"1.0","id":"1","type":"t","source":"/s"}`))
 	f.Fuzz(func(t *testing.T, k1, v1, k2, v2, k3, v3, k4, v4, k5, v5, contentType string, body []byte) {
-		m, err := readHTTP([]string{k1, v1, k2, v2, k3, v3, k4, v4, k5, v5, "Content-Type", contentType}, body)
+		m, err := readHTTP(headers(k1, v1, k2, v2, k3, v3, k4, v4, k5, v5, "Content-Type", contentType), body)
 		if err != nil || !m.valid && m.event().Validate() != nil { // as stamp looks at it
 			return
 		}

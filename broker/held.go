@@ -188,7 +188,7 @@ func (t *trigger) loadOne(seq uint64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.admit(&delivery{t: t, m: m, root: newRoot(seq, t), kept: true}) {
-		go t.deliver()
+		t.b.dispatch(t)
 	}
 	return nil
 }

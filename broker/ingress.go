@@ -76,27 +76,24 @@ func (b *Broker) stamp(m *message, ttl int32) error {
 }
 
 // accept puts an event into the log and then offers it to the Triggers.
-func (b *Broker) accept(ctx context.Context, m *message) error {
+func (b *Broker) accept(m *message) error {
 	if err := b.admit(m, 0); err != nil {
 		return err
 	}
-	return b.append(ctx, m)
+	return b.append(m)
 }
 
-func (b *Broker) append(ctx context.Context, m *message) error {
+// append returns when the event is in the log, or cannot be put there: the log
+// bounds how long that takes.
+func (b *Broker) append(m *message) error {
 	stored := make(chan error, 1)
 	b.log.append(m.appendRecord(make([]byte, 0, m.size())), func(r *root, err error) {
 		if err == nil {
-			go b.offer(m, r).deliver()
+			b.dispatch(b.offer(m, r))
 		}
 		stored <- err
 	})
-	select {
-	case err := <-stored:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return <-stored
 }
 
 // offer hands an event to every Trigger that it matches, and ends the caller's
@@ -109,7 +106,7 @@ func (b *Broker) offer(m *message, r *root) (next *trigger) {
 				continue
 			}
 			if next != nil {
-				go next.deliver()
+				b.dispatch(next)
 			}
 			next = t
 		}
@@ -159,7 +156,7 @@ func (b *Broker) ingest(ctx context.Context, m *message, err error, traceparent 
 		return unreadable(err, b.cfg.MaxBody)
 	}
 	end := m.traced(ctx, traceparent)
-	err = b.accept(ctx, m)
+	err = b.accept(m)
 	end(err)
 	var refused *refusal
 	if err == nil || errors.As(err, &refused) {
@@ -178,7 +175,7 @@ func readRequest(w http.ResponseWriter, r *http.Request, limit int64) (*message,
 	if err != nil {
 		return nil, err
 	}
-	return readHTTP(pairsOf(r.Header), body)
+	return readHTTP(r.Header, body)
 }
 
 func unreadable(err error, limit int64) *refusal {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,13 +39,11 @@ type message struct {
 
 var errRecord = errors.New("broker: a record of the log cannot be read")
 
-// readHTTP reads an event in binary or structured mode. header is name, value, …
-// of the request or reply, names in canonical form; a name may come again.
-func readHTTP(header []string, body []byte) (*message, error) {
-	if valueOf(header, "Ce-Specversion") == ce.CloudEventsVersionV03 {
-		return readVersion03(header, body)
+// readHTTP reads an event of a request or reply in binary or structured mode.
+func readHTTP(h http.Header, body []byte) (*message, error) {
+	if h.Get("Ce-Specversion") == ce.CloudEventsVersionV03 {
+		return readVersion03(h, body)
 	}
-	h := headerOfPairs(header)
 	e, err := cehttp.Read(h, body)
 	if err != nil {
 		return nil, err
@@ -76,18 +75,6 @@ func offWire(name, value string) string {
 	return value
 }
 
-func headerOfPairs(pairs []string) http.Header {
-	h := make(http.Header, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
-		if v, ok := h[pairs[i]]; ok {
-			h[pairs[i]] = append(v, pairs[i+1])
-		} else {
-			h[pairs[i]] = pairs[i+1 : i+2 : i+2]
-		}
-	}
-	return h
-}
-
 // travellers are the headers that go with an event to its next hop.
 func travellers(h http.Header) (travel []string) {
 	for name, values := range h {
@@ -110,23 +97,11 @@ func valueOf(pairs []string, name string) string {
 	return ""
 }
 
-// pairsOf is name, value, … of every header.
-func pairsOf(h http.Header) []string {
-	pairs := make([]string, 0, 2*len(h))
-	for name, values := range h {
-		for _, v := range values {
-			pairs = append(pairs, name, v)
-		}
-	}
-	return pairs
-}
-
 const specversion = "specversion"
 
 // readVersion03 reads an event of CloudEvents 0.3, which Knative's Broker takes
 // too, in binary mode.
-func readVersion03(header []string, body []byte) (*message, error) {
-	h := headerOfPairs(header)
+func readVersion03(h http.Header, body []byte) (*message, error) {
 	e, err := binding.ToEvent(context.Background(), sdkhttp.NewMessage(h, io.NopCloser(bytes.NewReader(body))))
 	if err != nil {
 		return nil, err
@@ -136,30 +111,44 @@ func readVersion03(header []string, body []byte) (*message, error) {
 
 // messageOf is the message of an event.
 func messageOf(e *ce.Event, headers []string) (*message, error) {
-	m := &message{headers: headers, data: e.Data()}
-	put := func(name, value string) {
-		if value != "" {
-			m.attrs = append(m.attrs, name, onWire(name, value))
-		}
-	}
-	put(specversion, e.SpecVersion())
-	put("id", e.ID())
-	put("source", e.Source())
-	put("type", e.Type())
-	put("subject", e.Subject())
-	put("datacontenttype", e.DataContentType())
-	put("dataschema", e.DataSchema())
-	if !e.Time().IsZero() {
-		put("time", types.FormatTime(e.Time()))
-	}
-	for name, v := range e.Extensions() {
-		s, err := types.Format(v)
-		if err != nil {
-			return nil, fmt.Errorf("broker: attribute %s: %w", name, err)
-		}
-		put(name, s)
+	out := cehttp.MessageOf(e)
+	m := &message{headers: headers, data: out.Data, attrs: out.Attributes}
+	for i := 0; i < len(m.attrs); i += 2 {
+		m.attrs[i+1] = onWire(m.attrs[i], m.attrs[i+1])
 	}
 	return m, m.decode()
+}
+
+// adopt spares making the event anew that the message was made of, if it is as
+// it would be made: its extensions are text.
+func (m *message) adopt(e *ce.Event) {
+	c, ok := e.Context.(*ce.EventContextV1)
+	if !ok || !m.valid {
+		return
+	}
+	for _, v := range c.Extensions {
+		if _, text := v.(string); !text {
+			return
+		}
+	}
+	m.made.Store(e)
+}
+
+// own is a copy of the event whose attributes may be changed. It shares the data.
+func (m *message) own() (*ce.Event, error) {
+	made := m.made.Load()
+	if made == nil {
+		return m.make()
+	}
+	c, ok := made.Context.(*ce.EventContextV1)
+	if !ok {
+		e := made.Clone()
+		return &e, nil
+	}
+	own, e := *c, *made
+	own.Extensions = maps.Clone(c.Extensions)
+	e.Context = &own
+	return &e, nil
 }
 
 // travels says whether Knative's Broker keeps a header for the event's next hop

@@ -17,8 +17,9 @@ import (
 // or a function in this process. Filters, retries, time-outs, replies and dead
 // letters are the same for both; they are decided in delivery.go.
 type subscriber interface {
-	// deliver makes one attempt and ends when ctx does. An error means that
-	// there was no answer, or none that can be used.
+	// deliver makes one attempt. It should end when ctx does; a function may not,
+	// and then nobody waits for it. An error means that there was no answer, or
+	// none that can be used.
 	deliver(ctx context.Context, m *message) (answer, error)
 	// address is what a dead letter says of the subscriber (knativeerrordest).
 	address() string
@@ -38,91 +39,40 @@ func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }
 
 // Function is a function in the Broker's own process. It answers as it would
 // over HTTP: with a reply or nil, or with a status that is not 2xx and the
-// reason. The event is the function's own copy.
+// reason. The event is the function's own copy. The reply is the Broker's once it is
+// returned.
 type Function func(ctx context.Context, e *ce.Event) (reply *ce.Event, status int, reason string)
 
-// inProcess delivers to a Function.
-//
-// Each call runs on a goroutine of its own, so that a function which ignores
-// its context cannot hold up the Broker beyond the time-out: the attempt has
-// then failed, and what the function answers later is dropped, as it is where
-// an HTTP client closes the connection. A goroutine that is done waits for the
-// next call, because its stack has already grown to what the function needs.
+// inProcess delivers to a Function, on the goroutine that makes the attempt.
 type inProcess struct {
 	name    string
 	f       Function
 	maxBody int64
 	log     *zap.Logger
-
-	calls   chan *call
-	closed  chan struct{}
-	running atomic.Int64 // calls under way
-	workers atomic.Int64 // goroutines, those that wait for a call included
-}
-
-type call struct {
-	ctx  context.Context
-	m    *message
-	done chan outcome // has room, so that nobody need listen
-}
-
-type outcome struct {
-	answer
-	err error
+	running atomic.Int64 // calls under way, those that nobody waits for included
 }
 
 func newInProcess(name string, f Function, maxBody int64, log *zap.Logger) *inProcess {
-	return &inProcess{name: name, f: f, maxBody: maxBody, log: log, calls: make(chan *call), closed: make(chan struct{})}
+	return &inProcess{name: name, f: f, maxBody: maxBody, log: log}
 }
 
 func (p *inProcess) address() string { return "http://" + p.name + "/" }
 
-func (p *inProcess) deliver(ctx context.Context, m *message) (answer, error) {
-	c := &call{ctx: ctx, m: m, done: make(chan outcome, 1)}
+func (p *inProcess) deliver(ctx context.Context, m *message) (a answer, err error) {
 	p.running.Add(1)
-	select {
-	case p.calls <- c:
-	default:
-		go p.work(c)
-	}
-	select {
-	case o := <-c.done:
-		return o.answer, o.err
-	case <-ctx.Done():
-		return answer{}, ctx.Err()
-	}
-}
-
-func (p *inProcess) work(c *call) {
-	p.workers.Add(1)
-	defer p.workers.Add(-1)
-	for {
-		a, err := p.call(c)
-		p.running.Add(-1)
-		c.done <- outcome{a, err}
-		select {
-		case c = <-p.calls:
-		case <-p.closed:
-			return
-		}
-	}
-}
-
-// call has the function answer a copy of the event, which is shared with other
-// Triggers, and copies the reply, of which the function may keep parts.
-func (p *inProcess) call(c *call) (a answer, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.log.Error("panic", zap.String("function", p.name), zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
 			a, err = answer{status: http.StatusInternalServerError, body: []byte("panic; the log has it")}, nil
 		}
+		p.running.Add(-1)
 	}()
-	e, err := c.m.make()
+	e, err := m.own()
 	if err != nil {
 		return answer{}, err
 	}
 	e.DataEncoded = bytes.Clone(e.DataEncoded)
-	reply, status, reason := p.f(c.ctx, e)
+	reply, status, reason := p.f(ctx, e)
 	if status < 200 || status > 299 {
 		return answer{status: status, body: []byte(reason)}, nil
 	}
@@ -132,17 +82,16 @@ func (p *inProcess) call(c *call) (a answer, err error) {
 	if int64(len(reply.Data())) > p.maxBody {
 		return answer{}, errTooLarge
 	}
-	m, err := messageOf(reply, nil)
+	out, err := messageOf(reply, nil)
 	if err != nil {
 		return answer{}, errors.Join(errReply, err)
 	}
-	m.data = bytes.Clone(m.data)
-	return answer{status: status, reply: m}, nil
+	out.adopt(reply)
+	return answer{status: status, reply: out}, nil
 }
 
 func (p *inProcess) close(ctx context.Context) {
 	for p.running.Load() > 0 && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
-	close(p.closed)
 }

@@ -206,9 +206,34 @@ func (t *trigger) enqueue(d *delivery) bool {
 	return true
 }
 
-// deliver is a worker: it makes first attempts until there are none left. It
-// goes with the reply to the Trigger that takes it: waking somebody else for
-// it would cost more than the delivery, where little is going on.
+// dispatch has a worker deliver for t, if there is anything to deliver. A worker that
+// is done waits for more work, because its stack has already grown to what the
+// functions of this process need.
+func (b *Broker) dispatch(t *trigger) {
+	if t == nil {
+		return
+	}
+	select {
+	case b.idle <- t:
+	default:
+		go b.work(t)
+	}
+}
+
+func (b *Broker) work(t *trigger) {
+	for {
+		t.deliver()
+		select {
+		case t = <-b.idle:
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// deliver makes first attempts until there are none left. It goes with the reply
+// to the Trigger that takes it: waking another goroutine for it would cost more
+// than the delivery, where little is going on.
 func (t *trigger) deliver() {
 	for t != nil {
 		t = t.work()
@@ -225,14 +250,17 @@ func (t *trigger) work() (next *trigger) {
 		t.queue = t.queue[1:]
 		t.running++
 		t.mu.Unlock()
-		next = d.run()
+		var late bool
+		next, late = d.run(t.deliver)
 		t.mu.Lock()
-		t.running--
+		if late {
+			return nil
+		}
 		if next == nil {
 			continue
 		}
 		if len(t.queue) > 0 && !t.paused {
-			go t.deliver() // in this one's place
+			t.b.dispatch(t) // in this one's place
 			return next
 		}
 		break
@@ -251,11 +279,15 @@ func (t *trigger) retry(d *delivery) {
 	}
 	t.running++
 	t.mu.Unlock()
-	next := d.run()
-	t.mu.Lock()
-	t.running--
-	t.mu.Unlock()
+	next, _ := d.run(func() {})
 	next.deliver()
+}
+
+// ran notes that an attempt has ended.
+func (t *trigger) ran() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running--
 }
 
 // again puts a delivery back that nothing was decided about.
@@ -264,7 +296,7 @@ func (t *trigger) again(d *delivery) {
 	defer t.mu.Unlock()
 	d.tries = 0
 	if t.enqueue(d) {
-		go t.deliver()
+		t.b.dispatch(t)
 	}
 }
 

@@ -51,7 +51,11 @@ func extensions(e *ce.Event) map[string]any {
 // MessageOf is an event as it goes over HTTP.
 func MessageOf(e *ce.Event) *Message {
 	m := &Message{Attributes: make([]string, 0, 32), Data: e.Data()}
-	each(e, func(name, value string) { m.Attributes = append(m.Attributes, name, value) })
+	each(e, func(name, value string) {
+		if value != "" {
+			m.Attributes = append(m.Attributes, name, value)
+		}
+	})
 	return m
 }
 
