@@ -24,7 +24,7 @@ var floors = []struct {
 	{"pitboss/internal/sink", 3, false, "POSTs CloudEvents"},
 	{"pitboss/internal/redisdb", 1, false, "knows no keys"},
 	{"pitboss/internal/cache", 0, false, "remembers results of pure functions"},
-	{"pitboss/internal/coalesce", 0, false, "shares round trips between callers"},
+	{"pitboss/internal/coalesce", 0, false, "batches the work of concurrent callers"},
 	{"pitboss/internal/learn", 2, false, "learning knows numbers, not events, rules or players"},
 	{"pitboss/internal/player", 2, false, "state knows no features"},
 	{"pitboss/internal/feature", 3, false, "features know no models and no rules"},

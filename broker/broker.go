@@ -197,7 +197,7 @@ func (b *Broker) resume(ctx context.Context) error {
 	for _, t := range b.triggers {
 		t.ctx = ctx
 	}
-	err = b.log.resume(ctx, func(record []byte, r *root) {
+	err = b.log.resume(ctx, func(record []byte, r *origin) {
 		m, err := readRecord(record)
 		if err != nil {
 			b.cfg.Logger.Error("record dropped", zap.Error(err))

@@ -22,9 +22,9 @@ type delivery struct {
 	tries int
 
 	// Guarded by the Trigger's mu.
-	root *root
-	kept bool // it has, or gets, a place of its own
-	over bool
+	origin *origin
+	kept   bool // it has, or gets, a place of its own
+	over   bool
 }
 
 // failure is why an event could not be delivered.
@@ -195,7 +195,7 @@ func (d *delivery) reply(m *message) (next *trigger, failed *failure, err error)
 		return nil, &failure{dest: b.URL() + b.path, code: refused.status, body: []byte(refused.Error())}, nil
 	}
 	d.t.mu.Lock()
-	r := d.root
+	r := d.origin
 	r.left.Add(1)
 	d.t.mu.Unlock()
 	d.t.replies.Add(1)

@@ -100,10 +100,10 @@ func (d *delivery) keep() {
 	t.b.log.hold(t.ctx, t.name, d.m.appendRecord(nil), func(seq uint64) {
 		t.mu.Lock()
 		t.storing--
-		old, over := d.root, d.over
+		old, over := d.origin, d.over
 		if !over {
 			t.kept++
-			d.root = newRoot(seq, t)
+			d.origin = newOrigin(seq, t)
 		}
 		t.mu.Unlock()
 		if over {
@@ -187,7 +187,7 @@ func (t *trigger) loadOne(seq uint64) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.admit(&delivery{t: t, m: m, root: newRoot(seq, t), kept: true}) {
+	if t.admit(&delivery{t: t, m: m, origin: newOrigin(seq, t), kept: true}) {
 		t.b.dispatch(t)
 	}
 	return nil

@@ -87,7 +87,7 @@ func (b *Broker) accept(m *message) error {
 // bounds how long that takes.
 func (b *Broker) append(m *message) error {
 	stored := make(chan error, 1)
-	b.log.append(m.appendRecord(make([]byte, 0, m.size())), func(r *root, err error) {
+	b.log.append(m.appendRecord(make([]byte, 0, m.size())), func(r *origin, err error) {
 		if err == nil {
 			b.dispatch(b.offer(m, r))
 		}
@@ -99,7 +99,7 @@ func (b *Broker) append(m *message) error {
 // offer hands an event to every Trigger that it matches, and ends the caller's
 // part of r. next, unless nil, has no worker for it yet: the caller has
 // next.deliver called.
-func (b *Broker) offer(m *message, r *root) (next *trigger) {
+func (b *Broker) offer(m *message, r *origin) (next *trigger) {
 	for _, triggers := range [...][]*trigger{b.byType[m.attribute("type")], b.ofAnyType} {
 		for _, t := range triggers {
 			if !t.offer(m, r) {

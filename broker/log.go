@@ -45,10 +45,10 @@ type eventLog struct {
 
 	appending sync.Mutex
 	pending   []entry       // to be written, oldest first
-	writing   bool          // somebody writes them
+	writing   bool          // a writer is active
 	closed    bool          // nothing more is taken
 	idle      chan struct{} // closed when closed and nothing is pending
-	pace      pace          // of who writes
+	pace      pace          // of the writer
 
 	quit   chan struct{} // ends the purger
 	purged chan struct{} // closed when it has ended
@@ -61,29 +61,30 @@ type eventLog struct {
 // could not be put there.
 type entry struct {
 	record []byte
-	done   func(*root, error)
+	done   func(*origin, error)
 }
 
 // group is a message of the log.
 type group struct {
 	seq     uint64
-	left    int // roots that are not done
+	left    int // origins that are not done
 	at      time.Time
 	deleted bool
 }
 
-// root is an event that is kept and all that came of it: it may leave its place
-// when each of its deliveries is done, those of the replies to it included. So a
-// reply needs no place of its own: while it is under way, what it answers is kept,
-// and would be delivered, and answered, again.
-type root struct {
+// origin is an event that the log keeps. It counts the deliveries of the event,
+// and of the replies that came of it, that are not done; the event may leave the
+// log when none is left. So a reply needs no place of its own in the log: while it
+// is being delivered, the event it answers is kept, and after a crash that event
+// is delivered, and answered, again.
+type origin struct {
 	seq  uint64
 	held *trigger // for whom it is held; nil: it is in the log
 	left atomic.Int32
 }
 
-func newRoot(seq uint64, held *trigger) *root {
-	r := &root{seq: seq, held: held}
+func newOrigin(seq uint64, held *trigger) *origin {
+	r := &origin{seq: seq, held: held}
 	r.left.Store(1) // the maker's own
 	return r
 }
@@ -113,11 +114,12 @@ func openLog(cfg Config) (_ *eventLog, err error) {
 	return l, nil
 }
 
-// append puts a record into the log; done is called in the order of the log,
-// when the record survives a kill of this process, with a root that the caller ends.
-// Who comes while nobody writes is the writer, of what comes meanwhile too: where
-// little is going on, waking somebody else takes longer than the writing.
-func (l *eventLog) append(record []byte, done func(*root, error)) {
+// append puts a record into the log. When the record survives a kill of this
+// process, done is called, in the order of the log, with an origin that the caller
+// ends. If no writer is active, the caller becomes the writer and also writes what
+// is appended meanwhile (group commit): waking another goroutine would take longer
+// than the write.
+func (l *eventLog) append(record []byte, done func(*origin, error)) {
 	l.appending.Lock()
 	if l.closed {
 		l.appending.Unlock()
@@ -129,18 +131,18 @@ func (l *eventLog) append(record []byte, done func(*root, error)) {
 	l.writing = true
 	l.appending.Unlock()
 	if writes && !l.write() {
-		go func() { // the caller's own is done
+		go func() { // the caller's own record is written
 			for !l.write() {
 			}
 		}()
 	}
 }
 
-// write writes what has come in the meantime, together. true: nothing has come
-// since, and who comes next is the writer.
+// write writes the pending records as one group. It returns true when no more are
+// pending: then nobody is the writer.
 func (l *eventLog) write() (idle bool) {
 	time.Sleep(l.pace.wait(time.Now()))
-	entries := l.gather()
+	entries := l.nextGroup()
 	l.pace.add(len(entries), time.Now())
 	l.writeGroup(entries)
 	l.appending.Lock()
@@ -174,8 +176,8 @@ func (p *pace) add(n int, now time.Time) {
 	p.last = now
 }
 
-// gather takes the first of what is pending, as much as goes into a group.
-func (l *eventLog) gather() []entry {
+// nextGroup takes the first of the pending records, as many as fit into a group.
+func (l *eventLog) nextGroup() []entry {
 	l.appending.Lock()
 	defer l.appending.Unlock()
 	n, size := 0, 0
@@ -211,19 +213,19 @@ func (l *eventLog) writeGroup(entries []entry) {
 	}
 	l.begin(seq, len(entries))
 	for _, e := range entries {
-		e.done(newRoot(seq, nil), nil)
+		e.done(newOrigin(seq, nil), nil)
 	}
 }
 
-// begin notes a message of the log with n roots.
+// begin notes a message of the log with n origins.
 func (l *eventLog) begin(seq uint64, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open = append(l.open, group{seq: seq, left: n, at: time.Now()})
 }
 
-// end ends one delivery of a root.
-func (l *eventLog) end(r *root) {
+// end ends one delivery of an origin.
+func (l *eventLog) end(r *origin) {
 	if r.left.Add(-1) > 0 {
 		return
 	}
@@ -323,7 +325,7 @@ func (l *eventLog) waiting() (n int) {
 }
 
 // resume calls each with every record that the last process left in the log.
-func (l *eventLog) resume(ctx context.Context, each func(record []byte, r *root)) error {
+func (l *eventLog) resume(ctx context.Context, each func(record []byte, r *origin)) error {
 	for _, seq := range l.ledger.seqs(inLog) {
 		msg, err := l.get(ctx, inLog, seq)
 		if err != nil {
@@ -335,7 +337,7 @@ func (l *eventLog) resume(ctx context.Context, each func(record []byte, r *root)
 		}
 		l.begin(seq, len(records))
 		for _, record := range records {
-			each(record, newRoot(seq, nil))
+			each(record, newOrigin(seq, nil))
 		}
 	}
 	return nil

@@ -172,7 +172,7 @@ func (t *trigger) catchUp(held []uint64) {
 
 // offer takes an event that the Trigger's type admits, if its filter does.
 // true: the caller has deliver called.
-func (t *trigger) offer(m *message, r *root) bool {
+func (t *trigger) offer(m *message, r *origin) bool {
 	if t.filter != nil && !t.filter(m) {
 		t.unmatched.Add(1)
 		return false
@@ -184,7 +184,7 @@ func (t *trigger) offer(m *message, r *root) bool {
 		t.store(m.appendRecord(nil), func() { t.b.log.end(r) })
 		return false
 	}
-	return t.admit(&delivery{t: t, m: m, root: r})
+	return t.admit(&delivery{t: t, m: m, origin: r})
 }
 
 // admit takes a delivery into memory. true: the caller, who holds mu, has
@@ -306,7 +306,7 @@ func (t *trigger) finish(d *delivery) {
 	t.count--
 	t.bytes -= d.m.size()
 	d.over = true
-	r, behind := d.root, t.behind
+	r, behind := d.origin, t.behind
 	t.mu.Unlock()
 	t.b.log.end(r)
 	if behind {

@@ -59,7 +59,7 @@ func (j *Journal) head(shard int) *head {
 	if h := p.Load(); h != nil {
 		return h
 	}
-	p.CompareAndSwap(nil, &head{calls: coalesce.New[*call](1, batchMost, 0)})
+	p.CompareAndSwap(nil, &head{calls: coalesce.New[*call](1, batchMost)})
 	return p.Load()
 }
 

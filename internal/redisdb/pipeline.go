@@ -34,7 +34,7 @@ type command struct {
 }
 
 func newPipelines(node *redis.Client, replicas int, timeout time.Duration) *pipelines {
-	return &pipelines{node: node, replicas: replicas, timeout: timeout, waiting: coalesce.New[*command](pipelinesPerNode, pipelineMost, 0)}
+	return &pipelines{node: node, replicas: replicas, timeout: timeout, waiting: coalesce.New[*command](pipelinesPerNode, pipelineMost)}
 }
 
 // do sends cmd and returns when its reply is there.
