@@ -20,8 +20,8 @@ import (
 
 const (
 	groupRecords, groupBytes = 512, 512 << 10
-	groupEvery               = time.Millisecond
-	groupFrom                = 2 // records in groupEvery from which on they wait for each other
+	groupEvery               = 2 * time.Millisecond
+	groupFrom                = 1.5 // records in groupEvery from which on they wait for each other
 	purgeEvery               = 100 * time.Millisecond
 	slowAfter                = time.Second // what is done then leaves although older events are not
 )
@@ -171,7 +171,7 @@ func (p *pace) wait(now time.Time) time.Duration {
 
 func (p *pace) add(n int, now time.Time) {
 	since := now.Sub(p.last).Seconds() / groupEvery.Seconds()
-	weight := math.Exp(-since / 50) // of what was before: it fades in 50 ms
+	weight := math.Exp(-since / 25) // of what was before: it fades in 50 ms
 	p.rate = weight*p.rate + (1-weight)*float64(n)/since
 	p.last = now
 }

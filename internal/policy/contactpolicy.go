@@ -72,33 +72,30 @@ func (p *Policy) silenceAfter(code uint32) (longest Silence) {
 	return longest
 }
 
+// capsOf is what a contact policy says: so many a day and a week, so far apart.
 func (s *sitting) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {
 	if c.PerDay == 0 && c.PerWeek == 0 && c.Spacing == 0 {
 		return
 	}
-	day, week, last := 0, 0, time.Duration(-1)
-	for i := range s.in.Contacts.Sent {
-		x := &s.in.Contacts.Sent[i]
-		if !mine(x) {
-			continue
-		}
-		age := s.in.Now.Sub(x.At)
-		if age < 24*time.Hour {
-			day++
-		}
-		if age < 7*24*time.Hour {
-			week++
-		}
-		last = age
-	}
+	day := s.in.Contacts.sentWithin(24*time.Hour, s.in.Now, mine)
+	week := s.in.Contacts.sentWithin(7*24*time.Hour, s.in.Now, mine)
 	switch {
 	case c.PerDay > 0 && day >= c.PerDay:
 		block(BlockCap, "The player had %d of %d a day of %s.", day, c.PerDay, of)
 	case c.PerWeek > 0 && week >= c.PerWeek:
 		block(BlockCap, "The player had %d of %d a week of %s.", week, c.PerWeek, of)
 	}
-	if last >= 0 && last < time.Duration(c.Spacing) {
-		block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, last.Round(time.Second), time.Duration(c.Spacing))
+	if c.Spacing == 0 {
+		return
+	}
+	for _, x := range slices.Backward(s.in.Contacts.Sent) {
+		if !mine(&x) {
+			continue
+		}
+		if ago := s.in.Now.Sub(x.At); ago >= 0 && ago < time.Duration(c.Spacing) {
+			block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, ago.Round(time.Second), time.Duration(c.Spacing))
+		}
+		return
 	}
 }
 

@@ -153,6 +153,17 @@ func (c *Contacts) Revoked(decision string) bool {
 	return slices.ContainsFunc(c.Sent, func(s Sent) bool { return s.Decision == decision && s.Status == StatusRevoked })
 }
 
+// sentWithin is the frequency cap's count, of rules and contact policies alike:
+// how many that count were sent less than a span ago.
+func (c *Contacts) sentWithin(span time.Duration, now time.Time, counts func(*Sent) bool) (n int) {
+	for i := range c.Sent {
+		if x := &c.Sent[i]; now.Sub(x.At) < span && counts(x) {
+			n++
+		}
+	}
+	return n
+}
+
 // HoldFor is how long an exclusion holds by itself, before the state has it.
 const HoldFor = 10 * time.Minute
 

@@ -209,22 +209,17 @@ func (s *sitting) capped(c *Cap, a *action) bool {
 			return int(s.in.Contacts.Bonuses) >= c.Max
 		}
 	}
-	n := 0
-	for _, sent := range s.in.Contacts.Sent {
-		counts := sent.Kind == 'm'
+	return s.in.Contacts.sentWithin(time.Duration(c.Per), s.in.Now, func(x *Sent) bool {
 		switch c.Count {
 		case "bonus":
-			counts = sent.Bonus
+			return x.Bonus
 		case "protection":
-			counts = sent.Kind == 'p'
+			return x.Kind == 'p'
 		case "action":
-			counts = sent.Action == a.code
+			return x.Action == a.code
 		}
-		if counts && s.in.Now.Sub(sent.At) < time.Duration(c.Per) {
-			n++
-		}
-	}
-	return n >= c.Max
+		return x.Kind == 'm'
+	}) >= c.Max
 }
 
 func (v *Verdict) add(result, action string) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"pitboss/functions"
 	"pitboss/internal/dataset"
 )
 
@@ -133,7 +134,7 @@ func ColdStart(ctx context.Context, bin string, progress io.Writer) (out []Cold,
 	if err := figures(ctx, progress, &took, filepath.Join(bin, "drill"), "coldstart", "-function", filepath.Join(bin, "function")); err != nil {
 		return nil, err
 	}
-	for _, f := range []string{"profile", "score", "decide", "ingest", "timer", "feedback", "privacy", "console"} {
+	for _, f := range functions.Names() {
 		if p50, ok := took[f+"_p50_ms"]; ok {
 			out = append(out, Cold{f, p50, took[f+"_p99_ms"]})
 		}

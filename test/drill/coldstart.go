@@ -16,6 +16,7 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 
+	"pitboss/functions"
 	"pitboss/internal/event"
 	"pitboss/test/redistest"
 )
@@ -25,7 +26,7 @@ import (
 var coldFunctions = []string{"profile", "score", "decide"}
 
 // coldOthers are not on that way: they are timed until they are ready.
-var coldOthers = []string{"ingest", "timer", "feedback", "privacy", "console"}
+var coldOthers = slices.DeleteFunc(functions.Names(), func(name string) bool { return slices.Contains(coldFunctions, name) })
 
 // coldstart starts each function o.times times and measures from exec to the
 // first event answered with 200, or to readiness. The event is POSTed as soon as the port takes

@@ -19,14 +19,12 @@ import (
 	"time"
 
 	"pitboss/broker/manifest"
+	"pitboss/functions"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
-
-// functionsDurable is the whole of Pitboss.
-var functionsDurable = []string{"ingest", "profile", "score", "decide", "feedback", "privacy", "timer", "console"}
 
 // busy are the processes that work in this drill. Each is killed o.times times,
 // the others once.
@@ -135,7 +133,7 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 		return err
 	}
 	p := plant{o: o, dir: c.dir, redis: c.redis.URL(), env: []string{"K_SINK=http://" + ingress, "LOG_LEVEL=warn"}}
-	for _, f := range functionsDurable {
+	for _, f := range functions.Names() {
 		addr, err := freeAddr()
 		if err != nil {
 			return err
@@ -162,7 +160,7 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	for _, f := range functionsDurable {
+	for _, f := range functions.Names() {
 		if err := until(ctx, 30*time.Second, 20*time.Millisecond, func() error { return answers(ctx, c.urls[f]+"/health/readiness") }); err != nil {
 			return fmt.Errorf("%s: %w", f, err)
 		}

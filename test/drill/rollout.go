@@ -8,17 +8,19 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"pitboss/broker"
+	"pitboss/functions"
 	"pitboss/test/redistest"
 )
 
 // functionsRolled are replaced in turn. The console is not on an event's way: a
 // server that takes everything stands for it.
-var functionsRolled = []string{"ingest", "profile", "score", "decide", "feedback", "privacy", "timer"}
+var functionsRolled = slices.DeleteFunc(functions.Names(), func(name string) bool { return name == "console" })
 
 // system is Pitboss as processes behind a one-machine Broker.
 type system struct {
