@@ -18,7 +18,8 @@ build: ## bin/pitboss (CLI and local mode) and bin/function (one function, as de
 	@mv -f $(BIN)/local $(BIN)/pitboss && mv -f $(BIN)/serve $(BIN)/function
 
 .PHONY: run
-run: build ## the whole system on this machine, with a page to look at; Ctrl-C stops it
+run: ## the whole system on this machine, with a page to look at; Ctrl-C stops it
+	@GO="$(GO)" scripts/build-run.sh $(BIN)/pitboss "$(VERSION)"
 	@ONNXRUNTIME_LIB="$$(scripts/onnxruntime.sh)" exec $(BIN)/pitboss run
 
 .PHONY: test
