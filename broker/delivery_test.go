@@ -14,6 +14,8 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
+
+	"pitboss/broker"
 )
 
 // counter answers the nth attempt at each event with a status, and 200 with a
@@ -178,6 +180,42 @@ func TestStuckEventsHoldUpNoOthers(t *testing.T) {
 			t.Errorf("%d answers, want 320", n)
 		}
 	})
+}
+
+// A function that ignores its context holds up neither its own event nor others,
+// though there is but one worker; what it answers too late is dropped.
+func TestAFunctionThatIgnoresItsContextIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	var calls atomic.Int32
+	f := func(_ context.Context, e *ce.Event) (*ce.Event, int, string) {
+		out := answerTo(e)
+		if e.ID() == "stuck" && calls.Add(1) == 1 {
+			<-end
+			out.SetID("late")
+		}
+		return out, http.StatusOK, ""
+	}
+	team := newSubscriber(t, nil)
+	b := open(t, options{
+		broker: strings.Replace(fastBroker, "retry: 2,", "retry: 2, timeout: PT0.2S,", 1),
+		config: func(cfg *broker.Config) { cfg.Parallel = 1 },
+	}, spec{name: "p", filter: questions, f: f}, spec{name: "team", filter: answers, to: team})
+	for _, id := range []string{"stuck", "next"} {
+		if code, body := post(t, b.URL(), "question", id); code != http.StatusAccepted {
+			t.Fatalf("POST: %d %s", code, body)
+		}
+	}
+	quiet(t, b) // while the first call goes on
+	close(end)
+	drain(t, b) // waits for it
+	got := map[string]int{}
+	for _, e := range team.events() {
+		got[e.ID()]++
+	}
+	if len(got) != 2 || got["re-stuck"] != 1 || got["re-next"] != 1 || calls.Load() != 2 {
+		t.Errorf("answers %v after %d calls, want one to each event and two calls", got, calls.Load())
+	}
 }
 
 // A reply over the limit fails its own event, as 502, and no other.
