@@ -119,8 +119,8 @@ func messageOf(e *ce.Event, headers []string) (*message, error) {
 	return m, m.decode()
 }
 
-// adopt spares making the event anew that the message was made of, if it is as
-// it would be made: its extensions are text.
+// adopt keeps a copy of the event that the message was made of, if it is as event
+// would make it: its extensions are text.
 func (m *message) adopt(e *ce.Event) {
 	c, ok := e.Context.(*ce.EventContextV1)
 	if !ok || !m.valid {
@@ -131,7 +131,14 @@ func (m *message) adopt(e *ce.Event) {
 			return
 		}
 	}
-	m.made.Store(e)
+	m.made.Store(withOwn(c, m.data))
+}
+
+// withOwn is an event whose context is a copy of c.
+func withOwn(c *ce.EventContextV1, data []byte) *ce.Event {
+	own := *c
+	own.Extensions = maps.Clone(c.Extensions)
+	return &ce.Event{Context: &own, DataEncoded: data}
 }
 
 // own is a copy of the event whose attributes may be changed. It shares the data.
@@ -145,10 +152,7 @@ func (m *message) own() (*ce.Event, error) {
 		e := made.Clone()
 		return &e, nil
 	}
-	own, e := *c, *made
-	own.Extensions = maps.Clone(c.Extensions)
-	e.Context = &own
-	return &e, nil
+	return withOwn(c, made.DataEncoded), nil
 }
 
 // travels says whether Knative's Broker keeps a header for the event's next hop

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -97,5 +99,69 @@ func TestAnAttemptEndsAtItsTimeOut(t *testing.T) {
 	p.close(t.Context())
 	if n := p.running.Load(); n != 0 {
 		t.Errorf("%d calls under way after close", n)
+	}
+}
+
+// A function that ignores its context holds up neither its own event nor others,
+// though there is but one worker; what it answers too late is dropped.
+func TestAFunctionThatIgnoresItsContextIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"broker.yaml": "kind: Broker\nmetadata: {name: pitboss}\nspec: {delivery: {retry: 2, backoffPolicy: linear, backoffDelay: PT0.01S}}\n",
+		"asks.yaml":   "kind: Trigger\nmetadata: {name: asks}\nspec: {broker: pitboss, filter: {attributes: {type: question}}, subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: asks}}}\n",
+		"team.yaml":   "kind: Trigger\nmetadata: {name: team}\nspec: {broker: pitboss, filter: {attributes: {type: answer}}, subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: team}}}\n",
+	} {
+		folder := filepath.Join(dir, map[bool]string{true: "", false: "triggers"}[name == "broker.yaml"])
+		if err := errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(filepath.Join(folder, name), []byte("apiVersion: eventing.knative.dev/v1\n"+text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := make(chan struct{})
+	var calls atomic.Int32
+	answers := make(chan string, 10)
+	functions := map[string]Function{
+		"asks": func(_ context.Context, e *ce.Event) (*ce.Event, int, string) {
+			e.SetType("answer")
+			if e.ID() == "stuck" && calls.Add(1) == 1 {
+				<-end
+				e.SetID("late")
+			}
+			return e, http.StatusOK, ""
+		},
+		"team": func(_ context.Context, e *ce.Event) (*ce.Event, int, string) {
+			answers <- e.ID()
+			return nil, http.StatusOK, ""
+		},
+	}
+	b, err := Open(Config{DataDir: filepath.Join(dir, "log"), BrokerFile: filepath.Join(dir, "broker.yaml"), TriggerDirs: []string{filepath.Join(dir, "triggers")},
+		Parallel: 1, Function: func(service string) (Function, bool) { f, ok := functions[service]; return f, ok }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.trigger("asks").retries.timeout = 100 * time.Millisecond // a manifest cannot say it: Knative leaves that feature off
+	for _, id := range []string{"stuck", "next"} {
+		m, err := readHTTP(headers("Ce-Specversion", "1.0", "Ce-Id", id, "Ce-Type", "question", "Ce-Source", "/s"), nil)
+		if err == nil {
+			err = b.accept(m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Quiet(t.Context()); err != nil { // while the first call goes on
+		t.Fatal(err)
+	}
+	close(end)
+	if err := b.Drain(t.Context()); err != nil { // waits for it
+		t.Fatal(err)
+	}
+	close(answers)
+	got := map[string]int{}
+	for id := range answers {
+		got[id]++
+	}
+	if len(got) != 2 || got["stuck"] != 1 || got["next"] != 1 || calls.Load() != 2 {
+		t.Errorf("answers %v after %d calls of the first, want one to each event and two calls", got, calls.Load())
 	}
 }

@@ -39,8 +39,7 @@ func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }
 
 // Function is a function in the Broker's own process. It answers as it would
 // over HTTP: with a reply or nil, or with a status that is not 2xx and the
-// reason. The event is the function's own copy. The reply is the Broker's once it is
-// returned.
+// reason. The event is the function's own copy, and so is the reply.
 type Function func(ctx context.Context, e *ce.Event) (reply *ce.Event, status int, reason string)
 
 // inProcess delivers to a Function, on the goroutine that makes the attempt.
@@ -86,6 +85,7 @@ func (p *inProcess) deliver(ctx context.Context, m *message) (a answer, err erro
 	if err != nil {
 		return answer{}, errors.Join(errReply, err)
 	}
+	out.data = bytes.Clone(out.data) // the function may keep its own
 	out.adopt(reply)
 	return answer{status: status, reply: out}, nil
 }
