@@ -250,6 +250,9 @@ test("charts: up to 30 days out of the journal, of one place; clocks in UTC", as
   const { matched } = await get(system, "/api/decisions?jurisdiction=GB");
   const sum = buckets.reduce((n, b) => n + b.issued + b.blocked + b.nothing, 0);
   assert.ok(sum > 0 && sum <= matched, `${sum} of ${matched}`);
+  for (const on of [true, false]) { // something that was changed, whatever ran before
+    await fetch(system.page + "/api/switches", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ what: "action", name: "free_spins", on, note: "e2e" }) });
+  }
   await open("/changes");
   await page.click('button[aria-label*="time zone"]');
   const shown = await page.textContent("tbody td");
