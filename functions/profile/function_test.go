@@ -246,7 +246,9 @@ func TestClocksDoNotMatter(t *testing.T) {
 	var off atomic.Int64
 	drifting := []*Function{newInstance(t, url), newInstance(t, url)}
 	for i, f := range drifting {
-		f.now = func() time.Time { return start.Add(10*time.Minute + time.Duration(i)*20*time.Second + time.Duration(off.Load())) }
+		f.now = func() time.Time {
+			return start.Add(10*time.Minute + time.Duration(i)*20*time.Second + time.Duration(off.Load()))
+		}
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")

@@ -34,8 +34,8 @@ func (c *Chain) Add(game, next string, n float64) {
 }
 
 // How much popularity counts beside a game's own transitions, and how much a
-// player's own latest games do: the k-th latest chainOwn·chainFade^k. Chosen on
-// the first three days of the csgo recording.
+// player's own latest games do: the k-th latest chainOwn·chainFade^k. They
+// are a first guess, which no data was searched for.
 const (
 	chainSmooth = 1.0
 	chainOwn    = 0.12
