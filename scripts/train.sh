@@ -2,7 +2,7 @@
 # Trains every model anew: exports the training sets with the code that serves,
 # then fits, measures, plots and writes models/<name>/<version>.
 #
-#   scripts/train.sh [leave|harm|next_game]...     default: all three
+#   scripts/train.sh [leave|harm|harm_casino|next_game]...     default: all
 #
 # Needs Python 3.11 and the data folder (PITBOSS_DATA, default ../shared/data).
 # The Python packages, each pinned, go into a virtual environment of their own.
@@ -31,7 +31,7 @@ fi
 
 mkdir -p "$PITBOSS_TRAINING_SETS"
 what=("$@")
-[[ ${#what[@]} -gt 0 ]] || what=(leave harm next_game)
+[[ ${#what[@]} -gt 0 ]] || what=(leave harm harm_casino next_game)
 if [[ " ${what[*]} " == *" leave "* || " ${what[*]} " == *" next_game "* ]]; then
   for recording in bustabit csgo-openings-2023; do
     GOFLAGS=${GOFLAGS:--mod=mod} go run ./broker/local training-set "$PITBOSS_DATA/$recording.csv.gz" --games --out "$PITBOSS_TRAINING_SETS/$recording.parquet"

@@ -32,6 +32,7 @@ type modelView struct {
 	Trained    model.Trained      `json:"trained"`
 	Metrics    map[string]any     `json:"metrics"`
 	Thresholds map[string]float64 `json:"thresholds"`
+	Domain     *model.Domain      `json:"domain,omitempty"` // whom it speaks of; nil: everybody
 	Problem    string             `json:"problem,omitzero"`
 	Serving    *servingView       `json:"serving"` // what score measured, if it can be asked
 }
@@ -112,7 +113,7 @@ func readModel(dir string) modelView {
 		return v
 	}
 	v.Kind, v.Output, v.SHA256, v.Features = m.Kind, m.Output, m.SHA256, m.Features
-	v.Trained, v.Metrics, v.Thresholds = m.Trained, m.Metrics, m.Thresholds
+	v.Trained, v.Metrics, v.Thresholds, v.Domain = m.Trained, m.Metrics, m.Thresholds, m.Domain
 	return v
 }
 

@@ -110,6 +110,10 @@ func rescoreOne(out io.Writer, dir string, p *policy.Policy, r *policy.Record, r
 	if err != nil {
 		return fmt.Errorf("replay-decision: stored: %w", err)
 	}
+	if run.Outside != "" {
+		fmt.Fprintf(out, "Model %s %s said nothing: %s.\n", run.Name, run.Version, run.Outside)
+		return nil
+	}
 	y := make([]float64, 1)
 	if err := m.Score(row, y); err != nil {
 		return err

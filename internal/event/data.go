@@ -13,8 +13,9 @@ import (
 
 // Products, channels and the like that several types share.
 const (
-	products      = "casino|live|sports|poker|bingo|lottery"
-	productsOrAll = products + "|all"
+	// Products are what is played, as an enumeration of the schema.
+	Products      = "casino|live|sports|poker|bingo|lottery"
+	productsOrAll = Products + "|all"
 	channels      = "in_app|push|email|sms|phone|post"
 	channelsOrAll = channels + "|all"
 	categories    = "slots|table|crash|instant|poker|bingo|lottery|pre_match|in_play|virtual"
@@ -248,6 +249,9 @@ type ModelRun struct {
 	Output  string  `json:"output"`
 	Score   float64 `json:"score"`
 	Shadow  bool    `json:"shadow,omitzero"` // scored for comparison only, never decided on
+	// Outside says why the model has nothing to say of the player: they are not
+	// among those it was trained on. Score is 0 then, and means nothing.
+	Outside string `json:"outside,omitzero"`
 	// Contributions of the features that moved the score most, largest first.
 	Contributions []Contribution `json:"contributions,omitempty"`
 }

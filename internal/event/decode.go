@@ -382,6 +382,9 @@ func readRun(r *reader, m *ModelRun) {
 	if r.member("shadow") {
 		r.isTrue(&m.Shadow)
 	}
+	if r.member("outside") {
+		r.str(&m.Outside)
+	}
 	if r.member("contributions") {
 		readList(r, &m.Contributions, func(r *reader, c *Contribution) {
 			r.take('{')

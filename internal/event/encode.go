@@ -304,6 +304,7 @@ func WriteRun(w *Writer, m *ModelRun) {
 	m.WriteModel(w)
 	w.Num("score", m.Score)
 	w.OptTrue("shadow", m.Shadow)
+	w.OptStr("outside", m.Outside)
 	OptList(w, "contributions", m.Contributions, func(w *Writer, c *Contribution) {
 		w.Begin('{')
 		w.Str("feature", c.Feature)

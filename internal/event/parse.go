@@ -132,11 +132,12 @@ func ReadUpdated(data []byte) (features jsontext.Value, facts Facts, err error) 
 	var played struct {
 		LastGame    string   `json:"last_game"`
 		RecentGames []string `json:"recent_games"`
+		LastProduct string   `json:"last_product"`
 	}
 	if err := json.Unmarshal(raw, &played, jsontext.AllowDuplicateNames(true)); err != nil {
 		return nil, facts, problemf(CodeSchemaViolation, "/data/facts", "%v", err)
 	}
-	return features, Facts{LastGame: played.LastGame, RecentGames: played.RecentGames}, nil
+	return features, Facts{LastGame: played.LastGame, RecentGames: played.RecentGames, LastProduct: played.LastProduct}, nil
 }
 
 func readUpdated(data []byte) (features, facts jsontext.Value, err error) {

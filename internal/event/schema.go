@@ -87,7 +87,7 @@ var patterns = map[string]string{
 }
 
 var enums = map[string]string{
-	"products": products, "products-or-all": productsOrAll,
+	"products": Products, "products-or-all": productsOrAll,
 	"channels": channels, "channels-or-all": channelsOrAll, "categories": categories,
 }
 

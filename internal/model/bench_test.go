@@ -111,7 +111,7 @@ func BenchmarkExplain(b *testing.B) {
 		}
 		benchExplain(b, e, rows(1, benchRows, 40))
 	})
-	for name, dir := range map[string]string{"leave": "../../models/leave/v1", "harm": "../../models/harm/v2"} {
+	for name, dir := range map[string]string{"leave": "../../models/leave/v1", "harm": "../../models/harm/v3"} {
 		b.Run(name, func(b *testing.B) {
 			m, in := shipped(b, dir)
 			benchExplain(b, m.trees, in)

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"math"
@@ -71,6 +72,8 @@ type made struct {
 	features      []string
 	opset         uint64
 	outName       string
+	output        string // what the score is called; default the model's name
+	domain        string // YAML
 	log           bool // the score is the logarithm of the only input: -Inf at 0, NaN below
 }
 
@@ -140,10 +143,13 @@ func (m *made) write(t testing.TB, root string) string {
 
 func (m *made) yaml(onnx []byte) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "name: %s\nversion: %s\nkind: probability\noutput: %s\nsha256: \"%x\"\n", m.name, m.version, m.name, sha256.Sum256(onnx))
+	fmt.Fprintf(&b, "name: %s\nversion: %s\nkind: probability\noutput: %s\nsha256: \"%x\"\n", m.name, m.version, cmp.Or(m.output, m.name), sha256.Sum256(onnx))
 	fmt.Fprintf(&b, "input: features\noutput_tensor: probability\nfeatures: [%s]\n", strings.Join(m.features, ", "))
 	fmt.Fprintf(&b, "reference: [0%s]\n", strings.Repeat(", 0", len(m.features)-1))
 	b.WriteString("trained: {on: [made], rows: 1, with: go, seed: 1}\nmetrics: {auc: 0.5}\nthresholds: {high: 0.5}\n")
+	if m.domain != "" {
+		fmt.Fprintf(&b, "domain: %s\n", m.domain)
+	}
 	fmt.Fprintf(&b, "histograms:\n  %s: {edges: [0.25, 0.5, 0.75], shares: [0.25, 0.25, 0.25, 0.25]}\n", m.features[0])
 	return b.String()
 }

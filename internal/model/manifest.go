@@ -58,6 +58,9 @@ type Manifest struct {
 	Items   []string `yaml:"items,omitempty"`
 	History *History `yaml:"history,omitempty"`
 
+	// Domain is whom it was trained on; nil: it speaks of everybody.
+	Domain *Domain `yaml:"domain,omitempty"`
+
 	Trained    Trained              `yaml:"trained"`
 	Metrics    map[string]any       `yaml:"metrics"`
 	Thresholds map[string]float64   `yaml:"thresholds,omitempty"`
@@ -157,6 +160,9 @@ func (m *Manifest) checkFeatures(known func(string) bool) error {
 		seen[f] = true
 	}
 	if err := m.checkReference(columns); err != nil {
+		return err
+	}
+	if err := m.Domain.check(columns); err != nil {
 		return err
 	}
 	for f, h := range m.Histograms {

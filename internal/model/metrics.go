@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,10 @@ var (
 	modelErrors = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_score_errors_total", Help: "Events a model could not score.",
 	}, modelLabels)
+	modelOutside = promauto.NewCounterVec(prometheus.CounterOpts{
+		Name: "pitboss_score_outside_total",
+		Help: "Players of whom a model said nothing, being outside of what it was trained on, by what they are outside with: product, or a feature.",
+	}, append(slices.Clip(modelLabels), "by"))
 	shadowDifference = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pitboss_score_shadow_difference", Help: "Distance of a shadow's score from the live one's.",
 		Buckets: []float64{.001, .005, .01, .02, .05, .1, .2, .3, .5, .75},
@@ -46,6 +51,7 @@ var (
 type modelMetrics struct {
 	seconds, explain, value prometheus.Observer
 	errors                  prometheus.Counter
+	outside                 *prometheus.CounterVec
 }
 
 func metricsOf(m *Manifest, role string) *modelMetrics {
@@ -54,6 +60,7 @@ func metricsOf(m *Manifest, role string) *modelMetrics {
 		explain: explainSeconds.WithLabelValues(m.Name, m.Version, role),
 		value:   scoreValue.WithLabelValues(m.Name, m.Version, role),
 		errors:  modelErrors.WithLabelValues(m.Name, m.Version, role),
+		outside: modelOutside.MustCurryWith(prometheus.Labels{"model": m.Name, "version": m.Version, "role": role}),
 	}
 }
 

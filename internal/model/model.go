@@ -23,6 +23,7 @@ type Model struct {
 	Explained string
 
 	columns, outputs int
+	bounds           []bound // of the domain
 	wiring           *wiring
 	session          *session
 	trees            *explainer // exact contributions; nil: sampled, or none
@@ -118,7 +119,7 @@ func newModel(man *Manifest, g *graph, w *wiring, data []byte, opt LoadOptions) 
 	if slots <= 0 {
 		slots = runtime.GOMAXPROCS(0)
 	}
-	m := &Model{Manifest: man, columns: man.columns(), outputs: man.outputs(), wiring: w}
+	m := &Model{Manifest: man, columns: man.columns(), outputs: man.outputs(), wiring: w, bounds: man.Domain.bounds(man.Columns())}
 	if man.Kind == KindRanking {
 		m.ranker = newRanker(man)
 		m.Explained = "not explained: a ranking has no contributions"

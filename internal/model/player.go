@@ -80,7 +80,9 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 			}
 			return err
 		}
-		out.Scores[live.Output] = live.Score
+		if live.Outside == "" {
+			say(out.Scores, live.Output, live.Score)
+		}
 		out.Models = append(out.Models, live)
 		for _, m := range e.shadow {
 			run, err := sc.run(lineup, m, in, 0)
@@ -89,11 +91,22 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 				continue
 			}
 			run.Shadow = true
-			compareShadow(e.live, m, live.Score, run.Score)
+			if live.Outside == "" && run.Outside == "" {
+				compareShadow(e.live, m, live.Score, run.Score)
+			}
 			out.Models = append(out.Models, run)
 		}
 	}
 	return nil
+}
+
+// say takes over what a model says. Two models may give one score, each of its
+// own players; where both know the player, the higher counts, which is the safer
+// of the two for harm.
+func say(scores map[string]float64, output string, score float64) {
+	if was, ok := scores[output]; !ok || score > was {
+		scores[output] = score
+	}
 }
 
 // saidNothing reports whether a model has no score for the player, as opposed
@@ -166,6 +179,11 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, 
 	if err := sc.fill(lineup, m, in); err != nil {
 		return event.ModelRun{}, event.Permanent(err)
 	}
+	man := m.Manifest
+	if why, by := m.outside(sc.row.Numbers, &in.Facts); why != "" {
+		m.metrics.outside.WithLabelValues(by).Inc()
+		return event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Outside: why}, nil
+	}
 	start := time.Now()
 	if err := m.Score(sc.row, sc.y); err != nil {
 		return event.ModelRun{}, err
@@ -174,7 +192,6 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, 
 	score := sc.y[0]
 	m.metrics.value.Observe(score)
 	m.drift.observe(sc.row.Numbers)
-	man := m.Manifest
 	run := event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Score: score}
 	if top > 0 {
 		start = time.Now()

@@ -29,10 +29,28 @@ func (s *sitting) unrated() (out []event.Reason) {
 	for _, name := range Scores {
 		if _, ok := s.scope.scores[name]; !ok {
 			out = append(out, event.Reason{Code: "not-rated:" + name,
-				Text: "There is no " + name + " score: its model said nothing or is switched off. Marketing that needs it stops, protection goes on."})
+				Text: "There is no " + name + " score: " + s.silent(name) + ". Marketing that needs it stops, protection goes on."})
 		}
 	}
 	return out
+}
+
+// silent says why no model gave a score, without the player's numbers: they are
+// with the model's run, which an erasure takes.
+func (s *sitting) silent(output string) string {
+	why := ""
+	for _, m := range s.in.Models {
+		if m.Output == output && m.Outside != "" && !m.Shadow && !s.kill[Switch("model", m.Name)] {
+			if why != "" {
+				why += ", "
+			}
+			why += m.Name + " was not trained on such players"
+		}
+	}
+	if why == "" {
+		return "its model said nothing or is switched off"
+	}
+	return why
 }
 
 func (s *sitting) decide() *Decision {

@@ -47,6 +47,10 @@ func (r *Record) explainInputs(w io.Writer) {
 		if m.Shadow {
 			shadow = ", shadow: not decided on"
 		}
+		if m.Outside != "" {
+			fmt.Fprintf(w, "  model %s %s (sha256 %s): %s is not known: %s%s\n", m.Name, m.Version, m.SHA256, m.Output, m.Outside, shadow)
+			continue
+		}
 		fmt.Fprintf(w, "  model %s %s (sha256 %s): %s = %v%s\n", m.Name, m.Version, m.SHA256, m.Output, m.Score, shadow)
 		for _, c := range m.Contributions {
 			fmt.Fprintf(w, "      %s = %v moved it by %+.4f\n", c.Feature, c.Value, c.Effect)

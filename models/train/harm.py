@@ -113,6 +113,12 @@ def left_out(d, x, y):
     return {k: round(float(cross_validate(np.hstack([x, v]), y, boosted)[1].mean()), 4) for k, v in extra.items()}
 
 
+def domain(frame) -> dict:
+    """Whom it was trained on: a bookmaker's players. On casino play nearly all inputs are outside of what it saw."""
+    most = {n: {"max": float(f"{frame[n].quantile(0.999):.3g}")} for n in ("rounds_per_active_day", "stake_per_active_day", "stake_sum_total")}
+    return {"products": ["sports"], "ranges": {"rounds_total": {"min": 5.0}, "rounds_sports": {"min": 1.0}} | most}
+
+
 def main():
     d = data.gray()
     frame, y = features(d), d.RG_case.to_numpy(int)
@@ -137,8 +143,9 @@ def main():
     rng = np.random.default_rng(data.SEED)
     rows = x[rng.choice(len(x), export.GOLDEN_ROWS, replace=False)]
     golden = [{"input": [float(v) for v in r], "output": [float(q)]} for r, q in zip(rows, model.predict(rows))]
-    export.write(data.MODELS / "harm" / "v2", onnx_model, {
+    export.write(data.MODELS / "harm" / "v3", onnx_model, {
         "kind": "probability", "output": "harm", "input": "features", "output_tensor": "probability", "features": names,
+        "domain": domain(frame),
         "trained": {"on": ["gray2012-train.tsv.gz"], "rows": len(y), "feature_set": data.feature_set_hash(),
                     "with": f"lightgbm {lgb.__version__}", "seed": data.SEED},
         "metrics": metrics, "thresholds": {"elevated": 0.5, "high": round(threshold, 4)},

@@ -65,6 +65,7 @@ export interface ModelView {
   name: string; version: string; role: "live" | "shadow" | ""; previous?: boolean; kind: string; output: string; sha256: string; features: string[];
   trained: { On?: string[]; Rows?: number; With?: string; Seed?: number }; metrics: Record<string, unknown> | null;
   thresholds: Record<string, number> | null; problem?: string;
+  domain?: { products?: string[]; ranges?: Record<string, { min?: number; max?: number }> };
   serving: null | {
     calls: number; errors: number; p50_us: number; p99_us: number; scores: Bucket[]; drift: { feature: string; psi: number }[];
     compare?: { n: number; mean: number; agree: number; other: number };

@@ -55,6 +55,7 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
       <div class="model-body">
       <dl class="facts">
         <dt>Gives</dt><dd>{m.output}, {m.kind}, from {m.features?.length ?? 0} features</dd>
+        <dt>Speaks of</dt><dd>{domain(m)}</dd>
         <dt>Trained</dt><dd>{m.trained?.Rows ? `${num(m.trained.Rows)} rows of ${m.trained.On?.join(", ")}, ${m.trained.With}` : "–"}</dd>
         <dt>sha256</dt><dd class="mono">{m.sha256?.slice(0, 16)}</dd>
         {Object.entries(m.metrics ?? {}).filter(([, v]) => typeof v === "number").slice(0, 8).map(([k, v]) => <><dt>{plain(k)}</dt><dd>{metric(v as number)}</dd></>)}
@@ -70,6 +71,13 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
     </Card>
   );
 }
+
+// domain says in words whom the model was trained on.
+const domain = (m: ModelView) => {
+  if (!m.domain) return "everybody";
+  const ranges = Object.entries(m.domain.ranges ?? {}).map(([k, r]) => `${plain(k)} ${r.min === undefined ? "up to " + num(r.max!) : r.max === undefined ? "from " + num(r.min) : num(r.min) + " to " + num(r.max)}`);
+  return [m.domain.products ? "players of " + m.domain.products.join(" and ") : "", ...ranges].filter(Boolean).join("; ") + ". Of others the score is not known.";
+};
 
 const metric = (v: number) => (Number.isInteger(v) ? num(v) : Math.abs(v) < 0.001 ? v.toExponential(1) : v.toPrecision(4));
 
