@@ -60,6 +60,7 @@ func (f *Function) api() http.Handler {
 	m.Handle("POST /api/players/{id}/erase", f.needs(access.Compliance, f.erase))
 	m.Handle("POST /api/players/{id}/export", f.needs(access.Compliance, f.export))
 	m.Handle("POST /api/players/{id}/exclude", f.needs(access.Compliance, f.exclude))
+	m.Handle("POST /api/players/{id}/kept", f.needs(access.Compliance, everywhere(access.Compliance, f.openKept)))
 	m.Handle("GET /api/exports/{request}", f.needs(access.Compliance, f.showExport))
 	m.Handle("POST /api/switches", f.needs(access.Compliance, f.turnSwitch))
 	all("GET /api/proposals", access.Viewer, f.listProposals)

@@ -157,6 +157,12 @@ func changeOf(e *journal.Entry) (change, bool) {
 		if s.Approved != "" {
 			c.Who += ", approved by " + s.Approved
 		}
+	case journal.KindOpen:
+		var o journal.Opening
+		if json.Unmarshal(e.Open, &o) != nil {
+			return c, false
+		}
+		c = change{At: o.At, Who: o.By, ID: o.ByID, What: "kept.open", Subject: o.Player, Note: o.Reason}
 	case journal.KindPropose:
 		var p journal.Proposal
 		if json.Unmarshal(e.Open, &p) != nil {

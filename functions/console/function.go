@@ -40,6 +40,7 @@ type config struct {
 	Memory      int64         `env:"CONSOLE_MEMORY_BYTES,default=67108864"` // for players' timelines
 	Decisions   int           `env:"CONSOLE_DECISIONS,default=5000"`        // kept in memory, the newest
 	FrameEvery  time.Duration `env:"CONSOLE_FRAME_EVERY,default=250ms"`     // how often an open page is told
+	VaultKey    string        `env:"PITBOSS_VAULT_KEY_FILE"`                // what is kept of erased players is sealed by it; default: a key in Redis
 	Approvers   int           `env:"PITBOSS_APPROVERS,default=2"`           // how many people a change takes: 1 or 2
 	// ProposalsFor is how long a proposal waits for a second person.
 	ProposalsFor time.Duration `env:"CONSOLE_PROPOSALS_FOR,default=24h"`

@@ -32,6 +32,7 @@ type config struct {
 	Refuse    time.Duration `env:"PRIVACY_REFUSE_FOR,default=25h"`   // how long an erased player's earlier events are refused
 	Replicas  int           `env:"PRIVACY_WAIT_REPLICAS,default=0"`  // replicas that must have an erasure
 	Segments  string        `env:"PITBOSS_SEGMENTS"`                 // folder of the journal's segments, if it is mounted
+	VaultKey  string        `env:"PITBOSS_VAULT_KEY_FILE"`           // what is kept by law is sealed by it; default: a key in Redis
 }
 
 // Function is privacy. Until Start has run, it answers with a retryable error.
@@ -64,8 +65,12 @@ func (f *Function) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.rights = newRights(rdb, set, segments, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
-	return nil
+	secret, err := setup.Secret("PITBOSS_VAULT_KEY_FILE", f.cfg.VaultKey)
+	if err != nil {
+		return fmt.Errorf("privacy: %w", err)
+	}
+	f.rights, err = newRights(rdb, set, segments, f.cfg.ModelsDir, secret, player.Config{ErasedFor: f.cfg.Refuse, WaitReplicas: f.cfg.Replicas})
+	return err
 }
 
 // Handle answers one request.

@@ -282,6 +282,85 @@ func TestExportRevealsNoLinkedAccount(t *testing.T) {
 	}
 }
 
+// What the law has the operator keep of an erased player is found by who may open
+// the vault, and by nobody else; each opening is journaled; then its time is over.
+func TestWhatTheLawHasUsKeep(t *testing.T) {
+	t.Parallel()
+	m := miniredis.RunT(t)
+	m.SetTime(noon)
+	f := start(t, "redis://"+m.Addr())
+	j := f.rights.journal
+	const id = "kept-person"
+	live(t, f, id, request(t, id, event.TypeExcluded, event.Excluded{Scheme: "BetStop", Until: noon.AddDate(0, 6, 0)}))
+	rec := policy.Record{Input: policy.Input{Decision: "d-protect", Player: id, Now: noon, Contacts: &policy.Contacts{}},
+		Decision: policy.Decision{Issued: true, Action: "safer_gambling_call", Kind: policy.Protection, Channel: "phone", Message: "We would like to talk."}}
+	open, personal := rec.Split()
+	for _, d := range []*journal.Draft{
+		{Kind: journal.KindDecision, Time: noon, Open: open, Personal: personal},
+		{Kind: journal.KindReview, Time: noon, Open: []byte(`{"decision":"d-protect","verdict":"approved","by":"anna"}`)},
+		{Kind: journal.KindReview, Time: noon, Open: []byte(`{"decision":"d-other","verdict":"approved","by":"anna"}`)},
+	} {
+		if _, err := j.Record(t.Context(), id, journal.Present, func(journal.View) (*journal.Draft, error) { return d, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R7"})
+	for range 2 { // the second time there is nobody left, and what is kept stays
+		if _, err := f.Handle(t.Context(), *e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, k := range traces(t, f, id) {
+		if k != journal.LegalHoldKey(id) && k != journal.ContactsKey(id) && k != player.StateKey(id) {
+			t.Errorf("%s names the player", k)
+		}
+	}
+	look := func(secret string, at time.Time) []journal.Kept {
+		t.Helper()
+		docs, err := j.Vault(secret).Open(t.Context(), id, journal.Opening{By: "carol", Reason: "a complaint", At: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return docs
+	}
+	docs := look("", noon)
+	if len(docs) != 1 {
+		t.Fatalf("%d documents", len(docs))
+	}
+	var kept Kept
+	if err := json.Unmarshal(docs[0].Document, &kept); err != nil {
+		t.Fatal(err)
+	}
+	if kept.Player != id || len(kept.Exclusions) != 1 || len(kept.Interactions) != 2 || kept.Interactions[0].Action != "safer_gambling_call" ||
+		!strings.Contains(string(kept.Interactions[1].Said), "anna") || !strings.Contains(kept.Law, "section 107") || !kept.Until.Equal(noon.Add(2557*24*time.Hour)) {
+		t.Errorf("%+v", kept)
+	}
+	if other := look("another secret of more than 32 characters", noon); len(other) != 0 {
+		t.Errorf("found with another key: %s", other[0].Document)
+	}
+	n := 0
+	err := j.Each(t.Context(), journal.Ops, 0, true, func(e *journal.Entry) error {
+		if e.Kind == journal.KindOpen && strings.Contains(string(e.Open), "carol") && !strings.Contains(string(e.Open), id) {
+			n++
+		}
+		return nil
+	})
+	if err != nil || n != 2 {
+		t.Errorf("%d openings journaled, want 2: %v", n, err)
+	}
+	if late := look("", noon.Add(2558*24*time.Hour)); len(late) != 0 {
+		t.Error("it is shown after its time")
+	}
+	before := len(m.Keys())
+	m.FastForward((2557 + 200) * 24 * time.Hour)
+	if left := strings.Join(m.Keys(), " "); strings.Contains(left, ":w:") || len(m.Keys()) >= before {
+		t.Errorf("not swept: %s", left)
+	}
+	if held, err := j.LegalHold(t.Context(), id); err != nil || held != nil {
+		t.Errorf("the hold outlives exclusion and retention: %s %v", held, err)
+	}
+}
+
 // onlyMark checks that the mark of the erasure is all there is with the player's
 // id: 27 bytes of version, time and expiry, for a day.
 func onlyMark(t *testing.T, f *Function, id string) {

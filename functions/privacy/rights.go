@@ -22,17 +22,26 @@ type Rights struct {
 	store    *player.Store[feature.State]
 	journal  *journal.Journal
 	segments journal.Segments
+	law      *policy.Files  // how long what must be kept is
+	vault    *journal.Vault // where
 }
 
 // NewRights returns Rights over the players in rdb and the journal's entries
-// in rdb and segments.
-func NewRights(rdb setup.Client, set *feature.Set, segments journal.Segments) *Rights {
-	return newRights(rdb, set, segments, player.Config{})
+// in rdb and segments. models is the folder of the rule packs, which say how long
+// is kept what must be; secret is what the vault is sealed by.
+func NewRights(rdb setup.Client, set *feature.Set, segments journal.Segments, models, secret string) (*Rights, error) {
+	return newRights(rdb, set, segments, models, secret, player.Config{})
 }
 
-func newRights(rdb setup.Client, set *feature.Set, segments journal.Segments, cfg player.Config) *Rights {
+func newRights(rdb setup.Client, set *feature.Set, segments journal.Segments, models, secret string, cfg player.Config) (*Rights, error) {
 	cfg.CachePlayers = 1
-	return &Rights{rdb, set, player.NewStore(rdb, set, cfg), journal.New(rdb, 1), segments}
+	law, err := policy.Read(models)
+	if err != nil {
+		return nil, err
+	}
+	j := journal.New(rdb, 1)
+	return &Rights{rdb: rdb, set: set, store: player.NewStore(rdb, set, cfg), journal: j, segments: segments, law: law,
+		vault: j.Vault(secret)}, nil
 }
 
 // LegalHold is what is kept of an erased player, because the law demands that
@@ -64,12 +73,18 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 		return false, err
 	}
 	var record []byte
-	if x := r.set.Facts(st).Exclusions; len(x) > 0 {
+	facts := r.set.Facts(st)
+	if x := facts.Exclusions; len(x) > 0 {
 		if record, err = json.Marshal(LegalHold{request, now, x}); err != nil {
 			return false, fmt.Errorf("privacy: legal hold: %w", err)
 		}
 	}
-	kept, err := r.journal.Hold(ctx, id, record)
+	if version != (player.Version{}) {
+		if err := r.keep(ctx, id, request, &facts, now); err != nil {
+			return false, err
+		}
+	}
+	kept, err := r.journal.Hold(ctx, id, record, r.heldUntil(&facts, forever))
 	if err != nil {
 		return false, err
 	}
@@ -81,7 +96,7 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	if err := r.store.Erase(ctx, id, now); err != nil {
 		return false, err
 	}
-	links, err := r.unlink(ctx, id, held)
+	past, err := r.unlink(ctx, id, held)
 	if err != nil {
 		return false, err
 	}
@@ -96,7 +111,7 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	}
 	contacts := &policy.Contacts{}
 	if held {
-		contacts.Hold, contacts.Links = forever, links
+		contacts.Hold, contacts.Links = r.heldUntil(&facts, past.Hold), past.Links
 	}
 	_, err = r.journal.Record(ctx, id, journal.Anew, func(journal.View) (*journal.Draft, error) {
 		return &journal.Draft{Kind: journal.KindErase, Time: now, Open: open, Contacts: contacts}, nil
@@ -109,7 +124,8 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 
 // unlink takes the account off the indexes of the persons it was linked to. One
 // that is held stays linked: the exclusion binds the person's other accounts.
-func (r *Rights) unlink(ctx context.Context, id string, held bool) ([]policy.Link, error) {
+// It returns the contact history of before.
+func (r *Rights) unlink(ctx context.Context, id string, held bool) (*policy.Contacts, error) {
 	b, err := r.journal.Contacts(ctx, id)
 	if err != nil {
 		return nil, err
@@ -123,7 +139,7 @@ func (r *Rights) unlink(ctx context.Context, id string, held bool) ([]policy.Lin
 			return nil, err
 		}
 	}
-	return c.Links, nil
+	return c, nil
 }
 
 // dropCopies removes what others keep of the player: copies that wait to be

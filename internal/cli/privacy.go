@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pitboss/functions/privacy"
+	"pitboss/internal/feature"
 	"pitboss/internal/journal"
+	"pitboss/internal/setup"
 )
 
 // privacyCmd keeps the players' rights by hand; as events: privacy.erase and
@@ -16,7 +19,7 @@ func privacyCmd() *cobra.Command {
 	o := &office{}
 	cmd := &cobra.Command{Use: "privacy", Short: "erase or copy a player"}
 	o.flags(cmd)
-	cmd.AddCommand(privacyEraseCmd(o), privacyExportCmd(o), &cobra.Command{
+	cmd.AddCommand(privacyEraseCmd(o), privacyExportCmd(o), privacyKeptCmd(o), &cobra.Command{
 		Use: "fetch REQUEST", Short: "print the copy that a privacy.export event asked for", Args: cobra.ExactArgs(1),
 		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
 			doc, err := o.journal.Export(cmd.Context(), args[0])
@@ -45,6 +48,51 @@ func privacyCmd() *cobra.Command {
 	return cmd
 }
 
+// vaultSecret is what the vault is sealed by, as function privacy is told.
+func vaultSecret() (string, error) {
+	return setup.Secret("PITBOSS_VAULT_KEY_FILE", env("PITBOSS_VAULT_KEY_FILE", ""))
+}
+
+func (o *office) rights(set *feature.Set, written journal.Segments) (*privacy.Rights, error) {
+	secret, err := vaultSecret()
+	if err != nil {
+		return nil, err
+	}
+	return privacy.NewRights(o.rdb, set, written, o.models, secret)
+}
+
+// privacyKeptCmd opens the vault.
+func privacyKeptCmd(o *office) *cobra.Command {
+	var by, reason string
+	cmd := &cobra.Command{
+		Use: "kept PLAYER", Short: "print what the law had us keep of an erased player; who looks and why is journaled", Args: cobra.ExactArgs(1),
+		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+			if by == "" || reason == "" {
+				return errors.New("privacy: --by and --reason must say who looks and why: the journal keeps them")
+			}
+			secret, err := vaultSecret()
+			if err != nil {
+				return err
+			}
+			docs, err := o.journal.Vault(secret).Open(cmd.Context(), args[0], journal.Opening{By: by, Reason: reason, At: time.Now().UTC()})
+			if err != nil {
+				return err
+			}
+			if len(docs) == 0 {
+				return fmt.Errorf("privacy: nothing is kept of %s (any more); that you looked is journaled", args[0])
+			}
+			for _, d := range docs {
+				fmt.Fprintln(cmd.OutOrStdout(), string(d.Document))
+			}
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&by, "by", whoami(), "who looks")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	_ = cmd.MarkFlagRequired("reason")
+	return cmd
+}
+
 func privacyEraseCmd(o *office) *cobra.Command {
 	var request string
 	cmd := &cobra.Command{
@@ -54,7 +102,11 @@ func privacyEraseCmd(o *office) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			held, err := privacy.NewRights(o.rdb, set, journal.Segments{}).Erase(cmd.Context(), args[0], request, time.Now().UTC().Truncate(time.Millisecond))
+			rights, err := o.rights(set, journal.Segments{})
+			if err != nil {
+				return err
+			}
+			held, err := rights.Erase(cmd.Context(), args[0], request, time.Now().UTC().Truncate(time.Millisecond))
 			if err != nil {
 				return err
 			}
@@ -83,7 +135,11 @@ func privacyExportCmd(o *office) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			doc, err := privacy.NewRights(o.rdb, set, written).Export(cmd.Context(), args[0], "by hand", time.Now().UTC().Truncate(time.Millisecond))
+			rights, err := o.rights(set, written)
+			if err != nil {
+				return err
+			}
+			doc, err := rights.Export(cmd.Context(), args[0], "by hand", time.Now().UTC().Truncate(time.Millisecond))
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), string(doc))
 			}

@@ -51,6 +51,7 @@ const (
 	KindLink     = "link"
 	KindPropose  = "propose"
 	KindSettle   = "settle"
+	KindOpen     = "open"
 	KindErase    = "erase"
 	KindLearned  = "learned" // a learned policy put into force, or taken back
 	KindExport   = "export"

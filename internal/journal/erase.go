@@ -21,10 +21,15 @@ func ExportKey(request string) string { return "pitboss:export:" + request }
 // that an erasure finds them.
 func exportsKey(id string) string { return tag(player.Shard(id)) + ":e:" + id }
 
-// Hold keeps a legal hold, unless there is one already, and returns the one kept.
-func (j *Journal) Hold(ctx context.Context, id string, record []byte) ([]byte, error) {
+// Hold keeps a legal hold until its time is over, unless there is one already,
+// and returns the one kept.
+func (j *Journal) Hold(ctx context.Context, id string, record []byte, until time.Time) ([]byte, error) {
 	if record != nil {
-		if err := j.rdb.SetNX(ctx, LegalHoldKey(id), record, 0).Err(); err != nil {
+		made, err := j.rdb.SetNX(ctx, LegalHoldKey(id), record, 0).Result()
+		if err == nil && made && until.Year() < 9999 {
+			err = j.rdb.ExpireAt(ctx, LegalHoldKey(id), until).Err()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("journal: legal hold: %w", err)
 		}
 	}

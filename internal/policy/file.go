@@ -154,6 +154,7 @@ type PackFile struct {
 	Licence     string         `yaml:"licence"`     // required | not-required
 	Languages   []string       `yaml:"languages"`   // of the sources
 	Reviewed    *bool          `yaml:"reviewed"`    // the declaration was read against its sources
+	Retention   *Retention     `yaml:"retention"`   // of what is kept of erased players
 	Rules       []RuleDecl     `yaml:"rules"`
 }
 

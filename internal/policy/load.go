@@ -241,6 +241,7 @@ func (l *loader) pack(from *packFile) {
 		return
 	}
 	l.declaration(f)
+	l.retention(f)
 	k := &pack{decl: f, src: l.src}
 	if l.ids == nil {
 		l.ids = map[string]string{}

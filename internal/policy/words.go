@@ -227,7 +227,7 @@ func (p *Policy) allPacks() map[string][][2]string {
 	for name, k := range p.packs {
 		d := k.decl
 		out[name] = [][2]string{{"title", d.Title}, {"include", strings.Join(d.Include, " ")}, {"min_age", fmt.Sprint(d.MinAge)},
-			{"products", strings.Join(d.Products, " ")}, {"advertising", d.Advertising}, {"bonuses", d.Bonuses}, {"licence", d.Licence}}
+			{"products", strings.Join(d.Products, " ")}, {"advertising", d.Advertising}, {"bonuses", d.Bonuses}, {"licence", d.Licence}, {"retention", fmt.Sprintf("%+v", d.Retention.orNone())}}
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +42,23 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, NotYet(err)
 	}
 	return text, err
+}
+
+// Secret is what the file of a setting holds, without space around it; "" where
+// the setting names none.
+func Secret(setting, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	raw, err := ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", setting, err)
+	}
+	secret := strings.TrimSpace(string(raw))
+	if len(secret) < 32 {
+		return "", fmt.Errorf("%s: %s has %d characters, want at least 32", setting, path, len(secret))
+	}
+	return secret, nil
 }
 
 // startAgain is how long a start waits between tries.
