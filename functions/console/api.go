@@ -68,6 +68,7 @@ func (f *Function) api() http.Handler {
 	all("POST /api/proposals/{id}/withdraw", access.Viewer, f.settle(journal.Withdrawn))
 	all("GET /api/policy", access.Viewer, f.showPolicy)
 	all("POST /api/policy", access.Compliance, f.changePolicy)
+	all("POST /api/policy/backtest", access.Viewer, f.tryPolicy)
 	return m
 }
 

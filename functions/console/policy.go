@@ -113,14 +113,94 @@ func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) {
 	f.propose(w, r, journal.ProposePolicy, in.File, in.Note, change)
 }
 
+// The console tries a change on no more decisions than this, for no longer.
+const (
+	backtestMost = 50_000
+	backtestFor  = 25 * time.Second
+)
+
+var errEnough = errors.New("console: enough was tried")
+
+// tryPolicy tells what another text of a policy file would have sent or stopped of
+// the decisions in Redis.
+func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		File  string `json:"file"`
+		Text  string `json:"text"`
+		Hours int    `json:"hours"`
+	}
+	if !bodyUpTo(w, r, &in, 1<<20) {
+		return
+	}
+	if !policyFile.MatchString(in.File) || in.Hours < 1 || in.Hours > 31*24 {
+		refuse(w, http.StatusBadRequest, "file is actions.yaml, markers.yaml or rules/PACK.yaml, and hours is from 1 to 744")
+		return
+	}
+	if f.store.journal == nil {
+		failed(w, errNoStore)
+		return
+	}
+	now, err := f.readPolicy(r.Context())
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	next, err := now.compile(in.File, in.Text)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "text: "+err.Error())
+		return
+	}
+	began := time.Now()
+	b, err := f.backtest(r.Context(), next, f.now().Add(-time.Duration(in.Hours)*time.Hour))
+	whole := !errors.Is(err, errEnough) && !errors.Is(err, context.DeadlineExceeded)
+	if err != nil && whole {
+		failed(w, err)
+		return
+	}
+	answer(w, map[string]any{"tried": b.Decisions, "changed": b.Changed, "erased": b.Erased, "changes": b.Changes(), "whole": whole,
+		"took_ms": time.Since(began).Milliseconds()})
+}
+
+// backtest tries the decisions in Redis since a time.
+func (f *Function) backtest(ctx context.Context, p *policy.Policy, since time.Time) (*policy.Backtest, error) {
+	ctx, cancel := context.WithTimeout(ctx, backtestFor)
+	defer cancel()
+	b, j := policy.NewBacktest(), f.store.journal
+	features := map[string][]string{} // by policy
+	names := func(hash string) ([]string, error) {
+		if known, ok := features[hash]; ok {
+			return known, nil
+		}
+		text, err := j.Document(ctx, hash)
+		if err != nil {
+			return nil, err
+		}
+		old, err := policy.ParseDocument(text)
+		if err == nil {
+			features[hash] = old.FeatureNames()
+		}
+		return features[hash], err
+	}
+	shards, err := j.Shards(ctx)
+	for i := 0; err == nil && i < len(shards); i++ {
+		err = j.Each(ctx, shards[i], 0, false, func(e *journal.Entry) error {
+			switch {
+			case e.Kind != journal.KindDecision || e.Time.Before(since):
+				return nil
+			case b.Decisions >= backtestMost:
+				return errEnough
+			case ctx.Err() != nil:
+				return ctx.Err()
+			}
+			return b.Entry(p, e.Open, e.Personal, names)
+		})
+	}
+	return b, err
+}
+
 // with is the policy with another text of one file, and what that changes.
 func (p *inForce) with(file, text string) (*policyChange, *policy.Policy, error) {
-	files := map[string][]byte{}
-	for name, b := range p.policy.Files() {
-		files[name] = b
-	}
-	files[file] = []byte(text)
-	next, err := policy.Parse(files, p.policy.FeatureNames())
+	next, err := p.compile(file, text)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -139,6 +219,15 @@ func (p *inForce) with(file, text string) (*policyChange, *policy.Policy, error)
 		out.Changes = append(out.Changes, c.What+": "+c.How)
 	}
 	return out, next, nil
+}
+
+func (p *inForce) compile(file, text string) (*policy.Policy, error) {
+	files := map[string][]byte{}
+	for name, b := range p.policy.Files() {
+		files[name] = b
+	}
+	files[file] = []byte(text)
+	return policy.Parse(files, p.policy.FeatureNames())
 }
 
 // putPolicy puts an approved policy in force, if it still changes the one that is.

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -8,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
 	"pitboss/internal/journal"
+	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
@@ -213,5 +217,80 @@ func TestPacksAreChangedByTwo(t *testing.T) {
 	}
 	if got := s.change("/api/proposals/"+overtaken.Proposal.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 409 {
 		t.Errorf("a change of a policy that is no longer in force: %d", got)
+	}
+}
+
+// A change is tried on what was decided before it is proposed.
+func TestAChangeIsTried(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	s := startTwo(t, map[string]string{"REDIS_URL": url})
+	set, err := feature.Load("../../models/features.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Load("../../models", set.Names())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb, err := setup.Redis(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	j := journal.New(rdb, 10)
+	text, err := p.Document()
+	if err == nil {
+		err = j.KeepDocument(t.Context(), p.Hash(), text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	sent := 0
+	for n := range 40 {
+		id := fmt.Sprintf("tried-%d", n)
+		in := policy.Input{Decision: journal.DecisionID(id, "d"), Player: id, Now: now, AsOf: now, Contacts: &policy.Contacts{}, Features: make([]float64, len(set.Names())),
+			Facts: event.Facts{Jurisdiction: "GB", Brand: "acme", BirthDate: "1986-01-01", TimeZone: "Europe/London", LastProduct: "casino"}, Scores: map[string]float64{"leave": 0.5, "harm": 0.1}}
+		for i, name := range set.Names() {
+			switch name {
+			case "load_fails_10m":
+				in.Features[i] = 1
+			case "since_deposit_s", "since_round_s":
+				in.Features[i] = 1e6
+			}
+		}
+		in.Facts.FailedGame = "book"
+		rec := policy.Record{Input: in, Decision: *p.Decide(&in)}
+		if rec.Decision.Issued && rec.Decision.Action == "retry_game" {
+			sent++
+		}
+		open, personal := rec.Split()
+		_, err := j.Record(t.Context(), id, journal.Anew, func(journal.View) (*journal.Draft, error) {
+			return &journal.Draft{Kind: journal.KindDecision, Time: now, Open: open, Personal: personal, Decision: in.Decision}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent == 0 {
+		t.Fatal("nothing was sent: the test can't fail")
+	}
+	actions := string(p.Files()["actions.yaml"])
+	var out struct {
+		Tried, Changed int
+		Whole          bool
+		Changes        []policy.Changed
+	}
+	body := map[string]any{"file": "actions.yaml", "text": strings.Replace(actions, "eligible: features.load_fails_10m >= 1.0 &&", "eligible: features.load_fails_10m >= 2.0 &&", 1), "hours": 1}
+	if got := s.change("/api/policy/backtest", body, &out, as("otto")...); got != 200 || out.Tried != 40 || out.Changed != sent || !out.Whole {
+		t.Fatalf("%d %+v, want %d of 40 changed", got, out, sent)
+	}
+	if c := out.Changes[0]; c.Action != "retry_game" || c.What != policy.WouldStop || c.Jurisdiction != "GB" || c.Brand != "acme" || c.Count != sent || len(c.Examples) == 0 {
+		t.Errorf("%+v", c)
+	}
+	body["text"] = "nonsense"
+	if got := s.change("/api/policy/backtest", body, nil, as("otto")...); got != 400 {
+		t.Errorf("a text that does not compile: %d", got)
 	}
 }

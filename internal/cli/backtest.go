@@ -51,6 +51,16 @@ decision's time stays out. Decisions that were written out to segments, and thos
 func (o *office) backtest(ctx context.Context, p *policy.Policy, since time.Time) (*policy.Backtest, error) {
 	b := policy.NewBacktest()
 	features := map[string][]string{} // by policy
+	names := func(hash string) ([]string, error) {
+		if known, ok := features[hash]; ok {
+			return known, nil
+		}
+		old, err := o.policyOf(ctx, hash)
+		if err == nil {
+			features[hash] = old.FeatureNames()
+		}
+		return features[hash], err
+	}
 	shards, err := o.journal.Shards(ctx)
 	if err != nil {
 		return nil, err
@@ -60,21 +70,7 @@ func (o *office) backtest(ctx context.Context, p *policy.Policy, since time.Time
 			if e.Kind != journal.KindDecision || e.Time.Before(since) {
 				return nil
 			}
-			r, err := policy.Join(e.Open, e.Personal)
-			if err != nil {
-				return err
-			}
-			names, ok := features[r.Decision.Policy]
-			if !ok {
-				old, err := o.policyOf(ctx, r.Decision.Policy)
-				if err != nil {
-					return err
-				}
-				names = old.FeatureNames()
-				features[r.Decision.Policy] = names
-			}
-			b.Try(p, r, names)
-			return nil
+			return b.Entry(p, e.Open, e.Personal, names)
 		})
 		if err != nil {
 			return nil, err

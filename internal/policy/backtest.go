@@ -67,6 +67,21 @@ func (b *Backtest) Try(p *Policy, r *Record, features []string) {
 	}
 }
 
+// Entry tries a decision as the journal has it. names tells the features, in
+// order, of the policy with a hash.
+func (b *Backtest) Entry(p *Policy, open, personal []byte, names func(hash string) ([]string, error)) error {
+	r, err := Join(open, personal)
+	if err != nil {
+		return err
+	}
+	features, err := names(r.Decision.Policy)
+	if err != nil {
+		return err
+	}
+	b.Try(p, r, features)
+	return nil
+}
+
 // sentBy is what a decision sends; empty: nothing.
 func sentBy(d *Decision) string {
 	if !d.Issued {

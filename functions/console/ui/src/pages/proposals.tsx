@@ -1,10 +1,14 @@
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
-import { moment } from "../format";
+import { moment, num, plain } from "../format";
 import type { Person, Proposal, ViewProps } from "../types";
 import { Act, Ask, Card, Empty, Head, Tag, Wrong, toast } from "../ui";
 
 interface Answer { proposals: Proposal[]; approvers: number; kept: number }
+interface Tried {
+  tried: number; changed: number; erased: number; whole: boolean; took_ms: number;
+  changes: { what: string; rule: string; action: string; jurisdiction: string; brand: string; count: number; examples: string[] }[];
+}
 interface Policy { files: Record<string, string>; hash: string; since: null | { by: string; approved?: string; at: string } }
 
 const words: Record<string, string> = {
@@ -46,12 +50,19 @@ function Edit(p: { who: Person; done: () => void }) {
   const [file, choose] = useState("actions.yaml");
   const [wrong, setWrong] = useState<string>();
   const may = p.who.roles.includes("compliance");
+  const form = useRef<HTMLFormElement>(null);
+  const [tried, setTried] = useState<Tried>();
+  const textOf = () => String(new FormData(form.current!).get("text")).replaceAll("\r\n", "\n");
+  const test = () => {
+    setWrong(undefined);
+    call<Tried>("/api/policy/backtest", { file, text: textOf(), hours: 24 }).then(setTried, (e: Error) => setWrong(e.message));
+  };
   const submit = async (e: Event) => {
     e.preventDefault();
     setWrong(undefined);
-    const form = new FormData(e.target as HTMLFormElement);
+    const note = String(new FormData(form.current!).get("note")).trim();
     try {
-      const out = await call<{ done?: boolean }>("/api/policy", { file, text: String(form.get("text")).replaceAll("\r\n", "\n"), note: String(form.get("note")).trim() });
+      const out = await call<{ done?: boolean }>("/api/policy", { file, text: textOf(), note });
       toast(out.done ? "In force within a second." : "Proposed: another person approves it.");
       reload();
       p.done();
@@ -62,13 +73,31 @@ function Edit(p: { who: Person; done: () => void }) {
   return (
     <Card title="Change a rule pack or an action" aside={data?.since && <span class="hint">changed on the running system by {data.since.by}{data.since.approved ? ", approved by " + data.since.approved : ""}, {moment(data.since.at)}</span>}>
       <Wrong text={error} />
-      {data && <form class="edit" onSubmit={submit}>
+      {data && <form class="edit" ref={form} onSubmit={submit}>
         <label>File<select value={file} onChange={(e) => choose(e.currentTarget.value)}>{Object.keys(data.files).sort().map((f) => <option key={f}>{f}</option>)}</select></label>
-        <label>Text<textarea key={file + data.hash} name="text" rows={18} spellcheck={false} defaultValue={data.files[file]} disabled={!may} /></label>
+        <label>Text<textarea key={file + data.hash} name="text" rows={18} spellcheck={false} defaultValue={data.files[file]} /></label>
         <label>Why<input name="note" required autocomplete="off" disabled={!may} /><small>It is compiled and its examples are run before it can be proposed. It holds until a deploy brings other files: change them there, too.</small></label>
         <Wrong text={wrong} />
+        <div class="said-head"><button class="button" type="button" onClick={test}>Try it on the last 24 hours</button><span class="spacer" /></div>
+        {tried && <Outcome t={tried} />}
         <button class="button primary" type="submit" disabled={!may} title={may ? undefined : "This needs the role compliance"}>Propose</button>
       </form>}
     </Card>
+  );
+}
+
+// Outcome is what the change would have sent or stopped, with decisions to look at.
+function Outcome({ t }: { t: Tried }) {
+  return (
+    <>
+      <p class="hint">{num(t.tried)} decisions tried in {num(t.took_ms)} ms, {num(t.changed)} would differ.{t.erased ? ` ${num(t.erased)} of erased players can't be tried.` : ""}{t.whole ? "" : " There are more: pitboss rules backtest tries all."} Each is tried by itself, on the contact history it had.</p>
+      {t.changes.length > 0 && <div class="scroll"><table>
+        <thead><tr><th scope="col" class="r">Count</th><th scope="col">Action</th><th scope="col">What</th><th scope="col">By</th><th scope="col">Jurisdiction</th><th scope="col">Brand</th><th scope="col">For example</th></tr></thead>
+        <tbody>{t.changes.map((c) => <tr key={c.what + c.rule + c.action + c.jurisdiction + c.brand}>
+          <td class="r">{num(c.count)}</td><td>{plain(c.action)}</td><td>{c.what}</td><td class="mono">{c.rule || "eligibility or value"}</td><td>{c.jurisdiction}</td><td>{c.brand}</td>
+          <td>{c.examples.map((id) => <a key={id} class="mono" href={"/decisions/" + id}>{id.slice(0, 12)} </a>)}</td>
+        </tr>)}</tbody>
+      </table></div>}
+    </>
   );
 }
