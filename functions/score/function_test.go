@@ -47,6 +47,31 @@ var at = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // any history, or with other features.
 func updated(t *testing.T, features jsontext.Value) ce.Event {
 	t.Helper()
+	return updatedOf(t, features, event.Facts{})
+}
+
+// playing is player.updated of somebody who played 30 rounds of a product.
+func playing(t *testing.T, product string) ce.Event {
+	t.Helper()
+	set, err := feature.Load(models + "/features.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := set.Decode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vector := set.Vector(nil, st, at)
+	for i, name := range set.Names() {
+		if name == "rounds_total" || name == "rounds_"+product {
+			vector[i] = 30
+		}
+	}
+	return updatedOf(t, set.AppendJSON(nil, vector), event.Facts{LastProduct: product})
+}
+
+func updatedOf(t *testing.T, features jsontext.Value, facts event.Facts) ce.Event {
+	t.Helper()
 	if features == nil {
 		set, err := feature.Load(models + "/features.yaml")
 		if err != nil {
@@ -65,7 +90,7 @@ func updated(t *testing.T, features jsontext.Value) ce.Event {
 	in.SetType(event.TypeRoundSettled)
 	in.SetTime(at)
 	out, err := event.Reply(&in, "profile", event.TypePlayerUpdated, at, &event.PlayerUpdated{
-		Version: "0123456789abcdef", AsOf: at, Due: []string{"tenth_round"}, Features: features, FeatureSet: "x"})
+		Version: "0123456789abcdef", AsOf: at, Due: []string{"tenth_round"}, Features: features, FeatureSet: "x", Facts: facts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +102,7 @@ func TestScoresAPlayerWithTheShippedModels(t *testing.T) {
 	if ok, err := f.Ready(context.Background()); !ok || err != nil {
 		t.Fatalf("not ready: %v", err)
 	}
-	in := updated(t, nil)
+	in := playing(t, "sports")
 	reply, err := f.Handle(context.Background(), in)
 	if err != nil {
 		t.Fatal(err)
@@ -85,23 +110,42 @@ func TestScoresAPlayerWithTheShippedModels(t *testing.T) {
 	if reply.Type() != event.TypePlayerScored || reply.Subject() != "player-1" || !reply.Time().Equal(at) {
 		t.Errorf("reply is %v", reply)
 	}
-	out, err := event.Decode[event.PlayerScored](reply)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, version := range f.Status().Live {
-		if p, ok := out.Scores[name]; name != "next-game" && (!ok || p <= 0 || p >= 1) {
-			t.Errorf("score %s is %v (of version %s), want a probability", name, p, version)
-		}
-	}
-	for _, m := range out.Models {
-		if !m.Shadow && len(m.Contributions) == 0 {
-			t.Errorf("%s gives no reasons", m.Name)
-		}
-	}
 	again, err := f.Handle(context.Background(), in)
 	if err != nil || again.ID() != reply.ID() || string(again.Data()) != string(reply.Data()) {
 		t.Error("a redelivered event is answered by another reply")
+	}
+}
+
+// Each harm model speaks of its own players, and of nobody whom it does not know.
+func TestTheShippedHarmModelsKnowTheirPlayers(t *testing.T) {
+	f := start(t, models)
+	if ok, err := f.Ready(context.Background()); !ok || err != nil {
+		t.Fatalf("not ready: %v", err)
+	}
+	for product, speaks := range map[string]string{"sports": "harm", "casino": "harm-casino", "bingo": "", "": ""} {
+		reply, err := f.Handle(context.Background(), playing(t, product))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := event.Decode[event.PlayerScored](reply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, known := out.Scores["harm"]
+		if known != (speaks != "") || known && (p <= 0 || p >= 1) {
+			t.Errorf("%q: harm is %v, known %v", product, p, known)
+		}
+		if p := out.Scores["leave"]; p <= 0 || p >= 1 {
+			t.Errorf("%q: leave is %v", product, p)
+		}
+		for _, m := range out.Models {
+			if m.Output == "harm" && (m.Outside == "") != (m.Name == speaks) {
+				t.Errorf("%q: %s is outside: %q", product, m.Name, m.Outside)
+			}
+			if m.Outside == "" && !m.Shadow && len(m.Contributions) == 0 {
+				t.Errorf("%q: %s gives no reasons", product, m.Name)
+			}
+		}
 	}
 }
 
