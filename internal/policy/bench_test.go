@@ -53,20 +53,3 @@ func BenchmarkSplit(b *testing.B) {
 		r.Split()
 	}
 }
-
-// One stored decision read from the journal's two parts and decided again.
-// 60 s over the time of one are the decisions a minute on a core.
-func BenchmarkBacktest(b *testing.B) {
-	p := policy(b)
-	in := typical(p)
-	open, personal := (&Record{Input: *in, Decision: *p.Decide(in)}).Split()
-	names := func(string) ([]string, error) { return p.FeatureNames(), nil }
-	test := NewBacktest()
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := test.Entry(p, open, personal, names); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(60/(b.Elapsed().Seconds()/float64(b.N)), "decisions/min")
-}
