@@ -76,8 +76,10 @@ func TestLinkedAccountsOnlyStop(t *testing.T) {
 		if in.Now.Year() >= 2026 && len(other.Facts.Exclusions) > 0 && bound.Issued && bound.Kind == Marketing {
 			t.Fatalf("%s was issued although another account is excluded", bound.Action)
 		}
-		if alone.Issued && alone.Kind != Protection && !bound.Issued {
-			stopped++
+		for _, c := range alone.Candidates {
+			if c.Kind != Protection && len(c.Blocked) == 0 && len(bound.Blocks(c.Action)) > 0 {
+				stopped++
+			}
 		}
 		rec := &Record{Input: with, Decision: *bound}
 		again, err := Join(rec.Split())
