@@ -303,7 +303,7 @@ func (w *town) killSwitches() {
 	w.refuses(on("colour", "red"), "jurisdiction, action, model, rule")
 	w.refuses(on("action", "free_spinz"), `no action "free_spinz"`, "it would stop nothing", "free_spins", "--unknown")
 	w.refuses(on("rule", "GB-DMX"), "GB-AUTO")
-	w.refuses(on("model", "leaf"), "harm, learned, leave")
+	w.refuses(on("model", "leaf"), "harm, harm-casino, learned, leave")
 	w.refuses(on("jurisdiction", "Great Britain"), "GB")
 	w.refuses(on("jurisdiction", "XX"), "there is no jurisdiction")
 	w.refuses([]string{"killswitch", "on", "action", "free_spins", "--reason", ""}, "--reason")
