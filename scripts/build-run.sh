@@ -16,9 +16,19 @@ if [[ -t 1 ]]; then terminal=1; fi
 # whatever else it says is passed on.
 mkdir -p "$(dirname "$binary")"
 "$go" build -v -trimpath -ldflags "-s -w -X main.version=$version" -o "$binary" ./broker/local 2>&1 |
-  awk -v all="$all" -v terminal="$terminal" '
-    !/^[A-Za-z0-9._~\/-]+$/ { print; fflush(); next }
-    { n++ }
-    terminal { printf "\rcompiling: %d packages of at most %d ", n, all; fflush(); next }
-    n % 50 == 0 { printf "compiling: %d packages of at most %d\n", n, all; fflush() }
-    END { if (terminal && n) print "" }'
+  { # not awk, which may read a pipe by the block
+    n=0
+    while IFS= read -r line; do
+      if [[ ! $line =~ ^[A-Za-z0-9._~/-]+$ ]]; then
+        echo "$line"
+        continue
+      fi
+      n=$((n + 1))
+      if [[ $terminal ]]; then
+        printf '\rcompiling: %d packages of at most %d ' "$n" "$all"
+      elif ((n % 50 == 0)); then
+        echo "compiling: $n packages of at most $all"
+      fi
+    done
+    if [[ $terminal && $n -gt 0 ]]; then echo; fi
+  }
