@@ -58,7 +58,7 @@ spec:
 	if err != nil {
 		log.Fatal(err)
 	}
-	go b.Serve() //nolint:errcheck // ends with Drain
+	go b.Serve() // ends with Drain
 
 	req, err := http.NewRequest(http.MethodPost, b.URL(), strings.NewReader(`{"stake":100,"win":0}`))
 	if err != nil {

@@ -306,6 +306,5 @@ func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 	}
 	f.said.Store(d.Decision, v)
 	f.decisions.markReviewed(d.Decision)
-	f.cases.drop(ctx, d.Decision)
-	return nil
+	return f.cases.drop(ctx, d.Decision) // a review said again is idempotent
 }

@@ -62,7 +62,10 @@ type guardState struct {
 	Effects []*policy.Effect `json:"effects"`
 }
 
-func (f *Function) newGuard() *guard { return &guard{f: f, journal: f.journal, me: rand.Text()} }
+func (f *Function) newGuard() *guard {
+	guardStopped.WithLabelValues("").Set(0) // a series from the start: an alert on none cannot be told from one that is quiet
+	return &guard{f: f, journal: f.journal, me: rand.Text()}
+}
 
 func (g *guard) run(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -201,6 +204,9 @@ func (g *guard) stop(ctx context.Context) error {
 	}
 	stopped := map[string]bool{}
 	guardStopped.Reset()
+	for _, e := range effects {
+		guardStopped.WithLabelValues(e.Action).Set(0)
+	}
 	for _, c := range on {
 		stopped[c.Switch] = true
 		if c.By == guardRail {
