@@ -62,8 +62,15 @@ type guardState struct {
 	Effects []*policy.Effect `json:"effects"`
 }
 
+// noneStopped leaves one series, so that the alert on it can be told from one on
+// a metric that is gone.
+func noneStopped() {
+	guardStopped.Reset()
+	guardStopped.WithLabelValues("none").Set(0)
+}
+
 func (f *Function) newGuard() *guard {
-	guardStopped.WithLabelValues("").Set(0) // a series from the start: an alert on none cannot be told from one that is quiet
+	noneStopped()
 	return &guard{f: f, journal: f.journal, me: rand.Text()}
 }
 
@@ -203,10 +210,7 @@ func (g *guard) stop(ctx context.Context) error {
 		return err
 	}
 	stopped := map[string]bool{}
-	guardStopped.Reset()
-	for _, e := range effects {
-		guardStopped.WithLabelValues(e.Action).Set(0)
-	}
+	noneStopped()
 	for _, c := range on {
 		stopped[c.Switch] = true
 		if c.By == guardRail {
