@@ -28,8 +28,6 @@ type Range struct {
 	Max *float64 `yaml:"max,omitempty" json:"max,omitempty"`
 }
 
-var errOutside = errors.New("score: the player is outside of what the model was trained on")
-
 func (d *Domain) check(columns []string) error {
 	if d == nil {
 		return nil

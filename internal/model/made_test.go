@@ -74,7 +74,7 @@ type made struct {
 	outName       string
 	output        string // what the score is called; default the model's name
 	domain        string // YAML
-	log           bool // the score is the logarithm of the only input: -Inf at 0, NaN below
+	log           bool   // the score is the logarithm of the only input: -Inf at 0, NaN below
 }
 
 func newMade(name, version string, seed uint64, trees, depth, columns int) *made {
