@@ -94,12 +94,20 @@ func selected(f *manifest.Func, labels map[string]string) bool {
 	return len(labels) > 0
 }
 
-// readsOf returns the settings that a function's own sources name.
+// readsOf returns the settings that a function's own sources name, and those of
+// the packages that are the function's alone.
 func readsOf(t *testing.T, folder string) map[string]bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "functions", folder, "*.go"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%s: %v", folder, err)
+	}
+	if folder == "console" { // whose access control is a package of its own
+		access, err := filepath.Glob(filepath.Join(root, "internal", "access", "*.go"))
+		if err != nil || len(access) == 0 {
+			t.Fatalf("internal/access: %v", err)
+		}
+		files = append(files, access...)
 	}
 	out := map[string]bool{}
 	for _, file := range files {

@@ -156,6 +156,7 @@ func TestEveryPageAgreesWithTheJournal(t *testing.T) {
 	for _, d := range all {
 		byID[d.id] = d
 	}
+	s.indexed()
 	s.searchAgrees(byID)
 	s.csvAgrees(byID)
 	seen := 0
@@ -172,6 +173,21 @@ func TestEveryPageAgreesWithTheJournal(t *testing.T) {
 	}
 	for _, d := range all {
 		s.pageAgrees(d)
+	}
+}
+
+// indexed waits until the search has the whole journal. The console makes the
+// indexes of segments that have none after it has begun to answer.
+func (s *served) indexed() {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		var page struct{ Behind bool }
+		if s.get("/api/decisions?max=1", &page); !page.Behind {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatal("the search is behind after a minute")
+		}
 	}
 }
 

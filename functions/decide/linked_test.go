@@ -141,8 +141,7 @@ func TestLinkedAccountsOnACluster(t *testing.T) {
 
 func linkedAnyOrder(t *testing.T, w *world) {
 	fs := []*Function{w.function(), w.function()}
-	later := w.function()
-	later.now = func() time.Time { return noon.Add(3 * time.Minute) } // the spacing of the message is over
+	later := w.functionAt(func() time.Time { return noon.Add(3 * time.Minute) }) // the spacing of the message is over
 	round, bound, free, taken := 0, 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		round++

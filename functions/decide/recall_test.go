@@ -3,6 +3,7 @@ package decide
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,19 +16,18 @@ import (
 func TestARedeliveryIsRecalledBeyondTheHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
-	f := w.function()
-	at := noon
-	f.now = func() time.Time { return at }
+	var since atomic.Int64 // the clock, as the time since noon
+	clock := func() time.Time { return noon.Add(time.Duration(since.Load())) }
+	f := w.functionAt(clock)
 	w.adult("alice", "GB")
 	w.happen("alice", event.TypeGameFailed, noon.Add(-time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
 	first := w.scored("alice", calm)
 	was, _ := handle(t, f, first)
 	for range 300 { // the history keeps 256
-		at = at.Add(3 * time.Second)
+		since.Add(int64(3 * time.Second))
 		handle(t, f, w.scored("alice", calm))
 	}
-	for _, f := range []*Function{f, w.function()} { // the same instance, and one that knows nothing
-		f.now = func() time.Time { return at }
+	for _, f := range []*Function{f, w.functionAt(clock)} { // the same instance, and one that knows nothing
 		again, _ := handle(t, f, first)
 		if again == nil || again.ID() != was.ID() || string(again.Data()) != string(was.Data()) {
 			t.Fatalf("was %s, now %v", was, again)
@@ -53,14 +53,13 @@ func TestARedeliveryIsRecalledBeyondTheHistory(t *testing.T) {
 func TestAnEventOfTheDayBeforeIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
-	f := w.function()
 	w.adult("alice", "GB")
 	e := w.scored("alice", calm)
-	f.now = func() time.Time { return noon.Add(24*time.Hour + time.Second) }
+	f := w.functionAt(func() time.Time { return noon.Add(24*time.Hour + time.Second) })
 	if _, err := f.Handle(context.Background(), *e); err == nil || !strings.Contains(err.Error(), "24 hours old") {
 		t.Fatalf("%v", err)
 	}
-	f.now = func() time.Time { return noon.Add(23 * time.Hour) }
+	f = w.functionAt(func() time.Time { return noon.Add(23 * time.Hour) })
 	if out, _ := handle(t, f, e); out == nil || out.Type() != event.TypeSuppressed {
 		t.Fatalf("%v", out)
 	}

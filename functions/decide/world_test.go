@@ -9,7 +9,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
-	"go.uber.org/zap"
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
@@ -58,16 +57,22 @@ func newWorldAt(tb testing.TB, url string) *world {
 // function is a started decide, of which there may be several.
 func (w *world) function(opts ...string) *Function {
 	w.tb.Helper()
+	return w.functionAt(func() time.Time { return noon }, opts...)
+}
+
+// functionAt is one with another clock. It is set before the start: what the
+// function does in the background reads it.
+func (w *world) functionAt(now func() time.Time, opts ...string) *Function {
+	w.tb.Helper()
 	cfg := map[string]string{"REDIS_URL": w.url, "MODELS_DIR": "../../models"}
 	for i := 0; i < len(opts); i += 2 {
 		cfg[opts[i]] = opts[i+1]
 	}
 	f := New()
-	f.now = func() time.Time { return noon }
+	f.now = now
 	if err := f.Start(context.Background(), cfg); err != nil {
 		w.tb.Fatal(err)
 	}
-	f.Log = zap.NewNop()
 	w.tb.Cleanup(func() { _ = f.Stop(context.Background()) })
 	return f
 }
