@@ -49,14 +49,17 @@ func newAdmission(slow time.Duration) *admission {
 func (a *admission) full() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.waiting >= int(a.limit)
+	return a.taken()
 }
+
+// taken reports whether there is no place; mu is held.
+func (a *admission) taken() bool { return a.waiting >= int(a.limit) }
 
 // enter takes a place, which leave gives back; it is false if there is none.
 func (a *admission) enter() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.waiting >= int(a.limit) {
+	if a.taken() {
 		return false
 	}
 	a.waiting++
