@@ -74,6 +74,21 @@ type policyChange struct {
 
 var policyFile = regexp.MustCompile(`^(actions|markers|rules/[A-Za-z][A-Za-z-]{1,15})\.yaml$`)
 
+// changeable is the policy in force where there is a journal to keep another one
+// in; false: the request is answered.
+func (f *Function) changeable(w http.ResponseWriter, r *http.Request) (*inForce, bool) {
+	if f.store.journal == nil {
+		failed(w, errNoStore)
+		return nil, false
+	}
+	now, err := f.readPolicy(r.Context())
+	if err != nil {
+		failed(w, err)
+		return nil, false
+	}
+	return now, true
+}
+
 // changePolicy proposes another text of one policy file.
 func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) {
 	var in struct {
@@ -88,13 +103,8 @@ func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "file is actions.yaml, markers.yaml or rules/PACK.yaml, and the note says why")
 		return
 	}
-	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return
-	}
-	now, err := f.readPolicy(r.Context())
-	if err != nil {
-		failed(w, err)
+	now, ok := f.changeable(w, r)
+	if !ok {
 		return
 	}
 	change, next, err := now.with(in.File, in.Text)
@@ -136,13 +146,8 @@ func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "file is actions.yaml, markers.yaml or rules/PACK.yaml, and hours is from 1 to 744")
 		return
 	}
-	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return
-	}
-	now, err := f.readPolicy(r.Context())
-	if err != nil {
-		failed(w, err)
+	now, ok := f.changeable(w, r)
+	if !ok {
 		return
 	}
 	next, err := now.compile(in.File, in.Text)
