@@ -16,7 +16,7 @@ import (
 )
 
 // backtestCmd is `pitboss rules backtest`.
-func backtestCmd(o *office) *cobra.Command {
+func backtestCmd(o *oversight) *cobra.Command {
 	var since time.Duration
 	cmd := &cobra.Command{
 		Use: "backtest NEW", Short: "tell what the models folder NEW would have sent or stopped of the decisions in Redis", Args: cobra.ExactArgs(1),
@@ -24,7 +24,7 @@ func backtestCmd(o *office) *cobra.Command {
 sent or stopped, by rule, action, jurisdiction and brand, with decisions to look at (pitboss explain). Each decision is tried by
 itself, on the contact history that it had: what a change would have led to later is not followed. A rule that is not in force at the
 decision's time stays out. Decisions that were written out to segments, and those of erased players, are not tried.`,
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			set, err := feature.Load(filepath.Join(args[0], "features.yaml"))
 			if err != nil {
 				return err
@@ -48,7 +48,7 @@ decision's time stays out. Decisions that were written out to segments, and thos
 }
 
 // backtest tries every decision in Redis since a time.
-func (o *office) backtest(ctx context.Context, p *policy.Policy, since time.Time) (*policy.Backtest, error) {
+func (o *oversight) backtest(ctx context.Context, p *policy.Policy, since time.Time) (*policy.Backtest, error) {
 	b := policy.NewBacktest()
 	features := map[string][]string{} // by policy
 	names := func(hash string) ([]string, error) {

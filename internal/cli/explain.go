@@ -16,7 +16,7 @@ import (
 
 // whyCmd is `pitboss explain DECISION`, or a player's decisions to choose from.
 func whyCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	var who, until string
 	var most int
 	cmd := &cobra.Command{
@@ -28,7 +28,7 @@ func whyCmd() *cobra.Command {
 			}
 			return nil
 		},
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			if who == "" {
 				return o.explain(cmd.Context(), cmd.OutOrStdout(), args[0])
 			}
@@ -49,7 +49,7 @@ func whyCmd() *cobra.Command {
 	return cmd
 }
 
-func (o *office) explain(ctx context.Context, out io.Writer, id string) error {
+func (o *oversight) explain(ctx context.Context, out io.Writer, id string) error {
 	r, about, err := o.find(ctx, id)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (o *office) explain(ctx context.Context, out io.Writer, id string) error {
 }
 
 // list prints a player's decisions, a line each.
-func (o *office) list(ctx context.Context, out io.Writer, who string, until time.Time, most int) error {
+func (o *oversight) list(ctx context.Context, out io.Writer, who string, until time.Time, most int) error {
 	written, err := o.written()
 	if err != nil {
 		return err

@@ -13,18 +13,18 @@ import (
 
 // journalCmd verifies and writes out the journal.
 func journalCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	cmd := &cobra.Command{Use: "journal", Short: "verify the journal of decisions, write it out to Parquet"}
 	o.flags(cmd)
 	cmd.AddCommand(journalVerifyCmd(o), journalWriteCmd(o))
 	return cmd
 }
 
-func journalVerifyCmd(o *office) *cobra.Command {
+func journalVerifyCmd(o *oversight) *cobra.Command {
 	var heads bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "find changed, removed or reordered entries", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			written, err := o.written()
 			if err != nil {
 				return err
@@ -56,11 +56,11 @@ func journalVerifyCmd(o *office) *cobra.Command {
 	return cmd
 }
 
-func journalWriteCmd(o *office) *cobra.Command {
+func journalWriteCmd(o *oversight) *cobra.Command {
 	var keep time.Duration
 	cmd := &cobra.Command{
 		Use: "write", Short: "write new entries to a Parquet segment and drop old ones from Redis", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			if o.segments == "" {
 				return fmt.Errorf("journal: --segments (or PITBOSS_SEGMENTS) must name a folder; mount object storage there")
 			}

@@ -21,12 +21,12 @@ import (
 
 // killSwitchCmd turns kill switches.
 func killSwitchCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	cmd := &cobra.Command{Use: "killswitch", Short: "stop a jurisdiction, action, model or rule within a second, without a deploy"}
 	o.flags(cmd)
 	cmd.AddCommand(turnCmd(o, "on", true), turnCmd(o, "off", false), &cobra.Command{
 		Use: "list", Short: "list the switches that are on", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			on, err := o.journal.Switches(cmd.Context())
 			for _, c := range on {
 				fmt.Fprintf(cmd.OutOrStdout(), "%-32s since %s by %s: %s\n", c.Switch, c.At.Format(time.RFC3339), c.By, c.Reason)
@@ -40,13 +40,13 @@ func killSwitchCmd() *cobra.Command {
 	return cmd
 }
 
-func turnCmd(o *office, word string, on bool) *cobra.Command {
+func turnCmd(o *oversight, word string, on bool) *cobra.Command {
 	var who person
 	var reason string
 	var unknown bool
 	cmd := &cobra.Command{
 		Use: word + " WHAT NAME", Short: "turn a switch " + word + "; WHAT is jurisdiction, action, model or rule", Args: cobra.ExactArgs(2),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			what, name := args[0], args[1]
 			if reason == "" || who.by == "" {
 				return fmt.Errorf("killswitch: --reason and --by must say why and who: the journal keeps them")
@@ -72,7 +72,7 @@ func turnCmd(o *office, word string, on bool) *cobra.Command {
 
 // switchable refuses what would stop nothing: a switch with a typo looks like
 // one that works. Off is always possible.
-func (o *office) switchable(cmd *cobra.Command, what, name string, on, unknown bool) error {
+func (o *oversight) switchable(cmd *cobra.Command, what, name string, on, unknown bool) error {
 	if all := []string{"jurisdiction", "action", "model", "rule"}; !slices.Contains(all, what) {
 		return fmt.Errorf("killswitch: %q can't be switched: WHAT is one of %s", what, strings.Join(all, ", "))
 	}
@@ -94,7 +94,7 @@ func (o *office) switchable(cmd *cobra.Command, what, name string, on, unknown b
 }
 
 // isOn refuses to turn off what is not on.
-func (o *office) isOn(cmd *cobra.Command, name string) error {
+func (o *oversight) isOn(cmd *cobra.Command, name string) error {
 	on, err := o.journal.Switches(cmd.Context())
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (o *office) isOn(cmd *cobra.Command, name string) error {
 }
 
 // names are those that a switch of this kind may have, sorted.
-func (o *office) names(what string) (out []string, err error) {
+func (o *oversight) names(what string) (out []string, err error) {
 	if what == "model" {
 		serving, err := model.ReadServing(filepath.Join(o.models, "serving.yaml"))
 		for name := range serving {

@@ -12,13 +12,13 @@ import (
 
 // lateCmd lists the producers whose events came and did not count.
 func lateCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	var days int
 	cmd := &cobra.Command{
 		Use: "late", Short: "which producers' events came too late to count, by day", Args: cobra.NoArgs,
 		Long: "Lists, by day (UTC) and source, how many acknowledged events did not count: late ones came more than the lateness window behind\n" +
 			"the player's latest event; an unknown_round is a rollback of a round that is not known (any more). Facts are never late.",
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			list, err := player.ReadKeptOut(cmd.Context(), o.rdb, time.Now(), days)
 			if err != nil {
 				return err

@@ -20,7 +20,7 @@ import (
 
 // policyCmd is `pitboss policy`.
 func policyCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	cmd := &cobra.Command{Use: "policy", Short: "what was learned of the actions: write it to a file, judge it, put it into force, take it back"}
 	o.flags(cmd)
 	cmd.AddCommand(policySnapshotCmd(o), policyEvaluateCmd(o), policyPromoteCmd(o), policyRollbackCmd(o), policyStatusCmd(o), upliftCmd(o))
@@ -28,11 +28,11 @@ func policyCmd() *cobra.Command {
 }
 
 // policySnapshotCmd is `pitboss policy snapshot`.
-func policySnapshotCmd(o *office) *cobra.Command {
+func policySnapshotCmd(o *oversight) *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "snapshot", Short: "write what is learned now as a candidate, and keep it beside the journal under its hash", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			spec, err := o.learning()
 			if err != nil {
 				return err
@@ -63,7 +63,7 @@ func policySnapshotCmd(o *office) *cobra.Command {
 }
 
 // learning is learning.yaml of the models folder.
-func (o *office) learning() (*learn.Spec, error) {
+func (o *oversight) learning() (*learn.Spec, error) {
 	spec, err := learn.ReadSpec(o.models + "/learning.yaml")
 	if err == nil && spec == nil {
 		err = fmt.Errorf("policy: %s has no learning.yaml: nothing is learned", o.models)
@@ -72,7 +72,7 @@ func (o *office) learning() (*learn.Spec, error) {
 }
 
 // candidate is a learned policy by the name of its file, or its hash.
-func (o *office) candidate(ctx context.Context, name string) (*learn.Model, error) {
+func (o *oversight) candidate(ctx context.Context, name string) (*learn.Model, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(name, "./") {
 		text, err = o.journal.Document(ctx, name)
@@ -84,7 +84,7 @@ func (o *office) candidate(ctx context.Context, name string) (*learn.Model, erro
 }
 
 // policyEvaluateCmd is `pitboss policy evaluate`.
-func policyEvaluateCmd(o *office) *cobra.Command {
+func policyEvaluateCmd(o *oversight) *cobra.Command {
 	var since time.Duration
 	var against, as string
 	gate := policy.DefaultGate
@@ -97,7 +97,7 @@ what it learned from would flatter it. Decisions in segments, and those of erase
 
 The gate: it may be promoted only if the lower bound of its reward less today's is above 0, and no guard rail (new markers of harm within
 24 hours, messages dismissed) has an upper bound that is more than --margin above today's. The exit status says which.`,
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			candidate, err := o.candidate(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -127,7 +127,7 @@ The gate: it may be promoted only if the lower bound of its reward less today's 
 
 // evaluate judges a candidate by the decisions since it was made, and for so long
 // at most, against the policy called against: "" is the promoted one, or the values.
-func (o *office) evaluate(ctx context.Context, candidate *learn.Model, against string, since time.Duration, gate policy.Gate) (*policy.Judgement, time.Time, error) {
+func (o *oversight) evaluate(ctx context.Context, candidate *learn.Model, against string, since time.Duration, gate policy.Gate) (*policy.Judgement, time.Time, error) {
 	from := time.Now().Add(-since)
 	if made := candidate.Snapshot().Made; made.After(from) {
 		from = made
@@ -169,7 +169,7 @@ func (d *days) Set(s string) error {
 }
 
 // judge tries the decisions since a time that Redis has.
-func (o *office) judge(ctx context.Context, candidate, today *learn.Model, since time.Time, gate policy.Gate) (*policy.Judgement, error) {
+func (o *oversight) judge(ctx context.Context, candidate, today *learn.Model, since time.Time, gate policy.Gate) (*policy.Judgement, error) {
 	t := policy.NewTrier(candidate, today)
 	policies := map[string]*policy.Policy{}
 	shards, err := o.journal.Shards(ctx)

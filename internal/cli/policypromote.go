@@ -13,7 +13,7 @@ import (
 )
 
 // policyPromoteCmd is `pitboss policy promote`.
-func policyPromoteCmd(o *office) *cobra.Command {
+func policyPromoteCmd(o *oversight) *cobra.Command {
 	var who person
 	var reason string
 	since := days(30 * 24 * time.Hour)
@@ -21,7 +21,7 @@ func policyPromoteCmd(o *office) *cobra.Command {
 		Use: "promote CANDIDATE", Short: "propose that a learned policy (a file or a hash) decides in the arms that learn", Args: cobra.ExactArgs(1),
 		Long: `Holds the candidate against the gate of ` + "`pitboss policy evaluate`" + ` and, if it passes, proposes it to a second person
 (pitboss proposals approve ID, or the console). Once approved every decide follows within a second. The journal has the figures.`,
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			if reason == "" || who.by == "" {
 				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
 			}
@@ -58,7 +58,7 @@ func policyPromoteCmd(o *office) *cobra.Command {
 
 // proposeLearned lets a learned policy wait for a second person, or promotes it
 // where one is enough.
-func (o *office) proposeLearned(cmd *cobra.Command, hash, by, reason string, j *policy.Judgement) error {
+func (o *oversight) proposeLearned(cmd *cobra.Command, hash, by, reason string, j *policy.Judgement) error {
 	ctx, now := cmd.Context(), time.Now().UTC()
 	n, err := o.journal.Approvers(ctx)
 	if err != nil {
@@ -84,12 +84,12 @@ func (o *office) proposeLearned(cmd *cobra.Command, hash, by, reason string, j *
 }
 
 // policyRollbackCmd is `pitboss policy rollback`.
-func policyRollbackCmd(o *office) *cobra.Command {
+func policyRollbackCmd(o *oversight) *cobra.Command {
 	var who person
 	var reason string
 	cmd := &cobra.Command{
 		Use: "rollback", Short: "take the promoted learned policy back, within a second; one person is enough", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			if reason == "" || who.by == "" {
 				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
 			}
@@ -107,10 +107,10 @@ func policyRollbackCmd(o *office) *cobra.Command {
 }
 
 // policyStatusCmd is `pitboss policy status`.
-func policyStatusCmd(o *office) *cobra.Command {
+func policyStatusCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "which learned policy decides, since when and by whom", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			p, err := o.journal.Promoted(cmd.Context())
 			if err != nil {
 				return err

@@ -16,12 +16,12 @@ import (
 // privacyCmd keeps the players' rights by hand; as events: privacy.erase and
 // privacy.export.
 func privacyCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	cmd := &cobra.Command{Use: "privacy", Short: "erase or copy a player"}
 	o.flags(cmd)
 	cmd.AddCommand(privacyEraseCmd(o), privacyExportCmd(o), privacyKeptCmd(o), &cobra.Command{
 		Use: "fetch REQUEST", Short: "print the copy that a privacy.export event asked for", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			doc, err := o.journal.Export(cmd.Context(), args[0])
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), string(doc))
@@ -30,7 +30,7 @@ func privacyCmd() *cobra.Command {
 		}),
 	}, &cobra.Command{
 		Use: "release PLAYER", Short: "lift the legal hold of an erased player who actively returned", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			hold, err := o.journal.LegalHold(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -53,7 +53,7 @@ func vaultSecret() (string, error) {
 	return setup.Secret("PITBOSS_VAULT_KEY_FILE", env("PITBOSS_VAULT_KEY_FILE", ""))
 }
 
-func (o *office) rights(set *feature.Set, written journal.Segments) (*privacy.Rights, error) {
+func (o *oversight) rights(set *feature.Set, written journal.Segments) (*privacy.Rights, error) {
 	secret, err := vaultSecret()
 	if err != nil {
 		return nil, err
@@ -62,11 +62,11 @@ func (o *office) rights(set *feature.Set, written journal.Segments) (*privacy.Ri
 }
 
 // privacyKeptCmd opens the vault.
-func privacyKeptCmd(o *office) *cobra.Command {
+func privacyKeptCmd(o *oversight) *cobra.Command {
 	var by, reason string
 	cmd := &cobra.Command{
 		Use: "kept PLAYER", Short: "print what the law had us keep of an erased player; who looks and why is journaled", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			if by == "" || reason == "" {
 				return errors.New("privacy: --by and --reason must say who looks and why: the journal keeps them")
 			}
@@ -93,11 +93,11 @@ func privacyKeptCmd(o *office) *cobra.Command {
 	return cmd
 }
 
-func privacyEraseCmd(o *office) *cobra.Command {
+func privacyEraseCmd(o *oversight) *cobra.Command {
 	var request string
 	cmd := &cobra.Command{
 		Use: "erase PLAYER", Short: "remove a player everywhere, but for a legal hold", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			_, set, err := o.policy()
 			if err != nil {
 				return err
@@ -123,10 +123,10 @@ func privacyEraseCmd(o *office) *cobra.Command {
 	return cmd
 }
 
-func privacyExportCmd(o *office) *cobra.Command {
+func privacyExportCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
 		Use: "export PLAYER", Short: "print everything about a player as JSON; with --segments what was written out, too", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			_, set, err := o.policy()
 			if err != nil {
 				return err

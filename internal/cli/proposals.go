@@ -15,12 +15,12 @@ import (
 
 // proposalsCmd shows and settles changes that wait for a second person.
 func proposalsCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	cmd := &cobra.Command{Use: "proposals", Short: "list, approve or withdraw changes that wait for a second person"}
 	o.flags(cmd)
 	cmd.AddCommand(&cobra.Command{
 		Use: "list", Short: "list the changes that wait, the oldest first", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			all, err := o.journal.Proposals(cmd.Context(), time.Now())
 			if err != nil {
 				return err
@@ -38,11 +38,11 @@ func proposalsCmd() *cobra.Command {
 	return cmd
 }
 
-func settleCmd(o *office, word, verdict string) *cobra.Command {
+func settleCmd(o *oversight, word, verdict string) *cobra.Command {
 	var who person
 	cmd := &cobra.Command{
 		Use: word + " ID", Short: word + " a change", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			p, err := o.journal.FindProposal(cmd.Context(), args[0], time.Now())
 			if err != nil {
 				return err
@@ -68,7 +68,7 @@ func settleCmd(o *office, word, verdict string) *cobra.Command {
 }
 
 // carryOut makes a change that was approved.
-func (o *office) carryOut(cmd *cobra.Command, who *person, p journal.Proposal) error {
+func (o *oversight) carryOut(cmd *cobra.Command, who *person, p journal.Proposal) error {
 	now := time.Now().UTC()
 	if p.What == journal.ProposeLearned {
 		return o.journal.PromoteLearned(cmd.Context(), p.Subject, []string{p.By, who.by}, p.Note, now)
@@ -80,7 +80,7 @@ func (o *office) carryOut(cmd *cobra.Command, who *person, p journal.Proposal) e
 const proposalsFor = 24 * time.Hour
 
 // proposeOff proposes to turn a switch off, where that takes two people.
-func (o *office) proposeOff(cmd *cobra.Command, c journal.SwitchChange) (proposed bool, err error) {
+func (o *oversight) proposeOff(cmd *cobra.Command, c journal.SwitchChange) (proposed bool, err error) {
 	n, err := o.journal.Approvers(cmd.Context())
 	if n == 1 || err != nil {
 		return false, err
@@ -94,7 +94,7 @@ func (o *office) proposeOff(cmd *cobra.Command, c journal.SwitchChange) (propose
 }
 
 // turn turns a switch and tells the teams.
-func (o *office) turn(cmd *cobra.Command, who *person, c journal.SwitchChange) error {
+func (o *oversight) turn(cmd *cobra.Command, who *person, c journal.SwitchChange) error {
 	if err := o.journal.Turn(cmd.Context(), c); err != nil {
 		return err
 	}

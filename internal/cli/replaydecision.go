@@ -15,11 +15,11 @@ import (
 
 // replayDecisionCmd is `pitboss replay-decision DECISION`.
 func replayDecisionCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	var library string
 	cmd := &cobra.Command{
 		Use: "replay-decision DECISION", Short: "reproduce a decision bit for bit from its stored inputs", Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			r, _, err := o.find(cmd.Context(), args[0])
 			if err != nil {
 				return err

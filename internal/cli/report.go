@@ -12,7 +12,7 @@ import (
 
 // reportCmd is `pitboss report`.
 func reportCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	var temperature float64
 	cmd := &cobra.Command{
 		Use: "report", Short: "what the recommendations were worth: outcomes, uplift against the holdout, off-policy estimates", Args: cobra.NoArgs,
@@ -25,7 +25,7 @@ Newcombe for the difference); one of fewer than 10 players is not printed.
 
 The off-policy line estimates the acceptance that a softmax with --temperature would have had, from the choices
 of the arms that explore (IPS, SNIPS, doubly robust).`,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			rows, err := o.rows(cmd)
 			if err != nil {
 				return err
@@ -44,7 +44,7 @@ of the arms that explore (IPS, SNIPS, doubly robust).`,
 
 // rows reads the journal. Players are told apart by the names of their sealing
 // keys, so that no personal part is opened.
-func (o *office) rows(cmd *cobra.Command) ([]policy.Row, error) {
+func (o *oversight) rows(cmd *cobra.Command) ([]policy.Row, error) {
 	written, err := o.written()
 	if err != nil {
 		return nil, err

@@ -17,12 +17,12 @@ import (
 
 // reviewCmd is the queue of decisions that a person must look at.
 func reviewCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	cmd := &cobra.Command{Use: "review", Short: "list, approve and overturn decisions that a person must look at"}
 	o.flags(cmd)
 	list := &cobra.Command{
 		Use: "list", Short: "list what waits, the most urgent first", Args: cobra.NoArgs,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			waiting, err := o.journal.Reviews(cmd.Context())
 			if err != nil {
 				return err
@@ -45,7 +45,7 @@ func reviewCmd() *cobra.Command {
 }
 
 // inShort tells what a decision was about, and which rules want a person to look.
-func (o *office) inShort(cmd *cobra.Command, id string) string {
+func (o *oversight) inShort(cmd *cobra.Command, id string) string {
 	r, _, err := o.find(cmd.Context(), id)
 	if err != nil {
 		return "(" + err.Error() + ")"
@@ -53,7 +53,7 @@ func (o *office) inShort(cmd *cobra.Command, id string) string {
 	return fmt.Sprintf("%s (%s) by %s, %s", r.Decision.Action, r.Decision.Kind, strings.Join(r.Decision.Review, ", "), cmp.Or(r.Input.Facts.Jurisdiction, "jurisdiction unknown or erased"))
 }
 
-func verdictCmd(o *office, word, verdict string) *cobra.Command {
+func verdictCmd(o *oversight, word, verdict string) *cobra.Command {
 	var who person
 	var note, more string
 	if verdict == "overturned" {
@@ -61,7 +61,7 @@ func verdictCmd(o *office, word, verdict string) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: word + " DECISION", Short: word + " a decision: sends review.decided to the Broker, which feedback journals" + more, Args: cobra.ExactArgs(1),
-		RunE: o.inside(func(cmd *cobra.Command, args []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			r, _, err := o.find(cmd.Context(), args[0])
 			if err != nil {
 				return err

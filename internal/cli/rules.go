@@ -16,14 +16,14 @@ import (
 
 // rulesCmd reads the rule packs.
 func rulesCmd() *cobra.Command {
-	o := &office{}
+	o := &oversight{}
 	cmd := &cobra.Command{Use: "rules", Short: "check, explain and compare the rule packs (not legal advice)"}
 	cmd.PersistentFlags().StringVar(&o.models, "models", env("MODELS_DIR", "models"), "folder of features.yaml, actions.yaml and rules")
 	cmd.AddCommand(rulesCheckCmd(o), rulesExplainCmd(o), rulesDiffCmd(o), backtestCmd(o))
 	return cmd
 }
 
-func rulesCheckCmd(o *office) *cobra.Command {
+func rulesCheckCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "compile actions and rules and run the examples beside each rule", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,7 +46,7 @@ func rulesCheckCmd(o *office) *cobra.Command {
 // jurisdictionCode is what a jurisdiction looks like: ISO 3166, as in account.registered.
 var jurisdictionCode = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
 
-func rulesExplainCmd(o *office) *cobra.Command {
+func rulesExplainCmd(o *oversight) *cobra.Command {
 	var at string
 	var vocabulary bool
 	cmd := &cobra.Command{
@@ -108,7 +108,7 @@ func explainRule(out io.Writer, a policy.Applied, now time.Time) {
 	}
 }
 
-func rulesDiffCmd(o *office) *cobra.Command {
+func rulesDiffCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
 		Use: "diff OLD [NEW]", Short: "tell what changed between two folders of models (NEW: --models)", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -15,7 +15,7 @@ import (
 )
 
 // upliftCmd is `pitboss policy uplift`.
-func upliftCmd(o *office) *cobra.Command {
+func upliftCmd(o *oversight) *cobra.Command {
 	var as string
 	cmd := &cobra.Command{
 		Use: "uplift", Short: "what each action does, against what would have happened without it, by segment", Args: cobra.NoArgs,
@@ -24,7 +24,7 @@ robust, by the chances that both had. stayed: the player was seen again between 
 showed within 24 hours that did not hold before. The intervals are 95 % confidence sequences: they may be looked at every hour, and stop being
 of use to nobody by that. Segments are learning.yaml's; they read the sealed parts, so that erased players and segments on disk count for
 everybody only.`,
-		RunE: o.inside(func(cmd *cobra.Command, _ []string) error {
+		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			effects, trials, err := o.uplift(cmd)
 			if err != nil {
 				return err
@@ -43,7 +43,7 @@ everybody only.`,
 const mostTrials = 5_000_000
 
 // uplift finds the trials in the journal, segments on disk among it.
-func (o *office) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
+func (o *oversight) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
 	ctx := cmd.Context()
 	spec, err := o.learning()
 	if err != nil {

@@ -102,7 +102,7 @@ func (p *Policy) tryMarker(m *marker, t *RuleTest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, found := range p.sit(in).markers {
+	for _, found := range p.evaluate(in).markers {
 		if found.ID == m.decl.ID {
 			return markerRaised, nil
 		}
@@ -117,7 +117,7 @@ func (p *Policy) try(k *pack, d *RuleDecl, t *RuleTest) (string, error) {
 		return "", err
 	}
 	a := t.Action.compile(d)
-	s := p.sit(in)
+	s := p.evaluate(in)
 	s.rules = nil
 	for _, r := range k.rules {
 		if r.decl.ID == d.ID && r.decl.Effective.at(in.Now) {

@@ -17,7 +17,7 @@ const HoldoutArm = "holdout"
 
 // Decide picks what to do. It never fails: what it can't know, it doesn't do.
 func (p *Policy) Decide(in *Input) *Decision {
-	s := p.sit(in)
+	s := p.evaluate(in)
 	d := s.decide()
 	d.Reasons = append(d.Reasons, s.unrated()...)
 	d.Reasons = append(d.Reasons, in.Linked.tell(in.Now)...)
@@ -25,7 +25,7 @@ func (p *Policy) Decide(in *Input) *Decision {
 }
 
 // unrated says which scores the decision was made without.
-func (s *sitting) unrated() (out []event.Reason) {
+func (s *evaluation) unrated() (out []event.Reason) {
 	for _, name := range Scores {
 		if _, ok := s.scope.scores[name]; !ok {
 			out = append(out, event.Reason{Code: "not-rated:" + name,
@@ -37,7 +37,7 @@ func (s *sitting) unrated() (out []event.Reason) {
 
 // silent says why no model gave a score, without the player's numbers: they are
 // with the model's run, which an erasure takes.
-func (s *sitting) silent(output string) string {
+func (s *evaluation) silent(output string) string {
 	why := ""
 	for _, m := range s.in.Models {
 		if m.Output == output && m.Outside != "" && !m.Shadow && !s.kill[Switch("model", m.Name)] {
@@ -53,7 +53,7 @@ func (s *sitting) silent(output string) string {
 	return why
 }
 
-func (s *sitting) decide() *Decision {
+func (s *evaluation) decide() *Decision {
 	p, in := s.p, s.in
 	candidates, acts, reviews := s.candidates()
 	arm, holdout := p.armOf(in.Player)
@@ -97,7 +97,7 @@ func best(cs []Candidate, want func(*Candidate) bool) int {
 
 // choose draws among the unblocked candidates of positive value, by the arm's
 // softmax, and sets their propensities.
-func (s *sitting) choose(cs []Candidate, arm Arm) int {
+func (s *evaluation) choose(cs []Candidate, arm Arm) int {
 	top := best(cs, func(c *Candidate) bool { return c.Value > 0 })
 	if top < 0 {
 		return -1
@@ -155,7 +155,7 @@ func unit(what, salt, player, decision string) float64 {
 }
 
 // issue fills in the chosen action.
-func (s *sitting) issue(d *Decision, n int, a *action, review []string) {
+func (s *evaluation) issue(d *Decision, n int, a *action, review []string) {
 	c := &d.Candidates[n]
 	s.scope.act, s.scope.channel = a, c.Channel
 	d.Issued, d.Action, d.Kind, d.Channel, d.Propensity = true, c.Action, c.Kind, c.Channel, c.Propensity
@@ -183,7 +183,7 @@ func (s *sitting) issue(d *Decision, n int, a *action, review []string) {
 }
 
 // suppress says why nothing is sent.
-func (s *sitting) suppress(d *Decision) {
+func (s *evaluation) suppress(d *Decision) {
 	n := -1
 	for i := range d.Candidates {
 		if len(d.Candidates[i].Blocked) > 0 && (n < 0 || d.Candidates[i].Value > d.Candidates[n].Value) {

@@ -9,7 +9,7 @@ import (
 )
 
 // policyBlocks is what actions.yaml and the kill switches say, whatever the channel.
-func (s *sitting) policyBlocks(a *action) (out []event.Blocked) {
+func (s *evaluation) policyBlocks(a *action) (out []event.Blocked) {
 	block := func(rule, format string, args ...any) {
 		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
 	}
@@ -37,7 +37,7 @@ func (s *sitting) policyBlocks(a *action) (out []event.Blocked) {
 }
 
 // silence keeps marketing and prompts quiet after a protection message.
-func (s *sitting) silence(a *action, block func(string, string, ...any)) {
+func (s *evaluation) silence(a *action, block func(string, string, ...any)) {
 	if a.kind != bitMarketing && !a.play && !a.deposit || len(s.p.file.AfterProtection) == 0 {
 		return
 	}
@@ -73,7 +73,7 @@ func (p *Policy) silenceAfter(code uint32) (longest Silence) {
 }
 
 // capsOf is what a contact policy says: so many a day and a week, so far apart.
-func (s *sitting) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {
+func (s *evaluation) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {
 	if c.PerDay == 0 && c.PerWeek == 0 && c.Spacing == 0 {
 		return
 	}
@@ -101,7 +101,7 @@ func (s *sitting) capsOf(c *Contact, a *action, block func(string, string, ...an
 
 // quiet is whether the player's quiet hours hold on a channel. Where the time
 // zone is unknown, marketing on such a channel waits until it is known.
-func (s *sitting) quiet(a *action, channel string) []event.Blocked {
+func (s *evaluation) quiet(a *action, channel string) []event.Blocked {
 	if a.kind == bitProtection {
 		return nil
 	}

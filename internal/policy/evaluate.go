@@ -7,8 +7,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// sitting is one decision under way.
-type sitting struct {
+// evaluation is one decision under way.
+type evaluation struct {
 	p     *Policy
 	scope *scope
 	in    *Input
@@ -21,9 +21,9 @@ type sitting struct {
 	markers  []Marker // that hold
 }
 
-func (p *Policy) sit(in *Input) *sitting {
+func (p *Policy) evaluate(in *Input) *evaluation {
 	in = in.bound()
-	s := &sitting{p: p, in: in, kill: make(map[string]bool, len(in.Killed))}
+	s := &evaluation{p: p, in: in, kill: make(map[string]bool, len(in.Killed))}
 	for _, k := range in.Killed {
 		s.kill[k] = true
 	}
@@ -46,7 +46,7 @@ func (p *Policy) sit(in *Input) *sitting {
 }
 
 // liveScores are the scores of models that no kill switch names.
-func (s *sitting) liveScores() map[string]float64 {
+func (s *evaluation) liveScores() map[string]float64 {
 	dead := map[string]bool{}
 	for _, m := range s.in.Models {
 		if !m.Shadow && s.kill[Switch("model", m.Name)] {
@@ -67,7 +67,7 @@ func (s *sitting) liveScores() map[string]float64 {
 
 // candidates are the eligible actions, each on the first of its channels that
 // nothing blocks; where all are blocked, with what blocks the first.
-func (s *sitting) candidates() ([]Candidate, []*action, [][]string) {
+func (s *evaluation) candidates() ([]Candidate, []*action, [][]string) {
 	var out []Candidate
 	var acts []*action
 	var reviews [][]string
@@ -97,7 +97,7 @@ func (s *sitting) candidates() ([]Candidate, []*action, [][]string) {
 }
 
 // unfilled names a parameter of the message that would be empty; "" if none is.
-func (s *sitting) unfilled(a *action) string {
+func (s *evaluation) unfilled(a *action) string {
 	for _, p := range a.params {
 		if v := p.expr.plain(s.scope); v == nil || v == "" {
 			return p.name
@@ -107,7 +107,7 @@ func (s *sitting) unfilled(a *action) string {
 }
 
 // reach finds the channel to use.
-func (s *sitting) reach(a *action) (channel string, blocked []event.Blocked, review []string) {
+func (s *evaluation) reach(a *action) (channel string, blocked []event.Blocked, review []string) {
 	general := s.policyBlocks(a)
 	for i, ch := range a.decl.Channels {
 		s.scope.channel = ch
@@ -124,7 +124,7 @@ func (s *sitting) reach(a *action) (channel string, blocked []event.Blocked, rev
 }
 
 // judge asks every rule in effect about the action on the scope's channel.
-func (s *sitting) judge(a *action) (blocked []event.Blocked, review []string) {
+func (s *evaluation) judge(a *action) (blocked []event.Blocked, review []string) {
 	for i, r := range s.rules {
 		if r.kinds&a.kind == 0 {
 			continue
@@ -154,7 +154,7 @@ func (s *sitting) judge(a *action) (blocked []event.Blocked, review []string) {
 }
 
 // outcome is what one rule says of one action.
-func (s *sitting) outcome(i int, r *rule, a *action) string {
+func (s *evaluation) outcome(i int, r *rule, a *action) string {
 	t := s.holds(i, r)
 	switch r.decl.Effect {
 	case "allow-only":
@@ -189,7 +189,7 @@ func (s *sitting) outcome(i int, r *rule, a *action) string {
 	return VerdictDoubt
 }
 
-func (s *sitting) holds(i int, r *rule) truth {
+func (s *evaluation) holds(i int, r *rule) truth {
 	if r.when.perAction {
 		return r.when.truth(s.scope)
 	}
@@ -200,7 +200,7 @@ func (s *sitting) holds(i int, r *rule) truth {
 }
 
 // capped reports whether one more would be too many.
-func (s *sitting) capped(c *Cap, a *action) bool {
+func (s *evaluation) capped(c *Cap, a *action) bool {
 	if c.Count == "bonus" {
 		if a.decl.Bonus == nil {
 			return false

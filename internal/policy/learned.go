@@ -15,7 +15,7 @@ const LearnedModel = "learned"
 // chooseLearned draws among the candidates that rules, caps and protection left,
 // by what was learned of them. false: the arm does not learn, there is no
 // snapshot, or its context is not known of this player.
-func (s *sitting) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
+func (s *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
 	m := s.p.learned
 	if m == nil || !arm.Learned || s.kill[Switch("model", LearnedModel)] {
 		return -1, false
@@ -105,7 +105,7 @@ func (r *Record) Lessons(spec *learn.Spec, names []string) []*learn.Sums {
 
 // context is the context of a stored decision; names are its features' in order.
 func (r *Record) context(spec *learn.Spec, names []string) ([]float64, bool) {
-	s := &sitting{in: &r.Input, kill: map[string]bool{}}
+	s := &evaluation{in: &r.Input, kill: map[string]bool{}}
 	for _, k := range r.Input.Killed {
 		s.kill[k] = true
 	}

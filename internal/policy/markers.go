@@ -143,7 +143,7 @@ func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
 
 // lookForHarm finds the markers that hold now. What can't be read leaves the
 // indicators in doubt, which stops marketing.
-func (s *sitting) lookForHarm() {
+func (s *evaluation) lookForHarm() {
 	for _, m := range s.p.markers {
 		if len(m.decl.Jurisdictions) > 0 && s.pack.decl.Pack != DefaultPack && !slices.Contains(m.decl.Jurisdictions, s.in.Facts.Jurisdiction) {
 			continue
@@ -169,7 +169,7 @@ func (s *sitting) lookForHarm() {
 	s.scope.markers = s.markers
 }
 
-func (s *sitting) readMarker(m *marker) ([]float64, truth) {
+func (s *evaluation) readMarker(m *marker) ([]float64, truth) {
 	values := make([]float64, 0, 4)
 	for i := range m.reads {
 		r := &m.reads[i]
@@ -197,7 +197,7 @@ func (s *sitting) readMarker(m *marker) ([]float64, truth) {
 	return values, yes
 }
 
-func (s *sitting) threshold(r *markerRead) float64 {
+func (s *evaluation) threshold(r *markerRead) float64 {
 	if units, ok := s.p.signs.Currencies[s.in.Facts.Currency]; ok && r.Money {
 		return r.AtLeast * units
 	}
@@ -205,7 +205,7 @@ func (s *sitting) threshold(r *markerRead) float64 {
 }
 
 // markerText fills in the numbers.
-func (s *sitting) markerText(m *marker, values []float64) string {
+func (s *evaluation) markerText(m *marker, values []float64) string {
 	text := m.decl.Text
 	for i, r := range m.reads {
 		shown := strconv.FormatFloat(math.Round(values[i]*10)/10, 'f', -1, 64)

@@ -71,7 +71,7 @@ func (f *PackFile) minAge(product string) int {
 
 // product is what an action is about: where that is everything, what the
 // player plays; empty: not known.
-func (s *sitting) product(a *action) string {
+func (s *evaluation) product(a *action) string {
 	if a.decl.Product != "all" {
 		return a.decl.Product
 	}
@@ -79,7 +79,7 @@ func (s *sitting) product(a *action) string {
 }
 
 // licensed tells whether the player's licensee may offer anything there.
-func (s *sitting) licensed(jurisdiction string) bool {
+func (s *evaluation) licensed(jurisdiction string) bool {
 	licensee := s.in.Facts.Licensee
 	if licensee == "" {
 		licensee = "default"
@@ -88,7 +88,7 @@ func (s *sitting) licensed(jurisdiction string) bool {
 }
 
 // place is what the jurisdiction's declaration says of service and marketing.
-func (s *sitting) place(a *action) (out []event.Blocked) {
+func (s *evaluation) place(a *action) (out []event.Blocked) {
 	k := s.pack.decl
 	if k.Products == nil {
 		return nil // a policy of a release before packs declared this

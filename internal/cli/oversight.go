@@ -14,9 +14,9 @@ import (
 	"pitboss/internal/setup"
 )
 
-// office is what the compliance commands look into: the journal in Redis, the
+// oversight is what the compliance commands look into: the journal in Redis, the
 // segments that were written out, and the policy.
-type office struct {
+type oversight struct {
 	redis, segments, models string
 
 	rdb     setup.Client
@@ -24,7 +24,7 @@ type office struct {
 }
 
 // flags adds the flags that say where things are.
-func (o *office) flags(cmd *cobra.Command) {
+func (o *oversight) flags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&o.redis, "redis", redisURL(), "where the journal is")
 	f.StringVar(&o.segments, "segments", env("PITBOSS_SEGMENTS", ""), "folder of the journal's Parquet segments")
@@ -32,7 +32,7 @@ func (o *office) flags(cmd *cobra.Command) {
 }
 
 // open connects; the caller closes rdb.
-func (o *office) open(ctx context.Context) (err error) {
+func (o *oversight) open(ctx context.Context) (err error) {
 	if o.rdb, err = openRedis(ctx, o.redis); err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (o *office) open(ctx context.Context) (err error) {
 }
 
 // written is where to read segments from.
-func (o *office) written() (journal.Segments, error) {
+func (o *oversight) written() (journal.Segments, error) {
 	s, err := journal.OpenSegments(o.segments)
 	if err != nil {
 		return s, fmt.Errorf("--segments: %w", err)
@@ -49,8 +49,8 @@ func (o *office) written() (journal.Segments, error) {
 	return s, nil
 }
 
-// inside runs f with an open office.
-func (o *office) inside(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+// connected runs f connected to the journal.
+func (o *oversight) connected(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := o.open(cmd.Context()); err != nil {
 			return err
@@ -61,7 +61,7 @@ func (o *office) inside(f func(cmd *cobra.Command, args []string) error) func(*c
 }
 
 // policy loads the files' policy.
-func (o *office) policy() (*policy.Policy, *feature.Set, error) {
+func (o *oversight) policy() (*policy.Policy, *feature.Set, error) {
 	set, err := feature.Load(filepath.Join(o.models, "features.yaml"))
 	if err != nil {
 		return nil, nil, err
@@ -71,7 +71,7 @@ func (o *office) policy() (*policy.Policy, *feature.Set, error) {
 }
 
 // find looks a decision up in Redis, and then in the segments.
-func (o *office) find(ctx context.Context, id string) (*policy.Record, []*journal.Entry, error) {
+func (o *oversight) find(ctx context.Context, id string) (*policy.Record, []*journal.Entry, error) {
 	written, err := o.written()
 	if err != nil {
 		return nil, nil, err
@@ -93,7 +93,7 @@ func (o *office) find(ctx context.Context, id string) (*policy.Record, []*journa
 
 // policyOf is the policy that a decision was made by: kept with the journal,
 // or that of the files, if it is the same.
-func (o *office) policyOf(ctx context.Context, hash string) (*policy.Policy, error) {
+func (o *oversight) policyOf(ctx context.Context, hash string) (*policy.Policy, error) {
 	doc, err := o.journal.Document(ctx, hash)
 	if err == nil {
 		return policy.ParseDocument(doc)
