@@ -29,7 +29,8 @@ done
 kubectl -n "$namespace" get configmap pitboss-serving >/dev/null 2>&1 ||
   kubectl -n "$namespace" create configmap pitboss-serving --from-file=models/serving.yaml
 
-kubectl apply --server-side -n "$namespace" -k "broker/$broker"
+ours=app.kubernetes.io/part-of=pitboss # another team's Triggers are its own business
+applied=$(kubectl apply --server-side -n "$namespace" -k "broker/$broker" | tee /dev/stderr | sed -n 's|^trigger[^ ]*/\([^ ]*\) .*|\1|p')
 # What func can't deploy, the journal's schedule, comes from broker/services either way.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -50,5 +51,9 @@ if [[ $method == func ]]; then
     "$func" deploy --path "$scratch/$name" --image "$(cat .func/image)" --build=false --push=false -n "$namespace"
   done
 fi
-ours=app.kubernetes.io/part-of=pitboss # another team's Trigger may wait for its own reasons
 kubectl -n "$namespace" wait --for=condition=Ready --timeout=180s broker,trigger,ksvc -l "$ours"
+
+# Not deleted here: what a Trigger has not delivered yet goes with it. Until then
+# an event may come twice, which the functions recognise.
+old=$(kubectl -n "$namespace" get trigger -l "$ours" -o name | sed 's|.*/||' | grep -vxF "$applied" || true)
+[[ -z $old ]] || echo "deploy.sh: Triggers of an earlier version, which new ones replace; once nothing waits in them: kubectl -n $namespace delete trigger" $old >&2

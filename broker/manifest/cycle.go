@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,8 +41,11 @@ func lintCycles(triggers []Trigger, funcs []*Func) Problems {
 			}
 		}
 		ps = append(ps, lintEverything(t, f)...)
-		if typ := typeOf(t); typ != "" && !slices.Contains(expand(f.list(takesAnnotation)), typ) {
-			ps = append(ps, &Problem{File: t.File, Field: "spec.filter.attributes.type", Detail: fmt.Sprintf("%s does not take %s", f.Folder, typ), Remedy: "add it to " + takesAnnotation + " in " + f.File + " if it does"})
+		sets, _ := exacts(t.Trigger)
+		for _, set := range sets {
+			if typ := set.attributes["type"]; typ != "" && !slices.Contains(expand(f.list(takesAnnotation)), typ) {
+				ps = append(ps, &Problem{File: t.File, Field: set.field + ".type", Detail: fmt.Sprintf("%s does not take %s", f.Folder, typ), Remedy: "add it to " + takesAnnotation + " in " + f.File + " if it does"})
+			}
 		}
 	}
 	return append(ps, cycles(hops)...)
@@ -51,18 +55,23 @@ func lintCycles(triggers []Trigger, funcs []*Func) Problems {
 // only some: it would refuse the others, and each would become a dead letter.
 func lintEverything(t Trigger, f *Func) Problems {
 	takes := f.list(takesAnnotation)
-	if t.Spec.Filter != nil {
-		for name := range t.Spec.Filter.Attributes {
-			if !slices.Contains(attributeNames, name) {
-				return nil // it may be the type, misspelt: that is said already
-			}
-		}
-	}
-	if typeOf(t) != "" || len(t.Spec.Filters) > 0 || slices.Contains(takes, "all") {
+	sets, ok := exacts(t.Trigger)
+	if slices.Contains(takes, "all") || !ok && len(t.Spec.Filters) > 0 {
 		return nil
 	}
-	return Problems{{File: t.File, Field: "spec.filter.attributes.type", Detail: fmt.Sprintf("is missing: %s would get every event and refuse all but %s", f.Folder, strings.Join(takes, ", ")),
-		Remedy: "one Trigger for each type, or " + takesAnnotation + ": all in " + f.File + " if the function takes everything"}}
+	if !ok {
+		sets = []exact{{field: "spec.filter.attributes"}}
+	}
+	var ps Problems
+	for _, set := range sets {
+		misspelt := func(name string) bool { return !slices.Contains(attributeNames, name) }
+		if set.attributes["type"] != "" || slices.ContainsFunc(slices.Collect(maps.Keys(set.attributes)), misspelt) {
+			continue // what is misspelt may be the type: that is said already
+		}
+		ps = append(ps, &Problem{File: t.File, Field: set.field + ".type", Detail: fmt.Sprintf("is missing: %s would get every event and refuse all but %s", f.Folder, strings.Join(takes, ", ")),
+			Remedy: "name each type, or " + takesAnnotation + ": all in " + f.File + " if the function takes everything"})
+	}
+	return ps
 }
 
 // lintTypes checks the types a func.yaml names.
@@ -78,21 +87,21 @@ func lintTypes(f *Func) Problems {
 	return ps
 }
 
-func typeOf(t Trigger) string {
-	if t.Spec.Filter == nil {
-		return ""
-	}
-	return t.Spec.Filter.Attributes["type"]
-}
-
 // matched are the types of which the Trigger's filter lets events through and
 // which the function does more with than acknowledge.
 func matched(t Trigger, f *Func) []string {
 	takes := expand(f.list(takesAnnotation))
-	if typ := typeOf(t); typ != "" {
-		return []string{typ}
+	sets, ok := exacts(t.Trigger)
+	var out []string
+	for _, set := range sets {
+		typ := set.attributes["type"]
+		ok = ok && typ != ""
+		out = append(out, typ)
 	}
-	return takes
+	if !ok {
+		return takes
+	}
+	return out
 }
 
 func expand(takes []string) []string {

@@ -50,10 +50,15 @@ func Generated(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	exactly, err := exactTriggers(root)
+	if err != nil {
+		return nil, err
+	}
 	return map[string][]byte{
 		filepath.Join("broker", "base", "accounts.yaml"):     accounts,
 		filepath.Join("broker", "base", "disruption.yaml"):   disruptions,
 		filepath.Join("broker", "base", "eventtypes.yaml"):   types,
+		filepath.Join("broker", "rabbitmq", "triggers.yaml"): exactly,
 		filepath.Join("broker", "services", "services.yaml"): services,
 	}, nil
 }

@@ -153,19 +153,21 @@ func lintTrigger(t Trigger, services []string) Problems {
 			Detail: "an event would wait for the retries of the one before it, and Kafka's Broker would deliver at most 250 events/s",
 			Remedy: "take it away: no function of Pitboss needs order"})
 	}
-	if len(t.Spec.Filters) > 0 && t.Annotations[anywayAnnotation] == "" {
-		ps = append(ps, &Problem{File: t.File, Field: "spec.filters", Detail: "the RabbitMQ Broker ignores it and would deliver everything", Remedy: "use spec.filter.attributes, which every Broker class honours, or say with the annotation " + anywayAnnotation + " why the function may get everything"})
+	sets, ok := exacts(t.Trigger)
+	if !ok && len(t.Spec.Filters) > 0 && t.Annotations[anywayAnnotation] == "" {
+		ps = append(ps, &Problem{File: t.File, Field: "spec.filters", Detail: "the RabbitMQ Broker ignores it and would deliver everything",
+			Remedy: "one any of nothing but exact, which make generate splits up for that Broker, or say with the annotation " + anywayAnnotation + " why the function may get everything"})
 	}
-	if t.Spec.Filter != nil {
-		for name, value := range t.Spec.Filter.Attributes {
-			ps = append(ps, lintAttribute(t.File, name, value)...)
+	for _, set := range sets {
+		for name, value := range set.attributes {
+			ps = append(ps, lintAttribute(t.File, set.field, name, value)...)
 		}
 	}
 	return append(ps, lintDestination(t.File, "spec.subscriber", t.Spec.Subscriber, services)...)
 }
 
-func lintAttribute(file, name, value string) Problems {
-	field := "spec.filter.attributes." + name
+func lintAttribute(file, field, name, value string) Problems {
+	field += "." + name
 	if !slices.Contains(attributeNames, name) {
 		return Problems{{File: file, Field: field, Detail: "no event has this attribute, so nothing would match", Remedy: "docs/events.md has the attributes" + spec.Nearest(name, attributeNames)}}
 	}
@@ -191,11 +193,21 @@ func lintTwice(triggers []Trigger) Problems {
 	var ps Problems
 	seen := map[string]string{}
 	for _, t := range triggers {
-		text, err := yaml.Marshal([]any{t.Spec.Filter, t.Spec.Filters, t.Spec.Subscriber})
-		if other, ok := seen[string(text)]; ok && err == nil {
-			ps = append(ps, &Problem{File: t.File, Field: "spec.filter", Detail: "filter and subscriber are those of " + other + ": each event would be delivered twice", Remedy: "delete one of the two files"})
+		sets, ok := exacts(t.Trigger)
+		if !ok {
+			sets = []exact{{field: "spec.filters"}}
 		}
-		seen[string(text)] = t.File
+		for _, set := range sets {
+			of := []any{set.attributes, t.Spec.Subscriber}
+			if !ok {
+				of = append(of, t.Spec.Filters)
+			}
+			text, err := yaml.Marshal(of)
+			if other, twice := seen[string(text)]; twice && err == nil {
+				ps = append(ps, &Problem{File: t.File, Field: set.field, Detail: "filter and subscriber are those of " + other + ": each event would be delivered twice", Remedy: "keep one of the two"})
+			}
+			seen[string(text)] = t.File
+		}
 	}
 	return ps
 }
