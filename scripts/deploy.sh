@@ -30,7 +30,8 @@ kubectl -n "$namespace" get configmap pitboss-serving >/dev/null 2>&1 ||
   kubectl -n "$namespace" create configmap pitboss-serving --from-file=models/serving.yaml
 
 ours=app.kubernetes.io/part-of=pitboss # another team's Triggers are its own business
-applied=$(kubectl apply --server-side -n "$namespace" -k "broker/$broker" | tee /dev/stderr | sed -n 's|^trigger[^ ]*/\([^ ]*\) .*|\1|p')
+applied=$(kubectl apply --server-side -n "$namespace" -k "broker/$broker")
+echo "$applied"
 # What func can't deploy, the journal's schedule, comes from broker/services either way.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -55,5 +56,5 @@ kubectl -n "$namespace" wait --for=condition=Ready --timeout=180s broker,trigger
 
 # Not deleted here: what a Trigger has not delivered yet goes with it. Until then
 # an event may come twice, which the functions recognise.
-old=$(kubectl -n "$namespace" get trigger -l "$ours" -o name | sed 's|.*/||' | grep -vxF "$applied" || true)
-[[ -z $old ]] || echo "deploy.sh: Triggers of an earlier version, which new ones replace; once nothing waits in them: kubectl -n $namespace delete trigger" $old >&2
+old=$(kubectl -n "$namespace" get trigger -l "$ours" -o name | grep -vxF "$(cut -d' ' -f1 <<<"$applied")" || true)
+[[ -z $old ]] || echo "deploy.sh: Triggers of an earlier version, which new ones replace; once nothing waits in them, delete them one by one (docs/broker.md): kubectl -n $namespace delete" $old >&2

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,8 +21,10 @@ const (
 )
 
 // console does through the cluster what people do on the console's page: it stops
-// an action by its kill switch and lets it go again, erases a player, and exports
-// one. Each goes through the console's Service, Redis and the Broker.
+// an action by its kill switch and lets it go again, decides a case, exports a
+// player and erases one. Each goes through the console's Service, Redis and the
+// Broker. And another version of a model is made live, which on a cluster
+// scripts/promote.sh does.
 func console(ctx context.Context, c *cluster) (figures, error) {
 	address, err := internalIngress(ctx)
 	if err != nil {
@@ -31,7 +35,7 @@ func console(ctx context.Context, c *cluster) (figures, error) {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context, *cluster, *people) error
-	}{{"kill_switch", killSwitch}, {"export", exportPlayer}, {"erase", erasePlayer}} {
+	}{{"kill_switch", killSwitch}, {"review", reviewCase}, {"export", exportPlayer}, {"erase", erasePlayer}, {"promote", promote}} {
 		began := time.Now()
 		if err := step.do(ctx, c, p); err != nil {
 			return f, fmt.Errorf("%s: %w", step.name, err)
@@ -44,7 +48,7 @@ func console(ctx context.Context, c *cluster) (figures, error) {
 // killSwitch: while payment_help is stopped a failed payment is decided on and
 // nothing is sent; after two people let it go, the next one's help is shown.
 func killSwitch(ctx context.Context, c *cluster, p *people) error {
-	turn := map[string]any{"what": "action", "name": "payment_help", "on": true, "reason": "tried on a cluster"}
+	turn := map[string]any{"what": "action", "name": "payment_help", "on": true, "note": "tried on a cluster"}
 	if _, err := p.ask(ctx, vera, http.MethodPost, "/api/switches", turn); err != nil {
 		return err
 	}
@@ -87,6 +91,83 @@ func killSwitch(ctx context.Context, c *cluster, p *people) error {
 	}
 	_, err = c.helped(ctx, "helped")
 	return err
+}
+
+// reviewCase: a deposit of 5,000 GBP in a day is a strong marker, so somebody is
+// asked to look at the protection that follows; what is said leaves the queue.
+func reviewCase(ctx context.Context, c *cluster, p *people) error {
+	player := fmt.Sprintf("reviewed-%d", time.Now().UnixNano())
+	if err := c.newPlayer(ctx, player); err != nil {
+		return err
+	}
+	if err := c.post(ctx, "pitboss.payment.deposited.v1", player, player+"-deposit", `{"amount":500000,"currency":"GBP"}`); err != nil {
+		return err
+	}
+	var cases struct {
+		Open, Done []struct{ Decision, Player string }
+	}
+	find := func(list *[]struct{ Decision, Player string }) func() (bool, error) {
+		return func() (bool, error) {
+			text, err := p.ask(ctx, vera, http.MethodGet, "/api/reviews", nil)
+			if err == nil {
+				err = json.Unmarshal(text, &cases)
+			}
+			*list = slices.DeleteFunc(*list, func(d struct{ Decision, Player string }) bool { return d.Player != player })
+			return len(*list) > 0, err
+		}
+	}
+	if err := await(ctx, time.Minute, "a case to look at", find(&cases.Open)); err != nil {
+		return err
+	}
+	said := map[string]any{"verdict": "approved", "note": "looked at on a cluster"}
+	if _, err := p.ask(ctx, vera, http.MethodPost, "/api/reviews/"+cases.Open[0].Decision, said); err != nil {
+		return err
+	}
+	return await(ctx, time.Minute, "the case among those that are done", find(&cases.Done))
+}
+
+// promote makes leave's shadow version live and goes back: score follows the
+// ConfigMap without a new revision.
+func promote(ctx context.Context, c *cluster, _ *people) error {
+	for _, step := range []struct{ to, version string }{{"v2", "v2"}, {"--rollback", "v1"}} {
+		if out, err := exec.CommandContext(ctx, "scripts/promote.sh", "leave", step.to).CombinedOutput(); err != nil {
+			return fmt.Errorf("promote.sh leave %s: %w: %s", step.to, err, out)
+		}
+		err := await(ctx, 3*time.Minute, "a decision by leave "+step.version, func() (bool, error) { return c.decidesBy(ctx, step.version) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decidesBy asks for a new player's decision, and whether it rests on this version of leave.
+func (c *cluster) decidesBy(ctx context.Context, version string) (bool, error) {
+	player := fmt.Sprintf("promoted-%d", time.Now().UnixNano())
+	if err := c.newPlayer(ctx, player); err != nil {
+		return false, err
+	}
+	if err := c.fail(ctx, player); err != nil {
+		return false, err
+	}
+	var decision string
+	err := await(ctx, time.Minute, "a decision on "+player, func() (bool, error) {
+		text, err := cli(ctx, "explain", "--player", player)
+		if fields := strings.Fields(text); len(fields) > 1 {
+			decision = fields[1]
+		}
+		return decision != "", err
+	})
+	if err != nil {
+		return false, err
+	}
+	text, err := cli(ctx, "explain", decision)
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "model leave "+version+" ") {
+			return !strings.Contains(line, "shadow"), err
+		}
+	}
+	return false, err
 }
 
 func exportPlayer(ctx context.Context, c *cluster, p *people) error {
