@@ -228,7 +228,12 @@ func (f *Function) logout(w http.ResponseWriter, r *http.Request) {
 func (f *Function) live(w http.ResponseWriter, r *http.Request) {
 	fr, _ := f.frame(-1)
 	fr.erased = nil // a page that opens has nothing of them
-	answer(w, map[string]any{"frame": fr.forPerson(personOf(r)), "series": f.flow.series(f.now())})
+	now, who := f.now(), personOf(r)
+	series := f.flow.series(now)
+	if !who.Everywhere(access.Viewer) {
+		f.flow.limitSeries(series, now, who.Sees)
+	}
+	answer(w, map[string]any{"frame": fr.forPerson(who), "series": series})
 }
 
 func (f *Function) searchPlayers(w http.ResponseWriter, r *http.Request) {

@@ -31,10 +31,10 @@ type decision struct {
 	Erased   bool       `json:"erased,omitzero"`
 	Status   string     `json:"status,omitzero"` // the last of Happened that stands
 	Happened []happened `json:"happened,omitempty"`
+	Takes    []taken    `json:"takes,omitempty"` // what a revocation takes back
 
 	at       time.Time
-	reviewed bool     // a person said what becomes of it
-	takes    []string // what a revocation takes back, in words
+	reviewed bool // a person said what becomes of it
 }
 
 // blockedBy names the rule (or reason) that kept the best action back.

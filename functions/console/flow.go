@@ -48,6 +48,7 @@ type flow struct {
 	rules   map[string]*ruleCount
 	actions map[string]int64
 	law     map[string]int64 // issued by jurisdiction
+	places  map[place]*placeFlow
 }
 
 type secondCount struct {
@@ -68,7 +69,7 @@ const generation = 1 << 16
 
 func newFlow(now func() time.Time) *flow {
 	f := &flow{now: now, types: map[string]int64{}, hops: map[string]*window{}, rules: map[string]*ruleCount{},
-		actions: map[string]int64{}, law: map[string]int64{}}
+		actions: map[string]int64{}, law: map[string]int64{}, places: map[place]*placeFlow{}}
 	for i := range f.recent {
 		f.recent[i] = map[uint64]struct{}{}
 		f.ways[i] = map[uint64]*way{}
@@ -206,6 +207,9 @@ const maxRules = 512
 
 // decided counts a decision by action, jurisdiction and the rules that blocked.
 func (f *flow) decided(d *decision) {
+	if d.Verdict == "revoked" {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !d.Trigger.Time.IsZero() {
@@ -213,23 +217,38 @@ func (f *flow) decided(d *decision) {
 			f.hops["event"].record(d.at, lag)
 		}
 	}
+	here := f.at(place{d.Jurisdiction, d.Brand})
 	if d.Verdict == "issued" {
-		if len(f.actions) < maxRules || f.actions[d.Action] > 0 {
-			f.actions[d.Action]++
+		countName(f.actions, d.Action)
+		if here != nil {
+			here.add(0, d.at)
+			countName(here.actions, d.Action)
 		}
-		if len(f.law) < maxRules || f.law[d.Jurisdiction] > 0 {
-			f.law[d.Jurisdiction]++
-		}
+		countName(f.law, d.Jurisdiction)
 		return
 	}
 	id, text := d.blockedBy()
-	r, ok := f.rules[id]
+	countRule(f.rules, id, text)
+	if here != nil {
+		here.add(1, d.at)
+		countRule(here.rules, id, text)
+	}
+}
+
+func countName(counts map[string]int64, name string) {
+	if len(counts) < maxRules || counts[name] > 0 {
+		counts[name]++
+	}
+}
+
+func countRule(rules map[string]*ruleCount, id, text string) {
+	r, ok := rules[id]
 	if !ok {
-		if len(f.rules) >= maxRules {
+		if len(rules) >= maxRules {
 			return
 		}
 		r = &ruleCount{}
-		f.rules[id] = r
+		rules[id] = r
 	}
 	r.n++
 	r.text = text
@@ -289,10 +308,7 @@ func (f *flow) view(now time.Time) flowView {
 			v.Second.N[stageNames[st]] = slot.n[st]
 		}
 	}
-	for id, r := range f.rules {
-		v.Rules = append(v.Rules, counted{id, r.n, r.text})
-	}
-	v.Rules = top(v.Rules, 12)
+	v.Rules = topRules(f.rules)
 	v.Actions, v.Law, v.Types = topOf(f.actions, 10), topOf(f.law, 12), topOf(f.types, 40)
 	return v
 }
@@ -328,6 +344,14 @@ func (f *flow) series(now time.Time) map[string][]int32 {
 		out[stageNames[st]] = line
 	}
 	return out
+}
+
+func topRules(rules map[string]*ruleCount) []counted {
+	out := make([]counted, 0, len(rules))
+	for id, r := range rules {
+		out = append(out, counted{id, r.n, r.text})
+	}
+	return top(out, 12)
 }
 
 func topOf(m map[string]int64, n int) []counted {

@@ -54,8 +54,16 @@ func (ds *decisions) settleLocked(id string, h happened) {
 	ds.replace(d, &c)
 }
 
-// revoke notes a revocation with each decision that it takes back, and says in
-// the revocation's words which those are. ds.mu is held.
+// taken is a decision that a revocation takes back; Action is empty where the
+// decision is not among those that are kept.
+type taken struct {
+	Decision  string `json:"decision"`
+	Action    string `json:"action,omitzero"`
+	Delivered bool   `json:"delivered,omitzero"`
+}
+
+// revoke notes a revocation with each decision that it takes back, and with the
+// revocation which those are. ds.mu is held.
 func (ds *decisions) revoke(revocation *decision) {
 	status := "revoked"
 	for _, r := range revocation.Reasons {
@@ -64,16 +72,12 @@ func (ds *decisions) revoke(revocation *decision) {
 		}
 	}
 	for _, id := range revocation.Revoked {
-		taken, ok := ds.byID[id]
+		back, ok := ds.byID[id]
 		if !ok {
-			revocation.takes = append(revocation.takes, "decision "+short(id))
+			revocation.Takes = append(revocation.Takes, taken{Decision: id})
 			continue
 		}
-		name := strings.ReplaceAll(taken.Action, "_", " ")
-		if taken.was("delivered") {
-			name += " (delivered already)"
-		}
-		revocation.takes = append(revocation.takes, name)
+		revocation.Takes = append(revocation.Takes, taken{id, back.Action, back.was("delivered")})
 		ds.settleLocked(id, happened{status, revocation.DecidedAt})
 	}
 }

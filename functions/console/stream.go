@@ -35,35 +35,14 @@ type frame struct {
 	Places map[string][]placeNow `json:"places"`
 	Erased []string              `json:"erased"` // players, of late
 
+	Limited bool `json:"limited,omitzero"` // decisions are counted of the person's places only
+
 	erased []erased
+	limit  func(v *flowView, sees func(jurisdiction, brand string) bool)
 }
 
 // inFrame is how many decisions of each verdict one frame carries.
 const inFrame = 8
-
-// forPerson is the frame without what the person may not see: decisions of other
-// places, markers of harm, what other places get. The counts are everybody's.
-func (fr *frame) forPerson(p *access.Person) *frame {
-	c := *fr
-	c.Issued, c.Suppressed = visible(fr.Issued, p), visible(fr.Suppressed, p)
-	for _, e := range fr.erased {
-		if p.Sees(e.jurisdiction, e.brand) {
-			c.Erased = append(c.Erased, e.player)
-		}
-	}
-	if p.Everywhere(access.Viewer) {
-		return &c
-	}
-	c.Places = map[string][]placeNow{}
-	for by, list := range fr.Places {
-		for _, l := range list {
-			if by == "jurisdiction" && p.Sees(l.Name, "") || by == "brand" && p.Sees("", l.Name) {
-				c.Places[by] = append(c.Places[by], l)
-			}
-		}
-	}
-	return &c
-}
 
 // visible are the decisions that the person may see, masked where they must be.
 func visible(list []*decision, p *access.Person) []*decision {
@@ -82,7 +61,7 @@ func visible(list []*decision, p *access.Person) []*decision {
 
 func (f *Function) frame(since int64) (*frame, int64) {
 	now := f.now()
-	fr := frame{Flow: f.flow.view(now), Broker: f.broker.status(), Letters: f.deadLetters.count(), Lately: f.deadLetters.lately()}
+	fr := frame{Flow: f.flow.view(now), limit: f.flow.limit, Broker: f.broker.status(), Letters: f.deadLetters.count(), Lately: f.deadLetters.lately()}
 	var last int64
 	fr.Issued, fr.Suppressed, last = f.decisions.since(since, inFrame)
 	if since >= 0 {

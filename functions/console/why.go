@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,13 +20,20 @@ import (
 type journaled struct {
 	Rules      []ruleVerdict   `json:"rules"`
 	Candidates jsontext.Value  `json:"candidates,omitzero"`
-	Verified   string          `json:"verified"`
+	Entry      *chained        `json:"entry,omitzero"`
 	Record     jsontext.Value  `json:"record,omitzero"`
 	Personal   jsontext.Value  `json:"personal,omitzero"`
 	About      []journaledNote `json:"about"`
 	Note       string          `json:"note,omitzero"`
 
 	about []*journal.Entry
+}
+
+// chained is where the entry stands in the journal, and the start of its hash.
+type chained struct {
+	Seq   uint64 `json:"seq"`
+	Shard int    `json:"shard"`
+	Hash  string `json:"hash"`
 }
 
 type ruleVerdict struct {
@@ -62,7 +70,7 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 		out.About = append(out.About, journaledNote{e.Kind, jsontext.Value(e.Open)})
 	}
 	out.Record, out.Personal = jsontext.Value(entry.Open), jsontext.Value(entry.Personal)
-	out.Verified = fmt.Sprintf("entry %d of shard %d, chained as %x…", entry.Seq, entry.Shard, entry.Hash[:6])
+	out.Entry = &chained{entry.Seq, entry.Shard, hex.EncodeToString(entry.Hash[:6])}
 	var open struct {
 		Result struct {
 			Rules      []ruleVerdict  `json:"rules"`

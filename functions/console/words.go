@@ -40,10 +40,14 @@ func what(d *decision) string {
 		}
 		return action + " by " + channel(d.Channel)
 	case "revoked":
-		if len(d.takes) == 0 {
+		if len(d.Takes) == 0 {
 			return "nothing taken back"
 		}
-		return "taken back: " + strings.Join(d.takes, ", ")
+		names := make([]string, len(d.Takes))
+		for i, t := range d.Takes {
+			names[i] = t.words()
+		}
+		return "taken back: " + strings.Join(names, ", ")
 	}
 	if d.Action == "" || d.Action == "none" {
 		return "nothing sent"
@@ -53,6 +57,17 @@ func what(d *decision) string {
 		return fmt.Sprintf("%s not sent: %s", action, lower(strings.TrimRight(text, ". ")))
 	}
 	return fmt.Sprintf("%s not sent (%s)", action, rule)
+}
+
+func (t taken) words() string {
+	switch name := strings.ReplaceAll(t.Action, "_", " "); {
+	case name == "":
+		return "decision " + short(t.Decision)
+	case t.Delivered:
+		return name + " (delivered already)"
+	default:
+		return name
+	}
 }
 
 // fill puts the parameters into the message's {places}.

@@ -44,7 +44,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 		Decision: journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, event.TypeRecommendation)),
 		Player:   r.Subject, Trigger: data.Trigger, Now: f.clock(data.AsOf), AsOf: data.AsOf.UTC(),
 		StateVersion: data.Version, Facts: data.Facts, FeatureSet: data.FeatureSet,
-		Scores: data.Scores, Models: data.Models, Ranking: f.ranked(data, switches), Killed: switches,
+		Scores: data.Scores, Models: data.Models, Ranking: f.ranked(data, switches), Killed: switches, Wording: policy.Wording,
 	}}
 	if t.given.Features, t.given.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
 		return nil, event.Permanent(err)

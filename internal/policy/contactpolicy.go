@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"pitboss/internal/event"
@@ -26,7 +27,7 @@ func (s *evaluation) policyBlocks(a *action) (out []event.Blocked) {
 			block(BlockHold, "An exclusion or a withdrawn consent has just come in.")
 		}
 		if late := s.in.Now.Sub(s.in.AsOf); s.p.file.MaxAge > 0 && late > time.Duration(s.p.file.MaxAge) {
-			block(BlockStale, "What it answers happened %s ago.", late.Round(time.Second))
+			block(BlockStale, "What it answers happened %s ago.", s.in.span(late.Round(time.Second)))
 		}
 	}
 	s.capsOf(&a.contact.Contact, a, block, "this message", func(x *Sent) bool { return x.Action == a.code })
@@ -52,7 +53,7 @@ func (s *evaluation) silence(a *action, block func(string, string, ...any)) {
 			span = time.Duration(wait.Marketing)
 		}
 		if ago := s.in.Now.Sub(x.At); ago < span {
-			block(BlockSilence, "The player had a protection message %s ago; it is quiet for %s after one.", ago.Round(time.Second), span)
+			block(BlockSilence, "The player had a protection message %s ago; it is quiet for %s after one.", s.in.span(ago.Round(time.Second)), s.in.span(span))
 			return
 		}
 	}
@@ -93,10 +94,44 @@ func (s *evaluation) capsOf(c *Contact, a *action, block func(string, string, ..
 			continue
 		}
 		if ago := s.in.Now.Sub(x.At); ago >= 0 && ago < time.Duration(c.Spacing) {
-			block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, ago.Round(time.Second), time.Duration(c.Spacing))
+			block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, s.in.span(ago.Round(time.Second)), s.in.span(time.Duration(c.Spacing)))
 		}
 		return
 	}
+}
+
+// span says a duration in the words of the input's wording: a stored decision
+// keeps those it had.
+func (in *Input) span(d time.Duration) string {
+	if in.Wording == 0 {
+		return d.String()
+	}
+	return inWords(d)
+}
+
+// inWords says a duration as people do, with its two largest units.
+func inWords(d time.Duration) string {
+	var said []string
+	for _, unit := range []struct {
+		name string
+		size time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
+		n := d / unit.size
+		d -= n * unit.size
+		switch {
+		case n == 1:
+			said = append(said, "1 "+unit.name)
+		case n > 1:
+			said = append(said, fmt.Sprintf("%d %ss", n, unit.name))
+		}
+		if len(said) == 2 {
+			break
+		}
+	}
+	if len(said) == 0 {
+		return "less than a second"
+	}
+	return strings.Join(said, " ")
 }
 
 // quiet is whether the player's quiet hours hold on a channel. Where the time

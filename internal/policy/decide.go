@@ -55,7 +55,14 @@ type Input struct {
 	Linked *Linked `json:"linked,omitempty"`
 	// Killed are the kill switches that are on: see [Switch].
 	Killed []string `json:"killed,omitempty"`
+	// Wording is how texts are worded, so that a stored decision is reproduced
+	// with the texts it had: [Wording], or 0 of one from before there were several.
+	Wording int `json:"wording,omitzero"`
 }
+
+// Wording is how texts are worded now: with durations in words. 0 has them as Go
+// writes them, 1m59s.
+const Wording = 1
 
 // Decision is what was decided and why. Issued says whether Action is to be
 // shown; else Action is the best one that was stopped, or "none".

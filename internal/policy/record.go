@@ -156,6 +156,7 @@ func (in *Input) write(w *event.Writer, name string) {
 	in.Contacts.write(w, "contacts")
 	in.Linked.write(w, "linked")
 	event.OptList(w, "killed", in.Killed, event.QuoteEach)
+	w.OptNum("wording", float64(in.Wording))
 	w.End('}')
 }
 

@@ -1,23 +1,21 @@
 // axe-core finds nothing to complain of, on any page, at the widths of a phone, a
-// tablet and a desk.
+// tablet and a desktop.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { openBrowser } from "./browser.mjs";
-import { get, send, startSystem, until } from "./system.mjs";
+import { furnish } from "./pages.mjs";
+import { startSystem } from "./system.mjs";
 
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-let system, browser, page, decision;
+let system, browser, page, paths;
 
 before(async () => {
   system = await startSystem();
   browser = await openBrowser({ bypassCSP: true }); // axe is not of the page's origin
   page = browser.context.pages()[0] ?? await browser.context.newPage();
-  await send(system.ingest, "account.registered", "alice", { jurisdiction: "GB", birth_date: "1990-05-01", brand: "e2e", currency: "GBP" });
-  await send(system.ingest, "protection.indicator.raised", "alice", { group: "behaviour", strength: "strong" });
-  await send(system.broker, "round.settled", "alice", { game: "roulette", stake: -5 });
-  decision = await until("decisions", async () => (await get(system, "/api/decisions?verdict=issued&player=alice")).decisions[0]?.decision, 90_000);
-}, { timeout: 240_000 });
+  paths = await furnish(system);
+}, { timeout: 300_000 });
 
 after(async () => {
   await browser?.close();
@@ -29,7 +27,7 @@ for (const width of [390, 820, 1440]) {
     await page.setViewportSize({ width, height: 900 });
     await page.emulateMedia({ reducedMotion: "reduce" });
     const found = [];
-    for (const path of ["/", "/players", "/players/alice", "/decisions?verdict=issued", "/decisions/" + decision, "/review", "/models", "/experiments", "/deadletters", "/rules?pack=GB", "/changes"]) {
+    for (const path of paths) {
       await page.goto(system.page + path);
       await page.waitForSelector("#main h1");
       await page.waitForTimeout(400);

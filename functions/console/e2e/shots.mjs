@@ -11,9 +11,10 @@ const problems = [];
 page.on("console", (m) => { if (m.type() === "error") problems.push(m.text()); });
 page.on("pageerror", (e) => problems.push(e.message));
 
-async function shot(name, path, { theme = "dark", size, prepare } = {}) {
+async function shot(name, path, { theme = "dark", size, language = "en", prepare } = {}) {
   await page.setViewportSize(size ?? { width: 1440, height: 960 });
   await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
+  await page.addInitScript((l) => localStorage.setItem("language", l), language);
   await page.goto(base + path);
   await page.waitForSelector("#main h1");
   await page.waitForTimeout(1200);
@@ -39,6 +40,8 @@ await shot("models", "/models");
 await shot("experiments", "/experiments");
 await shot("deadletters", "/deadletters");
 await shot("rules", "/rules?pack=GB", { theme: "light" });
+await shot("approvals", "/approvals");
 await shot("changes", "/changes");
+await shot("rules-german", "/rules?pack=DE", { language: "de" });
 await close();
 if (problems.length) { console.error([...new Set(problems)].join("\n")); process.exit(1); }

@@ -31,7 +31,7 @@ before(async () => {
     provider = await startProvider(back);
     return { CONSOLE_URL: back, CONSOLE_OIDC_ISSUER: provider.issuer, CONSOLE_OIDC_CLIENT_ID: "pitboss-console", CONSOLE_OIDC_CLIENT_SECRET: secret };
   });
-  browser = await openBrowser();
+  browser = await openBrowser({ locale: "en-GB" });
   page = browser.context.pages()[0] ?? await browser.context.newPage();
   page.on("pageerror", (e) => problems.push(e.message));
 }, { timeout: 240_000 });
@@ -61,7 +61,7 @@ test("nobody gets in unsigned; who signs in at the provider returns to the page 
 
 test("what the role may not do cannot be pressed, and says why", async () => {
   await page.goto(system.page + "/rules");
-  const kill = page.locator("#main button:has-text('Kill')").first();
+  const kill = page.locator("#main .rules button.danger").first();
   await kill.waitFor();
   assert.equal(await kill.getAttribute("aria-disabled"), "true");
   await kill.focus();

@@ -1,6 +1,6 @@
 import { defineConfig } from "vite";
 
-// One script and one style sheet, no inlining: the page's Content-Security-Policy
+// One script, one style sheet and a file for each language but English, no inlining: the page's Content-Security-Policy
 // allows files of this origin only.
 export default defineConfig({
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },

@@ -2,6 +2,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { onAxis, value } from "./format";
+import { t } from "./i18n";
 
 // Chart draws lines over time with uPlot and keeps to the width it is given.
 // The colours are the theme's, read when it is drawn.
@@ -42,7 +43,7 @@ export function Chart(p: { at: number[]; lines: Line[]; height: number; label: s
   return (
     <figure class="chart">
       <figcaption>{p.lines.map((l) => <span key={l.label} class="legend"><i class={"dot " + l.color.slice(2)} />{l.label}{hovered !== null && l.values[hovered] !== undefined && <b> {value(l.values[hovered]!)}</b>}</span>)}
-        {hovered !== null && p.at[hovered] !== undefined && <span class="hint">at {clock(p.at[hovered]!)}</span>}</figcaption>
+        {hovered !== null && p.at[hovered] !== undefined && <span class="hint">{t("chart.at", { time: clock(p.at[hovered]!) })}</span>}</figcaption>
       <div ref={box} role="img" aria-label={p.label} />
     </figure>
   );

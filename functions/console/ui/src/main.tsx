@@ -4,8 +4,9 @@ import { call } from "./api";
 import { useAddress } from "./router";
 import { connect, useLive } from "./stream";
 import type { Me, Person, ViewProps } from "./types";
-import { Toasts, Wrong } from "./ui";
+import { Head, Toasts, Wrong } from "./ui";
 import { compact, num, rate, setZone, zone } from "./format";
+import { choose, language, languages, rich, t, word, type Key } from "./i18n";
 import { LivePage } from "./pages/live";
 import { PlayerPage, PlayersPage } from "./pages/player";
 import { DecisionPage, DecisionsPage } from "./pages/decisions";
@@ -19,17 +20,17 @@ import { ProposalsPage } from "./pages/proposals";
 import { icons } from "./icons";
 import "./style.css";
 
-const views: { path: string; name: string; icon: keyof typeof icons; show: (p: ViewProps) => preact.JSX.Element }[] = [
-  { path: "/", name: "Live", icon: "live", show: LivePage },
-  { path: "/players", name: "Players", icon: "player", show: PlayersPage },
-  { path: "/decisions", name: "Decisions", icon: "decision", show: DecisionsPage },
-  { path: "/review", name: "Review", icon: "review", show: ReviewPage },
-  { path: "/models", name: "Models", icon: "model", show: ModelsPage },
-  { path: "/experiments", name: "Experiments", icon: "experiment", show: ExperimentsPage },
-  { path: "/deadletters", name: "Dead letters", icon: "letter", show: DeadLettersPage },
-  { path: "/rules", name: "Rules", icon: "rule", show: RulesPage },
-  { path: "/approvals", name: "Approvals", icon: "approve", show: ProposalsPage },
-  { path: "/changes", name: "Changes", icon: "change", show: ChangesPage },
+const views: { path: string; name: Key; icon: keyof typeof icons; show: (p: ViewProps) => preact.JSX.Element }[] = [
+  { path: "/", name: "live.title", icon: "live", show: LivePage },
+  { path: "/players", name: "players.title", icon: "player", show: PlayersPage },
+  { path: "/decisions", name: "decisions.title", icon: "decision", show: DecisionsPage },
+  { path: "/review", name: "review.title", icon: "review", show: ReviewPage },
+  { path: "/models", name: "models.title", icon: "model", show: ModelsPage },
+  { path: "/experiments", name: "experiments.title", icon: "experiment", show: ExperimentsPage },
+  { path: "/deadletters", name: "letters.title", icon: "letter", show: DeadLettersPage },
+  { path: "/rules", name: "rules.title", icon: "rule", show: RulesPage },
+  { path: "/approvals", name: "approvals.title", icon: "approve", show: ProposalsPage },
+  { path: "/changes", name: "changes.title", icon: "change", show: ChangesPage },
 ];
 
 function View(p: ViewProps) {
@@ -38,7 +39,7 @@ function View(p: ViewProps) {
   if (first === "players" && id) return <PlayerPage key={id} id={id} {...p} />;
   if (first === "decisions" && id) return <DecisionPage key={id} id={id} {...p} />;
   const view = views.find((v) => v.path === "/" + first);
-  if (!view) return <Wrong text={`There is no page ${p.url.pathname}.`} />;
+  if (!view) return <Head title={t("not-found")} lead={t("no-page", { path: p.url.pathname })} />;
   const Show = view.show;
   return <Show {...p} />;
 }
@@ -51,13 +52,13 @@ function Nav(p: { url: URL }) {
   const counted = Object.keys(badge).filter((path) => badge[path]).join(); // a count that appears moves the tabs behind it
   useEffect(() => { list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); }, [here, counted]);
   return (
-    <nav class="nav" aria-label="Pages">
-      <a class="brand" href="/"><img src="/icon.svg" alt="" width="26" height="26" /><span>Pitboss</span></a>
+    <nav class="nav" aria-label={t("pages")}>
+      <a class="brand" href="/"><img src="/icon.svg" alt="" width="26" height="26" /><span translate={false}>{product}</span></a>
       <ul ref={list}>
         {views.map((v) => (
           <li key={v.path}>
             <a href={v.path} aria-current={here === v.path ? "page" : undefined}>
-              {icons[v.icon]}<span>{v.name}</span>
+              {icons[v.icon]}<span>{t(v.name)}</span>
               {!!badge[v.path] && <b class="count">{compact(badge[v.path]!)}</b>}
             </a>
           </li>
@@ -79,25 +80,36 @@ function useTheme(): [Theme, () => void] {
   return [theme, () => set(nextTheme[theme])];
 }
 
+const product = "Pitboss";
+
 // Zone turns every clock on the page to UTC and back.
 function Zone(p: { turned: () => void }) {
-  return <button type="button" class="button ghost" onClick={() => { setZone(zone === "UTC" ? "local" : "UTC"); p.turned(); }} aria-label={`${zone === "UTC" ? "UTC" : "local time"}: change the time zone`}>{zone === "UTC" ? "UTC" : "local time"}</button>;
+  const name = t(zone === "UTC" ? "zone.utc" : "zone.local");
+  return <button type="button" class="button ghost" onClick={() => { setZone(zone === "UTC" ? "local" : "UTC"); p.turned(); }} aria-label={t("zone.change", { name })}>{name}</button>;
 }
+
+// Languages are named as their own speakers name them.
+const Languages = () => (
+  <select class="languages" aria-label={t("language")} value={language} onChange={(e) => choose(e.currentTarget.value)}>
+    {Object.entries(languages).map(([tag, name]) => <option key={tag} value={tag} lang={tag} translate={false}>{name}</option>)}
+  </select>
+);
 
 function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void; turned: () => void }) {
   const { frame, connected } = useLive();
   const into = frame?.flow.stages.platform?.rate ?? 0;
-  const roles = p.login ? p.who.roles.join(", ") : "everything, on this machine";
+  const roles = p.login ? p.who.roles.map((r) => word("role", r)).join(", ") : t("role.everything");
   return (
     <header class="top">
-      <span class={"pulse " + (connected ? "on" : "off")} role="status">{connected ? "Live" : "Reconnecting"}</span>
-      {frame && <span class="top-fact"><b>{rate(into)}</b> events/s</span>}
-      {frame && <span class="top-fact wide"><b>{num(frame.flow.total)}</b> counted</span>}
+      <span class={"pulse " + (connected ? "on" : "off")} role="status">{t(connected ? "live.title" : "reconnecting")}</span>
+      {frame && <span class="top-fact">{rich("top.rate", { rate: <b>{rate(into)}</b> })}</span>}
+      {frame && <span class="top-fact wide">{rich("top.counted", { total: <b>{num(frame.flow.total)}</b> })}</span>}
       <span class="spacer" />
+      <Languages />
       <Zone turned={p.turned} />
-      <button type="button" class="button ghost" onClick={p.turn} aria-label={`${p.theme} theme: change it`}>{p.theme === "light" ? icons.sun : p.theme === "dark" ? icons.moon : icons.auto}<span class="wide">{p.theme}</span></button>
-      <span class="who" title={roles}>{icons.person}<span class="wide">{p.who.name} <small>{roles}</small></span></span>
-      {p.login && <button type="button" class="button ghost" onClick={signOut}>Sign out</button>}
+      <button type="button" class="button ghost" onClick={p.turn} aria-label={t("theme.change", { name: t(`theme.${p.theme}`) })}>{p.theme === "light" ? icons.sun : p.theme === "dark" ? icons.moon : icons.auto}<span class="wide">{t(`theme.${p.theme}`)}</span></button>
+      <span class="who" title={roles}>{icons.person}<span class="wide"><span translate={false}>{p.who.name}</span> <small>{roles}</small></span></span>
+      {p.login && <button type="button" class="button ghost" onClick={signOut}>{t("sign-out")}</button>}
     </header>
   );
 }
@@ -117,16 +129,17 @@ function Login(p: { me: Me }) {
     <main class="login" id="main" tabIndex={-1}>
       <div class="card">
         <img src="/icon.svg" alt="" width="44" height="44" />
-        <h1>Pitboss</h1>
-        {!login && <p>This console is not open to other machines yet.</p>}
-        {sign_in && <a class="button primary" rel="external" href={`${sign_in}?next=${encodeURIComponent(location.pathname + location.search)}`}>Sign in</a>}
+        <h1 translate={false}>{product}</h1>
+        {!login && <p>{t("login.closed")}</p>}
+        {sign_in && <a class="button primary" rel="external" href={`${sign_in}?next=${encodeURIComponent(location.pathname + location.search)}`}>{t("login.sign-in")}</a>}
         {login && token && (
           <form onSubmit={submit}>
-            <label>Token<input name="token" type="password" required autocomplete="current-password" /><small>An access token, or an OIDC ID token.</small></label>
-            <button class={"button" + (sign_in ? "" : " primary")} type="submit">Sign in{sign_in && " with the token"}</button>
+            <label>{t("login.token")}<input name="token" type="password" required autocomplete="current-password" /><small>{t("login.token-hint")}</small></label>
+            <button class={"button" + (sign_in ? "" : " primary")} type="submit">{t(sign_in ? "login.with-token" : "login.sign-in")}</button>
           </form>
         )}
         <Wrong text={error} />
+        <Languages />
       </div>
     </main>
   );
@@ -145,12 +158,12 @@ function App() {
     }, (e: Error) => setError(e.message));
   }, []);
   const here = views.find((v) => v.path === "/" + (url.pathname.split("/")[1] ?? ""));
-  useEffect(() => { document.title = (here?.name ?? "Pitboss") + " · Pitboss"; }, [here]);
+  useEffect(() => { document.title = here ? `${t(here.name)} · ${product}` : product; }, [here]);
   if (!me) return error ? <main class="login"><Wrong text={error} /></main> : <></>;
   if (!me.person) return <Login me={me} />;
   return (
     <>
-      <a class="skip" href="#main">Skip to the page</a>
+      <a class="skip" href="#main">{t("skip")}</a>
       <Nav url={url} />
       <div class="stage">
         <Top who={me.person} login={me.login} theme={theme} turn={turn} turned={() => setZones((n) => n + 1)} />

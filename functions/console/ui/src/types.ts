@@ -10,7 +10,7 @@ export interface Decision {
   decision: string; action: string; kind: string; channel?: string; severity?: string; message?: string; params?: Record<string, unknown>;
   reasons: Reason[]; blocked?: Blocked[]; scores?: Record<string, number>; arm?: string; propensity?: number;
   dedup_key: string; decided_at: string; expires?: string; trigger: TriggerRef; review?: boolean; deadline?: string;
-  status?: string; happened?: { status: string; at: string }[]; revoked?: string[];
+  status?: string; takes?: { decision: string; action?: string; delivered?: boolean }[]; happened?: { status: string; at: string }[]; revoked?: string[];
 }
 
 export interface StageNow { total: number; rate: number }
@@ -31,7 +31,7 @@ export interface BrokerStatus {
 export interface Frame {
   flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number; dead_letters_lately: number;
   players: number; bytes: number; review: number; proposed: number; switches: Switch[]; switch_error?: string;
-  troubles: Trouble[]; places: Record<string, Place[] | undefined>; erased: string[];
+  troubles: Trouble[]; places: Record<string, Place[] | undefined>; erased: string[]; limited?: boolean;
 }
 export interface Trouble { code: string; what?: string; name?: string; n?: number; since?: string; by?: string; note?: string; href: string }
 export interface Place { name: string; decided: number; issued: number; blocked: number; nothing: number; last?: string; starved?: boolean }

@@ -1,7 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure, call } from "./api";
-import { short } from "./format";
+import { fixed, num, short } from "./format";
+import { t, word } from "./i18n";
 import type { Person } from "./types";
 
 // The parts every view is made of.
@@ -15,28 +16,30 @@ export function Card(p: { title?: ComponentChildren; aside?: ComponentChildren; 
   );
 }
 
-export const Head = (p: { title: string; lead: ComponentChildren; children?: ComponentChildren }) => (
+export const Head = (p: { title: ComponentChildren; lead: ComponentChildren; children?: ComponentChildren }) => (
   <header class="page-head">
     <div><h1>{p.title}</h1><p class="lead">{p.lead}</p></div>
     {p.children && <div class="page-tools">{p.children}</div>}
   </header>
 );
 
-const kinds: Record<string, string> = { service: "service", protection: "protection", marketing: "marketing" };
-export const Kind = (p: { kind: string }) => p.kind ? <span class={"badge kind-" + (kinds[p.kind] ?? "none")}>{p.kind}</span> : null;
-export const Verdict = (p: { verdict: string }) => <span class={"badge verdict-" + p.verdict}>{p.verdict}</span>;
+export const Kind = (p: { kind: string }) => p.kind ? <span class={"badge kind-" + p.kind}>{word("kind", p.kind)}</span> : null;
+export const Verdict = (p: { verdict: string }) => <span class={"badge verdict-" + p.verdict}>{word("verdict", p.verdict)}</span>;
 export const Tag = (p: { children: ComponentChildren; tone?: string; title?: string }) => <span class={"badge " + (p.tone ? "tone-" + p.tone : "")} title={p.title}>{p.children}</span>;
+
+// Data is what was recorded, as it was recorded: no words of the console's.
+export const Data = (p: { children: ComponentChildren; class?: string }) => <span class={p.class} translate={false}>{p.children}</span>;
 
 export const Empty = (p: { children: ComponentChildren }) => <p class="empty">{p.children}</p>;
 
 // Wrong says what failed, and offers to try again where that may help.
 export function Wrong(p: { text?: string; again?: () => void }) {
-  return p.text ? <p class="wrong" role="alert">{p.text} {p.again && <button type="button" class="button ghost" onClick={p.again}>Try again</button>}</p> : null;
+  return p.text ? <p class="wrong" role="alert">{p.text} {p.again && <button type="button" class="button ghost" onClick={p.again}>{t("again")}</button>}</p> : null;
 }
 
 // Status is what became of a decision after it was made.
 const tones: Record<string, string> = { delivered: "info", accepted: "good", dismissed: "warn", expired: "warn", revoked: "bad", overturned: "bad" };
-export const Status = (p: { status?: string }) => p.status ? <Tag tone={tones[p.status]}>{p.status}</Tag> : null;
+export const Status = (p: { status?: string }) => p.status ? <Tag tone={tones[p.status]}>{word("status", p.status)}</Tag> : null;
 
 // Tabs are moved through with the arrow keys, as a tab list is (ARIA Authoring Practices).
 export function Tabs(p: { label: string; items: { id: string; name: ComponentChildren }[]; chosen: string; choose: (id: string) => void }) {
@@ -62,10 +65,10 @@ export function Bars(p: { items: { name: string; n: number; text?: string; href?
       {p.items.map((i) => (
         <li key={i.name}>
           <div class="bar-row">
-            {i.href ? <a class="bar-name" href={i.href}>{i.name}</a> : <span class="bar-name">{i.name}</span>}
-            <span class="bar-n">{i.n.toLocaleString("en")}</span>
+            {i.href ? <a class="bar-name" translate={false} href={i.href}>{i.name}</a> : <Data class="bar-name">{i.name}</Data>}
+            <span class="bar-n">{num(i.n)}</span>
           </div>
-          {i.text && <div class="bar-text">{i.text}</div>}
+          {i.text && <div class="bar-text" translate={false}>{i.text}</div>}
           <svg class={"bar " + (i.tone ? "fill-" + i.tone : "")} viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
             <rect class="bar-back" width="100" height="4" /><rect class="bar-fill" width={(100 * i.n) / most} height="4" />
           </svg>
@@ -78,12 +81,12 @@ export function Bars(p: { items: { name: string; n: number; text?: string; href?
 export function Meter(p: { value: number; label: string; tone?: string }) {
   const v = Math.max(0, Math.min(1, p.value));
   return (
-    <div class="meter" role="img" aria-label={`${p.label} ${p.value.toFixed(2)}`}>
+    <div class="meter" role="img" translate={false} aria-label={`${p.label} ${fixed(p.value, 2)}`}>
       <span>{p.label}</span>
       <svg class={"bar fill-" + (p.tone ?? (v > 0.66 ? "bad" : v > 0.33 ? "warn" : "good"))} viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
         <rect class="bar-back" width="100" height="6" /><rect class="bar-fill" width={100 * v} height="6" />
       </svg>
-      <b>{p.value.toFixed(2)}</b>
+      <b>{fixed(p.value, 2)}</b>
     </div>
   );
 }
@@ -95,7 +98,7 @@ export function Spark(p: { values: number[]; label: string }) {
   const lo = Math.min(...v), hi = Math.max(...v), span = hi - lo || 1;
   const pts = v.map((y, i) => `${((100 * i) / (v.length - 1)).toFixed(1)},${(hi === lo ? 14 : 25 - (22 * (y - lo)) / span).toFixed(1)}`);
   return (
-    <svg class="spark" viewBox="0 0 100 28" preserveAspectRatio="none" role="img" aria-label={`${p.label}: from ${v[0]} to ${v[v.length - 1]}`}>
+    <svg class="spark" viewBox="0 0 100 28" preserveAspectRatio="none" role="img" aria-label={t("spark", { name: p.label, from: v[0]!, to: v[v.length - 1]! })}>
       <polygon class="spark-area" points={`0,28 ${pts.join(" ")} 100,28`} /><polyline class="spark-line" points={pts.join(" ")} />
     </svg>
   );
@@ -105,7 +108,7 @@ export function Spark(p: { values: number[]; label: string }) {
 // the keyboard, so that everybody is told why.
 export function Act(p: { who: Person; role: string; onClick: () => void; children: ComponentChildren; tone?: string; disabled?: boolean; title?: string }) {
   const may = p.who.roles.includes(p.role);
-  const why = `Needs the role ${p.role}; ${p.who.name} has ${p.who.roles.join(", ")}`;
+  const why = t("needs-role", { role: word("role", p.role), name: p.who.name, roles: p.who.roles.map((r) => word("role", r)).join(", ") });
   return (
     <button type="button" class={"button " + (p.tone ?? "")} disabled={may && p.disabled} aria-disabled={may ? undefined : true}
       onClick={may ? p.onClick : () => toast(why)} title={may ? p.title : why}>{p.children}</button>
@@ -150,7 +153,7 @@ export function Ask(p: {
         ))}
         <Wrong text={error} />
         <div class="ask-buttons">
-          <button type="button" class="button" onClick={() => ref.current?.close()}>Cancel</button>
+          <button type="button" class="button" onClick={() => ref.current?.close()}>{t("cancel")}</button>
           <button type="submit" class={"button " + (p.tone ?? "primary")} disabled={busy}>{p.button}</button>
         </div>
       </form>
@@ -166,7 +169,7 @@ export function Modal(p: { title: string; onClose: () => void; children: Compone
     <dialog ref={ref} onClose={p.onClose} aria-labelledby="modal-title">
       <h2 id="modal-title">{p.title}</h2>
       {p.children}
-      <div class="ask-buttons"><button type="button" class="button" onClick={() => ref.current?.close()}>Close</button></div>
+      <div class="ask-buttons"><button type="button" class="button" onClick={() => ref.current?.close()}>{t("close")}</button></div>
     </dialog>
   );
 }
@@ -197,8 +200,8 @@ export async function attempt(path: string, change: unknown, said: string): Prom
   }
 }
 
-export const PlayerLink = (p: { id: string }) => <a class="mono player-link" href={"/players/" + encodeURIComponent(p.id)} title={p.id}>{short(p.id)}</a>;
+export const PlayerLink = (p: { id: string }) => <a class="mono player-link" translate={false} href={"/players/" + encodeURIComponent(p.id)} title={p.id}>{short(p.id)}</a>;
 
 export function Json(p: { value: unknown }) {
-  return <pre class="json" tabIndex={0}>{JSON.stringify(p.value, null, 2)}</pre>;
+  return <pre class="json" translate={false} tabIndex={0}>{JSON.stringify(p.value, null, 2)}</pre>;
 }

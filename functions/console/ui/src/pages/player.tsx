@@ -1,10 +1,12 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
-import { bytes, duration, fromField, moment, money, num, plain, sentence, shortType, value } from "../format";
+import { bytes, duration, fromField, known, moment, money, num, plain, shortType, value } from "../format";
+import { rich, t, word } from "../i18n";
 import { go } from "../router";
 import { useLive } from "../stream";
 import type { Decision, Facts, Player, Scoring, ViewProps } from "../types";
-import { Act, Ask, Card, Empty, Head, Json, Kind, Meter, Modal, PlayerLink, Spark, Status, Tag, Verdict, Wrong } from "../ui";
+import { Act, Ask, Card, Data, Empty, Head, Json, Kind, Meter, Modal, PlayerLink, Spark, Status, Tag, Verdict, Wrong } from "../ui";
+import { actionOf, said, sentence } from "../words";
 
 interface Found { players: { player: string; events: number; last: string }[]; kept: number; bytes: number }
 
@@ -14,15 +16,15 @@ export function PlayersPage(p: ViewProps) {
   const open = (e: Event) => { e.preventDefault(); if (q) go("/players/" + encodeURIComponent(q)); };
   return (
     <>
-      <Head title="Players" lead="Anyone whose events came in lately; Enter opens exactly the id typed, from Redis if need be." />
+      <Head title={t("players.title")} lead={t("players.lead")} />
       <form class="search" role="search" onSubmit={open}>
-        <input type="search" aria-label="Player id" placeholder="Player id, or a part of it" value={q} autofocus
+        <input type="search" aria-label={t("players.id")} placeholder={t("players.id-hint")} value={q} autofocus
           onInput={(e) => go("/players" + (e.currentTarget.value ? "?q=" + encodeURIComponent(e.currentTarget.value) : ""), true)} />
       </form>
       <Wrong text={error} />
-      {data && <Card title={q ? "Found" : "Seen last"} aside={<span class="hint">{num(data.kept)} players in {bytes(data.bytes)} of memory</span>}>
-        {data.players.length === 0 ? <Empty>{q ? <>Nobody by that name came in lately. <a href={"/players/" + encodeURIComponent(q)}>Look in Redis</a></> : "No event came in yet."}</Empty> :
-          <div class="scroll" tabIndex={0} role="region" aria-label="Players"><table><thead><tr><th scope="col">Player</th><th scope="col" class="r">Events seen</th><th scope="col" class="r">Last</th></tr></thead>
+      {data && <Card title={t(q ? "players.found" : "players.last")} aside={<span class="hint">{t("players.kept", { n: data.kept, bytes: bytes(data.bytes) })}</span>}>
+        {data.players.length === 0 ? <Empty>{q ? <>{t("players.nobody")} <a href={"/players/" + encodeURIComponent(q)}>{t("players.look")}</a></> : t("players.none")}</Empty> :
+          <div class="scroll" tabIndex={0} role="region" aria-label={t("players.title")}><table><thead><tr><th scope="col">{t("col.player")}</th><th scope="col" class="r">{t("col.seen")}</th><th scope="col" class="r">{t("col.last")}</th></tr></thead>
             <tbody>{data.players.map((f) => <tr key={f.player}><td><PlayerLink id={f.player} /></td><td class="r">{num(f.events)}</td><td class="r">{moment(f.last)}</td></tr>)}</tbody></table></div>}
       </Card>}
     </>
@@ -41,33 +43,33 @@ export function PlayerPage(p: ViewProps & { id: string }) {
   const last = scores[scores.length - 1];
   return (
     <>
-      <Head title={p.id} lead={data ? <FactsLine facts={data.facts} /> : "Looking …"}>
-        <Act who={p.who} role="compliance" onClick={() => ask("exclude")}>Exclude</Act>
-        <Act who={p.who} role="compliance" onClick={() => ask("export")}>Export</Act>
-        <Act who={p.who} role="compliance" tone="danger" onClick={() => ask("erase")}>Erase</Act>
+      <Head title={<Data>{p.id}</Data>} lead={data ? <FactsLine facts={data.facts} /> : t("loading")}>
+        <Act who={p.who} role="compliance" onClick={() => ask("exclude")}>{t("player.exclude")}</Act>
+        <Act who={p.who} role="compliance" onClick={() => ask("export")}>{t("player.export")}</Act>
+        <Act who={p.who} role="compliance" tone="danger" onClick={() => ask("erase")}>{t("player.erase")}</Act>
       </Head>
-      <Wrong text={gone ? "This player was erased." : error} />
+      <Wrong text={gone ? t("player.erased") : error} />
       {data && <>
         <div class="grid two-one">
-          <Card title="Timeline" aside={<span class="hint">{num(data.seen)} events seen, the newest shown</span>}>
-            {data.events.length === 0 && <Empty>No event of this player came in since the console started.</Empty>}
+          <Card title={t("player.timeline")} aside={<span class="hint">{t("player.seen", { n: data.seen })}</span>}>
+            {data.events.length === 0 && <Empty>{t("player.no-event")}</Empty>}
             <ol class="timeline">{data.events.map((m) => (
               <li key={m.source + m.id} class={m.decision ? "decided " + m.decision.verdict : shortType(m.type).includes("fail") || shortType(m.type).startsWith("protection") ? "alert" : ""}>
                 <time dateTime={m.time}>{moment(m.time)}</time>
                 {m.decision ? (
-                  <div><div class="said-head"><Verdict verdict={m.decision.verdict} /><Status status={m.decision.status} /><Kind kind={m.decision.kind} /><a href={"/decisions/" + encodeURIComponent(m.decision.decision)}>{plain(m.decision.action)}</a></div><p>{m.decision.words}</p></div>
+                  <div><div class="said-head"><Verdict verdict={m.decision.verdict} /><Status status={m.decision.status} /><Kind kind={m.decision.kind} /><a href={"/decisions/" + encodeURIComponent(m.decision.decision)} translate={m.decision.action === "none"}>{actionOf(m.decision)}</a></div><p>{said(m.decision)}</p></div>
                 ) : (
-                  <details><summary>{sentence(m.type, m.data)}<small>{shortType(m.type)}</small></summary><Json value={m} /></details>
+                  <details><summary>{sentence(m.type, m.data)}<small translate={false}>{shortType(m.type)}</small></summary><Json value={m} /></details>
                 )}
               </li>
             ))}</ol>
           </Card>
           <div class="stack">
-            {last?.scores && <Card title="Risk now" aside={<time class="hint">{moment(last.as_of)}</time>}>
+            {last?.scores && <Card title={t("player.risk")} aside={<time class="hint">{moment(last.as_of)}</time>}>
               {Object.entries(last.scores).map(([n, v]) => <div key={n} class="risk"><Meter label={n} value={v} /><Spark label={n} values={scores.map((s) => s.scores?.[n] ?? NaN)} /></div>)}
             </Card>}
-            <Card title="State" aside={data.state ? <span class="mono hint">{data.state.version}</span> : undefined}>
-              {data.state ? <dl class="facts"><dt>As of</dt><dd>{moment(data.state.as_of)}</dd><dt>Events applied</dt><dd>{num(data.state.applied)}</dd><dt>Too late</dt><dd>{num(data.state.late)}</dd></dl> : <Empty>{data.state_note || "No state in Redis."}</Empty>}
+            <Card title={t("player.state")} aside={data.state ? <Data class="mono hint">{data.state.version}</Data> : undefined}>
+              {data.state ? <dl class="facts"><dt>{t("player.as-of")}</dt><dd>{moment(data.state.as_of)}</dd><dt>{t("player.applied")}</dt><dd>{num(data.state.applied)}</dd><dt>{t("player.late")}</dt><dd>{num(data.state.late)}</dd></dl> : <Empty>{data.state_note ? <Data>{data.state_note}</Data> : t("player.no-state")}</Empty>}
               <FactsList facts={data.facts} masked={data.masked} />
             </Card>
           </div>
@@ -75,14 +77,14 @@ export function PlayerPage(p: ViewProps & { id: string }) {
         <Features data={data} />
         <History id={p.id} seen={data.decisions} />
       </>}
-      {asking === "erase" && <Ask title="Erase this player" button="Erase for good" tone="danger" onClose={() => ask(undefined)}
-        text={<p>privacy.erase goes to the Broker: state, reminders, caps and the personal part of the journal are removed. What the law holds is kept. This cannot be undone.</p>}
-        fields={[{ name: "confirm", label: `Type the player's id to confirm`, placeholder: p.id }, { name: "request", label: "Reference of the request", placeholder: "DSR-2026-0142" }]}
-        change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/erase`, v); setTimeout(reload, 800); return "Erasure was sent. It acts as soon as privacy took it."; }} />}
-      {asking === "exclude" && <Ask title="Enter a self-exclusion" button="Exclude" tone="danger" onClose={() => ask(undefined)}
-        text={<p>protection.excluded goes to the Broker, as the platform would send it. Marketing stops at once, what was issued and not delivered is taken back. Tell the platform, too: it is who keeps the player from playing.</p>}
-        fields={[{ name: "confirm", label: "Type the player's id to confirm", placeholder: p.id }, { name: "until", label: "Until, empty for no end", placeholder: "2027-06-30", optional: true }, { name: "note", label: "How the player asked", placeholder: "by phone, call 4711" }]}
-        change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/exclude`, v); setTimeout(reload, 800); return "The exclusion was entered."; }} />}
+      {asking === "erase" && <Ask title={t("erase.title")} button={t("erase.button")} tone="danger" onClose={() => ask(undefined)}
+        text={<p>{t("erase.text", { event: "privacy.erase" })}</p>}
+        fields={[{ name: "confirm", label: t("confirm-id"), placeholder: p.id }, { name: "request", label: t("reference"), placeholder: "DSR-2026-0142" }]}
+        change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/erase`, v); setTimeout(reload, 800); return t("erase.done"); }} />}
+      {asking === "exclude" && <Ask title={t("exclude.title")} button={t("player.exclude")} tone="danger" onClose={() => ask(undefined)}
+        text={<p>{t("exclude.text", { event: "protection.excluded" })}</p>}
+        fields={[{ name: "confirm", label: t("confirm-id"), placeholder: p.id }, { name: "until", label: t("exclude.until"), placeholder: "2027-06-30", optional: true }, { name: "note", label: t("exclude.how"), placeholder: t("exclude.how-example") }]}
+        change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/exclude`, v); setTimeout(reload, 800); return t("exclude.done"); }} />}
       {asking === "export" && <Export id={p.id} close={() => ask(undefined)} />}
     </>
   );
@@ -103,16 +105,16 @@ function Export(p: { id: string; close: () => void }) {
   const [there, setThere] = useState<boolean>();
   useEffect(() => { if (request) ready().then(setThere); }, [request]);
   if (!request) return (
-    <Ask title="Export this player's data" button="Ask for the export" onClose={p.close} stays
-      text={<p>privacy.export goes to the Broker; privacy answers with everything that is kept of the player, to read (HTML) and complete (JSON).</p>}
-      fields={[{ name: "request", label: "Reference of the request", placeholder: "DSR-2026-0142" }]}
-      change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/export`, v); setRequest(v.request); return "The export was asked for."; }} />
+    <Ask title={t("export.title")} button={t("export.button")} onClose={p.close} stays
+      text={<p>{t("export.text", { event: "privacy.export" })}</p>}
+      fields={[{ name: "request", label: t("reference"), placeholder: "DSR-2026-0142" }]}
+      change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/export`, v); setRequest(v.request); return t("export.asked"); }} />
   );
   return (
-    <Modal title={"Export " + request} onClose={p.close}>
-      {there === undefined && <p>privacy is making the copy …</p>}
-      {there === false && <Wrong text="The copy was not made within half a minute. It can be fetched here later, under the same reference." />}
-      {there && <p class="buttons"><a class="button primary" href={at + "?as=html"} target="_blank" rel="external">Read it</a> <a class="button" href={at} download={request + ".json"}>JSON</a></p>}
+    <Modal title={t("export.of", { request })} onClose={p.close}>
+      {there === undefined && <p>{t("export.making")}</p>}
+      {there === false && <Wrong text={t("export.late")} />}
+      {there && <p class="buttons"><a class="button primary" href={at + "?as=html"} target="_blank" rel="external">{t("export.read")}</a> <a class="button" href={at} download={request + ".json"} translate={false}>JSON</a></p>}
     </Modal>
   );
 }
@@ -128,40 +130,51 @@ function History(p: { id: string; seen: Decision[] }) {
   const { data, error } = useLoaded<Journaled>(`/api/players/${encodeURIComponent(p.id)}/decisions?${up}`, up ? 0 : 5000);
   const list = data?.decisions ?? p.seen;
   return (
-    <Card title="Decisions" aside={<label class="inline">until <input type="datetime-local" step="1" aria-label="Decisions until" onChange={(e) => {
+    <Card title={t("decisions.title")} aside={<label class="inline">{t("time.to")} <input type="datetime-local" step="1" name="until" aria-label={t("player.until")} onChange={(e) => {
       const at = (e.target as HTMLInputElement).value;
       setUntil(fromField(at));
       setBefore("");
     }} /></label>}>
-      {list.length === 0 ? <Empty>{up ? "None up to then." : "None yet."}</Empty> : <ul class="plain-list">{list.map((d) => (
-        <li key={d.decision + d.verdict}><time class="hint">{moment(d.decided_at)}</time> <Verdict verdict={d.verdict} /><Status status={d.status} /> <a href={"/decisions/" + encodeURIComponent(d.decision)}>{d.action === "none" ? "nothing sent" : plain(d.action)}</a> <span class="hint">{d.words}</span></li>
+      {list.length === 0 ? <Empty>{t(up ? "player.none-until" : "player.none")}</Empty> : <ul class="plain-list">{list.map((d) => (
+        <li key={d.decision + d.verdict}><time class="hint">{moment(d.decided_at)}</time> <Verdict verdict={d.verdict} /><Status status={d.status} /> <a href={"/decisions/" + encodeURIComponent(d.decision)} translate={d.action === "none"}>{actionOf(d)}</a> <span class="hint">{said(d)}</span></li>
       ))}</ul>}
-      {before && <button type="button" class="button ghost" onClick={() => setBefore("")}>Newest</button>}
-      {data?.next && <button type="button" class="button ghost" onClick={() => setBefore(data.next!)}>Older</button>}
-      {data?.behind && <p class="hint">The journal is still being indexed.</p>}
-      {data && !data.whole && <p class="hint">Some were written out to segments that this console does not read: set PITBOSS_SEGMENTS, or ask <span class="mono">pitboss explain --player … --segments …</span></p>}
-      {error && !data && <p class="hint">Only what this page saw: {error}</p>}
+      {before && <button type="button" class="button ghost" onClick={() => setBefore("")}>{t("newest")}</button>}
+      {data?.next && <button type="button" class="button ghost" onClick={() => setBefore(data.next!)}>{t("older")}</button>}
+      {data?.behind && <p class="hint">{t("decisions.behind")}</p>}
+      {data && !data.whole && <p class="hint">{rich("player.not-whole", { setting: "PITBOSS_SEGMENTS", command: <Data class="mono">pitboss explain --player … --segments …</Data> })}</p>}
+      {error && !data && <p class="hint">{t("player.only-seen", { error })}</p>}
     </Card>
   );
 }
 
 function FactsLine(p: { facts: Facts }) {
   const f = p.facts;
-  return <>{[f.jurisdiction, f.brand, f.tier, f.currency].filter(Boolean).join(" · ") || "No facts known"}{f.exclusions?.length ? <> <Tag tone="bad">excluded</Tag></> : null}</>;
+  const line = [f.jurisdiction, f.brand, f.tier, f.currency].filter(Boolean).join(" · ");
+  return <>{line ? <Data>{line}</Data> : t("player.no-facts")}{!!f.exclusions?.length && <> <Tag tone="bad">{t("player.excluded")}</Tag></>}</>;
 }
+
+// consent names what a consent is about: a product and a channel.
+const consent = (key: string) => {
+  const [product = "", channel = ""] = key.split("/");
+  return t("player.consent", { product: word("product", product), channel: word("channel", channel) });
+};
 
 function FactsList(p: { facts: Facts; masked?: boolean }) {
   const f = p.facts;
-  const said = (granted: boolean) => Object.entries(f.consents ?? {}).filter(([, v]) => v === granted).map(([k]) => k).join(", ");
-  const limit = ([k, l]: [string, { amount: number; currency?: string; reached?: string }]) => k + " " + (k.startsWith("time") ? duration(l.amount) : money(l.amount, l.currency ?? f.currency)) + (l.reached && !l.reached.startsWith("0001") ? " (reached)" : "");
+  const consents = (granted: boolean) => Object.entries(f.consents ?? {}).filter(([, v]) => v === granted).map(([k]) => consent(k)).join(", ") || t("nothing");
+  const limit = ([k, l]: [string, { amount: number; currency?: string; reached?: string }]) => {
+    const [what = "", period = ""] = k.split("/");
+    const text = t("player.limit", { limit: word("limit", what), period: word("period", period), amount: what === "time" ? duration(l.amount) : money(l.amount, l.currency ?? f.currency) });
+    return known(l.reached) ? t("player.limit-reached", { limit: text }) : text;
+  };
   return (
     <dl class="facts">
-      <dt>Jurisdiction</dt><dd>{f.jurisdiction ?? "unknown: the strictest rules hold"}</dd>
-      <dt>Born</dt><dd>{p.masked ? "hidden: compliance sees it" : f.birth_date ?? "unknown: no marketing"}</dd>
-      <dt>Opted in to</dt><dd>{said(true) || "nothing"}</dd><dt>Opted out of</dt><dd>{said(false) || "nothing"}</dd>
-      <dt>Exclusions</dt><dd>{f.exclusions?.length ? f.exclusions.map((e) => e.scheme + (e.until && !e.until.startsWith("0001") ? " until " + moment(e.until) : "")).join(", ") : "none"}</dd>
-      <dt>Limits</dt><dd>{Object.entries(f.limits ?? {}).map(limit).join(", ") || "none"}</dd>
-      <dt>Markers of harm</dt><dd>{p.masked ? "hidden: compliance sees them" : Object.entries(f.indicators ?? {}).map(([k, s]) => k + " " + s).join(", ") || "none"}</dd>
+      <dt>{t("filter.jurisdiction")}</dt><dd>{f.jurisdiction ? <Data>{f.jurisdiction}</Data> : t("player.no-place")}</dd>
+      <dt>{t("player.born")}</dt><dd>{p.masked ? t("player.hidden") : f.birth_date ?? t("player.no-birth")}</dd>
+      <dt>{t("player.opted-in")}</dt><dd>{consents(true)}</dd><dt>{t("player.opted-out")}</dt><dd>{consents(false)}</dd>
+      <dt>{t("player.exclusions")}</dt><dd>{f.exclusions?.length ? f.exclusions.map((e) => known(e.until) ? t("player.exclusion-until", { scheme: e.scheme, time: moment(e.until) }) : t("player.exclusion", { scheme: e.scheme })).join(", ") : t("none")}</dd>
+      <dt>{t("player.limits")}</dt><dd>{Object.entries(f.limits ?? {}).map(limit).join(", ") || t("none")}</dd>
+      <dt>{t("player.markers")}</dt><dd>{p.masked ? t("player.hidden") : Object.entries(f.indicators ?? {}).map(([k, s]) => t("player.marker", { group: word("marker", k), strength: word("strength", s) })).join(", ") || t("none")}</dd>
     </dl>
   );
 }
@@ -174,8 +187,8 @@ function Features(p: { data: Player }) {
   if (!names.length) return null;
   const series = (n: string) => p.data.scorings.map((s: Scoring) => s.features?.[n] ?? NaN);
   return (
-    <Card title="Features over time" aside={<><span class="hint">at each decision point; the number is now</span><button type="button" class="button ghost" onClick={() => setAll(!all)}>{all ? "fewer" : `all ${names.length}`}</button></>}>
-      <ul class="features">{pick.map((n) => <li key={n}><span class="feature-name">{n}</span><Spark label={n} values={series(n)} /><b>{value(now[n]!)}</b></li>)}</ul>
+    <Card title={t("player.features")} aside={<><span class="hint">{t("player.features-hint")}</span><button type="button" class="button ghost" onClick={() => setAll(!all)}>{all ? t("player.fewer") : t("player.all", { n: names.length })}</button></>}>
+      <ul class="features">{pick.map((n) => <li key={n}><Data class="feature-name">{n}</Data><Spark label={n} values={series(n)} /><b>{value(now[n]!)}</b></li>)}</ul>
     </Card>
   );
 }

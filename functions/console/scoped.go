@@ -1,0 +1,163 @@
+package console
+
+import (
+	"time"
+
+	"pitboss/internal/access"
+)
+
+// Who has roles at some places only sees the decisions of those: on Live, too, the
+// counts are of what they may look at. Events, latencies and the Broker are the
+// system's and have no place.
+
+// place is a jurisdiction and a brand.
+type place struct{ jurisdiction, brand string }
+
+// placeFlow counts what was decided at a place.
+type placeFlow struct {
+	total   [2]int64 // issued, suppressed
+	second  [history]placeSecond
+	rules   map[string]*ruleCount
+	actions map[string]int64
+}
+
+type placeSecond struct {
+	unix int64
+	n    [2]int32
+}
+
+// maxPlaces bounds the memory: a place takes 3 KB.
+const maxPlaces = 1024
+
+// at is where a place's decisions are counted; nil: there are too many places.
+func (f *flow) at(where place) *placeFlow {
+	p := f.places[where]
+	if p == nil && len(f.places) < maxPlaces {
+		p = &placeFlow{rules: map[string]*ruleCount{}, actions: map[string]int64{}}
+		f.places[where] = p
+	}
+	return p
+}
+
+// add counts a decision: verdict is 0 of an issued one, 1 of a suppressed one.
+func (p *placeFlow) add(verdict int, at time.Time) {
+	p.total[verdict]++
+	unix := at.Unix()
+	slot := &p.second[unix%history]
+	if slot.unix != unix {
+		*slot = placeSecond{unix: unix}
+	}
+	slot.n[verdict]++
+}
+
+// decidedStages are the stages that have a place, in placeFlow's order.
+var decidedStages = [2]stage{stageIssued, stageSuppressed}
+
+// limit puts the decisions of the places that sees lets through in the place of all.
+func (f *flow) limit(v *flowView, sees func(jurisdiction, brand string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := map[string]stageNow{}
+	for name, s := range v.Stages {
+		all[name] = s
+	}
+	second := secondView{Unix: v.Second.Unix, N: map[string]int32{}}
+	for name, n := range v.Second.N {
+		second.N[name] = n
+	}
+	for _, st := range decidedStages {
+		all[stageNames[st]], second.N[stageNames[st]] = stageNow{}, 0
+	}
+	rules, actions, law := map[string]*ruleCount{}, map[string]int64{}, map[string]int64{}
+	for where, p := range f.places {
+		if !sees(where.jurisdiction, where.brand) {
+			continue
+		}
+		for i, st := range decidedStages {
+			s := all[stageNames[st]]
+			s.Total += p.total[i]
+			for back := int64(1); back <= rateOver; back++ {
+				s.Rate += float64(p.in(v.At.Unix()-back, i)) / rateOver
+			}
+			all[stageNames[st]] = s
+			second.N[stageNames[st]] += p.in(second.Unix, i)
+		}
+		law[where.jurisdiction] += p.total[0]
+		addRules(rules, p.rules)
+		for name, n := range p.actions {
+			actions[name] += n
+		}
+	}
+	v.Stages, v.Second = all, second
+	v.Rules, v.Actions, v.Law = topRules(rules), topOf(actions, 10), topOf(law, 12)
+}
+
+func (p *placeFlow) in(unix int64, verdict int) int32 {
+	if slot := &p.second[unix%history]; slot.unix == unix {
+		return slot.n[verdict]
+	}
+	return 0
+}
+
+func addRules(to, from map[string]*ruleCount) {
+	for id, r := range from {
+		if to[id] == nil {
+			to[id] = &ruleCount{}
+		}
+		to[id].n += r.n
+		to[id].text = r.text
+	}
+}
+
+// limitSeries does for the lines of the charts what limit does for the picture.
+func (f *flow) limitSeries(series map[string][]int32, now time.Time, sees func(jurisdiction, brand string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, st := range decidedStages {
+		line := series[stageNames[st]]
+		clear(line)
+		for where, p := range f.places {
+			if !sees(where.jurisdiction, where.brand) {
+				continue
+			}
+			for k := range line {
+				line[k] += p.in(now.Unix()-int64(len(line)-k), i)
+			}
+		}
+	}
+}
+
+// forPerson is the frame without what the person may not see: decisions of other
+// places and how many there are, markers of harm, what other places get.
+func (fr *frame) forPerson(p *access.Person) *frame {
+	c := *fr
+	c.Issued, c.Suppressed = visible(fr.Issued, p), visible(fr.Suppressed, p)
+	for _, e := range fr.erased {
+		if p.Sees(e.jurisdiction, e.brand) {
+			c.Erased = append(c.Erased, e.player)
+		}
+	}
+	if p.Everywhere(access.Viewer) {
+		return &c
+	}
+	c.Limited, c.Skipped = true, 0
+	fr.limit(&c.Flow, p.Sees)
+	seen := func(by, name string) bool {
+		return by == "jurisdiction" && p.Sees(name, "") || by == "brand" && p.Sees("", name)
+	}
+	c.Places = map[string][]placeNow{}
+	for by, list := range fr.Places {
+		for _, l := range list {
+			if seen(by, l.Name) {
+				c.Places[by] = append(c.Places[by], l)
+			}
+		}
+	}
+	c.Troubles = nil
+	for _, t := range fr.Troubles {
+		if t.Code != "place-starved" || seen(t.What, t.Name) {
+			c.Troubles = append(c.Troubles, t)
+		}
+	}
+	return &c
+}
