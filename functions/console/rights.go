@@ -1,9 +1,7 @@
 package console
 
 import (
-	_ "embed"
 	"errors"
-	"html/template"
 	"net/http"
 	"strings"
 	"time"
@@ -64,19 +62,6 @@ func (f *Function) exclude(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]string{"event": sent})
 }
 
-//go:embed export.html
-var exportPage string
-
-var exportTemplate = template.Must(template.New("export").Funcs(template.FuncMap{
-	"moment": func(t time.Time) string {
-		if t.IsZero() {
-			return "–"
-		}
-		return t.UTC().Format("2 January 2006, 15:04 UTC")
-	},
-	"words": func(s string) string { return strings.NewReplacer("_", " ", "/", ", ").Replace(s) },
-}).Parse(exportPage))
-
 // exportView is what the readable copy needs of the copy that privacy made.
 type exportView struct {
 	Player  string      `json:"player"`
@@ -119,8 +104,8 @@ type exportView struct {
 	Decisions []*decision `json:"-"`
 }
 
-// showExport answers with a copy that privacy made: as JSON, or with ?as=html as
-// a page that the player can read.
+// showExport answers with a copy that privacy made: as JSON, or with
+// ?as=html&language=de as a page that the player can read.
 func (f *Function) showExport(w http.ResponseWriter, r *http.Request) {
 	if f.store.journal == nil {
 		failed(w, errNoStore)
@@ -166,10 +151,7 @@ func (f *Function) showExport(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := exportTemplate.Execute(w, struct {
-		exportView
-		Style string
-	}{v, styleOf(bundle)}); err != nil {
+	if err := writeCopy(w, r.FormValue("language"), v); err != nil {
 		f.Log.Warn("an export was cut short: " + err.Error())
 	}
 }

@@ -294,7 +294,8 @@ func TestAnExportCanBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	doc := `{"player":"ann","request":"DSR-1","made":"2026-01-02T03:04:05Z","facts":{"jurisdiction":"SE","birth_date":"1999-07-07","brand":"<script>alert(1)</script>"},
+	doc := `{"player":"ann","request":"DSR-1","made":"2026-01-02T03:04:05Z","facts":{"jurisdiction":"SE","birth_date":"1999-07-07","brand":"<script>alert(1)</script>","currency":"SEK",
+"limits":{"deposit/month":{"amount":50000},"time/day":{"amount":5400}},"indicators":{"behaviour":"strong"}},
 "consents":[{"about":"casino/email","granted":true,"at":"2025-05-06T07:08:09Z","origin":"shop"}],"contacts":null}`
 	if err := journal.New(rdb, 1).PutExport(t.Context(), "ann", "DSR-1", []byte(doc), time.Hour); err != nil {
 		t.Fatal(err)
@@ -303,14 +304,22 @@ func TestAnExportCanBeRead(t *testing.T) {
 	if got := fetch(t, s.url+"/api/exports/DSR-1", ""); string(got.body) != doc {
 		t.Errorf("JSON: %s", got.body)
 	}
-	page := string(fetch(t, s.url+"/api/exports/DSR-1?as=html", "").body)
-	for _, want := range []string{"1999-07-07", "6 May 2025, 07:08 UTC", "shop", "casino, email", "&lt;script&gt;"} {
-		if !strings.Contains(page, want) {
-			t.Errorf("the page has no %q: %s", want, page)
+	for language, wants := range map[string][]string{
+		"":   {`lang="en"`, "6 May 2025, 07:08 UTC", "casino, email", "deposit 500.00 SEK per month", "time 1 h 30 min per day", "behaviour: strong"},
+		"xx": {`lang="en"`, "What is kept about you"},
+		"de": {`lang="de"`, "6. Mai 2025, 07:08 UTC", "Casino, E-Mail", "Einzahlung 500,00 SEK je Monat", "Verhalten: stark"},
+		"sv": {`lang="sv"`, "6 maj 2025, 07:08 UTC", "kasino, e-post", "insättning 500,00 SEK per månad"},
+		"es": {`lang="es"`, "6 de mayo de 2025, 07:08 UTC", "casino, correo electrónico", "depósito 500,00 SEK por mes"},
+	} {
+		page := string(fetch(t, s.url+"/api/exports/DSR-1?as=html&language="+language, "").body)
+		for _, want := range append(wants, "1999-07-07", "shop", "&lt;script&gt;", "</html>") {
+			if !strings.Contains(page, want) {
+				t.Errorf("%q: the page has no %q: %s", language, want, page)
+			}
 		}
-	}
-	if strings.Contains(page, "<script") {
-		t.Error("the page runs what an event said")
+		if strings.Contains(page, "<script") {
+			t.Error("the page runs what an event said")
+		}
 	}
 	if got := s.get("/api/exports/DSR-2", nil); got != 404 {
 		t.Errorf("a copy that is not there: %d", got)

@@ -23,7 +23,7 @@ const read = new Set(["title", "aria-label", "placeholder", "alt", "label", "lea
 const isText = (s) => /\p{L}{2,}/u.test(s);
 const isSentence = (s) => /^\s*\p{Lu}\p{Ll}+/u.test(s) || /\p{Ll}{2,}[ ,.]+\p{Ll}{2,}/u.test(s);
 const isData = (el) => el.name.name === "Data" || el.attributes.some((a) => a.name?.name === "translate" && a.value?.expression?.value === false);
-const mentioned = new Set(), sets = new Set();
+const mentioned = new Set(), sets = new Set(["policy", "refused", "copy"]); // recorded.ts and copy.html say these
 
 function visit(node, at, file, source) {
   if (Array.isArray(node)) { for (const n of node) visit(n, at, file, source); return; }

@@ -1,15 +1,17 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { t } from "./i18n";
+import { recorded } from "./recorded";
 import { cameFrom } from "./router";
 
 // Failure is an answer that is not 2xx: its text is the problem's detail.
 export class Failure extends Error {
-  constructor(readonly status: number, detail: string) { super(detail); }
+  constructor(readonly status: number, detail: string) { super(recorded(detail)); }
 }
 
 export async function call<T>(path: string, change?: unknown): Promise<T> {
   const res = await fetch(path, change === undefined ? { headers: { Accept: "application/json", "Pitboss-From": cameFrom } } : {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(change),
-  });
+  }).catch(() => { throw new Error(t("failed.network")); });
   const text = await res.text();
   let body: unknown;
   try { body = JSON.parse(text); } catch { body = { detail: text }; }

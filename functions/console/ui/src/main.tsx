@@ -1,6 +1,7 @@
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { call } from "./api";
+import { recorded } from "./recorded";
 import { useAddress } from "./router";
 import { connect, useLive } from "./stream";
 import type { Me, Person, ViewProps } from "./types";
@@ -119,7 +120,7 @@ const signOut = () => call<{ next: string }>("/api/logout", {}).then(({ next }) 
 
 function Login(p: { me: Me }) {
   const { why, login, sign_in, token } = p.me;
-  const [error, setError] = useState(login ? undefined : why);
+  const [error, setError] = useState(login || !why ? undefined : recorded(why));
   const submit = (e: Event) => {
     e.preventDefault();
     const token = String(new FormData(e.target as HTMLFormElement).get("token") ?? "");

@@ -1,5 +1,6 @@
 import { duration, fixed, money, ms, plain, short, shortType } from "./format";
 import { t, word } from "./i18n";
+import { recorded } from "./recorded";
 import type { Decision, Reason } from "./types";
 
 // Decisions and events in words, as an operator tells a colleague. Reasons, rules
@@ -7,12 +8,13 @@ import type { Decision, Reason } from "./types";
 
 const inSentence = (text: string) => text.replace(/[. ]+$/, "").replace(/^[A-Z](?![A-Z])/, (c) => c.toLowerCase());
 
-export const reason = (r: Reason) => (r.code === "marker:hidden" ? t("marker-hidden") : r.text);
+export const reason = (r: Reason) => (r.code === "marker:hidden" ? t("marker-hidden") : recorded(r.text));
 
 // blockedBy is the text of the rule that kept the best action back.
 export function blockedBy(d: Decision): string {
   const block = d.blocked?.find((b) => b.action === d.action) ?? d.blocked?.[0];
-  return block?.text ?? (d.reasons[0] ? reason(d.reasons[0]) : "");
+  if (block) return recorded(block.text);
+  return d.reasons[0] ? reason(d.reasons[0]) : "";
 }
 
 export const channel = (name?: string) => (name ? word("channel", name) : t("channel.any"));

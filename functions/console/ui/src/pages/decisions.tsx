@@ -1,6 +1,7 @@
 import { useLoaded } from "../api";
 import { capital, fixed, fromField, moment, ms, num, percent, plain, shortType, signed, toField, value } from "../format";
 import { rich, t, word, type Key } from "../i18n";
+import { recorded } from "../recorded";
 import { go, withParam } from "../router";
 import { useLive } from "../stream";
 import type { Counted, Decision, ModelRun, Scoring, ViewProps } from "../types";
@@ -141,7 +142,7 @@ function Rules(p: { d: Decision; journal: Why["journal"] }) {
   return (
     <Card title={t("decision.rules")}>
       <ul class="reasons">{p.d.reasons.map((r) => <li key={r.code} translate={false}><Tag>{r.code}</Tag> {reason(r)}</li>)}</ul>
-      {!!p.d.blocked?.length && <><h3>{t("blocked")}</h3><ul class="reasons">{p.d.blocked.map((b) => <li key={b.action + b.rule} translate={false}><Tag tone="bad">{b.rule}</Tag> <b>{plain(b.action)}</b>: {b.text}</li>)}</ul></>}
+      {!!p.d.blocked?.length && <><h3>{t("blocked")}</h3><ul class="reasons">{p.d.blocked.map((b) => <li key={b.action + b.rule} translate={false}><Tag tone="bad">{b.rule}</Tag> <b>{plain(b.action)}</b>: {recorded(b.text)}</li>)}</ul></>}
       {!!rules?.length && <><h3>{t("decision.every-rule")}</h3><ul class="verdicts">{rules.map((r) => (
         <li key={r.rule}><Tag tone={r.result === "deny" || r.result === "doubt" ? "bad" : r.result === "review" ? "warn" : r.result === "pass" ? "good" : ""}>{word("result", r.result)}</Tag>
           <div translate={false}><a href={"/rules#" + r.rule}>{r.rule}</a> <small>v{r.version}</small>{r.text && <p>{r.text}</p>}{r.source && <small>{r.source}</small>}</div></li>

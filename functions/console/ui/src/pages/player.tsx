@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { bytes, duration, fromField, known, moment, money, num, plain, shortType, value } from "../format";
-import { rich, t, word } from "../i18n";
+import { language, languages, rich, t, word } from "../i18n";
 import { go } from "../router";
 import { useLive } from "../stream";
 import type { Decision, Facts, Player, Scoring, ViewProps } from "../types";
@@ -103,6 +103,7 @@ function Export(p: { id: string; close: () => void }) {
     return false;
   };
   const [there, setThere] = useState<boolean>();
+  const [tongue, speak] = useState<string>(language);
   useEffect(() => { if (request) ready().then(setThere); }, [request]);
   if (!request) return (
     <Ask title={t("export.title")} button={t("export.button")} onClose={p.close} stays
@@ -114,7 +115,8 @@ function Export(p: { id: string; close: () => void }) {
     <Modal title={t("export.of", { request })} onClose={p.close}>
       {there === undefined && <p>{t("export.making")}</p>}
       {there === false && <Wrong text={t("export.late")} />}
-      {there && <p class="buttons"><a class="button primary" href={at + "?as=html"} target="_blank" rel="external">{t("export.read")}</a> <a class="button" href={at} download={request + ".json"} translate={false}>JSON</a></p>}
+      {there && <p class="buttons"><select name="language" aria-label={t("export.language")} value={tongue} onChange={(e) => speak(e.currentTarget.value)}>{Object.entries(languages).map(([tag, name]) => <option key={tag} value={tag} lang={tag} translate={false}>{name}</option>)}</select>
+        <a class="button primary" href={`${at}?as=html&language=${tongue}`} target="_blank" rel="external">{t("export.read")}</a> <a class="button" href={at} download={request + ".json"} translate={false}>JSON</a></p>}
     </Modal>
   );
 }

@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { duration, known, moment, plain, shortType } from "../format";
 import { t, word } from "../i18n";
+import { recorded } from "../recorded";
 import type { Decision, ViewProps } from "../types";
 import { Act, Ask, Card, Data, Empty, Head, Kind, Meter, PlayerLink, Tag, Verdict, Wrong, attempt } from "../ui";
 import { actionOf, reason, said } from "../words";
@@ -84,7 +85,7 @@ function Evidence(p: { d: Decision }) {
       <dl class="facts">
         {d.trigger?.type && <><dt>{t("happened")}</dt><dd><Data>{shortType(d.trigger.type)}</Data>, {moment(d.trigger.time)}</dd></>}
         <dt>{t("reasons")}</dt><dd translate={false}><ul>{d.reasons.map((r) => <li key={r.code}><Tag>{r.code}</Tag> {reason(r)}</li>)}</ul></dd>
-        {!!d.blocked?.length && <><dt>{t("blocked")}</dt><dd translate={false}><ul>{d.blocked.map((b) => <li key={b.action + b.rule}><Tag tone="bad">{b.rule}</Tag> {plain(b.action)}: {b.text}</li>)}</ul></dd></>}
+        {!!d.blocked?.length && <><dt>{t("blocked")}</dt><dd translate={false}><ul>{d.blocked.map((b) => <li key={b.action + b.rule}><Tag tone="bad">{b.rule}</Tag> {plain(b.action)}: {recorded(b.text)}</li>)}</ul></dd></>}
         {d.scores && Object.keys(d.scores).length > 0 && <><dt>{t("scores")}</dt><dd>{Object.entries(d.scores).map(([n, v]) => <Meter key={n} label={n} value={v} />)}</dd></>}
       </dl>
       <a href={"/decisions/" + encodeURIComponent(d.decision)}>{t("review.everything")}</a>

@@ -1,0 +1,116 @@
+package console_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// sentences are the texts that Go files make, with a hole for each value: of
+// formats and of strings put together. blocks are those that block() is called with.
+func sentences(t *testing.T, dirs ...string) (all, blocks map[string]bool) {
+	t.Helper()
+	all, blocks = map[string]bool{}, map[string]bool{}
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", dir, len(files), err)
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if e, ok := n.(ast.Expr); ok {
+					if text := textOf(e); strings.Trim(text, hole) != "" {
+						all[text] = true
+					}
+				}
+				if call, ok := n.(*ast.CallExpr); ok && len(call.Args) > 1 {
+					if f, ok := call.Fun.(*ast.Ident); ok && f.Name == "block" {
+						blocks[textOf(call.Args[1])] = true
+					}
+				}
+				return true
+			})
+		}
+	}
+	return all, blocks
+}
+
+const hole = "\x00"
+
+var (
+	verb  = regexp.MustCompile(`%[sdvq]`)
+	value = regexp.MustCompile(`\{\w+\}`)
+)
+
+func textOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if s, err := strconv.Unquote(e.Value); err == nil && e.Kind == token.STRING {
+			return verb.ReplaceAllString(s, hole)
+		}
+	case *ast.BinaryExpr:
+		if e.Op == token.ADD {
+			x, y := textOf(e.X), textOf(e.Y)
+			if x == hole && strings.HasPrefix(y, hole) {
+				return y
+			}
+			return x + y
+		}
+	}
+	return hole
+}
+
+// The page knows Pitboss's own recorded sentences by their English message: one
+// that is worded anew here must be worded anew there, in every language.
+func TestThePageKnowsWhatIsRecorded(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("ui/src/messages/en.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var messages map[string]string
+	if err := json.Unmarshal(raw, &messages); err != nil {
+		t.Fatal(err)
+	}
+	all, blocks := sentences(t, "../../internal/policy", "../../internal/access", "../../internal/journal", ".")
+	// Sentences whose middle is put together elsewhere.
+	for _, whole := range []string{"There is no \x00 score: its model said nothing or is switched off. Marketing that needs it stops, protection goes on.",
+		"There is no \x00 score: \x00 was not trained on such players. Marketing that needs it stops, protection goes on.",
+		"what the message calls \x00 is not known", "text: it is the text that is in force"} {
+		all[whole] = true
+	}
+	known, n := map[string]bool{}, 0
+	for key, text := range messages {
+		if !strings.HasPrefix(key, "policy.") && !strings.HasPrefix(key, "refused.") {
+			continue
+		}
+		n++
+		text = value.ReplaceAllString(text, hole)
+		known[text] = true
+		if !all[text] {
+			t.Errorf("%s: nothing says %q", key, strings.ReplaceAll(text, hole, "…"))
+		}
+	}
+	for text := range blocks {
+		if !known[text] {
+			t.Errorf("no message in policy.* for %q", strings.ReplaceAll(text, hole, "…"))
+		}
+	}
+	if n < 40 || len(blocks) < 10 {
+		t.Errorf("%d messages, %d blocks: nothing was compared", n, len(blocks))
+	}
+}

@@ -1,0 +1,52 @@
+import { duration } from "./format";
+import { t, word, type Key } from "./i18n";
+import en from "./messages/en.json";
+
+// Pitboss's own sentences, those of its policy and its refusals, are recorded and
+// answered in English. They are known here by their English message, and said in
+// the reader's language; the rule packs' and actions' own texts match none and stay
+// as they are. Go's tests hold the messages against what the policy says.
+
+const known = Object.entries(en).filter(([key]) => /^(policy|refused)\./.test(key)).map(([key, text]) => ({
+  key: key as Key,
+  names: [...text.matchAll(/\{(\w+)\}/g)].map((m) => m[1]!),
+  pattern: new RegExp("^" + text.split(/\{\w+\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("(.+?)") + "$", "s"),
+}));
+
+const sizes: Record<string, number> = { d: 86_400, h: 3600, m: 60, s: 1, day: 86_400, hour: 3600, minute: 60, second: 1 };
+
+// spoken says a recorded duration in words: 1m59s of old, 1 minute 59 seconds of now.
+function spoken(span: string): string {
+  const parts = [...span.matchAll(/(\d+(?:\.\d+)?) ?(day|hour|minute|second|[dhms])s?/g)];
+  return parts.length ? duration(parts.reduce((sum, [, n, unit]) => sum + Number(n) * sizes[unit!]!, 0)) : span;
+}
+
+function put(name: string, value: string): string {
+  switch (name) {
+    case "ago": case "span": return spoken(value);
+    case "of": return value === "this message" ? t("this-message") : word("kind", value);
+    case "role": case "what": case "channel": case "product": return word(name, value);
+    case "roles": return value.split(", ").map((r) => word("role", r)).join(", ");
+    case "text": return recorded(value);
+    default: return value;
+  }
+}
+
+const said = new Map<string, string>();
+
+// recorded says a recorded sentence in the reader's language, if it is one of ours.
+export function recorded(text: string): string {
+  let out = said.get(text);
+  if (out === undefined) {
+    out = text;
+    for (const { key, names, pattern } of known) {
+      const found = pattern.exec(text);
+      if (!found) continue;
+      out = t(key, Object.fromEntries(names.map((name, i) => [name, put(name, found[i + 1]!)])));
+      break;
+    }
+    if (said.size > 2000) said.clear();
+    said.set(text, out);
+  }
+  return out;
+}
