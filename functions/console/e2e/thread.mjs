@@ -1,0 +1,36 @@
+// What the page's main thread really does: the time it ran, and the time it was
+// ready to run and had no core (Linux: /proc/…/schedstat). A long task of a page
+// that waits for a core is the machine's, not the page's.
+import { readFileSync, readdirSync } from "node:fs";
+
+const read = (path) => { try { return readFileSync(path, "latin1"); } catch { return ""; } };
+const parent = (pid) => Number(read(`/proc/${pid}/stat`).replace(/^.*\) \S+ /s, "").split(" ")[0]);
+
+function descends(pid, from) {
+  for (let p = pid; p > 1; p = parent(p)) if (p === from) return true;
+  return false;
+}
+
+const times = (pid) => read(`/proc/${pid}/task/${pid}/schedstat`).split(" ").slice(0, 2).map((ns) => Number(ns) / 1e6);
+
+// rendererOf is the busiest renderer among this process's children.
+function rendererOf() {
+  const all = readdirSync("/proc").filter((d) => /^\d+$/.test(d)).map(Number)
+    .filter((pid) => read(`/proc/${pid}/cmdline`).includes("--type=renderer") && descends(pid, process.pid));
+  return all.sort((a, b) => times(b)[0] - times(a)[0])[0];
+}
+
+// watchThread samples the page's main thread until end() is called; then ran(from, to)
+// and waited(from, to) tell of any time between, in milliseconds since the epoch.
+export function watchThread() {
+  const pid = rendererOf(), samples = [];
+  const take = () => { const [ran, waited] = times(pid); samples.push({ at: Date.now(), ran, waited }); };
+  take();
+  const timer = setInterval(take, 20);
+  const between = (name) => (from, to) => {
+    const before = samples.findLast((s) => s.at <= from) ?? samples[0], after = samples.find((s) => s.at >= to) ?? samples.at(-1);
+    return after[name] - before[name];
+  };
+  const memory = () => Math.round(Number(/VmRSS:\s+(\d+)/.exec(read(`/proc/${pid}/status`))?.[1]) / 1024); // MB
+  return { memory, end: () => { clearInterval(timer); take(); }, ran: between("ran"), waited: between("waited") };
+}
