@@ -21,7 +21,8 @@ for (const [tag, texts] of Object.entries(messages)) {
 // The attributes that people read or hear, and the properties that end up as such.
 const read = new Set(["title", "aria-label", "placeholder", "alt", "label", "lead", "text", "button", "unit", "hint"]);
 const isText = (s) => /\p{L}{2,}/u.test(s);
-const isSentence = (s) => /^\s*\p{Lu}\p{Ll}+/u.test(s) || /\p{Ll}{2,}[ ,.]+\p{Ll}{2,}/u.test(s);
+const isSentence = (s) => /\p{Ll}{2,}[,:;]? \p{L}{2,}/u.test(s) || /^\p{Lu}\p{Ll}{3,}[.!?…]?$/u.test(s.trim());
+const names = new Set(["Pitboss", "English", "Deutsch", "Svenska", "Español", "this message"]); // the last is what the policy records
 const isData = (el) => el.name.name === "Data" || el.attributes.some((a) => a.name?.name === "translate" && a.value?.expression?.value === false);
 const mentioned = new Set(), sets = new Set(["policy", "refused", "copy"]); // recorded.ts and copy.html say these
 
@@ -39,7 +40,7 @@ function visit(node, at, file, source) {
       const text = typeof node.value === "string" ? node.value : node.value?.cooked;
       if (typeof text !== "string") break;
       mentioned.add(text);
-      if (!at.called && !at.data && at.attribute !== "class" && (read.has(at.attribute) && isText(text) && !(text in messages.en) || isSentence(text) && text !== "Pitboss")) say(text);
+      if (!at.called && !at.data && at.attribute !== "class" && (read.has(at.attribute) && isText(text) && !(text in messages.en) || isSentence(text) && !names.has(text))) say(text);
     }
   }
   if (node.type === "CallExpression" && node.callee.name === "word" && node.arguments[0]?.value) sets.add(node.arguments[0].value);

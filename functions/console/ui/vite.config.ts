@@ -4,6 +4,7 @@ import { defineConfig } from "vite";
 // allows files of this origin only.
 export default defineConfig({
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  json: { namedExports: false, stringify: true },
   build: {
     outDir: "dist",
     assetsInlineLimit: 0,

@@ -1,6 +1,6 @@
 import { useLoaded } from "../api";
 import { capital, fixed, fromField, moment, ms, num, percent, plain, shortType, signed, toField, value } from "../format";
-import { rich, t, word, type Key } from "../i18n";
+import { rich, t, word } from "../i18n";
 import { recorded } from "../recorded";
 import { go, withParam } from "../router";
 import { useLive } from "../stream";

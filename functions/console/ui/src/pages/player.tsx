@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
-import { bytes, duration, fromField, known, moment, money, num, plain, shortType, value } from "../format";
+import { bytes, duration, fromField, known, moment, money, num, shortType, value } from "../format";
 import { language, languages, rich, t, word } from "../i18n";
 import { go } from "../router";
 import { useLive } from "../stream";
