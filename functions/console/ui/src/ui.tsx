@@ -116,7 +116,7 @@ export function Act(p: { who: Person; role: string; onClick: () => void; childre
   );
 }
 
-export interface Field { name: string; label: string; hint?: string; value?: string; placeholder?: string; optional?: boolean }
+export interface Field { name: string; label: string; hint?: string; value?: string; placeholder?: string; example?: string; optional?: boolean }
 
 // Ask is a dialog that makes a change once its fields are filled in: a change is
 // never one stray click.
@@ -148,7 +148,7 @@ export function Ask(p: {
         <div class="ask-text">{p.text}</div>
         {p.fields.map((f) => (
           <label key={f.name}>{f.label}
-            <input name={f.name} required={!f.optional} autocomplete="off" defaultValue={f.value} placeholder={f.placeholder} />
+            <input name={f.name} required={!f.optional} autocomplete="off" defaultValue={f.value} placeholder={f.example ?? f.placeholder} translate={f.example === undefined} />
             {f.hint && <small>{f.hint}</small>}
           </label>
         ))}

@@ -49,7 +49,7 @@ export function said(d: Decision): string {
   const scores = Object.entries(d.scores ?? {}).sort(([a], [b]) => Number(b === "leave") - Number(a === "leave") || a.localeCompare(b));
   const parts = [...reasons.map((r) => inSentence(reason(r))), done(d), ...scores.map(([model, s]) => t("said.risk", { model, score: fixed(s, 2) }))];
   const who = d.jurisdiction ? t("said.player-in", { player: short(d.player), place: d.jurisdiction }) : t("said.player", { player: short(d.player) });
-  return `${who}: ${parts.join("; ")}.`;
+  return t("said.sentence", { who, parts: parts.join("; ") });
 }
 
 // what an event of a platform tells.
@@ -60,6 +60,13 @@ export function sentence(type: string, d: Record<string, unknown> = {}): string 
   switch (shortType(type)) {
     case "account.registered": return t("event.registered", { jurisdiction: of("jurisdiction"), brand: of("brand") });
     case "account.updated": return t("event.updated");
+    case "account.linked": return t("event.linked");
+    case "account.unlinked": return t("event.unlinked");
+    case "review.requested": return t("event.review");
+    case "review.decided": return t("event.reviewed");
+    case "privacy.export": return t("event.export");
+    case "privacy.exported": return t("event.exported");
+    case "privacy.erase": return t("event.erase");
     case "consent.changed": return t(d.granted ? "event.opted-in" : "event.opted-out", { product: word("product", of("product")), channel: word("channel", of("channel")) });
     case "protection.excluded": return t("event.excluded", { scheme: of("scheme") });
     case "protection.reinstated": return t("event.reinstated", { scheme: of("scheme") });

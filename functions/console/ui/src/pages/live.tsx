@@ -139,7 +139,7 @@ function Places(p: { f: Frame }) {
       {list.length === 0 ? <Empty>{t("live.no-decision")}</Empty> : <div class="scroll" tabIndex={0} role="region" aria-label={t("live.places")}><table class="places">
         <thead><tr><th scope="col">{t(`filter.${by}`)}</th><th scope="col" class="r">{t("decided")}</th><th scope="col" class="r">{t("col.issued")}</th><th scope="col" class="r">{t("blocked")}</th><th scope="col" class="r">{t("live.nothing")}</th><th scope="col" class="r">{t("live.last-issued")}</th></tr></thead>
         <tbody>{list.slice(0, 14).map((l) => <tr key={l.name}><th scope="row"><a translate={false} href={`/decisions?${by}=${encodeURIComponent(l.name)}`}>{l.name}</a>{l.starved && <> <Tag tone="bad">{t("live.starved")}</Tag></>}</th>
-          <td class="r">{num(l.decided)}</td><td class="r">{num(l.issued)}</td><td class="r">{num(l.blocked)}</td><td class="r">{num(l.nothing)}</td><td class="r nowrap">{known(l.last) ? ago(l.last) : t("never")}</td></tr>)}</tbody>
+          <td class="r">{num(l.decided)}</td><td class="r">{num(l.issued)}</td><td class="r">{num(l.blocked)}</td><td class="r">{num(l.nothing)}</td><td class="r nowrap">{known(l.last) ? <time dateTime={l.last}>{ago(l.last)}</time> : t("never")}</td></tr>)}</tbody>
       </table></div>}
     </Card>
   );

@@ -79,11 +79,11 @@ export function PlayerPage(p: ViewProps & { id: string }) {
       </>}
       {asking === "erase" && <Ask title={t("erase.title")} button={t("erase.button")} tone="danger" onClose={() => ask(undefined)}
         text={<p>{t("erase.text", { event: "privacy.erase" })}</p>}
-        fields={[{ name: "confirm", label: t("confirm-id"), placeholder: p.id }, { name: "request", label: t("reference"), placeholder: "DSR-2026-0142" }]}
+        fields={[{ name: "confirm", label: t("confirm-id"), example: p.id }, { name: "request", label: t("reference"), example: "DSR-2026-0142" }]}
         change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/erase`, v); setTimeout(reload, 800); return t("erase.done"); }} />}
       {asking === "exclude" && <Ask title={t("exclude.title")} button={t("player.exclude")} tone="danger" onClose={() => ask(undefined)}
         text={<p>{t("exclude.text", { event: "protection.excluded" })}</p>}
-        fields={[{ name: "confirm", label: t("confirm-id"), placeholder: p.id }, { name: "until", label: t("exclude.until"), placeholder: "2027-06-30", optional: true }, { name: "note", label: t("exclude.how"), placeholder: t("exclude.how-example") }]}
+        fields={[{ name: "confirm", label: t("confirm-id"), example: p.id }, { name: "until", label: t("exclude.until"), example: "2027-06-30", optional: true }, { name: "note", label: t("exclude.how"), placeholder: t("exclude.how-example") }]}
         change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/exclude`, v); setTimeout(reload, 800); return t("exclude.done"); }} />}
       {asking === "export" && <Export id={p.id} close={() => ask(undefined)} />}
     </>
@@ -108,7 +108,7 @@ function Export(p: { id: string; close: () => void }) {
   if (!request) return (
     <Ask title={t("export.title")} button={t("export.button")} onClose={p.close} stays
       text={<p>{t("export.text", { event: "privacy.export" })}</p>}
-      fields={[{ name: "request", label: t("reference"), placeholder: "DSR-2026-0142" }]}
+      fields={[{ name: "request", label: t("reference"), example: "DSR-2026-0142" }]}
       change={async (v) => { await call(`/api/players/${encodeURIComponent(p.id)}/export`, v); setRequest(v.request); return t("export.asked"); }} />
   );
   return (
