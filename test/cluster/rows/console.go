@@ -52,6 +52,7 @@ func killSwitch(ctx context.Context, c *cluster, p *people) error {
 	if _, err := p.ask(ctx, vera, http.MethodPost, "/api/switches", turn); err != nil {
 		return err
 	}
+	time.Sleep(time.Second) // instances read the switches each 250 ms
 	stopped := fmt.Sprintf("stopped-%d", time.Now().UnixNano())
 	if err := c.newPlayer(ctx, stopped); err != nil {
 		return err
