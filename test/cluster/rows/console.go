@@ -20,6 +20,9 @@ const (
 	carl = "0123456789abcdef-carl"
 )
 
+// untilRead: each instance reads the switches every 250 ms.
+const untilRead = time.Second
+
 // console does through the cluster what people do on the console's page: it stops
 // an action by its kill switch and lets it go again, decides a case, exports a
 // player and erases one. Each goes through the console's Service, Redis and the
@@ -52,7 +55,7 @@ func killSwitch(ctx context.Context, c *cluster, p *people) error {
 	if _, err := p.ask(ctx, vera, http.MethodPost, "/api/switches", turn); err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // instances read the switches each 250 ms
+	time.Sleep(untilRead)
 	stopped := fmt.Sprintf("stopped-%d", time.Now().UnixNano())
 	if err := c.newPlayer(ctx, stopped); err != nil {
 		return err
@@ -90,6 +93,7 @@ func killSwitch(ctx context.Context, c *cluster, p *people) error {
 	if _, err := p.ask(ctx, carl, http.MethodPost, approve, map[string]any{}); err != nil {
 		return err
 	}
+	time.Sleep(untilRead)
 	_, err = c.helped(ctx, "helped")
 	return err
 }
