@@ -4,6 +4,11 @@
 #
 #   scripts/train.sh [leave|harm|harm_casino|next_game]...     default: all
 #
+# With PITBOSS_JOURNAL, the address of the Redis that serves (and PITBOSS_SEGMENTS,
+# the folder of what was written out), it trains `leave` on the journal's own
+# decisions instead. A candidate that is better than the live version goes into
+# the shadow: into models/serving.yaml, or with NAMESPACE set into the cluster's.
+#
 # Needs Python 3.11 and the data folder (PITBOSS_DATA, default ../shared/data).
 # The Python packages, each pinned, go into a virtual environment of their own.
 # Equal inputs give equal files: everything is seeded and single runs are
@@ -11,9 +16,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export PITBOSS_DATA=${PITBOSS_DATA:-../shared/data}
-[[ -d "$PITBOSS_DATA" ]] || { echo "train.sh: no data folder at $PITBOSS_DATA (PITBOSS_DATA)" >&2; exit 1; }
-PITBOSS_DATA=$(cd "$PITBOSS_DATA" && pwd)
+if [[ -z "${PITBOSS_JOURNAL:-}" ]]; then
+  export PITBOSS_DATA=${PITBOSS_DATA:-../shared/data}
+  [[ -d "$PITBOSS_DATA" ]] || { echo "train.sh: no data folder at $PITBOSS_DATA (PITBOSS_DATA)" >&2; exit 1; }
+  PITBOSS_DATA=$(cd "$PITBOSS_DATA" && pwd)
+fi
 export PITBOSS_TRAINING_SETS=${PITBOSS_TRAINING_SETS:-$PWD/data}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OPENBLAS_NUM_THREADS=1 PYTHONHASHSEED=0
 
@@ -30,11 +37,22 @@ if ! cmp -s models/train/requirements.txt "$venv/requirements.txt"; then
 fi
 
 mkdir -p "$PITBOSS_TRAINING_SETS"
+export GOFLAGS=${GOFLAGS:--mod=mod}
+if [[ -n "${PITBOSS_JOURNAL:-}" ]]; then
+  go run ./broker/local training-set --from-journal --redis "$PITBOSS_JOURNAL" --since "${SINCE:-90d}" --out "$PITBOSS_TRAINING_SETS/journal.parquet"
+  version=$("$venv/bin/python" -W ignore models/train/renew.py)
+  if [[ -n "${NAMESPACE:-}" ]]; then
+    scripts/promote.sh leave --shadow "$version"
+  else
+    go run ./broker/local models shadow leave "$version"
+  fi
+  exit
+fi
 what=("$@")
 [[ ${#what[@]} -gt 0 ]] || what=(leave harm harm_casino next_game)
 if [[ " ${what[*]} " == *" leave "* || " ${what[*]} " == *" next_game "* ]]; then
   for recording in bustabit csgo-openings-2023; do
-    GOFLAGS=${GOFLAGS:--mod=mod} go run ./broker/local training-set "$PITBOSS_DATA/$recording.csv.gz" --games --out "$PITBOSS_TRAINING_SETS/$recording.parquet"
+    go run ./broker/local training-set "$PITBOSS_DATA/$recording.csv.gz" --games --out "$PITBOSS_TRAINING_SETS/$recording.parquet"
   done
 fi
 for model in "${what[@]}"; do

@@ -228,7 +228,7 @@ func (f *Function) switchable(what, name string) bool {
 	case "model":
 		serving, err := model.ReadServing(f.servingFile())
 		_, ok := serving[name]
-		return err == nil && (ok || name == policy.LearnedModel)
+		return err == nil && (ok || name == policy.LearnedModel || name == policy.CalibrationModel)
 	}
 	packs, _ := readPacks(f.cfg.ModelsDir)
 	return slices.ContainsFunc(packs, func(p pack) bool {

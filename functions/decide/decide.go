@@ -49,6 +49,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 	if t.given.Features, t.given.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
 		return nil, event.Permanent(err)
 	}
+	f.calibrate(&t.given)
 	if _, err = f.journal.Submit(ctx, journal.Change{Player: r.Subject, Version: version, Decide: func(v journal.View) (*journal.Draft, error) { return t.draft(ctx, v) }, Same: f.sameFacts}); err != nil {
 		return nil, err
 	}

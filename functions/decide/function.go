@@ -51,16 +51,17 @@ type config struct {
 // Function is decide. Until Start has run, it answers with a retryable error.
 type Function struct {
 	*setup.Edge
-	cfg     config
-	set     *feature.Set
-	empty   []float64                     // the features of a player whom nothing has happened to
-	policy  *policy.Policy                // of the files
-	decides atomic.Pointer[policy.Policy] // what decides instead of it: another policy in force, what was learned; nil: nothing
-	swap    sync.Mutex                    // held while decides is made anew
-	ranker  atomic.Pointer[learn.Ranker]  // of next games, by what players open; nil: too little is known
-	journal *journal.Journal
-	board   *journal.SwitchBoard
-	now     func() time.Time
+	cfg          config
+	set          *feature.Set
+	empty        []float64                     // the features of a player whom nothing has happened to
+	policy       *policy.Policy                // of the files
+	decides      atomic.Pointer[policy.Policy] // what decides instead of it: another policy in force, what was learned; nil: nothing
+	swap         sync.Mutex                    // held while decides is made anew
+	ranker       atomic.Pointer[learn.Ranker]  // of next games, by what players open; nil: too little is known
+	calibrations atomic.Pointer[calibrations]
+	journal      *journal.Journal
+	board        *journal.SwitchBoard
+	now          func() time.Time
 }
 
 // New returns decide, not yet started.
@@ -109,6 +110,7 @@ func (f *Function) start(ctx context.Context) (err error) {
 	}
 	f.Go(f.followPolicy)
 	f.Go(func(ctx context.Context) { f.followRanking(ctx, rdb) })
+	f.Go(f.followCalibrations)
 	return f.startLearning()
 }
 

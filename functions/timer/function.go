@@ -10,6 +10,10 @@
 // It is the guard rail of harm, too: one instance reads the journal's decisions
 // as they are made, stops an action that raises markers of harm by its kill
 // switch, and sends switch.turned.
+//
+// And it settles what came of decisions: some minutes after each, one instance
+// looks in the player's state whether what a score foretold has happened, journals
+// it, and calibrates the model's scores by it.
 package timer
 
 import (
@@ -41,6 +45,8 @@ type config struct {
 	// The guard rail of harm reads actions.yaml for who is held out.
 	ModelsDir  string        `env:"MODELS_DIR,default=models"`
 	GuardEvery time.Duration `env:"GUARD_EVERY,default=1m"` // 0: never
+	// What came of decisions is looked for by labels.yaml and features.yaml.
+	LabelsEvery time.Duration `env:"LABELS_EVERY,default=30s"` // 0: never
 }
 
 // Function is timer.
@@ -74,6 +80,15 @@ func (f *Function) start(ctx context.Context) error {
 	f.journal = journal.New(rdb, 1)
 	if f.cfg.GuardEvery > 0 {
 		f.Go(f.newGuard().run)
+	}
+	if f.cfg.LabelsEvery > 0 {
+		labels, err := f.newLabels(rdb)
+		if err != nil {
+			return err
+		}
+		if labels != nil {
+			f.Go(labels.run)
+		}
 	}
 	if f.cfg.Every > 0 {
 		f.Go(f.loop) // its end waits for the reminders already taken

@@ -152,7 +152,7 @@ func (g *guard) read(ctx context.Context) error {
 		return err
 	}
 	for _, shard := range shards {
-		if shard == journal.Ops {
+		if shard < 0 { // of no player
 			continue
 		}
 		err := g.journal.Each(ctx, shard, g.next[shard], true, func(e *journal.Entry) error {

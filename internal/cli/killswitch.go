@@ -112,7 +112,8 @@ func (o *oversight) names(what string) (out []string, err error) {
 		for name := range serving {
 			out = append(out, name)
 		}
-		out = append(out, policy.LearnedModel) // what was learned of the actions: their values decide instead
+		// What was learned of the actions: their values decide instead. Calibration: what the models give decides.
+		out = append(out, policy.LearnedModel, policy.CalibrationModel)
 		slices.Sort(out)
 		return out, err
 	}

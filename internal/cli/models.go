@@ -15,7 +15,7 @@ import (
 	"pitboss/internal/model"
 )
 
-// modelsCmd checks, lists, promotes and rolls back models.
+// modelsCmd checks, lists and changes which models serve.
 func modelsCmd() *cobra.Command {
 	var dir, library string
 	cmd := &cobra.Command{
@@ -55,6 +55,22 @@ func modelsCmd() *cobra.Command {
 						return l, fmt.Errorf("models: %s %s is live already", args[0], args[1])
 					}
 					return l.Promote(args[1]), nil
+				})
+			},
+		},
+		&cobra.Command{
+			Use:   "shadow NAME VERSION",
+			Short: "let a version score beside the live one, to be compared with it",
+			Args:  cobra.ExactArgs(2),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := checkModels(io.Discard, dir, library, []string{filepath.Join(dir, args[0], args[1])}); err != nil {
+					return err
+				}
+				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l model.Line) (model.Line, error) {
+					if l.Live == args[1] || slices.Contains(l.Shadow, args[1]) {
+						return l, fmt.Errorf("models: %s %s serves already: %s", args[0], args[1], l)
+					}
+					return l.WithShadow(args[1]), nil
 				})
 			},
 		},

@@ -50,7 +50,7 @@ func explored(t *testing.T, url string) (candidate string) {
 		Rewards: map[string]map[string]float64{policy.Service: {"accepted": 100}}}
 	sums := map[string]*learn.Sums{"a": spec.NewSums(), "b": spec.NewSums()}
 	rng, accept := rand.New(rand.NewPCG(1, 1)), []float64{0.1, 0.3}
-	now := time.Now().UTC()
+	now := time.Now().UTC().Add(-25 * time.Hour) // what came of them is known
 	for i := range 900 {
 		chosen := rng.IntN(2)
 		d := policy.Decision{Issued: true, Action: string(rune('a' + chosen)), Kind: policy.Service, Arm: "explore", Propensity: 0.5, Policy: p.Hash(),

@@ -93,7 +93,8 @@ func policyEvaluateCmd(o *oversight) *cobra.Command {
 		Long: `Chooses again, in each decision of the journal that chance had a say in, among the candidates that rules, caps and protection left, and
 weighs the outcome by how much likelier the candidate is to have chosen it: IPS, SNIPS and doubly robust estimates with 95 % intervals, and
 how many choices of its own the log is worth (effective). The rewards are learning.yaml's. Only decisions after the candidate was made count:
-what it learned from would flatter it. Decisions in segments, and those of erased players, are not tried.
+what it learned from would flatter it; and only those whose outcomes are in: the window of learning.yaml, and the 24 hours in which harm is
+looked for, are over. Decisions of erased players are not tried; those written out are with --segments.
 
 The gate: it may be promoted only if the lower bound of its reward less today's is above 0, and no guard rail (new markers of harm within
 24 hours, messages dismissed) has an upper bound that is more than --margin above today's. The exit status says which.`,
@@ -168,53 +169,50 @@ func (d *days) Set(s string) error {
 	return err
 }
 
-// judge tries the decisions since a time that Redis has.
+// judge tries the decisions since a time, those in segments among them.
 func (o *oversight) judge(ctx context.Context, candidate, today *learn.Model, since time.Time, gate policy.Gate) (*policy.Judgement, error) {
 	t := policy.NewTrier(candidate, today)
 	policies := map[string]*policy.Policy{}
-	shards, err := o.journal.Shards(ctx)
+	written, err := o.written()
 	if err != nil {
 		return nil, err
 	}
-	for _, shard := range shards {
-		err := o.journal.Each(ctx, shard, 0, false, func(e *journal.Entry) error {
-			switch {
-			case e.Time.Before(since):
-			case e.Kind == journal.KindOutcome:
-				var out policy.Outcome
-				if err := json.Unmarshal(e.Open, &out); err != nil {
-					return fmt.Errorf("policy: outcome: %w", err)
-				}
-				t.Outcome(&out)
-			case e.Kind == journal.KindDecision && e.Personal != nil:
-				r, err := policy.Join(e.Open, e.Personal)
-				if err != nil {
+	err = o.journal.Opened(ctx, written, since, func(e *journal.Entry) error {
+		switch {
+		case e.Kind == journal.KindOutcome:
+			var out policy.Outcome
+			if err := json.Unmarshal(e.Open, &out); err != nil {
+				return fmt.Errorf("policy: outcome: %w", err)
+			}
+			t.Outcome(&out)
+		case e.Kind == journal.KindDecision && e.Personal != nil:
+			r, err := policy.Join(e.Open, e.Personal)
+			if err != nil {
+				return err
+			}
+			p := policies[r.Decision.Policy]
+			if p == nil {
+				if p, err = o.policyOf(ctx, r.Decision.Policy); err != nil {
 					return err
 				}
-				p := policies[r.Decision.Policy]
-				if p == nil {
-					if p, err = o.policyOf(ctx, r.Decision.Policy); err != nil {
-						return err
-					}
-					policies[r.Decision.Policy] = p
-				}
-				t.Decision(r, p.FeatureNames(), p.Experiment().Salt)
+				policies[r.Decision.Policy] = p
 			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+			t.Decision(r, p.FeatureNames(), p.Experiment().Salt)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return t.Judge(gate), nil
+	return t.Judge(gate, time.Now()), nil
 }
 
 func printJudgement(out io.Writer, as, hash string, from time.Time, j *policy.Judgement) error {
 	if as == "json" {
 		return json.MarshalWrite(out, j)
 	}
-	fmt.Fprintf(out, "Learned policy %s: %d choices by chance of %d players since %s; %.4f of its choices are not covered.\n",
-		hash, j.Choices, j.Players, from.UTC().Format(time.RFC3339), j.Uncovered)
+	fmt.Fprintf(out, "Learned policy %s: %d choices by chance of %d players since %s; %.4f of its choices are not covered. %d more wait for their outcomes and don't count.\n",
+		hash, j.Choices, j.Players, from.UTC().Format(time.RFC3339), j.Uncovered, j.Waiting)
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "\tEFFECTIVE\tIPS\tSNIPS\tDOUBLY ROBUST")
 	for _, m := range j.Measures {

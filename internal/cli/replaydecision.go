@@ -118,9 +118,16 @@ func rescoreOne(out io.Writer, dir string, p *policy.Policy, r *policy.Record, r
 	if err := m.Score(row, y); err != nil {
 		return err
 	}
-	if y[0] != run.Score {
-		return fmt.Errorf("replay-decision: model %s %s gives %v again, stored is %v", run.Name, run.Version, y[0], run.Score)
+	if y[0] != run.Given() {
+		return fmt.Errorf("replay-decision: model %s %s gives %v again, stored is %v", run.Name, run.Version, y[0], run.Given())
 	}
-	fmt.Fprintf(out, "Model %s %s (sha256 %s) gives %s = %v again, bit for bit.\n", run.Name, run.Version, run.SHA256, run.Output, run.Score)
+	fmt.Fprintf(out, "Model %s %s (sha256 %s) gives %s = %v again, bit for bit.\n", run.Name, run.Version, run.SHA256, run.Output, y[0])
+	if c := run.Calibrated; c != nil {
+		again := learn.Calibration{Slope: c.Slope, Offset: c.Offset}.Apply(c.Raw)
+		if again != run.Score {
+			return fmt.Errorf("replay-decision: model %s %s: %v calibrated is %v again, stored is %v", run.Name, run.Version, c.Raw, again, run.Score)
+		}
+		fmt.Fprintf(out, "  Calibrated (slope %v, offset %v) that is %v, bit for bit.\n", c.Slope, c.Offset, again)
+	}
 	return nil
 }

@@ -23,16 +23,30 @@ import (
 // trainingSetCmd writes point-in-time features and labels of recorded files.
 func trainingSetCmd() *cobra.Command {
 	var out, models, points string
-	var games bool
+	var games, fromJournal bool
+	o, since := &oversight{}, 90*24*time.Hour
 	cmd := &cobra.Command{
 		Use:   "training-set FILE... --out x.parquet",
-		Short: "fold recorded events as serving does and write features with labels",
+		Short: "fold recorded events as serving does, or read the journal, and write features with labels",
 		Long: `Folds recorded events (bustabit.csv.gz, csgo-openings-2023.csv.gz, or CloudEvents as JSON, one a line)
 exactly as serving does, and writes a row for each decision point: the features right after the event
 and the labels of labels.yaml. The ending of --out chooses Parquet (.parquet) or CSV (.csv).
-Several files are read one after the other, as one recording each: a player of one is not a player of the next.`,
-		Args: cobra.MinimumNArgs(1),
+Several files are read one after the other, as one recording each: a player of one is not a player of the next.
+
+With --from-journal the decision points are the journal's decisions, with the features that each was made on, and the labels are what timer
+has settled of them since (those of labels.yaml with a score; others are empty). Only decisions made with this features.yaml count, and of
+players who were not erased. Those written out are in --segments.`,
+		Args: func(_ *cobra.Command, files []string) error {
+			if fromJournal != (len(files) == 0) {
+				return fmt.Errorf("training set: give files, or --from-journal")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if fromJournal {
+				o.models = models
+				return o.journalTrainingSet(cmd, out, since, trainingset.Options{Games: games})
+			}
 			return writeTrainingSet(cmd.Context(), files, out, models, trainingset.Options{Points: trainingset.Points(points), Games: games}, cmd.ErrOrStderr())
 		},
 	}
@@ -41,6 +55,10 @@ Several files are read one after the other, as one recording each: a player of o
 	f.StringVar(&models, "models", env("MODELS_DIR", "models"), "folder of features.yaml and labels.yaml")
 	f.StringVar(&points, "points", string(trainingset.Rounds), "decision points: rounds (every settled round), score_when (those serving scores) or all")
 	f.BoolVar(&games, "games", false, "a column recent_games, too: what rankings of the next game are trained on")
+	f.BoolVar(&fromJournal, "from-journal", false, "read the journal's decisions instead of files")
+	f.Var((*days)(&since), "since", "with --from-journal: how far back, e.g. 30d")
+	f.StringVar(&o.redis, "redis", redisURL(), "with --from-journal: where the journal is")
+	f.StringVar(&o.segments, "segments", env("PITBOSS_SEGMENTS", ""), "with --from-journal: folder of the journal's Parquet segments")
 	return cmd
 }
 
@@ -55,7 +73,40 @@ type closer interface {
 	Close() error
 }
 
-func writeTrainingSet(ctx context.Context, files []string, out, models string, opt trainingset.Options, log io.Writer) (err error) {
+func writeTrainingSet(ctx context.Context, files []string, out, models string, opt trainingset.Options, log io.Writer) error {
+	return fillTrainingSet(out, models, opt, func(opt trainingset.Options, sink trainingset.Sink) error {
+		for _, name := range files {
+			if err := foldFile(ctx, name, opt, sink, log); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// journalTrainingSet is `pitboss training-set --from-journal`.
+func (o *oversight) journalTrainingSet(cmd *cobra.Command, out string, since time.Duration, opt trainingset.Options) error {
+	ctx := cmd.Context()
+	if err := o.open(ctx); err != nil {
+		return err
+	}
+	defer o.rdb.Close()
+	written, err := o.written()
+	if err != nil {
+		return err
+	}
+	return fillTrainingSet(out, o.models, opt, func(opt trainingset.Options, sink trainingset.Sink) error {
+		t, err := trainingset.FromJournal(ctx, o.journal, written, time.Now().Add(-since), opt, sink)
+		if err == nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "journal: %d decisions: %d rows of %d players, %d of them labelled; %d of erased players and %d of another features.yaml are left out\n",
+				t.Decisions, t.Rows, t.Players, t.Settled, t.Erased, t.Other)
+		}
+		return err
+	})
+}
+
+// fillTrainingSet writes the file that fill fills.
+func fillTrainingSet(out, models string, opt trainingset.Options, fill func(trainingset.Options, trainingset.Sink) error) (err error) {
 	opt.Set, err = feature.Load(filepath.Join(models, "features.yaml"))
 	if err != nil {
 		return err
@@ -74,10 +125,8 @@ func writeTrainingSet(ctx context.Context, files []string, out, models string, o
 	if err != nil {
 		return err
 	}
-	for _, name := range files {
-		if err := foldFile(ctx, name, opt, sink, log); err != nil {
-			return err
-		}
+	if err := fill(opt, sink); err != nil {
+		return err
 	}
 	if err := errors.Join(sink.Close(), buf.Flush(), file.Close()); err != nil {
 		return fmt.Errorf("training set: %w", err)

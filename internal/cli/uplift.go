@@ -22,8 +22,8 @@ func upliftCmd(o *oversight) *cobra.Command {
 		Long: `Compares players who got an action with those held out, at the first decision of each player in which chance settled it: doubly
 robust, by the chances that both had. stayed: the player was seen again between 10 minutes and 24 hours later; harmed: a marker of harm
 showed within 24 hours that did not hold before. The intervals are 95 % confidence sequences: they may be looked at every hour, and stop being
-of use to nobody by that. Segments are learning.yaml's; they read the sealed parts, so that erased players and segments on disk count for
-everybody only.`,
+of use to nobody by that. Segments of players are learning.yaml's; they read the sealed parts, so that erased players count for everybody
+only. Decisions that were written out count with --segments.`,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			effects, trials, err := o.uplift(cmd)
 			if err != nil {
@@ -61,35 +61,33 @@ func (o *oversight) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
 	}, mostTrials)
 	names := map[string][]string{}
 	var last time.Time
-	shards, err := o.journal.Shards(ctx)
+	written, err := o.written()
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, shard := range shards {
-		err := o.journal.Each(ctx, shard, 0, false, func(e *journal.Entry) error {
-			if e.Kind != journal.KindDecision {
-				return nil
-			}
-			r, err := policy.Join(e.Open, e.Personal)
+	err = o.journal.Opened(ctx, written, time.Time{}, func(e *journal.Entry) error {
+		if e.Kind != journal.KindDecision {
+			return nil
+		}
+		r, err := policy.Join(e.Open, e.Personal)
+		if err != nil {
+			return err
+		}
+		if _, ok := names[r.Decision.Policy]; !ok {
+			old, err := o.policyOf(ctx, r.Decision.Policy)
 			if err != nil {
 				return err
 			}
-			if _, ok := names[r.Decision.Policy]; !ok {
-				old, err := o.policyOf(ctx, r.Decision.Policy)
-				if err != nil {
-					return err
-				}
-				names[r.Decision.Policy] = old.FeatureNames()
-			}
-			if e.Time.After(last) {
-				last = e.Time
-			}
-			trials.Decision(e.KeyName, r.Input.Now, &r.Decision, r.Segments(spec, names[r.Decision.Policy]))
-			return nil
-		})
-		if err != nil {
-			return nil, 0, err
+			names[r.Decision.Policy] = old.FeatureNames()
 		}
+		if e.Time.After(last) {
+			last = e.Time
+		}
+		trials.Decision(e.KeyName, r.Input.Now, &r.Decision, r.Segments(spec, names[r.Decision.Policy]))
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
 	}
 	effects := policy.Effects{}
 	settled := trials.Settled(last)

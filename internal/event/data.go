@@ -249,11 +249,30 @@ type ModelRun struct {
 	Output  string  `json:"output"`
 	Score   float64 `json:"score"`
 	Shadow  bool    `json:"shadow,omitzero"` // scored for comparison only, never decided on
+	// Calibrated says what the model itself gave, and how Score was made of it;
+	// nil: Score is what the model gave.
+	Calibrated *Calibrated `json:"calibrated,omitempty"`
 	// Outside says why the model has nothing to say of the player: they are not
 	// among those it was trained on. Score is 0 then, and means nothing.
 	Outside string `json:"outside,omitzero"`
 	// Contributions of the features that moved the score most, largest first.
 	Contributions []Contribution `json:"contributions,omitempty"`
+}
+
+// Calibrated is what a model gave before it was calibrated by what came of its
+// scores: the log-odds of the score are Offset + Slope · those of Raw.
+type Calibrated struct {
+	Raw    float64 `json:"raw"`
+	Slope  float64 `json:"slope"`
+	Offset float64 `json:"offset"`
+}
+
+// Given is what the model itself gave.
+func (m *ModelRun) Given() float64 {
+	if m.Calibrated != nil {
+		return m.Calibrated.Raw
+	}
+	return m.Score
 }
 
 // Contribution is how far one feature moved a score away from that of a player

@@ -362,6 +362,20 @@ func readLimit(r *reader, l *Limit) {
 	r.take('}')
 }
 
+func readCalibrated(r *reader, c *Calibrated) {
+	r.take('{')
+	if r.member("raw") {
+		r.num(&c.Raw)
+	}
+	if r.member("slope") {
+		r.num(&c.Slope)
+	}
+	if r.member("offset") {
+		r.num(&c.Offset)
+	}
+	r.take('}')
+}
+
 func readRun(r *reader, m *ModelRun) {
 	r.take('{')
 	if r.member("name") {
@@ -381,6 +395,10 @@ func readRun(r *reader, m *ModelRun) {
 	}
 	if r.member("shadow") {
 		r.isTrue(&m.Shadow)
+	}
+	if r.member("calibrated") {
+		m.Calibrated = &Calibrated{}
+		readCalibrated(r, m.Calibrated)
 	}
 	if r.member("outside") {
 		r.str(&m.Outside)

@@ -304,6 +304,14 @@ func WriteRun(w *Writer, m *ModelRun) {
 	m.WriteModel(w)
 	w.Num("score", m.Score)
 	w.OptTrue("shadow", m.Shadow)
+	if c := m.Calibrated; c != nil {
+		w.Name("calibrated")
+		w.Begin('{')
+		w.Num("raw", c.Raw)
+		w.Num("slope", c.Slope)
+		w.Num("offset", c.Offset)
+		w.End('}')
+	}
 	w.OptStr("outside", m.Outside)
 	OptList(w, "contributions", m.Contributions, func(w *Writer, c *Contribution) {
 		w.Begin('{')

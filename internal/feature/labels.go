@@ -26,6 +26,9 @@ type LabelDeclaration struct {
 	Value  string   `yaml:"value"`
 	Agg    Agg      `yaml:"agg"` // none, any, count, sum or first
 	Within Duration `yaml:"within"`
+	// Score is the score that foretells the label, by which it is calibrated as
+	// players play on (docs/learning.md). Empty: the label is for training only.
+	Score string `yaml:"score,omitempty"`
 }
 
 // The aggregations of labels: none is 1 where no such event comes, any is 1
@@ -102,6 +105,10 @@ func (b *builder) label(d LabelDeclaration, path string, seen map[string]bool) (
 		return nil, b.fault(path+".value", within, "sum and first need a value, the others take none")
 	case d.Within.ms() < 1000:
 		return nil, b.fault(path+".within", within, "within must be at least 1s: how far ahead the label looks")
+	case d.Score == "harm": // what protects players must not learn to look away
+		return nil, b.fault(path+".score", within, "harm is not calibrated by what players do")
+	case d.Score != "" && takes || d.Score != "" && d.Agg == Count:
+		return nil, b.fault(path+".score", within, "only a label of agg none or any has a score that foretells it, not %s", d.Agg)
 	}
 	infos, err := b.types(path+".on", within, d.On)
 	if err != nil {

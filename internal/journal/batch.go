@@ -52,8 +52,8 @@ type head struct {
 }
 
 func (j *Journal) head(shard int) *head {
-	if shard == Ops {
-		shard = player.Shards
+	if shard < 0 {
+		shard = player.Shards - 1 - shard
 	}
 	p := &j.heads[shard]
 	if h := p.Load(); h != nil {

@@ -55,6 +55,7 @@ const (
 	KindErase    = "erase"
 	KindLearned  = "learned" // a learned policy put into force, or taken back
 	KindExport   = "export"
+	KindLabel    = "label" // what came of decisions
 )
 
 // ErrFormat means that an entry can't be read.
@@ -138,6 +139,22 @@ func parseEntry(shard int, b []byte, key func(name string) ([]byte, error)) (*En
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	return e, nil
+}
+
+// place reads an entry's number and time, and nothing else of it.
+func place(b []byte) (seq uint64, at time.Time, err error) {
+	if len(b) < 1 || b[0] != entryLayout {
+		return 0, at, fmt.Errorf("%w: layout", ErrFormat)
+	}
+	seq, n := binary.Uvarint(b[1:])
+	if n <= 0 {
+		return 0, at, ErrFormat
+	}
+	ms, m := binary.Varint(b[1+n:])
+	if m <= 0 {
+		return 0, at, ErrFormat
+	}
+	return seq, time.UnixMilli(ms).UTC(), nil
 }
 
 func part(b []byte) (p, rest []byte, ok bool) {

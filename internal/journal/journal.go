@@ -48,7 +48,7 @@ type Journal struct {
 	rdb      redisdb.Client
 	run      *redisdb.Runner
 	replicas int                                     // see WaitReplicas
-	heads    [player.Shards + 1]atomic.Pointer[head] // the last one is Ops'
+	heads    [player.Shards + 2]atomic.Pointer[head] // the last ones are those of Ops and Labels
 	players  *lru.Cache[string, *known]
 	most     int64        // bytes of contact histories in players
 	bytes    atomic.Int64 // now

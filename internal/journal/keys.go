@@ -12,9 +12,17 @@ import (
 // and the like. Its keys carry the tag {ops}.
 const Ops = -1
 
+// Labels is the shard number of the entries that say what came of decisions.
+// They come all the time, which those of Ops do not. Their keys carry the tag
+// {labels}.
+const Labels = -2
+
 func tag(shard int) string {
-	if shard == Ops {
+	switch shard {
+	case Ops:
 		return "{ops}"
+	case Labels:
+		return "{labels}"
 	}
 	return player.ShardTag(shard)
 }

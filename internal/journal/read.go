@@ -230,11 +230,11 @@ func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, e
 	return seq, hash, err
 }
 
-// Shards lists those that have entries, Ops (-1) among them.
+// Shards lists those that have entries, Ops (-1) and Labels (-2) among them.
 func (j *Journal) Shards(ctx context.Context) ([]int, error) {
 	const batch = 512
 	var out []int
-	for from := Ops; from < player.Shards; from += batch {
+	for from := Labels; from < player.Shards; from += batch {
 		to := min(from+batch, player.Shards)
 		cmds := make([]*redisdb.IntCmd, 0, batch)
 		_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {

@@ -150,7 +150,7 @@ func (j *Journal) Places(ctx context.Context, places []Place) ([]*Entry, error) 
 // whole is false where some are not in Redis any more.
 func (j *Journal) Since(ctx context.Context, after *[player.Shards]uint64, visit func(*Entry) error) (whole bool, err error) {
 	const batch = 128 // shards in one round trip
-	heads, err := j.headsOf(ctx)
+	heads, err := j.Heads(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -217,8 +217,8 @@ func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shar
 	return more, gaps, nil
 }
 
-// headsOf are the sequence numbers of the last entries, by shard.
-func (j *Journal) headsOf(ctx context.Context) (out [player.Shards]uint64, err error) {
+// Heads are the sequence numbers of the last entries, by shard.
+func (j *Journal) Heads(ctx context.Context) (out [player.Shards]uint64, err error) {
 	cmds := make([]*redisdb.StringCmd, 0, player.Shards)
 	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 		for s := range player.Shards {

@@ -379,6 +379,72 @@ func (j *Journal) Everything(ctx context.Context, s Segments, visit func(*Entry)
 	return nil
 }
 
+// Opened calls visit with every entry from a time on, from segments and Redis, once
+// each and a shard's in order, as Everything does, with the personal parts whose
+// keys are still there.
+func (j *Journal) Opened(ctx context.Context, s Segments, since time.Time, visit func(*Entry) error) error {
+	names, err := s.list()
+	if err != nil {
+		return err
+	}
+	o := opener{j: j, since: since, written: map[int]uint64{}, visit: visit}
+	for _, name := range names {
+		if err := s.each(name, func(shard int, raw, hash []byte) error { return o.take(ctx, shard, raw, hash) }); err != nil {
+			return err
+		}
+	}
+	shards, err := j.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		err := j.raw(ctx, shard, o.written[shard]+1, func(_ string, raw, hash []byte) error { return o.take(ctx, shard, raw, hash) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// opener opens entries in their order. It remembers the keys of one shard's players.
+type opener struct {
+	j       *Journal
+	since   time.Time
+	written map[int]uint64 // entries that segments have
+	visit   func(*Entry) error
+
+	shard int
+	keys  map[string][]byte
+}
+
+func (o *opener) take(ctx context.Context, shard int, raw, hash []byte) error {
+	seq, at, err := place(raw)
+	if err != nil {
+		return err
+	}
+	o.written[shard] = seq
+	if at.Before(o.since) {
+		return nil
+	}
+	if o.keys == nil || o.shard != shard {
+		o.shard, o.keys = shard, map[string][]byte{}
+	}
+	e, err := parseEntry(shard, raw, func(name string) ([]byte, error) {
+		k, ok := o.keys[name]
+		if ok {
+			return k, nil
+		}
+		k, err := o.j.sealingKey(ctx, shard, name)
+		o.keys[name] = k
+		return k, err
+	})
+	if err != nil {
+		return err
+	}
+	copy(e.Hash[:], hash)
+	return o.visit(e)
+}
+
 // written looks a decision up in the segments, as [Journal.Find] does in Redis.
 func (s Segments) written(ctx context.Context, j *Journal, shard int, decision string) (found *Entry, about []*Entry, err error) {
 	err = s.of(shard, func(raw, hash []byte) error {

@@ -126,22 +126,25 @@ func (b *SwitchBoard) Current(ctx context.Context) ([]string, bool) {
 }
 
 // RecordOps makes an entry that is about no player.
-func (j *Journal) RecordOps(ctx context.Context, d *Draft) error {
-	h, k := j.head(Ops), &call{draft: d}
+func (j *Journal) RecordOps(ctx context.Context, d *Draft) error { return j.recordIn(ctx, Ops, d) }
+
+// recordIn makes an entry in Ops or Labels.
+func (j *Journal) recordIn(ctx context.Context, shard int, d *Draft) error {
+	h, k := j.head(shard), &call{draft: d}
 	h.calls.Do(k, func(waiting []*call) {
 		for _, c := range waiting {
-			c.err = j.recordOps(context.WithoutCancel(ctx), h, c.draft)
+			c.err = j.recordOne(context.WithoutCancel(ctx), shard, h, c.draft)
 		}
 	})
 	return k.err
 }
 
-func (j *Journal) recordOps(ctx context.Context, h *head, d *Draft) error {
+func (j *Journal) recordOne(ctx context.Context, shard int, h *head, d *Draft) error {
 	for range attempts {
-		e := Entry{Shard: Ops, Seq: h.seq + 1, Time: d.Time, Kind: d.Kind, Open: d.Open}
+		e := Entry{Shard: shard, Seq: h.seq + 1, Time: d.Time, Kind: d.Kind, Open: d.Open}
 		raw := e.append(nil, nil)
 		hash := link(h.hash, raw)
-		changed, err := j.send(ctx, Ops, "{ops}:p", "{ops}:c", []any{"*", "*", headBytes(h.seq, h.hash), "",
+		changed, err := j.send(ctx, shard, tag(shard)+":p", tag(shard)+":c", []any{"*", "*", headBytes(h.seq, h.hash), "",
 			headBytes(e.Seq, hash), "", "", streamID(e.Seq), raw, hash[:], "", ""})
 		if err != nil {
 			h.forget()

@@ -16,8 +16,11 @@ type Finding struct {
 
 func (f Finding) String() string {
 	shard := fmt.Sprintf("shard %04d", f.Shard)
-	if f.Shard == Ops {
+	switch f.Shard {
+	case Ops:
 		shard = "ops"
+	case Labels:
+		shard = "labels"
 	}
 	return fmt.Sprintf("%s, entry %d, in %s: %s", shard, f.Seq, f.Where, f.What)
 }

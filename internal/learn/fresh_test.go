@@ -3,7 +3,9 @@ package learn
 import (
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"testing"
+	"time"
 )
 
 // A model that has become wrong by a shift and a stretch is right again after
@@ -11,14 +13,16 @@ import (
 func TestCalibrationFollows(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
-	var c Calibrator
-	if got := c.Fit().Apply(0.3); math.Abs(got-0.3) > 1e-9 {
+	c := NewCalibrator()
+	if got := c.Fit().Apply(0.3); got != 0.3 {
 		t.Errorf("without outcomes 0.3 becomes %v", got)
 	}
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	for _, truth := range []Calibration{{}, {Slope: 0.7, Offset: 0.5}, {Slope: 1.4, Offset: -0.6}} {
 		for range 15000 {
 			score := rng.Float64()
-			c.Observe(score, rng.Float64() < truth.Apply(score))
+			c.Observe(at, score, score, rng.Float64() < truth.Apply(score))
+			at = at.Add(10 * time.Second)
 		}
 		fit := c.Fit()
 		for _, score := range []float64{0.1, 0.3, 0.5, 0.7, 0.9} {
@@ -26,6 +30,77 @@ func TestCalibrationFollows(t *testing.T) {
 				t.Errorf("%+v: %v becomes %.3f, truth %.3f", truth, score, got, want)
 			}
 		}
+		c.Forget()
+		if len(c.Hours) > calibrationHours {
+			t.Errorf("%d hours are kept", len(c.Hours))
+		}
+	}
+}
+
+// In whatever order outcomes become known, and however they are parted, the sums
+// are the same to the bit.
+func TestCalibrationTakesOutcomesInAnyOrder(t *testing.T) {
+	t.Parallel()
+	type outcome struct {
+		at        time.Time
+		raw, said float64
+		came      bool
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	var all []outcome
+	for range 2000 {
+		all = append(all, outcome{at.Add(time.Duration(rng.IntN(10*3600)) * time.Second), rng.Float64(), rng.Float64(), rng.IntN(2) == 0})
+	}
+	a, b := NewCalibrator(), NewCalibrator()
+	for _, o := range all {
+		a.Observe(o.at, o.raw, o.said, o.came)
+	}
+	rng.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	for _, o := range all {
+		b.Observe(o.at, o.raw, o.said, o.came)
+	}
+	if !reflect.DeepEqual(a, b) || a.Fit() != b.Fit() || a.Errors() != b.Errors() {
+		t.Errorf("%+v %+v", a.Fit(), b.Fit())
+	}
+}
+
+// The errors are those of their definition, and what chance alone makes is told
+// apart: scores that are right are as far off as that.
+func TestCalibrationErrors(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 6))
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	var decided, chance float64
+	const runs = 60
+	for range runs {
+		c := NewCalibrator()
+		var n, raw, said, came [10]float64
+		const outcomes = 1000
+		for range outcomes {
+			p := rng.Float64()
+			given := p * p
+			yes := rng.Float64() < p
+			c.Observe(at, given, p, yes)
+			i := min(9, int(given*10))
+			n[i], raw[i], said[i] = n[i]+1, raw[i]+given, said[i]+p
+			if yes {
+				came[i]++
+			}
+		}
+		var wantRaw, wantSaid float64
+		for i := range n {
+			wantRaw += math.Abs(raw[i]-came[i]) / outcomes
+			wantSaid += math.Abs(said[i]-came[i]) / outcomes
+		}
+		e := c.Errors()
+		if math.Abs(e.Raw-wantRaw) > 1e-5 || math.Abs(e.Decided-wantSaid) > 1e-5 || e.N != outcomes || e.AUC < 0.7 {
+			t.Fatalf("%+v, want %v and %v", e, wantRaw, wantSaid)
+		}
+		decided, chance = decided+e.Decided/runs, chance+e.Chance/runs
+	}
+	if decided > chance*1.1 || decided < chance*0.8 {
+		t.Errorf("of scores that are right the error is %.4f, by chance it should be %.4f", decided, chance)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -74,6 +75,17 @@ func (l Line) Promote(version string) Line {
 		}
 	}
 	return next
+}
+
+// mostShadows bounds what every event is scored by beside the live version.
+const mostShadows = 3
+
+// WithShadow lets version score in the shadow, too. The oldest shadow makes room
+// where there are too many.
+func (l Line) WithShadow(version string) Line {
+	l.Shadow = append(slices.Clone(l.Shadow), version)
+	l.Shadow = l.Shadow[max(0, len(l.Shadow)-mostShadows):]
+	return l
 }
 
 // String is the line as it stands in the file.

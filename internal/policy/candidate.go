@@ -152,6 +152,7 @@ type Versus struct {
 // Judgement is what the journal says of a candidate.
 type Judgement struct {
 	Choices   int      `json:"choices"`
+	Waiting   int      `json:"waiting"` // choices that don't count yet: their outcomes may still come
 	Players   int      `json:"players"`
 	Uncovered float64  `json:"uncovered"` // share of its choices that the log could not have made
 	Measures  []Versus `json:"measures"`  // the reward, then the guard rails
@@ -171,11 +172,21 @@ type Gate struct {
 var DefaultGate = Gate{Choices: 500, Effective: 200, Uncovered: 0.02, Margin: 0.01}
 
 // Judge estimates the candidate against today's policy and holds it against the gate.
-func (t *Trier) Judge(g Gate) *Judgement {
+// It counts the decisions whose outcomes are in at a time (now), all of them: those
+// made within the window count neither with what came of them so far, which is too
+// little, nor only where something came, which is too much.
+func (t *Trier) Judge(g Gate, now time.Time) *Judgement {
 	j := &Judgement{}
 	players := map[uint64]bool{}
+	var rows []*triedRow
 	for i := range t.rows {
-		if r := &t.rows[i]; !r.held {
+		r := &t.rows[i]
+		if now.Sub(r.at) <= max(time.Duration(t.spec.Window), trialFor) {
+			j.Waiting += 1 - int(is(r.held))
+			continue
+		}
+		rows = append(rows, r)
+		if !r.held {
 			players[r.player] = true
 			j.Choices++
 			j.Uncovered += r.uncovered
@@ -183,9 +194,9 @@ func (t *Trier) Judge(g Gate) *Judgement {
 	}
 	j.Players, j.Uncovered = len(players), j.Uncovered/max(1, float64(j.Choices))
 	j.Measures = []Versus{
-		t.versus("reward", func(r *triedRow) float64 { return t.spec.Reward(r.kind, r.rank) }),
-		t.versus("harmed", func(r *triedRow) float64 { return is(r.harmed) }),
-		t.versus("dismissed", func(r *triedRow) float64 { return is(r.rank == learn.Rank("dismissed")) }),
+		versus(rows, "reward", func(r *triedRow) float64 { return t.spec.Reward(r.kind, r.rank) }),
+		versus(rows, "harmed", func(r *triedRow) float64 { return is(r.harmed) }),
+		versus(rows, "dismissed", func(r *triedRow) float64 { return is(r.rank == learn.Rank("dismissed")) }),
 	}
 	j.refuse(g)
 	return j
@@ -202,7 +213,7 @@ func is(b bool) float64 {
 func (j *Judgement) refuse(g Gate) {
 	no := func(format string, args ...any) { j.Refused = append(j.Refused, fmt.Sprintf(format, args...)) }
 	if j.Choices < g.Choices {
-		no("only %d choices by chance are in the journal, %d are needed", j.Choices, g.Choices)
+		no("only %d choices by chance whose outcomes are in are in the journal, %d are needed (%d more wait for theirs)", j.Choices, g.Choices, j.Waiting)
 		return
 	}
 	reward := j.Measures[0]
@@ -235,10 +246,9 @@ func (r *triedRow) action() string {
 
 // versus estimates a quantity of both policies. The reward model of DR is the mean
 // per action in the other half of the players.
-func (t *Trier) versus(name string, of func(*triedRow) float64) Versus {
+func versus(rows []*triedRow, name string, of func(*triedRow) float64) Versus {
 	means := [2]map[string]*[2]float64{{}, {}}
-	for i := range t.rows {
-		r := &t.rows[i]
+	for _, r := range rows {
 		m := means[r.player&1]
 		if m[r.action()] == nil {
 			m[r.action()] = &[2]float64{}
@@ -249,8 +259,7 @@ func (t *Trier) versus(name string, of func(*triedRow) float64) Versus {
 	var logs [2][]Logged
 	var differences []float64
 	var players []uint64
-	for i := range t.rows {
-		r := &t.rows[i]
+	for _, r := range rows {
 		if r.held {
 			continue
 		}

@@ -69,7 +69,7 @@ func trialRun(tb testing.TB, seed uint64, players int, harmOfB float64) (*Judgem
 			t.Decision(later, nil, "salt")
 		}
 	}
-	return t.Judge(DefaultGate), truth
+	return t.Judge(DefaultGate, at.Add(25*time.Hour)), truth
 }
 
 // The difference's interval holds the truth about as often as it says.
@@ -119,7 +119,67 @@ func TestJudgementKeepsTheWindow(t *testing.T) {
 			Candidates: []Candidate{{Action: "a", Kind: Service, Value: 1, Propensity: propensity}}}}, nil, "")
 		tr.Outcome(&Outcome{Decision: id, Status: "accepted", At: at.Add(2 * time.Hour)})
 	}
-	if j := tr.Judge(DefaultGate); j.Choices != 1 || j.Measures[0].Candidate.IPS.Value != 0 {
+	if j := tr.Judge(DefaultGate, at.Add(25*time.Hour)); j.Choices != 1 || j.Measures[0].Candidate.IPS.Value != 0 {
 		t.Errorf("%+v", j)
+	}
+}
+
+// Outcomes that have not come yet do not make a policy look worse than it is, nor
+// the one whose outcomes come later: only decisions whose time is over count. With
+// all of them, the known difference would be missed.
+func TestJudgementsWaitForOutcomes(t *testing.T) {
+	t.Parallel()
+	spec := &learn.Spec{Version: 1, Mode: learn.Learning, Deviation: 50, Noise: 40, Ceiling: 1, Floor: 0.01, Draws: 32, Window: learn.Window(20 * time.Hour),
+		Rewards: map[string]map[string]float64{Service: {"accepted": 100}}}
+	sums := map[string]*learn.Sums{"a": spec.NewSums(), "b": spec.NewSums()}
+	for i := range 600 {
+		sums["a"].Add(spec.Row([]float64{1}, Service, learn.Rank("issued"), 10))
+		sums["b"].Add(spec.Row([]float64{1}, Service, learn.Rank([]string{"accepted", "issued", "issued"}[i%3]), 10))
+	}
+	m, err := (&learn.Snapshot{Spec: *spec, Actions: sums}).Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept := map[string]float64{"a": 0.2, "b": 0.4}
+	var bias, naive float64 // of the difference, which is 20 where b is always chosen instead of a
+	const runs, decisions = 60, 900
+	held := 0
+	for run := range runs {
+		rng := rand.New(rand.NewPCG(uint64(run), 9))
+		tr := NewTrier(m, nil)
+		begin := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+		now := begin.Add(48 * time.Hour) // a decision every 192 s
+		var truth float64
+		for i := range decisions {
+			at := begin.Add(time.Duration(i) * 48 * time.Hour / decisions)
+			r := &Record{Input: Input{Player: fmt.Sprint("p", i), Decision: fmt.Sprint("d", i), Now: at}}
+			r.Decision = Decision{Arm: "explore", Kind: Service, Issued: true, Propensity: 0.5,
+				Candidates: []Candidate{{Action: "a", Kind: Service, Value: 11, Propensity: 0.5}, {Action: "b", Kind: Service, Value: 10, Propensity: 0.5}}}
+			r.Decision.Action = r.Decision.Candidates[rng.IntN(2)].Action
+			tr.Decision(r, nil, "salt")
+			options, _ := learnedOptions(r.Decision.Candidates)
+			truth += 20 * tr.chances(m, r, nil, "salt", options)[1] / decisions
+			came := at.Add(time.Duration(rng.Float64() * 20 * float64(time.Hour)))
+			if rng.Float64() < accept[r.Decision.Action] && came.Before(now) {
+				tr.Outcome(&Outcome{Decision: r.Input.Decision, Status: "accepted", At: came})
+			}
+		}
+		j := tr.Judge(DefaultGate, now)
+		all := tr.Judge(DefaultGate, now.Add(48*time.Hour)).Measures[0].Difference
+		if j.Choices+j.Waiting != decisions || j.Choices < decisions/3 || j.Waiting < decisions/3 {
+			t.Fatalf("%d choices count, %d wait", j.Choices, j.Waiting)
+		}
+		d := j.Measures[0].Difference
+		if d.Low <= truth && truth <= d.High {
+			held++
+		}
+		bias, naive = bias+(d.Value-truth)/runs, naive+(all.Value-truth)/runs
+	}
+	t.Logf("bias %.2f, with decisions that wait %.2f, of 20; the interval held the truth in %d of %d", bias, naive, held, runs)
+	if bias < -1.5 || bias > 1.5 || held < runs*85/100 {
+		t.Errorf("the difference is off by %.2f, and held in %d of %d", bias, held, runs)
+	}
+	if naive > -3 {
+		t.Errorf("with decisions that wait it is off by %.2f only: the test shows nothing", naive)
 	}
 }

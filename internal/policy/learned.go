@@ -12,6 +12,13 @@ import (
 // values decide again.
 const LearnedModel = "learned"
 
+// CalibrationModel is what a kill switch calls the calibration of scores: with it
+// on, what the models give decides.
+const CalibrationModel = "calibration"
+
+// HarmScore is the score that protects: it is never calibrated.
+const HarmScore = "harm"
+
 // chooseLearned draws among the candidates that rules, caps and protection left,
 // by what was learned of them. false: the arm does not learn, there is no
 // snapshot, or its context is not known of this player.

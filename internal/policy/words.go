@@ -51,6 +51,9 @@ func (r *Record) explainInputs(w io.Writer) {
 			fmt.Fprintf(w, "  model %s %s (sha256 %s): %s is not known: %s%s\n", m.Name, m.Version, m.SHA256, m.Output, m.Outside, shadow)
 			continue
 		}
+		if c := m.Calibrated; c != nil {
+			shadow = fmt.Sprintf(", calibrated by what came of such scores: the model itself gave %v (slope %v, offset %v)", c.Raw, c.Slope, c.Offset)
+		}
 		fmt.Fprintf(w, "  model %s %s (sha256 %s): %s = %v%s\n", m.Name, m.Version, m.SHA256, m.Output, m.Score, shadow)
 		for _, c := range m.Contributions {
 			fmt.Fprintf(w, "      %s = %v moved it by %+.4f\n", c.Feature, c.Value, c.Effect)

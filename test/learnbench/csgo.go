@@ -159,12 +159,13 @@ func (r *replayed) report() *later {
 	cut := r.rows[int(trainShare*float64(len(r.rows)))].at
 	out := &later{}
 	var raw, calibrated bins
-	var c learn.Calibrator
+	c := learn.NewCalibrator()
 	var fit learn.Calibration
 	known := 0 // rows whose outcome is known
 	for i, p := range r.rows {
 		for ; known < i && p.at.Sub(r.rows[known].at) > 10*time.Minute; known++ {
-			c.Observe(r.rows[known].score, r.rows[known].gone)
+			k := r.rows[known]
+			c.Observe(k.at, k.score, k.score, k.gone)
 			if known%100 == 0 {
 				fit = c.Fit()
 			}

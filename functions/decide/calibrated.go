@@ -1,0 +1,70 @@
+package decide
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"pitboss/internal/event"
+	"pitboss/internal/journal"
+	"pitboss/internal/policy"
+)
+
+// calibrations are how the scores of models are calibrated, by their SHA-256.
+type calibrations map[string]journal.Calibration
+
+// followCalibrations takes over how scores are calibrated, until ctx ends.
+func (f *Function) followCalibrations(ctx context.Context) {
+	for ctx.Err() == nil {
+		now, err := f.journal.Calibrations(ctx)
+		switch {
+		case err == nil:
+			all := calibrations(now)
+			f.calibrations.Store(&all)
+		case ctx.Err() == nil:
+			f.Log.Warn("how scores are calibrated is not taken over; as before", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(f.cfg.LearnPoll):
+		}
+	}
+}
+
+// calibrate makes of what the models gave what came of such scores of late. The
+// input says which is which, and by what, so that it stands for itself in the
+// journal.
+func (f *Function) calibrate(in *policy.Input) {
+	all := f.calibrations.Load()
+	if all == nil || len(*all) == 0 || slices.Contains(in.Killed, policy.Switch("model", policy.CalibrationModel)) {
+		return
+	}
+	models, outputs := slices.Clone(in.Models), map[string]bool{}
+	for i := range models {
+		m := &models[i]
+		c, ok := (*all)[m.SHA256]
+		if !ok || m.Outside != "" || m.Output != c.Output || m.Output == policy.HarmScore {
+			continue
+		}
+		m.Calibrated = &event.Calibrated{Raw: m.Score, Slope: c.Slope, Offset: c.Offset}
+		m.Score = c.Apply(m.Score)
+		outputs[m.Output] = true
+	}
+	if len(outputs) == 0 {
+		return
+	}
+	scores := maps.Clone(in.Scores)
+	for output := range outputs {
+		delete(scores, output)
+	}
+	for i := range models { // of several models that give one score the higher counts, as score has it
+		m := &models[i]
+		if was, said := scores[m.Output]; outputs[m.Output] && !m.Shadow && m.Outside == "" && (!said || m.Score > was) {
+			scores[m.Output] = m.Score
+		}
+	}
+	in.Models, in.Scores = models, scores
+}

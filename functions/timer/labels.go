@@ -1,0 +1,311 @@
+package timer
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/journal"
+	"pitboss/internal/learn"
+	"pitboss/internal/player"
+	"pitboss/internal/policy"
+	"pitboss/internal/setup"
+)
+
+var labelsSettled = promauto.NewCounterVec(prometheus.CounterOpts{
+	Name: "pitboss_labels_total", Help: "Decisions of which timer looked what came: settled; missed, since it looked too late; unknown, since the player is gone or played too fast.",
+}, []string{"label", "result"})
+
+// What is settled in one go, and in one entry of the journal.
+const labelsAtOnce = 1000
+
+// labels settles what came of decisions, as labels.yaml has it, some minutes after
+// each: it journals that, and calibrates the scores that foretold it. The decisions
+// are the journal's and what came of them is in the players' states, so nothing is
+// added to what serves.
+//
+// What is journaled is the truth, the sums that calibrations are made of follow
+// from it: a decision counts once, when the entry that settles it is read, and
+// only if no entry before has settled it. So it does not matter when an instance
+// dies, nor whether two should work at once. One instance works at a time.
+type labels struct {
+	f       *Function
+	journal *journal.Journal
+	players *player.Store[feature.State]
+	me      string
+
+	byScore map[string]*feature.Label
+	from    time.Duration // after a decision, when it is settled at the earliest
+	until   time.Duration // and at the latest: a rule that asks nothing of what came
+
+	mine    bool
+	read    [player.Shards]uint64 // entries read
+	waiting map[int][]waiting     // by shard, in order
+	state   labelState
+	said    map[string]said // of decisions that are being settled
+}
+
+// waiting is a decision whose labels are not settled yet.
+type waiting struct {
+	seq uint64
+	at  int64 // ms since 1970
+}
+
+// said is what the models said in a decision, and as of when.
+type said struct {
+	at   time.Time
+	runs []event.ModelRun
+}
+
+// labelState is what is kept of it in Redis.
+type labelState struct {
+	Upto        uint64                      `json:"upto"`   // entries of labels that are in the sums
+	Cursor      map[int]uint64              `json:"cursor"` // by shard: decisions that are settled, or never will be
+	Calibrators map[string]*modelCalibrator `json:"calibrators"`
+}
+
+// modelCalibrator is a model's, by its SHA-256.
+type modelCalibrator struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Output  string `json:"output"`
+	*learn.Calibrator
+}
+
+// newLabels is nil where labels.yaml has no label that a score foretells.
+func (f *Function) newLabels(rdb setup.Client) (*labels, error) {
+	declared, err := feature.LoadLabels(filepath.Join(f.cfg.ModelsDir, "labels.yaml"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	set, err := feature.Load(filepath.Join(f.cfg.ModelsDir, "features.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	l := &labels{f: f, journal: f.journal, me: rand.Text(), byScore: map[string]*feature.Label{}, until: 1 << 62}
+	for _, d := range declared {
+		if d.Score == "" {
+			continue
+		}
+		from, until, err := set.Settles(d)
+		if err != nil {
+			return nil, err
+		}
+		if l.byScore[d.Score] != nil {
+			return nil, fmt.Errorf("timer: labels.yaml: two labels have the score %s", d.Score)
+		}
+		l.byScore[d.Score] = d
+		l.from, l.until = max(l.from, from), min(l.until, until)
+		for _, result := range []string{"settled", "missed", "unknown"} {
+			labelsSettled.WithLabelValues(d.Name, result).Add(0)
+		}
+	}
+	if len(l.byScore) == 0 {
+		return nil, nil
+	}
+	if l.from >= l.until {
+		return nil, fmt.Errorf("timer: labels.yaml: the labels with scores look too differently far ahead to be settled together")
+	}
+	tellNoCalibration()
+	l.players = player.NewStore(rdb, set, player.Config{CachePlayers: 1})
+	return l, nil
+}
+
+func (l *labels) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := l.step(ctx); err != nil && ctx.Err() == nil {
+			l.mine = false
+			l.f.Log.Warn("what came of decisions could not be settled; it is tried again", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(l.f.cfg.LabelsEvery):
+		}
+	}
+}
+
+// step settles the decisions that are due.
+func (l *labels) step(ctx context.Context) error {
+	held, err := l.journal.Lease(ctx, "labels", l.me, 3*l.f.cfg.LabelsEvery)
+	if err != nil || !held {
+		if l.mine {
+			tellNoCalibration()
+		}
+		l.mine = false
+		return err
+	}
+	if !l.mine {
+		if err := l.begin(ctx); err != nil {
+			return err
+		}
+		l.mine = true
+	}
+	_, err = l.journal.Since(ctx, &l.read, func(e *journal.Entry) error {
+		if e.Kind == journal.KindDecision {
+			l.waiting[e.Shard] = append(l.waiting[e.Shard], waiting{e.Seq, e.Time.UnixMilli()})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	due := l.due(l.f.now())
+	for some := range slices.Chunk(due, labelsAtOnce) {
+		if err := l.settle(ctx, some); err != nil {
+			return err
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	for _, p := range due {
+		l.state.Cursor[p.Shard] = max(l.state.Cursor[p.Shard], p.Seq)
+	}
+	return l.keep(ctx)
+}
+
+// begin goes on where the instance before has ended. The very first begins with
+// the decisions made from now on.
+func (l *labels) begin(ctx context.Context) error {
+	raw, err := l.journal.Calibrators(ctx)
+	if err != nil {
+		return err
+	}
+	l.state = labelState{Cursor: map[int]uint64{}, Calibrators: map[string]*modelCalibrator{}}
+	l.waiting, l.said = map[int][]waiting{}, map[string]said{}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &l.state); err != nil {
+			return fmt.Errorf("timer: labels: %w", err)
+		}
+	} else {
+		heads, err := l.journal.Heads(ctx)
+		if err != nil {
+			return err
+		}
+		for shard, seq := range heads {
+			if seq > 0 {
+				l.state.Cursor[shard] = seq
+			}
+		}
+	}
+	if err := l.catchUp(ctx); err != nil {
+		return err
+	}
+	l.read = [player.Shards]uint64{}
+	for shard, seq := range l.state.Cursor {
+		l.read[shard] = seq
+	}
+	return l.keep(ctx)
+}
+
+// due takes the decisions off those that wait whose labels can be settled.
+func (l *labels) due(now time.Time) (out []journal.Place) {
+	for shard, list := range l.waiting {
+		n := 0
+		for n < len(list) && now.UnixMilli()-list[n].at >= l.from.Milliseconds() {
+			out = append(out, journal.Place{Shard: shard, Seq: list[n].seq})
+			n++
+		}
+		if n == len(list) {
+			delete(l.waiting, shard)
+			continue
+		}
+		l.waiting[shard] = list[n:]
+	}
+	slices.SortFunc(out, func(a, b journal.Place) int { return cmp.Or(cmp.Compare(a.Shard, b.Shard), cmp.Compare(a.Seq, b.Seq)) })
+	return out
+}
+
+// settle journals what came of some decisions, and counts it.
+func (l *labels) settle(ctx context.Context, places []journal.Place) error {
+	entries, err := l.journal.Places(ctx, places)
+	if err != nil {
+		return err
+	}
+	asked := make([]map[string]float64, len(entries)) // by decision: label → value
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	records := make([]*policy.Record, len(entries))
+	for i, e := range entries {
+		if e == nil || e.Personal == nil { // written out, or the player was erased
+			continue
+		}
+		if records[i], err = policy.Join(e.Open, e.Personal); err != nil {
+			return err
+		}
+		g.Go(func() (err error) {
+			asked[i], err = l.ask(gctx, records[i])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	s := &journal.Settled{At: l.f.now().UTC().Truncate(time.Millisecond)}
+	for i, values := range asked {
+		if values == nil {
+			continue
+		}
+		in := &records[i].Input
+		s.Rows = append(s.Rows, journal.Came{Decision: in.Decision, Seq: entries[i].Seq, Labels: values})
+		l.said[in.Decision] = said{in.AsOf, in.Models}
+	}
+	if len(s.Rows) == 0 {
+		return nil
+	}
+	if err := l.journal.Settle(ctx, s); err != nil {
+		return err
+	}
+	err = l.catchUp(ctx)
+	clear(l.said)
+	return err
+}
+
+// ask looks in the player's state what came of a decision.
+func (l *labels) ask(ctx context.Context, r *policy.Record) (out map[string]float64, err error) {
+	var state *feature.State
+	var version player.Version
+	for score, label := range l.byScore {
+		if !slices.ContainsFunc(r.Input.Models, func(m event.ModelRun) bool { return m.Output == score && m.Outside == "" }) {
+			continue
+		}
+		now, point := l.f.now(), r.Input.AsOf
+		if age := now.Sub(point); age < l.from || age > l.until {
+			labelsSettled.WithLabelValues(label.Name, "missed").Inc()
+			continue
+		}
+		if state == nil {
+			if state, version, err = l.players.Read(ctx, r.Input.Player); err != nil {
+				return nil, err
+			}
+		}
+		v, known := state.Settle(label, point)
+		if version == (player.Version{}) || !known {
+			labelsSettled.WithLabelValues(label.Name, "unknown").Inc()
+			continue
+		}
+		labelsSettled.WithLabelValues(label.Name, "settled").Inc()
+		if out == nil {
+			out = map[string]float64{}
+		}
+		out[label.Name] = v
+	}
+	return out, nil
+}

@@ -1,0 +1,141 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/learn"
+	"pitboss/internal/redisdb"
+)
+
+// Settled is what came of some decisions, as the journal has it: the labels of
+// labels.yaml. Like an outcome it names decisions and no person.
+type Settled struct {
+	At   time.Time `json:"at"`
+	Rows []Came    `json:"rows"` // those of one shard in the order of its entries
+}
+
+// Came is what came of a decision. Of two about one decision the first counts.
+type Came struct {
+	Decision string             `json:"decision"`
+	Seq      uint64             `json:"seq"` // of the decision's entry
+	Labels   map[string]float64 `json:"labels"`
+}
+
+// Settle journals what came of decisions.
+func (j *Journal) Settle(ctx context.Context, s *Settled) error {
+	open, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("journal: labels: %w", err)
+	}
+	return j.recordIn(ctx, Labels, &Draft{Kind: KindLabel, Time: s.At, Open: open})
+}
+
+// EachSettled calls visit with what came of decisions, in order, of those entries
+// that Redis has from a number on.
+func (j *Journal) EachSettled(ctx context.Context, from uint64, visit func(seq uint64, s *Settled) error) error {
+	return j.Each(ctx, Labels, from, true, func(e *Entry) error {
+		s, err := readSettled(e)
+		if s == nil || err != nil {
+			return err
+		}
+		return visit(e.Seq, s)
+	})
+}
+
+// SettledIn calls visit with what came of decisions, of those in segments and in Redis.
+func (j *Journal) SettledIn(ctx context.Context, written Segments, visit func(s *Settled) error) error {
+	last := uint64(0)
+	take := func(raw, _ []byte) error {
+		e, err := parseEntry(Labels, raw, nil)
+		if err != nil {
+			return err
+		}
+		last = e.Seq
+		s, err := readSettled(e)
+		if s == nil || err != nil {
+			return err
+		}
+		return visit(s)
+	}
+	if err := written.of(Labels, take); err != nil {
+		return err
+	}
+	return j.raw(ctx, Labels, last+1, func(_ string, raw, hash []byte) error { return take(raw, hash) })
+}
+
+// readSettled is nil for an entry of another kind.
+func readSettled(e *Entry) (*Settled, error) {
+	if e.Kind != KindLabel {
+		return nil, nil
+	}
+	s := &Settled{}
+	if err := json.Unmarshal(e.Open, s); err != nil {
+		return nil, fmt.Errorf("journal: labels: entry %d: %w", e.Seq, err)
+	}
+	return s, nil
+}
+
+// Calibration is how the scores of a model are calibrated now.
+type Calibration struct {
+	Name              string `json:"name"`
+	Version           string `json:"version"`
+	Output            string `json:"output"`
+	Label             string `json:"label"`
+	learn.Calibration `json:",inline"`
+	Errors            learn.Errors `json:"errors"`
+	Seen              int64        `json:"seen"` // outcomes that it rests on
+	At                time.Time    `json:"at"`
+}
+
+const (
+	calibrationKey  = "{labels}:calibration"
+	calibratorsKey  = "{labels}:calibrators"
+	calibrationsFor = 30 * 24 * time.Hour // then nobody knows any more whether they are right
+)
+
+// KeepCalibrators stores what the settling of labels goes on with, as it wrote it,
+// and the calibrations, by the model's SHA-256.
+func (j *Journal) KeepCalibrators(ctx context.Context, state []byte, fitted map[string]Calibration) error {
+	text, err := json.Marshal(fitted, json.Deterministic(true))
+	if err != nil {
+		return fmt.Errorf("journal: calibration: %w", err)
+	}
+	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		p.Set(ctx, calibratorsKey, state, 0)
+		p.Set(ctx, calibrationKey, text, calibrationsFor)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("journal: calibration: %w", err)
+	}
+	return nil
+}
+
+// Calibrators is what KeepCalibrators stored; nil where nothing is.
+func (j *Journal) Calibrators(ctx context.Context) ([]byte, error) {
+	b, err := j.rdb.Get(ctx, calibratorsKey).Bytes()
+	if err != nil && !errors.Is(err, redisdb.Nil) {
+		return nil, fmt.Errorf("journal: calibrators: %w", err)
+	}
+	return b, nil
+}
+
+// Calibrations are how scores are calibrated now, by the model's SHA-256.
+func (j *Journal) Calibrations(ctx context.Context) (out map[string]Calibration, err error) {
+	b, err := j.rdb.Get(ctx, calibrationKey).Bytes()
+	if errors.Is(err, redisdb.Nil) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: calibration: %w", err)
+	}
+	return out, nil
+}
