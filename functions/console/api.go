@@ -44,6 +44,7 @@ func (f *Function) api() http.Handler {
 	look("GET /api/reviews", f.listReviews)
 	look("GET /api/models", f.listModels)
 	all("GET /api/experiments", access.Viewer, f.listExperiments)
+	all("GET /api/effects", access.Viewer, f.listEffects)
 	all("GET /api/report", access.Viewer, f.showReport)
 	all("GET /api/deadletters", access.Viewer, f.listDeadLetters)
 	all("GET /api/keptout", access.Viewer, f.listKeptOut)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/zap"
 
 	"pitboss/internal/access"
 	"pitboss/internal/journal"
@@ -35,6 +36,9 @@ type modelView struct {
 	Domain     *model.Domain      `json:"domain,omitempty"` // whom it speaks of; nil: everybody
 	Problem    string             `json:"problem,omitzero"`
 	Serving    *servingView       `json:"serving"` // what score measured, if it can be asked
+	// Calibrated is how its scores are calibrated online, and how far off they are;
+	// nil: nothing that came of them is known.
+	Calibrated *journal.Calibration `json:"calibrated,omitempty"`
 }
 
 // servingView is what score's metrics say of a version.
@@ -81,6 +85,7 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
 	}
 	metrics, note := gathered()
 	f.experiments.expire(f.now())
+	calibrated := f.calibrations(r.Context())
 	models := []modelView{}
 	for name, line := range serving {
 		dirs, _ := filepath.Glob(filepath.Join(f.cfg.ModelsDir, name, "*", "model.yaml"))
@@ -94,6 +99,9 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
 			}
 			m.Previous = m.Version == line.Previous
 			m.Serving = metrics.of(m.Name, m.Version)
+			if c, ok := calibrated[m.SHA256]; ok {
+				m.Calibrated = &c
+			}
 			models = append(models, m)
 		}
 	}
@@ -103,6 +111,19 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
 		return x.Name < y.Name || x.Name == y.Name && (rank[x.Role] < rank[y.Role] || rank[x.Role] == rank[y.Role] && x.Version > y.Version)
 	})
 	answer(w, map[string]any{"models": models, "note": note, "writable": writable(f.servingFile()), "calibration": f.experiments.calibrated()})
+}
+
+// calibrations are how scores are calibrated, by the model's SHA-256; none where
+// Redis can't tell.
+func (f *Function) calibrations(ctx context.Context) map[string]journal.Calibration {
+	if f.store.journal == nil {
+		return nil
+	}
+	all, err := f.store.journal.Calibrations(ctx)
+	if err != nil {
+		f.Log.Warn("how scores are calibrated is not shown", zap.Error(err))
+	}
+	return all
 }
 
 func readModel(dir string) modelView {

@@ -67,6 +67,9 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 			return nil, nil
 		}
 	}
+	if t.before == 0 {
+		countShadow(&t.record.Decision)
+	}
 	back, stands, err := f.confirm(ctx, e, r, &t)
 	if err != nil || !stands {
 		return back, err

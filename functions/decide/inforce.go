@@ -53,7 +53,7 @@ func (f *Function) takePolicy(ctx context.Context) error {
 	if was.Hash() == next.Hash() {
 		return nil
 	}
-	f.decides.Store(next.With(was.Learned()))
+	f.decides.Store(next.With(was.Learned()).WithShadow(was.Shadow()))
 	f.Log.Info("decides by another policy", zap.String("policy", next.Hash()))
 	return nil
 }

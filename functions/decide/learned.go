@@ -2,16 +2,30 @@ package decide
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 )
+
+var shadowed = promauto.NewCounterVec(prometheus.CounterOpts{
+	Name: "pitboss_learned_shadow_total", Help: "Decisions beside which a learned policy chose in the shadow, by whether it chose the same.",
+}, []string{"same"})
+
+func init() {
+	for _, same := range []string{"true", "false"} {
+		shadowed.WithLabelValues(same)
+	}
+}
 
 // decidesBy is the policy that decides now: the files' or one that was approved
 // on the running system, with what was learned.
@@ -60,7 +74,7 @@ func (f *Function) startLearning() error {
 
 func (l *follower) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := l.step(ctx); err != nil && ctx.Err() == nil {
+		if err := errors.Join(l.step(ctx), l.f.takeShadow(ctx)); err != nil && ctx.Err() == nil {
 			l.f.Log.Warn("what was learned is not taken over; the one before decides", zap.Error(err))
 		}
 		select {
@@ -103,12 +117,51 @@ func (l *follower) step(ctx context.Context) error {
 		return nil
 	}
 	l.read = time.Now()
-	actions, err := l.f.journal.Learned(ctx, l.spec)
+	actions, err := l.f.journal.LearnedBy(ctx, l.spec, l.f.now())
 	if err != nil {
 		return err
 	}
 	l.forced = ""
 	return l.f.adopt(ctx, &learn.Snapshot{Spec: *l.spec, Actions: actions})
+}
+
+// takeShadow takes over which learned policy chooses in the shadow.
+func (f *Function) takeShadow(ctx context.Context) error {
+	now, err := f.journal.Shadowed(ctx)
+	if err != nil {
+		return err
+	}
+	if was := f.decidesBy().Shadow(); was == nil && now.Snapshot == "" || was != nil && was.Hash == now.Snapshot {
+		return nil
+	}
+	var m *learn.Model
+	if now.Snapshot != "" {
+		text, err := f.journal.Document(ctx, now.Snapshot)
+		if err != nil {
+			return err
+		}
+		if m, err = learn.Parse(text); err != nil {
+			return err
+		}
+	}
+	f.swap.Lock()
+	defer f.swap.Unlock()
+	f.decides.Store(f.decidesBy().WithShadow(m))
+	f.Log.Info("another learned policy chooses in the shadow", zap.String("snapshot", now.Snapshot))
+	return nil
+}
+
+// countShadow counts how often the policy in the shadow would have chosen as was
+// chosen.
+func countShadow(d *policy.Decision) {
+	if d.Shadow == nil {
+		return
+	}
+	did := policy.NoAction
+	if d.Issued || d.Holdout {
+		did = d.Action
+	}
+	shadowed.WithLabelValues(strconv.FormatBool(did == d.Shadow.Action)).Inc()
 }
 
 // adopt decides by a snapshot from now on. It is kept under its hash first: what

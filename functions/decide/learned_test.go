@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
@@ -48,7 +49,7 @@ func TestDecidesByWhatWasLearned(t *testing.T) {
 	for rank := 1; rank < learn.Ranks; rank++ {
 		rows = append(rows, spec.Row([]float64{1, 0.9, 0}, policy.Service, rank, -2000))
 	}
-	if _, err := f.journal.Learn(t.Context(), "other", journal.Lesson{Spec: spec.Key(), Decision: journal.DecisionID("other", "1"),
+	if _, err := f.journal.Learn(t.Context(), "other", journal.Lesson{Spec: spec, At: noon.Add(-48 * time.Hour), Now: noon, Decision: journal.DecisionID("other", "1"),
 		Action: "payment_help", Rank: 1, Rows: rows, Remember: 1e9}); err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +63,7 @@ func TestDecidesByWhatWasLearned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	beside := w.shadow(f, spec)
 	w.adult("p", "GB")
 	w.happen("p", event.TypePaymentFailed, noon, event.PaymentFailed{Operation: "deposit", Amount: 2000, Currency: "GBP", Method: "card", Error: "declined"})
 	_, rec := handle(t, f, w.scored("p", calm))
@@ -84,11 +86,42 @@ func TestDecidesByWhatWasLearned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff, err := f.policy.With(m).Reproduce(r); err != nil || diff != "" {
+	if r.Decision.Shadow == nil || r.Decision.Shadow.Learned != beside.Hash {
+		t.Fatalf("in the shadow: %+v", r.Decision.Shadow)
+	}
+	if diff, err := f.policy.With(m).WithShadow(beside).Reproduce(r); err != nil || diff != "" {
 		t.Fatalf("%s %v", diff, err)
+	}
+	if _, err := f.policy.With(m).Reproduce(r); err == nil {
+		t.Fatal("reproduced without what was in the shadow")
 	}
 	checkPromoted(t, f, spec, hash)
 	checkFrozen(t, w, dir, text, hash)
+}
+
+// shadow lets a policy that has learned nothing choose in the shadow.
+func (w *world) shadow(f *Function, spec *learn.Spec) *learn.Model {
+	w.tb.Helper()
+	m, err := (&learn.Snapshot{Spec: *spec, Made: noon.Add(time.Second)}).Model()
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	text, hash, err := m.Snapshot().Text()
+	if err == nil {
+		err = f.journal.KeepDocument(w.tb.Context(), hash, text)
+	}
+	if err == nil {
+		err = f.journal.ShadowLearned(w.tb.Context(), hash, "ann", "to look at", noon)
+	}
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	for s := f.decidesBy().Shadow(); s == nil || s.Hash != hash; s = f.decidesBy().Shadow() {
+		if err := w.tb.Context().Err(); err != nil {
+			w.tb.Fatal(err)
+		}
+	}
+	return m
 }
 
 // checkPromoted: a promoted policy decides whatever is learned meanwhile, until it

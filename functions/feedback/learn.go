@@ -37,7 +37,8 @@ func newLearner(dir string) (*learner, error) {
 // learn adds what became of a decision to its action's sums. A decision counts
 // with a reward of 0 from when it is issued; an outcome within the window adds
 // its reward, one that never comes leaves it at that. The highest outcome counts,
-// once, in whatever order they come and however often.
+// once, in whatever order they come and however often. For outcomes that are still
+// to come, whoever reads the sums allows ([journal.Journal.LearnedBy]).
 func (f *Function) learn(ctx context.Context, r *event.Record, decision, outcome string) error {
 	if f.learner == nil {
 		return nil
@@ -54,7 +55,7 @@ func (f *Function) learn(ctx context.Context, r *event.Record, decision, outcome
 	if rows == nil {
 		return nil
 	}
-	_, err = f.journal.Learn(ctx, r.Subject, journal.Lesson{Spec: f.learner.spec.Key(), Decision: decision,
+	_, err = f.journal.Learn(ctx, r.Subject, journal.Lesson{Spec: f.learner.spec, Decision: decision, At: rec.Input.Now, Now: f.now(),
 		Action: rec.Decision.Action, Rank: learn.Rank(outcome), Rows: rows, Remember: window})
 	return err
 }

@@ -184,3 +184,52 @@ func TestLateOutcomesTeachNothing(t *testing.T) {
 		t.Errorf("%v %v", got, err)
 	}
 }
+
+// Decisions whose outcomes may still come count for the share of outcomes that has
+// come at their age; once their time is over, in full.
+func TestPendingDecisionsCountLess(t *testing.T) {
+	t.Parallel()
+	set, err := feature.Load("../../models/features.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Load("../../models", set.Names())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := startLearning(t, redistest.Start(t))
+	now := noon.Add(6 * time.Hour)
+	f.now = func() time.Time { return now }
+	for i := range 120 { // half of them accept, six hours later
+		id := fmt.Sprint("p", i)
+		r := decided(t, f, p, set, id)
+		if r == nil {
+			continue
+		}
+		typ, data := event.TypeRecommendation, any(r.Recommendation())
+		if i%2 == 0 {
+			typ, data = event.TypeAccepted, event.Outcome{Recommendation: r.Input.Decision}
+		}
+		if _, err := f.Handle(t.Context(), told(t, id, typ, id, data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := f.journal.Learned(t.Context(), f.learner.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := all["payment_help"].N
+	for _, c := range []struct {
+		at   time.Duration
+		low  int64
+		high int64
+	}{{2 * time.Hour, 0, 0}, {10 * time.Hour, n, n}, {30 * time.Hour, n, n}} {
+		got, err := f.journal.LearnedBy(t.Context(), f.learner.spec, noon.Add(c.at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := got["payment_help"].N; m < c.low || m > c.high {
+			t.Errorf("after %v they count as %d, want %d to %d of %d", c.at, m, c.low, c.high, n)
+		}
+	}
+}

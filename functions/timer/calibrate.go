@@ -17,13 +17,13 @@ import (
 
 var (
 	calibrationError = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pitboss_calibration_error", Help: "Expected calibration error over the last 10,000 outcomes: raw, of what the model gave; decided, of what was decided on; chance, what it would be if all were right.",
+		Name: "pitboss_calibration_error", Help: "Expected calibration error over the last 5,000 outcomes: raw, of what the model gave; decided, of what was decided on; chance, what it would be if all were right.",
 	}, []string{"model", "version", "of"})
 	calibrationOutcomes = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "pitboss_calibration_outcomes", Help: "Outcomes that the calibration of a model rests on.",
 	}, []string{"model", "version"})
 	calibrationAUC = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pitboss_model_auc", Help: "Area under the ROC curve of what a model gave, over the last 10,000 outcomes.",
+		Name: "pitboss_model_auc", Help: "Area under the ROC curve of what a model gave, over the last 5,000 outcomes.",
 	}, []string{"model", "version"})
 )
 

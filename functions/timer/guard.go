@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 )
 
@@ -47,19 +49,14 @@ type guard struct {
 	journal *journal.Journal
 	me      string
 
-	mine    bool // the lease was this instance's at the step before
+	spec    *learn.Spec // whose segments effects are told by; nil: none
+	mine    bool        // the lease was this instance's at the step before
 	next    map[int]uint64
 	trials  *policy.Trials
 	open    map[uint64]bool // who has a trial that waits
 	seen    []byte
 	effects policy.Effects
 	settled time.Time // trials up to then are in effects
-}
-
-// guardState is what is kept of it.
-type guardState struct {
-	Settled time.Time        `json:"settled"`
-	Effects []*policy.Effect `json:"effects"`
 }
 
 // noneStopped leaves one series, so that the alert on it can be told from one on
@@ -115,7 +112,10 @@ func (g *guard) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var state guardState
+	if g.spec, err = learn.ReadSpec(filepath.Join(g.f.cfg.ModelsDir, "learning.yaml")); err != nil {
+		return err
+	}
+	var state policy.Found
 	raw, seen, err := g.journal.Guard(ctx)
 	if err != nil {
 		return err
@@ -164,7 +164,11 @@ func (g *guard) read(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			g.trials.Decision(e.KeyName, r.Input.Now, &r.Decision, nil)
+			var segments []string
+			if g.spec != nil { // those that need nothing personal
+				segments = r.Segments(g.spec, nil)
+			}
+			g.trials.Decision(e.KeyName, r.Input.Now, &r.Decision, segments)
 			return nil
 		})
 		if err != nil {
@@ -185,6 +189,7 @@ func (g *guard) settle(ctx context.Context) error {
 		bits = append(bits, k)
 		if t.At.After(g.settled) { // else the instance before has counted it
 			g.effects.Add(t, policy.OutcomeHarmed)
+			g.effects.Add(t, policy.OutcomeStayed)
 			guardTrials.Inc()
 		}
 	}
@@ -194,7 +199,7 @@ func (g *guard) settle(ctx context.Context) error {
 	if last := settled[len(settled)-1].At; last.After(g.settled) {
 		g.settled = last
 	}
-	raw, err := json.Marshal(guardState{g.settled, g.effects.All()})
+	raw, err := json.Marshal(policy.Found{Settled: g.settled, Effects: g.effects.All()})
 	if err != nil {
 		return fmt.Errorf("timer: guard: %w", err)
 	}
@@ -204,7 +209,7 @@ func (g *guard) settle(ctx context.Context) error {
 // stop turns the kill switch of each action that is shown to raise markers of
 // harm, and tells teams by event.
 func (g *guard) stop(ctx context.Context) error {
-	effects := g.effects.All()
+	effects := slices.DeleteFunc(g.effects.All(), func(e *policy.Effect) bool { return e.Outcome != policy.OutcomeHarmed || e.Segment != "" })
 	on, err := g.journal.Switches(ctx)
 	if err != nil {
 		return err

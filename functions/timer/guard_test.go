@@ -113,7 +113,7 @@ func TestTheGuardRailStopsWhatHarms(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := asText(t, g.effects.All()), asText(t, other.effects.All())
-	if a != b || len(g.effects) != 4 {
+	if a != b || len(g.effects) != 8 {
 		t.Errorf("found before %s\nand after %s", a, b)
 	}
 }

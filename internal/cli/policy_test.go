@@ -128,6 +128,15 @@ func TestLearnedPolicyIsPromotedByTwo(t *testing.T) {
 	if out, err := run("policy", "promote", candidate, "--by", "ann", "--reason", "again"); err == nil || !strings.Contains(out, "the reward is not shown to be above today's") {
 		t.Fatalf("against itself: %s %v", out, err)
 	}
+	if out, err := run("policy", "shadow", candidate, "--by", "ann", "--reason", "to look at"); err != nil || !strings.Contains(out, "chooses in the shadow") {
+		t.Fatalf("%s %v", out, err)
+	}
+	if out, err := run("policy", "status"); err != nil || !strings.Contains(out, "in the shadow: learned policy") {
+		t.Fatalf("%s %v", out, err)
+	}
+	if out, err := run("policy", "shadow", "--off", "--by", "ann", "--reason", "seen"); err != nil {
+		t.Fatalf("%s %v", out, err)
+	}
 	if out, err := run("policy", "rollback", "--by", "ann", "--reason", "complaints"); err != nil || !strings.Contains(out, "what learning.yaml says decides") {
 		t.Fatalf("%s %v", out, err)
 	}
@@ -136,5 +145,44 @@ func TestLearnedPolicyIsPromotedByTwo(t *testing.T) {
 	}
 	if out, err := run("policy", "snapshot", "--out", filepath.Join(t.TempDir(), "s.json")); err != nil || !strings.Contains(out, "of 0 actions") {
 		t.Fatalf("%s %v", out, err)
+	}
+}
+
+// What was written out to segments, and is in Redis no more, counts with --segments.
+func TestPolicyIsEvaluatedOverSegments(t *testing.T) {
+	t.Parallel()
+	url, segments := redistest.Start(t), t.TempDir()
+	candidate := explored(t, url)
+	run := func(args ...string) (string, error) {
+		var out bytes.Buffer
+		root := rootCmd("test")
+		root.SetArgs(append(args, "--redis", url, "--models", "../../models"))
+		root.SetOut(&out)
+		root.SetErr(&out)
+		err := root.ExecuteContext(t.Context())
+		return out.String(), err
+	}
+	evaluate := func(more ...string) string {
+		out, err := run(append([]string{"policy", "evaluate", candidate, "--since", "30d", "--as", "json"}, more...)...)
+		if err != nil {
+			out, _, _ = strings.Cut(out, "Error:")
+		}
+		return strings.TrimSpace(out)
+	}
+	before := evaluate()
+	if !strings.Contains(before, `"choices":900`) {
+		t.Fatal(before)
+	}
+	if out, err := run("journal", "write", "--segments", segments, "--keep", "1h"); err != nil {
+		t.Fatalf("%s %v", out, err)
+	}
+	if out := evaluate(); !strings.Contains(out, `"choices":0`) {
+		t.Errorf("without segments: %s", out)
+	}
+	if out := evaluate("--segments", segments); out != before {
+		t.Errorf("with segments: %s\nbefore: %s", out, before)
+	}
+	if out, err := run("policy", "uplift", "--segments", segments, "--as", "json"); err != nil {
+		t.Errorf("%s %v", out, err)
 	}
 }

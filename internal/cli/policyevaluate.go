@@ -23,7 +23,7 @@ func policyCmd() *cobra.Command {
 	o := &oversight{}
 	cmd := &cobra.Command{Use: "policy", Short: "what was learned of the actions: write it to a file, judge it, put it into force, take it back"}
 	o.flags(cmd)
-	cmd.AddCommand(policySnapshotCmd(o), policyEvaluateCmd(o), policyPromoteCmd(o), policyRollbackCmd(o), policyStatusCmd(o), upliftCmd(o))
+	cmd.AddCommand(policySnapshotCmd(o), policyEvaluateCmd(o), policyShadowCmd(o), policyPromoteCmd(o), policyRollbackCmd(o), policyStatusCmd(o), upliftCmd(o))
 	return cmd
 }
 
@@ -37,7 +37,7 @@ func policySnapshotCmd(o *oversight) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			actions, err := o.journal.Learned(cmd.Context(), spec)
+			actions, err := o.journal.LearnedBy(cmd.Context(), spec, time.Now())
 			if err != nil {
 				return err
 			}

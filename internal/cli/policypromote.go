@@ -106,11 +106,66 @@ func policyRollbackCmd(o *oversight) *cobra.Command {
 	return cmd
 }
 
+// policyShadowCmd is `pitboss policy shadow`.
+func policyShadowCmd(o *oversight) *cobra.Command {
+	var who person
+	var reason string
+	var off bool
+	cmd := &cobra.Command{
+		Use: "shadow CANDIDATE", Short: "let a learned policy (a file or a hash) choose in the shadow: each decision notes what it would have chosen",
+		Args: func(_ *cobra.Command, args []string) error {
+			if off != (len(args) == 0) || len(args) > 1 {
+				return fmt.Errorf("policy: give a candidate, or --off")
+			}
+			return nil
+		},
+		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
+			if reason == "" || who.by == "" {
+				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
+			}
+			ctx, hash := cmd.Context(), ""
+			if !off {
+				candidate, err := o.candidate(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				var text []byte
+				if text, hash, err = candidate.Snapshot().Text(); err != nil {
+					return err
+				}
+				if err := o.journal.KeepDocument(ctx, hash, text); err != nil {
+					return err
+				}
+			}
+			if err := o.journal.ShadowLearned(ctx, hash, who.by, reason, time.Now().UTC()); err != nil {
+				return err
+			}
+			if off {
+				fmt.Fprintln(cmd.OutOrStdout(), "no learned policy is in the shadow any more")
+				return nil
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "learned policy %s chooses in the shadow within a second\n", hash)
+			return nil
+		}),
+	}
+	who.flags(cmd, "who does it")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	cmd.Flags().BoolVar(&off, "off", false, "none from now on")
+	return cmd
+}
+
 // policyStatusCmd is `pitboss policy status`.
 func policyStatusCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "which learned policy decides, since when and by whom", Args: cobra.NoArgs,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
+			s, err := o.journal.Shadowed(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if s.Snapshot != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "in the shadow: %s, since %s by %s: %s\n", learnedName(s.Snapshot), s.At.Format(time.RFC3339), strings.Join(s.By, " and "), s.Reason)
+			}
 			p, err := o.journal.Promoted(cmd.Context())
 			if err != nil {
 				return err

@@ -29,15 +29,18 @@ func replayDecisionCmd() *cobra.Command {
 				return err
 			}
 			if r.Decision.Learned != "" {
-				text, err := o.journal.Document(cmd.Context(), r.Decision.Learned)
-				if err != nil {
-					return err
-				}
-				m, err := learn.Parse(text)
+				m, err := o.candidate(cmd.Context(), r.Decision.Learned)
 				if err != nil {
 					return err
 				}
 				p = p.With(m)
+			}
+			if s := r.Decision.Shadow; s != nil {
+				m, err := o.candidate(cmd.Context(), s.Learned)
+				if err != nil {
+					return err
+				}
+				p = p.WithShadow(m)
 			}
 			diff, err := p.Reproduce(r)
 			if err != nil {

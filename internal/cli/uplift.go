@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"math"
 	"text/tabwriter"
 	"time"
 
@@ -98,24 +97,9 @@ func (o *oversight) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
 	return effects, len(settled), nil
 }
 
-// reportedEffect is an effect as JSON.
-type reportedEffect struct {
-	*policy.Effect
-	Uplift   float64 `json:"uplift"`
-	Low      float64 `json:"low"`
-	High     float64 `json:"high"`
-	TooEarly bool    `json:"too_early,omitzero"` // there is no interval yet
-}
-
-func reported(es policy.Effects) (out []reportedEffect) {
+func reported(es policy.Effects) (out []policy.Told) {
 	for _, e := range es.All() {
-		r := reportedEffect{Effect: e}
-		i := e.Interval(0.05)
-		r.Uplift, r.Low, r.High, r.TooEarly = i.Value, i.Low, i.High, math.IsInf(i.High, 1)
-		if r.TooEarly {
-			r.Low, r.High = -1, 1
-		}
-		out = append(out, r)
+		out = append(out, e.Tell())
 	}
 	return out
 }

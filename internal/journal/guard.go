@@ -29,6 +29,16 @@ func (j *Journal) Guard(ctx context.Context) (found, seen []byte, err error) {
 	return found, seen, nil
 }
 
+// GuardFound is what the guard rail has found so far, without whom it counted; nil
+// where it never looked.
+func (j *Journal) GuardFound(ctx context.Context) ([]byte, error) {
+	found, err := j.rdb.Get(ctx, guardKey).Bytes()
+	if err != nil && !errors.Is(err, redisdb.Nil) {
+		return nil, fmt.Errorf("journal: guard: %w", err)
+	}
+	return found, nil
+}
+
 // KeepGuard keeps what the guard rail has found, and whom it counted now.
 func (j *Journal) KeepGuard(ctx context.Context, found []byte, counted []uint64) error {
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {

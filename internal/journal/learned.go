@@ -30,8 +30,10 @@ func sumsKey(shard int, spec string) string { return tag(shard) + ":t:" + spec }
 
 // Lesson is what a decision's outcome teaches.
 type Lesson struct {
-	Spec     string // learn.Spec.Key
+	Spec     *learn.Spec
 	Decision string
+	At       time.Time // of the decision
+	Now      time.Time
 	Action   string
 	Rank     int           // of the outcome
 	Rows     []*learn.Sums // by rank, from 1 on
@@ -42,7 +44,7 @@ type Lesson struct {
 // counts, however often and in whatever order they come. It reports whether the
 // sums changed.
 func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) {
-	w := len(l.Rows[0].XY)
+	w := l.Spec.Width()
 	args := []any{l.Decision, l.Rank, int(l.Remember.Seconds()) + 1, l.Action, rankedMost, w}
 	for _, v := range l.Rows[0].XX {
 		args = append(args, v)
@@ -53,11 +55,20 @@ func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) 
 		}
 		args = append(args, r.YY)
 	}
-	v, err := j.run.Run(ctx, learnScript, []string{ranksKey(id), sumsKey(player.Shard(id), l.Spec)}, args...)
+	v, err := j.run.Run(ctx, learnScript, []string{ranksKey(id), sumsKey(player.Shard(id), l.Spec.Key())}, args...)
 	if err != nil {
 		return false, fmt.Errorf("journal: learn: %w", err)
 	}
-	return v == int64(1), nil
+	first, changed := v == int64(3), v == int64(1) || v == int64(3)
+	if first {
+		if err := j.notePending(ctx, l.Spec, &l); err != nil {
+			return true, err
+		}
+	}
+	if changed && l.Rows[l.Rank-1].XY[0] != l.Rows[0].XY[0] { // an outcome with a reward
+		return true, j.noteDelay(ctx, l.Spec, l.Now.Sub(l.At))
+	}
+	return changed, nil
 }
 
 // Learned adds up the sums of all shards, by action.

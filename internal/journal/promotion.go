@@ -14,6 +14,9 @@ import (
 // promotedKey holds the promotion that is in force.
 const promotedKey = "{ops}:learned"
 
+// shadowedKey holds the learned policy in the shadow.
+const shadowedKey = "{ops}:learned:shadow"
+
 // Promotion puts a learned policy into force, as the journal has it.
 type Promotion struct {
 	// Snapshot is the policy's hash, of a text that is kept; "": as learning.yaml says.
@@ -22,6 +25,23 @@ type Promotion struct {
 	By       []string  `json:"by"`
 	Reason   string    `json:"reason"`
 	At       time.Time `json:"at"`
+	// Shadow: it only notes what the policy would choose.
+	Shadow bool `json:"shadow,omitzero"`
+}
+
+// ShadowLearned lets the learned policy of a hash choose in the shadow ("": none)
+// and journals who did and why. It changes no decision.
+func (j *Journal) ShadowLearned(ctx context.Context, hash, by, reason string, at time.Time) error {
+	now, err := j.Shadowed(ctx)
+	if err != nil {
+		return err
+	}
+	return j.promote(ctx, shadowedKey, Promotion{Snapshot: hash, Before: now.Snapshot, By: []string{by}, Reason: reason, At: at, Shadow: true})
+}
+
+// Shadowed is the learned policy in the shadow; zero where none ever was.
+func (j *Journal) Shadowed(ctx context.Context) (Promotion, error) {
+	return j.promotedBy(ctx, shadowedKey)
 }
 
 // PromoteLearned puts the learned policy of a hash into force and journals who did
@@ -31,7 +51,7 @@ func (j *Journal) PromoteLearned(ctx context.Context, hash string, by []string, 
 	if err != nil {
 		return err
 	}
-	return j.promote(ctx, Promotion{Snapshot: hash, Before: now.Snapshot, By: by, Reason: reason, At: at})
+	return j.promote(ctx, promotedKey, Promotion{Snapshot: hash, Before: now.Snapshot, By: by, Reason: reason, At: at})
 }
 
 // RollbackLearned puts back what decided before the promotion in force, and
@@ -45,10 +65,10 @@ func (j *Journal) RollbackLearned(ctx context.Context, by, reason string, at tim
 		return p, fmt.Errorf("%w: no learned policy was ever promoted", ErrNotFound)
 	}
 	p = Promotion{Snapshot: now.Before, Before: now.Snapshot, By: []string{by}, Reason: reason, At: at}
-	return p, j.promote(ctx, p)
+	return p, j.promote(ctx, promotedKey, p)
 }
 
-func (j *Journal) promote(ctx context.Context, p Promotion) error {
+func (j *Journal) promote(ctx context.Context, key string, p Promotion) error {
 	if p.Snapshot != "" {
 		if _, err := j.Document(ctx, p.Snapshot); err != nil {
 			return fmt.Errorf("journal: promote: %w", err)
@@ -58,15 +78,19 @@ func (j *Journal) promote(ctx context.Context, p Promotion) error {
 	if err != nil {
 		return fmt.Errorf("journal: promote: %w", err)
 	}
-	if err := j.rdb.Set(ctx, promotedKey, raw, 0).Err(); err != nil {
+	if err := j.rdb.Set(ctx, key, raw, 0).Err(); err != nil {
 		return fmt.Errorf("journal: promote: %w", err)
 	}
 	return j.RecordOps(ctx, &Draft{Kind: KindLearned, Time: p.At, Open: raw})
 }
 
 // Promoted is the promotion in force; zero where nothing was ever promoted.
-func (j *Journal) Promoted(ctx context.Context) (p Promotion, err error) {
-	raw, err := j.rdb.Get(ctx, promotedKey).Bytes()
+func (j *Journal) Promoted(ctx context.Context) (Promotion, error) {
+	return j.promotedBy(ctx, promotedKey)
+}
+
+func (j *Journal) promotedBy(ctx context.Context, key string) (p Promotion, err error) {
+	raw, err := j.rdb.Get(ctx, key).Bytes()
 	if errors.Is(err, redisdb.Nil) {
 		return p, nil
 	}

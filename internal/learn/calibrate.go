@@ -46,7 +46,7 @@ const (
 	// CalibrationFrom is how many outcomes must be known before scores are calibrated.
 	CalibrationFrom = 300
 	// measuredOver is how many of the latest outcomes errors are measured over.
-	measuredOver = 10_000
+	measuredOver = 5_000
 	millionth    = 1e6
 )
 
@@ -191,7 +191,7 @@ func (c *Calibrator) Seen() (n int64) {
 	return n
 }
 
-// Errors are how far scores were from what came, over the last 10,000 outcomes or
+// Errors are how far scores were from what came, over the last 5,000 outcomes or
 // so: expected calibration errors over ten bins.
 type Errors struct {
 	N       int64   `json:"n"`

@@ -66,6 +66,7 @@ func (s *evaluation) decide() *Decision {
 		d.Reasons = append(d.Reasons, event.Reason{Code: "protection-first", Text: "A protection message goes before anything else."})
 		return d
 	}
+	s.shadow(d)
 	n, learned := s.chooseLearned(d, arm)
 	if !learned {
 		n = s.choose(d.Candidates, arm)

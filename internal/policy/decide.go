@@ -87,6 +87,15 @@ type Decision struct {
 	Policy     string         `json:"policy"`
 	// Learned is the hash of the snapshot that was chosen by, where one was.
 	Learned string `json:"learned,omitzero"`
+	// Shadow is what a candidate would have chosen, where one is in the shadow.
+	Shadow *Shadowed `json:"shadow,omitempty"`
+}
+
+// Shadowed is the choice of a learned policy that is only looked at.
+type Shadowed struct {
+	Learned    string  `json:"learned"` // the snapshot's hash
+	Action     string  `json:"action"`
+	Propensity float64 `json:"propensity"`
 }
 
 // Candidate is an eligible action and what became of it.

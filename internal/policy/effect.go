@@ -235,6 +235,31 @@ func (es Effects) All() []*Effect {
 	return out
 }
 
+// Found is what timer has found of the actions' effects so far, as it keeps it.
+type Found struct {
+	Settled time.Time `json:"settled"` // trials up to then are in it
+	Effects []*Effect `json:"effects"`
+}
+
+// Told is an effect with its interval, as it is shown.
+type Told struct {
+	*Effect
+	Uplift   float64 `json:"uplift"`
+	Low      float64 `json:"low"`
+	High     float64 `json:"high"`
+	TooEarly bool    `json:"too_early,omitzero"` // there is no interval yet
+}
+
+// Tell gives an effect its 95 % confidence sequence.
+func (e *Effect) Tell() Told {
+	i := e.Interval(0.05)
+	t := Told{Effect: e, Uplift: i.Value, Low: i.Low, High: i.High, TooEarly: math.IsInf(i.High, 1)}
+	if t.TooEarly {
+		t.Low, t.High = -1, 1
+	}
+	return t
+}
+
 // Restore puts effects back that All gave.
 func Restore(list []*Effect) Effects {
 	es := Effects{}

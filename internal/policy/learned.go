@@ -35,22 +35,52 @@ func (s *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool)
 	if len(options) == 0 {
 		return -1, false
 	}
-	none := m.Weigh(options, x, weighSeed(s.p.file.Experiment.Salt, s.in))
+	n, none := s.draw(m, options, x)
 	d.Learned = m.Hash
-	chosen = -1
-	draw := unit("draw", s.p.file.Experiment.Salt, s.in.Player, s.in.Decision) - none
 	for k, o := range options {
 		c := &d.Candidates[at[k]]
 		c.Learned, c.Propensity = o.Worth, o.Propensity
-		if draw >= 0 && o.Propensity > 0 {
-			chosen = at[k]
-			draw -= o.Propensity
+	}
+	if n < 0 {
+		d.Propensity = none
+		return -1, true
+	}
+	return at[n], true
+}
+
+// draw weighs the options by a model and draws one of them, or -1 for none, which
+// has the propensity none.
+func (s *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (chosen int, none float64) {
+	salt := s.p.file.Experiment.Salt
+	none = m.Weigh(options, x, weighSeed(salt, s.in))
+	chosen = -1
+	u := unit("draw", salt, s.in.Player, s.in.Decision) - none
+	for k, o := range options {
+		if u >= 0 && o.Propensity > 0 {
+			chosen = k
+			u -= o.Propensity
 		}
 	}
-	if chosen < 0 {
-		d.Propensity = none
+	return chosen, none
+}
+
+// shadow notes what the learned policy in the shadow would choose, of what the
+// live one chooses among.
+func (s *evaluation) shadow(d *Decision) {
+	m := s.p.shadow
+	if m == nil || s.kill[Switch("model", LearnedModel)] {
+		return
 	}
-	return chosen, true
+	x, known := learnedContext(m.Spec, s.p.lang.featureNames, s.in, s.scope.scores)
+	options, _ := learnedOptions(d.Candidates)
+	if !known || len(options) == 0 {
+		return
+	}
+	n, none := s.draw(m, options, x)
+	d.Shadow = &Shadowed{Learned: m.Hash, Action: NoAction, Propensity: none}
+	if n >= 0 {
+		d.Shadow.Action, d.Shadow.Propensity = options[n].Action, options[n].Propensity
+	}
 }
 
 // learnedOptions are the candidates that what was learned may choose among, and

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func learnedTempting(t *rapid.T, base *Policy) *Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := base.With(m)
+	p := base.With(m).WithShadow(m)
 	p.file.Experiment.Arms = []Arm{{Name: "learned", Share: 1, Learned: true}}
 	return p
 }
@@ -61,6 +62,7 @@ func TestLearningOnlyRanksWhatIsLeft(t *testing.T) {
 					sum += c.Propensity
 				}
 			}
+			checkShadow(t, p, in, d)
 			if protect && d.Kind != Protection {
 				t.Fatalf("protection was passed over: %+v", d)
 			}
@@ -92,6 +94,32 @@ func TestLearningOnlyRanksWhatIsLeft(t *testing.T) {
 	})
 	if issued[Marketing] == 0 || issued[Service] == 0 || issued[Protection] == 0 {
 		t.Errorf("issued %v: a test that never lets anything through proves nothing", issued)
+	}
+}
+
+// checkShadow: what is in the shadow changes nothing, and would only choose what
+// the live policy may choose.
+func checkShadow(t *rapid.T, p *Policy, in *Input, d *Decision) {
+	alone := *d
+	alone.Shadow = nil
+	a, err := canonical(&alone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := canonical(p.WithShadow(nil).Decide(in))
+	if diff := firstDifference(a, b); err != nil || diff != "" {
+		t.Fatalf("the shadow changed the decision: %s %v", diff, err)
+	}
+	s := d.Shadow
+	if s == nil || s.Action == NoAction {
+		return
+	}
+	n := slices.IndexFunc(d.Candidates, func(c Candidate) bool { return c.Action == s.Action })
+	if n < 0 || len(d.Candidates[n].Blocked) > 0 || d.Candidates[n].Kind == Protection || !(s.Propensity > 0) {
+		t.Fatalf("in the shadow %+v would be chosen, of %+v", s, d.Candidates)
+	}
+	if d.Learned != "" && d.Issued && s.Action != d.Action { // by the same model, the same draw
+		t.Fatalf("the model chose %s, and %s in the shadow", d.Action, s.Action)
 	}
 }
 

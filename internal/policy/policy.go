@@ -25,6 +25,7 @@ type Policy struct {
 	order   []string         // of packs, sorted
 	hash    string
 	learned *learn.Model // nil: by the values
+	shadow  *learn.Model // what it would choose is noted, and never done; nil: none
 	files   map[string][]byte
 	quietOf map[string]contact // the common contact policies by kind, compiled
 	signs   MarkerFile
@@ -283,6 +284,16 @@ func (p *Policy) With(m *learn.Model) *Policy {
 
 // Learned is the snapshot that the learned arms choose by; nil: none.
 func (p *Policy) Learned() *learn.Model { return p.learned }
+
+// WithShadow is the policy that notes beside each decision what m would have chosen.
+func (p *Policy) WithShadow(m *learn.Model) *Policy {
+	with := *p
+	with.shadow = m
+	return &with
+}
+
+// Shadow is the snapshot whose choices are noted; nil: none.
+func (p *Policy) Shadow() *learn.Model { return p.shadow }
 
 // LearnedHash is the hash of the snapshot it chooses by; "": none.
 func (p *Policy) LearnedHash() string {

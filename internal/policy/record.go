@@ -102,6 +102,14 @@ func (d *Decision) writeOpen(w *event.Writer, name string) {
 	w.Str("pack", d.Pack)
 	w.Str("policy", d.Policy)
 	w.OptStr("learned", d.Learned)
+	if s := d.Shadow; s != nil {
+		w.Name("shadow")
+		w.Begin('{')
+		w.Str("learned", s.Learned)
+		w.Str("action", s.Action)
+		w.Num("propensity", s.Propensity)
+		w.End('}')
+	}
 	w.End('}')
 }
 

@@ -17,6 +17,14 @@ func (p *Policy) Reproduce(r *Record) (diff string, err error) {
 	if r.Decision.Learned != "" && (p.learned == nil || p.learned.Hash != r.Decision.Learned) {
 		return "", fmt.Errorf("decide: reproduce: decided by the learned snapshot %s, which is not this one", r.Decision.Learned)
 	}
+	switch {
+	case r.Decision.Shadow == nil: // none was in the shadow, or it did not know the player's context
+		if p.shadow != nil {
+			p = p.WithShadow(nil)
+		}
+	case p.shadow == nil || p.shadow.Hash != r.Decision.Shadow.Learned:
+		return "", fmt.Errorf("decide: reproduce: the learned snapshot %s was in the shadow, which is not this one", r.Decision.Shadow.Learned)
+	}
 	if r.Input.Player == "" {
 		return "", fmt.Errorf("decide: reproduce: the player was erased, and the decision's inputs with them")
 	}

@@ -2,7 +2,7 @@
 -- KEYS: 1 ranks of the player's decisions, 2 the shard's sums
 -- ARGV: 1 decision, 2 rank of the outcome, 3 seconds to remember it, 4 action, 5 most decisions remembered,
 --       6 width w, then w(w+1)/2 products, then per rank from 1 on w products and a square
--- Returns: 1 when the sums changed; 0 when an outcome of that rank or a higher one was counted; 2 when too many are remembered
+-- Returns: 3 when the decision was counted for the first time; 1 when the sums changed otherwise; 0 when an outcome of that rank or a higher one was counted; 2 when too many are remembered
 local rank, w = tonumber(ARGV[2]), tonumber(ARGV[6])
 local old = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
 if rank <= old then return 0 end
@@ -24,4 +24,5 @@ add('yy', of(rank, w + 1) - of(old, w + 1))
 redis.call('HSET', KEYS[1], ARGV[1], rank)
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('EXPIRE', KEYS[2], 34560000)
+if old == 0 then return 3 end
 return 1

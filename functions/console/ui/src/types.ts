@@ -70,6 +70,7 @@ export interface ModelView {
     calls: number; errors: number; p50_us: number; p99_us: number; scores: Bucket[]; drift: { feature: string; psi: number }[];
     compare?: { n: number; mean: number; agree: number; other: number };
   };
+  calibrated?: { slope: number; offset: number; seen: number; at: string; errors: { n: number; raw: number; decided: number; chance: number; auc: number } };
 }
 
 export interface Arm {

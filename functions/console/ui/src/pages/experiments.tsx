@@ -3,6 +3,7 @@ import { fixed, num, percent, plain } from "../format";
 import { t } from "../i18n";
 import type { Arm, ViewProps } from "../types";
 import { Card, Empty, Head, Wrong } from "../ui";
+import { Effects } from "./effects";
 
 export function ExperimentsPage(_: ViewProps) {
   const { data, error } = useLoaded<{ arms: Arm[]; actions: Arm[] }>("/api/experiments", 3000);
@@ -19,6 +20,7 @@ export function ExperimentsPage(_: ViewProps) {
           </table></div>}
         </Card>
       </>}
+      <Effects />
     </>
   );
 }

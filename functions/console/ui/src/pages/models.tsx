@@ -3,6 +3,7 @@ import { call, useLoaded } from "../api";
 import { and, fixed, metric, num, percent, plain, us } from "../format";
 import { t, word } from "../i18n";
 import type { Bucket, ModelView, ViewProps } from "../types";
+import { Calibrated } from "./calibrated";
 import { Act, Ask, Card, Data, Empty, Head, Tag, Wrong } from "../ui";
 
 interface Bin { n: number; said: number; happened: number }
@@ -61,6 +62,7 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
         <dt translate={false}>sha256</dt><dd class="mono" translate={false}>{m.sha256?.slice(0, 16)}</dd>
         {Object.entries(m.metrics ?? {}).filter(([, v]) => typeof v === "number").slice(0, 8).map(([k, v]) => <><dt translate={false}>{plain(k)}</dt><dd>{metric(v as number)}</dd></>)}
         {s && <><dt>{t("models.calls")}</dt><dd>{s.errors ? t("models.failed", { n: s.calls, failed: s.errors }) : num(s.calls)}</dd><dt>{t("models.latency")}</dt><dd translate={false}>p50 {us(s.p50_us)}, p99 {us(s.p99_us)}</dd></>}
+        <Calibrated of={m.calibrated} />
         {s?.compare && s.compare.n > 0 && <><dt>{t("models.against")}</dt><dd>{t("models.differs", { mean: fixed(s.compare.mean, 3), share: percent(s.compare.other / Math.max(1, s.compare.agree + s.compare.other)) })}</dd></>}
       </dl>
       <div>

@@ -1,0 +1,41 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/policy"
+)
+
+// listEffects says what each action does against no message, by arm, outcome and
+// segment, as timer finds it in the journal: with intervals that may be looked at
+// at any time.
+func (f *Function) listEffects(w http.ResponseWriter, r *http.Request) {
+	out := struct {
+		Settled time.Time     `json:"settled,omitzero"`
+		Effects []policy.Told `json:"effects"`
+	}{Effects: []policy.Told{}}
+	if f.store.journal == nil {
+		answer(w, out)
+		return
+	}
+	raw, err := f.store.journal.GuardFound(r.Context())
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	var found policy.Found
+	if raw != nil {
+		if err := json.Unmarshal(raw, &found); err != nil {
+			failed(w, err)
+			return
+		}
+	}
+	out.Settled = found.Settled
+	for _, e := range found.Effects {
+		out.Effects = append(out.Effects, e.Tell())
+	}
+	answer(w, out)
+}

@@ -1,0 +1,125 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"pitboss/internal/learn"
+	"pitboss/internal/redisdb"
+)
+
+// What is pending: the decisions of a window, apart by when they were made, and how
+// long outcomes took. Both allow for outcomes that are still to come, and are no
+// more exact than that needs: what an instance that dies between the sums and these
+// has not added is not in them, until the window is over.
+
+// pendingKey is the key of the decisions made in a part of the window.
+func pendingKey(spec *learn.Spec, slot int64) string {
+	return fmt.Sprintf("pitboss:pending:%s:%d:%d", spec.Key(), int64(spec.SlotLength().Seconds()), slot)
+}
+
+func delaysKey(spec *learn.Spec) string {
+	return fmt.Sprintf("pitboss:delays:%s:%d", spec.Key(), int64(time.Duration(spec.Window).Seconds()))
+}
+
+// delaysFor is how long delays are remembered once no outcome comes any more.
+const delaysFor = 30 * 24 * time.Hour
+
+// notePending counts a decision that is learned from for the first time.
+func (j *Journal) notePending(ctx context.Context, spec *learn.Spec, l *Lesson) error {
+	slot, _ := spec.Slot(l.At)
+	key, row := pendingKey(spec, slot), l.Rows[0]
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		add := func(field string, v int64) {
+			if v != 0 {
+				p.HIncrBy(ctx, key, l.Action+" "+field, v)
+			}
+		}
+		add("n", row.N)
+		add("yy", row.YY)
+		for i, v := range row.XX {
+			add("xx"+strconv.Itoa(i), v)
+		}
+		for i, v := range row.XY {
+			add("xy"+strconv.Itoa(i), v)
+		}
+		p.Expire(ctx, key, l.Remember+2*spec.SlotLength())
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("journal: pending: %w", err)
+	}
+	return nil
+}
+
+// noteDelay counts how long after its decision an outcome came.
+func (j *Journal) noteDelay(ctx context.Context, spec *learn.Spec, delay time.Duration) error {
+	key := delaysKey(spec)
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		p.HIncrBy(ctx, key, strconv.Itoa(spec.DelayPart(delay)), 1)
+		p.Expire(ctx, key, delaysFor)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("journal: delays: %w", err)
+	}
+	return nil
+}
+
+// pending is how long outcomes took, and what is pending by action.
+func (j *Journal) pending(ctx context.Context, spec *learn.Spec, now time.Time) (d learn.Delays, by map[string][]learn.Pending, err error) {
+	counts, err := j.rdb.HGetAll(ctx, delaysKey(spec)).Result()
+	if err != nil {
+		return d, nil, fmt.Errorf("journal: delays: %w", err)
+	}
+	for part, text := range counts {
+		i, err := strconv.Atoi(part)
+		n, bad := strconv.ParseInt(text, 10, 64)
+		if errors.Join(err, bad) == nil && i >= 0 && i < len(d) {
+			d[i] = n
+		}
+	}
+	by = map[string][]learn.Pending{}
+	newest, _ := spec.Slot(now)
+	for slot := newest; slot >= newest-learn.PendingSlots; slot-- {
+		fields, err := j.rdb.HGetAll(ctx, pendingKey(spec, slot)).Result()
+		if err != nil {
+			return d, nil, fmt.Errorf("journal: pending: %w", err)
+		}
+		sums := map[string]*learn.Sums{}
+		for field, text := range fields {
+			if err := addField(spec, sums, field, text); err != nil {
+				return d, nil, fmt.Errorf("journal: pending: %q: %w", field, err)
+			}
+		}
+		begin := time.Unix(slot*int64(spec.SlotLength().Seconds()), 0)
+		end := begin.Add(spec.SlotLength())
+		if end.After(now) {
+			end = now
+		}
+		for action, s := range sums {
+			by[action] = append(by[action], learn.Pending{Age: now.Sub(begin.Add(end.Sub(begin) / 2)), Sums: s})
+		}
+	}
+	return d, by, nil
+}
+
+// LearnedBy is Learned at a time, where decisions whose outcomes may still come
+// count only for the share of outcomes that has come at their age.
+func (j *Journal) LearnedBy(ctx context.Context, spec *learn.Spec, now time.Time) (map[string]*learn.Sums, error) {
+	sums, err := j.Learned(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	delays, pending, err := j.pending(ctx, spec, now)
+	if err != nil {
+		return nil, err
+	}
+	for action, s := range sums {
+		sums[action] = spec.Mature(s, pending[action], &delays)
+	}
+	return sums, nil
+}
