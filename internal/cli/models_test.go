@@ -158,6 +158,8 @@ esac
 		args []string
 		want string
 	}{
+		{[]string{"leave", "--shadow", "v2"}, "leave: {live: v1, shadow: [v2]}"},
+		{[]string{"leave", "--shadow", "v2"}, ""},
 		{[]string{"leave", "v2"}, "leave: {live: v2, shadow: [v1], previous: v1}"},
 		{[]string{"leave", "v9"}, ""},
 		{[]string{"leave", "--rollback"}, "leave: {live: v1, shadow: [v2], previous: v2}"},

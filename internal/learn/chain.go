@@ -33,14 +33,16 @@ func (c *Chain) Add(game, next string, n float64) {
 	c.all += n
 }
 
-// How much popularity counts beside a game's own transitions, and how much a
-// player's own latest games do: the k-th latest chainOwn·chainFade^k. They
-// are a first guess, which no data was searched for.
-const (
-	chainSmooth = 1.0
-	chainOwn    = 0.12
-	chainFade   = 0.85
-)
+// Weights say how much popularity counts beside a game's own transitions (Smooth),
+// and how much a player's own latest games do: the k-th latest Own·Fade^k.
+type Weights struct {
+	Smooth float64 `json:"smooth"`
+	Own    float64 `json:"own"`
+	Fade   float64 `json:"fade"`
+}
+
+// ChainWeights are those in use.
+var ChainWeights = Weights{Smooth: 1, Own: 0.12, Fade: 0.85}
 
 // Next is a game with its score.
 type Next struct {
@@ -50,6 +52,7 @@ type Next struct {
 
 // Ranker ranks by what a Chain has seen. It never changes.
 type Ranker struct {
+	weights Weights
 	after   map[string][]Next // the likeliest, best first, by game
 	popular []Next
 }
@@ -58,13 +61,16 @@ type Ranker struct {
 const rankedKept = 32
 
 // Ranker is what the chain has seen so far.
-func (c *Chain) Ranker() *Ranker {
-	r := &Ranker{after: make(map[string][]Next, len(c.counts))}
+func (c *Chain) Ranker() *Ranker { return c.RankerBy(ChainWeights) }
+
+// RankerBy is Ranker with other weights.
+func (c *Chain) RankerBy(w Weights) *Ranker {
+	r := &Ranker{weights: w, after: make(map[string][]Next, len(c.counts))}
 	r.popular = best(c.popular, func(n float64) float64 { return n / c.all })
 	for game, row := range c.counts {
-		list := best(row, func(n float64) float64 { return n / (c.totals[game] + chainSmooth) })
+		list := best(row, func(n float64) float64 { return n / (c.totals[game] + w.Smooth) })
 		for i := range list {
-			list[i].Score += chainSmooth * c.popular[list[i].Game] / c.all / (c.totals[game] + chainSmooth)
+			list[i].Score += w.Smooth * c.popular[list[i].Game] / c.all / (c.totals[game] + w.Smooth)
 		}
 		r.after[game] = list
 	}
@@ -105,10 +111,10 @@ func (r *Ranker) Rank(recent []string, n int) []Next {
 		}
 		list = append(list, Next{game, score})
 	}
-	own := chainOwn
+	own := r.weights.Own
 	for _, game := range recent {
 		add(game, own)
-		own *= chainFade
+		own *= r.weights.Fade
 	}
 	for _, p := range r.popular[:min(n, len(r.popular))] { // where little is known of the game
 		add(p.Game, p.Score*1e-3)

@@ -264,3 +264,15 @@ func residentKB(t *testing.T) (kb int) {
 	t.Fatal("no VmRSS in /proc/self/status")
 	return 0
 }
+
+// A version in the shadow joins the others; the oldest makes room.
+func TestShadowsMakeRoom(t *testing.T) {
+	t.Parallel()
+	l := Line{Live: "v1"}
+	for _, v := range []string{"v2", "v3", "v4", "v5"} {
+		l = l.WithShadow(v)
+	}
+	if got := l.String(); got != "{live: v1, shadow: [v3, v4, v5]}" {
+		t.Error(got)
+	}
+}

@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
 	"pitboss/internal/event"
+	"pitboss/internal/learn"
 )
 
 // typical is a player of GB with a failed game and all marketing eligible.
@@ -52,4 +54,60 @@ func BenchmarkSplit(b *testing.B) {
 	for b.Loop() {
 		r.Split()
 	}
+}
+
+// BenchmarkLearning is a whole decision, with its journal entry's parts: by the
+// values, by what was learned, and with a candidate in the shadow besides. The
+// difference in cpu-us/op is what learning adds.
+func BenchmarkLearning(b *testing.B) {
+	base := policy(b)
+	spec, err := learn.ReadSpec("../../models/learning.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	actions := map[string]*learn.Sums{}
+	for i, a := range base.Actions() {
+		sums := spec.NewSums()
+		for k := range 200 {
+			sums.Add(spec.Row([]float64{1, float64(k%10) / 10, 0.2}, a.Kind, []int{1, 5, 4}[(k+i)%3], 40))
+		}
+		actions[a.ID] = sums
+	}
+	m, err := (&learn.Snapshot{Spec: *spec, Actions: actions}).Model()
+	if err != nil {
+		b.Fatal(err)
+	}
+	learned := base.With(m)
+	learned.file.Experiment.Arms = []Arm{{Name: "learned", Share: 1, Learned: true}}
+	learned.file.Experiment.Holdout = 0
+	values := base.With(nil)
+	values.file.Experiment = learned.file.Experiment
+	for _, c := range []struct {
+		name string
+		p    *Policy
+	}{{"values", values}, {"learned", learned}, {"shadow", learned.WithShadow(m)}} {
+		b.Run(c.name, func(b *testing.B) {
+			in := typical(c.p)
+			if d := c.p.Decide(in); (d.Learned != "") != (c.name != "values") {
+				b.Fatalf("%+v", d)
+			}
+			b.ReportAllocs()
+			before := cpuTime(b)
+			for b.Loop() {
+				r := Record{Input: *in, Decision: *c.p.Decide(in)}
+				r.Split()
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+		})
+	}
+}
+
+// cpuTime is what the process has used so far.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

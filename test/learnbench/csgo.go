@@ -31,6 +31,11 @@ type later struct {
 	Ahead     float64 `json:"ahead"`
 	AheadLow  float64 `json:"ahead_low"`
 	AheadHigh float64 `json:"ahead_high"`
+	// The chain's weights that were best on the second half of the training part,
+	// their hit rate there, and that of the weights in use.
+	Searched       learn.Weights `json:"searched"`
+	SearchedHR5    float64       `json:"searched_hr_5"`
+	SearchedBefore float64       `json:"searched_hr_5_in_use"`
 }
 
 // trainShare is the part of the recording, by time, that the models were trained on.
@@ -87,6 +92,7 @@ type replayed struct {
 	since         int // rounds since the rankers were taken
 	last          map[string][]string
 	hits          []hit
+	moves         []move
 }
 
 // point is a score with what came of it, known ten minutes later.
@@ -139,6 +145,7 @@ func (r *replayed) next(row *trainingset.Row) {
 	game := row.Games[0]
 	if recent := r.last[row.Player]; len(recent) > 0 {
 		r.hits = append(r.hits, hit{row.Player, row.Time, among(r.ranker.Rank(recent, 5), game), among(r.plain.After(recent[0], 5), game)})
+		r.moves = append(r.moves, move{row.Time, recent, game})
 		r.chain.Add(recent[0], game, 1)
 		r.markov.Add(recent[0], game, 1)
 	}
@@ -177,6 +184,7 @@ func (r *replayed) report() *later {
 		raw.add(p.score, p.gone)
 		calibrated.add(fit.Apply(p.score), p.gone)
 	}
+	out.Searched, out.SearchedHR5, out.SearchedBefore = searchWeights(r.moves, cut)
 	out.RawError, out.CalibratedError = raw.error(), calibrated.error()
 	ahead := map[string]float64{}
 	for _, h := range r.hits {

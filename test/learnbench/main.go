@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"pitboss/internal/learn"
 )
 
 // report is what is measured.
@@ -76,6 +78,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		fmt.Printf("csgo, after training: leave's calibration error %.4f, calibrated online %.4f (%d rows); next game HR@5 %.4f, learning Markov chain %.4f, ahead by %.4f [%.4f, %.4f] (%d rounds)\n",
 			l.RawError, l.CalibratedError, l.Rows, l.HR5, l.Markov, l.Ahead, l.AheadLow, l.AheadHigh, l.Rounds)
+		fmt.Printf("chain's weights, best on the second half of the training part: %+v with HR@5 %.4f; in use %+v with %.4f\n", l.Searched, l.SearchedHR5, learn.ChainWeights, l.SearchedBefore)
 		rep.CSGO = l
 	}
 	if *out == "" {
