@@ -30,8 +30,7 @@ const delaysFor = 30 * 24 * time.Hour
 
 // notePending counts a decision that is learned from for the first time.
 func (j *Journal) notePending(ctx context.Context, spec *learn.Spec, l *Lesson) error {
-	slot, _ := spec.Slot(l.At)
-	key, row := pendingKey(spec, slot), l.Rows[0]
+	key, row := pendingKey(spec, spec.Slot(l.At)), l.Rows[0]
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 		add := func(field string, v int64) {
 			if v != 0 {
@@ -59,7 +58,7 @@ func (j *Journal) notePending(ctx context.Context, spec *learn.Spec, l *Lesson) 
 func (j *Journal) noteDelay(ctx context.Context, spec *learn.Spec, delay time.Duration) error {
 	key := delaysKey(spec)
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
-		p.HIncrBy(ctx, key, strconv.Itoa(spec.DelayPart(delay)), 1)
+		p.HIncrBy(ctx, key, strconv.Itoa(learn.DelayPart(delay)), 1)
 		p.Expire(ctx, key, delaysFor)
 		return nil
 	})
@@ -83,7 +82,7 @@ func (j *Journal) pending(ctx context.Context, spec *learn.Spec, now time.Time) 
 		}
 	}
 	by = map[string][]learn.Pending{}
-	newest, _ := spec.Slot(now)
+	newest := spec.Slot(now)
 	for slot := newest; slot >= newest-learn.PendingSlots; slot-- {
 		fields, err := j.rdb.HGetAll(ctx, pendingKey(spec, slot)).Result()
 		if err != nil {
@@ -95,13 +94,9 @@ func (j *Journal) pending(ctx context.Context, spec *learn.Spec, now time.Time) 
 				return d, nil, fmt.Errorf("journal: pending: %q: %w", field, err)
 			}
 		}
-		begin := time.Unix(slot*int64(spec.SlotLength().Seconds()), 0)
-		end := begin.Add(spec.SlotLength())
-		if end.After(now) {
-			end = now
-		}
+		oldest := now.Sub(time.Unix(slot*int64(spec.SlotLength().Seconds()), 0))
 		for action, s := range sums {
-			by[action] = append(by[action], learn.Pending{Age: now.Sub(begin.Add(end.Sub(begin) / 2)), Sums: s})
+			by[action] = append(by[action], learn.Pending{Youngest: max(0, oldest-spec.SlotLength()), Oldest: oldest, Sums: s})
 		}
 	}
 	return d, by, nil

@@ -5,28 +5,24 @@ import (
 	"time"
 )
 
-// Delays is how long after their decisions outcomes came, in parts of the window.
-type Delays [delayParts]int64
+// Delays counts how long after their decisions outcomes came: part i is from
+// 2^(i/4) − 1 seconds on.
+type Delays [80]int64
 
 const (
 	// PendingSlots is how many parts of the window decisions are kept apart by.
 	PendingSlots = 24
-	delayParts   = 4 * PendingSlots
 	// delayLeast is how many outcomes must have come before anything is said of their delays.
 	delayLeast = 50
 )
 
-// DelayPart is the part of the window that a delay falls in.
-func (s *Spec) DelayPart(delay time.Duration) int {
-	return min(max(0, int(delayParts*delay.Seconds()/time.Duration(s.Window).Seconds())), delayParts-1)
-}
+func delayScale(d time.Duration) float64 { return 4 * math.Log2(1+max(0, d.Seconds())) }
 
-// Slot is the part of the window's length that a decision was made in, and when it begins.
-func (s *Spec) Slot(at time.Time) (slot int64, begin time.Time) {
-	long := s.SlotLength()
-	slot = at.Unix() / int64(long.Seconds())
-	return slot, time.Unix(slot*int64(long.Seconds()), 0)
-}
+// DelayPart is the part that a delay falls in.
+func DelayPart(d time.Duration) int { return min(int(delayScale(d)), len(Delays{})-1) }
+
+// Slot is the part of the window's length that a decision was made in.
+func (s *Spec) Slot(at time.Time) int64 { return at.Unix() / int64(s.SlotLength().Seconds()) }
 
 // SlotLength is a part of the window, in whole seconds.
 func (s *Spec) SlotLength() time.Duration {
@@ -35,33 +31,55 @@ func (s *Spec) SlotLength() time.Duration {
 
 // By is the share of the outcomes that ever come that have come when a decision is
 // so old; 1 where too little is known of them.
-func (d *Delays) By(spec *Spec, age time.Duration) float64 {
+func (d *Delays) By(age time.Duration) float64 {
 	var all int64
 	for _, n := range d {
 		all += n
 	}
-	if all < delayLeast || age >= time.Duration(spec.Window) {
+	if all < delayLeast {
 		return 1
 	}
-	at := delayParts * max(0, age.Seconds()) / time.Duration(spec.Window).Seconds()
-	whole := min(int(at), delayParts-1)
+	at := delayScale(age)
+	whole := min(int(at), len(d)-1)
 	var come float64
 	for _, n := range d[:whole] {
 		come += float64(n)
 	}
-	come += (at - float64(whole)) * float64(d[whole])
+	come += min(1, at-float64(whole)) * float64(d[whole])
 	return come / float64(all)
+}
+
+// Pending is the sums of decisions of some ages, each with the reward of none
+// ([Spec.Row] of rank 1).
+type Pending struct {
+	Youngest, Oldest time.Duration
+	Sums             *Sums
+}
+
+// still is the share of the outcomes that are still to come, of decisions spread
+// evenly over the ages.
+func (p *Pending) still(d *Delays, window time.Duration) float64 {
+	const points = 16
+	var come float64
+	for i := range points {
+		age := p.Youngest + time.Duration((float64(i)+0.5)/points*float64(p.Oldest-p.Youngest))
+		if age >= window {
+			come++
+			continue
+		}
+		come += d.By(age)
+	}
+	return 1 - come/points
 }
 
 // Mature is what sums say where decisions whose outcomes may still come count only
 // for the share of outcomes that has come at their age (Vernade, Cappé and Perchet
-// 2017): else each would count as refused from the moment it is made. pending are
-// the sums of decisions by age, each with the reward of none (Row of rank 1).
+// 2017): else each would count as refused from the moment it is made.
 func (s *Spec) Mature(sums *Sums, pending []Pending, d *Delays) *Sums {
 	out := s.NewSums()
 	out.Add(sums)
 	for _, p := range pending {
-		still := 1 - d.By(s, p.Age)
+		still := p.still(d, time.Duration(s.Window))
 		take := func(v int64) int64 { return int64(math.Round(still * float64(v))) }
 		out.N -= take(p.Sums.N)
 		out.YY -= take(p.Sums.YY)
@@ -73,10 +91,4 @@ func (s *Spec) Mature(sums *Sums, pending []Pending, d *Delays) *Sums {
 		}
 	}
 	return out
-}
-
-// Pending is the sums of decisions of about one age.
-type Pending struct {
-	Age  time.Duration
-	Sums *Sums
 }

@@ -21,7 +21,7 @@ func TestPendingOutcomesAreAllowedFor(t *testing.T) {
 		sums, slots := spec.NewSums(), map[int64]*Sums{}
 		var d Delays
 		for range 3000 { // outcomes of the days before
-			d[spec.DelayPart(time.Duration(rng.Float64()*slow*float64(spec.Window)))]++
+			d[DelayPart(time.Duration(rng.Float64()*slow*float64(spec.Window)))]++
 		}
 		for i := range decisions { // of the last 30 hours
 			at := now.Add(-time.Duration(float64(i) / decisions * 30 * float64(time.Hour)))
@@ -30,7 +30,7 @@ func TestPendingOutcomesAreAllowedFor(t *testing.T) {
 				rank = Rank("accepted")
 			}
 			sums.Add(spec.Row([]float64{1}, "service", rank, guess))
-			slot, _ := spec.Slot(at)
+			slot := spec.Slot(at)
 			if slots[slot] == nil {
 				slots[slot] = spec.NewSums()
 			}
@@ -39,7 +39,7 @@ func TestPendingOutcomesAreAllowedFor(t *testing.T) {
 		var pending []Pending
 		for slot, s := range slots {
 			begin := time.Unix(slot*int64(spec.SlotLength().Seconds()), 0)
-			pending = append(pending, Pending{now.Sub(begin) - spec.SlotLength()/2, s})
+			pending = append(pending, Pending{max(0, now.Sub(begin)-spec.SlotLength()), now.Sub(begin), s})
 		}
 		worth := func(s *Sums) float64 {
 			m, err := (&Snapshot{Spec: *spec, Actions: map[string]*Sums{"a": s}}).Model()
@@ -59,7 +59,7 @@ func TestPendingOutcomesAreAllowedFor(t *testing.T) {
 		}
 	}
 	var none Delays
-	if got := none.By(spec, time.Minute); got != 1 {
+	if got := none.By(time.Minute); got != 1 {
 		t.Errorf("of delays that nobody knows %v of the outcomes have come", got)
 	}
 }
