@@ -239,27 +239,12 @@ func (l *labels) settle(ctx context.Context, places []journal.Place) error {
 	if err != nil {
 		return err
 	}
-	asked := make([]map[string]float64, len(entries)) // by decision: label → value
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	records := make([]*policy.Record, len(entries))
-	for i, e := range entries {
-		if e == nil || e.Personal == nil { // written out, or the player was erased
-			continue
-		}
-		if records[i], err = policy.Join(e.Open, e.Personal); err != nil {
-			return err
-		}
-		g.Go(func() (err error) {
-			asked[i], err = l.ask(gctx, records[i])
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	records, came, err := l.askAll(ctx, entries)
+	if err != nil {
 		return err
 	}
 	s := &journal.Settled{At: l.f.now().UTC().Truncate(time.Millisecond)}
-	for i, values := range asked {
+	for i, values := range came {
 		if values == nil {
 			continue
 		}
@@ -276,6 +261,28 @@ func (l *labels) settle(ctx context.Context, places []journal.Place) error {
 	err = l.catchUp(ctx)
 	clear(l.said)
 	return err
+}
+
+// askAll reads the decisions and asks what came of each, by label; nil where
+// nobody knows: it was written out, or the player was erased.
+func (l *labels) askAll(ctx context.Context, entries []*journal.Entry) (records []*policy.Record, came []map[string]float64, err error) {
+	records, came = make([]*policy.Record, len(entries)), make([]map[string]float64, len(entries))
+	for i, e := range entries {
+		if e == nil || e.Personal == nil {
+			continue
+		}
+		if records[i], err = policy.Join(e.Open, e.Personal); err != nil {
+			return nil, nil, err
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, r := range records {
+		if r != nil {
+			g.Go(func() (err error) { came[i], err = l.ask(ctx, r); return err })
+		}
+	}
+	return records, came, g.Wait()
 }
 
 // ask looks in the player's state what came of a decision.

@@ -95,7 +95,7 @@ type Calibration struct {
 const (
 	calibrationKey  = "{labels}:calibration"
 	calibratorsKey  = "{labels}:calibrators"
-	calibrationsFor = 30 * 24 * time.Hour // then nobody knows any more whether they are right
+	calibrationsFor = 7 * 24 * time.Hour // then nobody knows any more whether they are right
 )
 
 // KeepCalibrators stores what the settling of labels goes on with, as it wrote it,
