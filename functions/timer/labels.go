@@ -255,7 +255,7 @@ func (l *labels) settle(ctx context.Context, places []journal.Place) error {
 	if len(s.Rows) == 0 {
 		return nil
 	}
-	if err := l.journal.Settle(ctx, s); err != nil {
+	if err := l.journal.KeepLabels(ctx, s); err != nil {
 		return err
 	}
 	err = l.catchUp(ctx)

@@ -26,8 +26,8 @@ type Came struct {
 	Labels   map[string]float64 `json:"labels"`
 }
 
-// Settle journals what came of decisions.
-func (j *Journal) Settle(ctx context.Context, s *Settled) error {
+// KeepLabels journals what came of decisions.
+func (j *Journal) KeepLabels(ctx context.Context, s *Settled) error {
 	open, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("journal: labels: %w", err)
