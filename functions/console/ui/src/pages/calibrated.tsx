@@ -1,4 +1,5 @@
-import { num } from "../format";
+import { fixed } from "../format";
+import { t } from "../i18n";
 import type { ModelView } from "../types";
 
 // Calibrated says how far a model's scores are from what came of them, as it gives
@@ -9,10 +10,10 @@ export function Calibrated(p: { of: ModelView["calibrated"] }) {
   const off = e.n > 1000 && e.decided - e.chance > 0.03;
   return (
     <>
-      <dt>Calibration error</dt>
-      <dd><b class={off ? "bad" : ""}>{e.decided.toFixed(3)}</b> as decided on, {e.raw.toFixed(3)} as the model gives it, {e.chance.toFixed(3)} by chance alone; {num(e.n)} outcomes</dd>
-      <dt>Calibrated</dt>
-      <dd>{slope === 0 ? `not yet: ${num(seen)} outcomes are known, 300 are needed` : `by ${num(seen)} outcomes; AUC of late ${e.auc.toFixed(3)}`}</dd>
+      <dt>{t("calibrated.error")}</dt>
+      <dd class={off ? "bad" : ""}>{t("calibrated.errors", { decided: fixed(e.decided, 3), raw: fixed(e.raw, 3), chance: fixed(e.chance, 3), n: e.n })}</dd>
+      <dt>{t("calibrated.title")}</dt>
+      <dd>{slope === 0 ? t("calibrated.not-yet", { n: seen, from: 300 }) : t("calibrated.by", { n: seen, auc: fixed(e.auc, 3) })}</dd>
     </>
   );
 }
