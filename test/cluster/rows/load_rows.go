@@ -14,15 +14,17 @@ import (
 // of its own, with ingress, queue-proxy, activator and Broker in the way.
 func throughput(ctx context.Context, c *cluster) (figures, error) {
 	run := fmt.Sprint("t", time.Now().Unix())
+	before, err := processors(ctx)
+	if err != nil {
+		return nil, err
+	}
 	began := map[string]time.Time{}
 	var mu sync.Mutex
 	var done sync.WaitGroup
 	var errs []error
-	tick := time.NewTicker(time.Second / time.Duration(max(1, c.rate/3))) // three events for each player
-	defer tick.Stop()
-	start := time.Now()
-	for n := 0; time.Since(start) < c.load && ctx.Err() == nil; n++ {
-		<-tick.C
+	start, every := time.Now(), time.Second/time.Duration(max(1, c.rate/3)) // three events for each player
+	for n := 0; time.Duration(n)*every < c.load && ctx.Err() == nil; n++ {
+		time.Sleep(time.Until(start.Add(time.Duration(n) * every)))
 		player := fmt.Sprintf("%s-%d", run, n)
 		done.Go(func() {
 			err := c.newPlayer(ctx, player)
@@ -42,7 +44,7 @@ func throughput(ctx context.Context, c *cluster) (figures, error) {
 	spent := time.Since(start)
 	var took []time.Duration
 	holdout := 0
-	err := await(ctx, 2*time.Minute, "the consumer's messages", func() (bool, error) {
+	err = await(ctx, 2*time.Minute, "the consumer's messages", func() (bool, error) {
 		seen, err := shown(ctx)
 		was := len(took)
 		took = took[:0]
@@ -60,9 +62,10 @@ func throughput(ctx context.Context, c *cluster) (figures, error) {
 		holdout, err = heldOut(ctx, missing)
 		return holdout == len(missing), err
 	})
+	after, errUsed := processors(ctx)
 	slices.Sort(took)
-	return figures{"events_per_s": int(float64(3*len(began)) / spent.Seconds()), "stories": len(began), "shown": len(took), "holdout": holdout, "refused": len(errs),
-		"p50_ms": at(took, 50), "p99_ms": at(took, 99)}, err
+	return figures{"cpu_us": after.perEvent(before, 3*len(began)), "events_per_s": int(float64(3*len(began)) / spent.Seconds()), "stories": len(began), "shown": len(took), "holdout": holdout, "refused": len(errs),
+		"p50_ms": at(took, 50), "p99_ms": at(took, 99)}, errors.Join(err, errUsed)
 }
 
 // heldOut counts the players who get no service message by design: they are in
