@@ -117,8 +117,10 @@ export function value(n: number): string {
   return a >= 1000 ? num(n) : a >= 10 ? fixed(n, 1) : a >= 0.01 ? fixed(n, 2) : significant[2]!.format(n);
 }
 
+const scientific = new Intl.NumberFormat(locale, { notation: "scientific", maximumFractionDigits: 1 });
+
 // metric is a model's figure of merit.
-export const metric = (n: number) => (Number.isInteger(n) ? num(n) : Math.abs(n) < 0.001 ? n.toExponential(1) : significant[4]!.format(n));
+export const metric = (n: number) => (Number.isInteger(n) ? num(n) : Math.abs(n) < 0.001 ? scientific.format(n) : significant[4]!.format(n));
 
 // short keeps both ends of a long id: ids often begin alike.
 export const short = (id: string) => (id.length > 16 ? id.slice(0, 6) + "…" + id.slice(-6) : id);

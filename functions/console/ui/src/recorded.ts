@@ -1,5 +1,5 @@
 import { duration } from "./format";
-import { t, word, type Key } from "./i18n";
+import { language, t, word, type Key } from "./i18n";
 import en from "./messages/en.json";
 
 // Pitboss's own sentences, those of its policy and its refusals, are recorded and
@@ -27,6 +27,7 @@ function put(name: string, value: string): string {
     case "of": return value === "this message" ? t("this-message") : word("kind", value);
     case "role": case "what": case "channel": case "product": return word(name, value);
     case "roles": return value.split(", ").map((r) => word("role", r)).join(", ");
+    case "models": return language === "en" ? value : value.replaceAll(" was not trained on such players", "");
     case "text": return recorded(value);
     default: return value;
   }

@@ -43,7 +43,7 @@ export interface Me { person: Person | null; why?: string; login: boolean; sign_
 export interface ViewProps { who: Person; url: URL; theme: string }
 
 export interface Contribution { feature: string; value: number; effect: number }
-export interface ModelRun { name: string; version: string; sha256: string; output: string; score: number; shadow?: boolean; contributions?: Contribution[] }
+export interface ModelRun { name: string; version: string; sha256: string; output: string; score: number; shadow?: boolean; outside?: string; contributions?: Contribution[] }
 export interface Scoring {
   id: string; as_of: string; version: string; due: string[]; trigger: TriggerRef; scores?: Record<string, number>; models?: ModelRun[];
   ranking?: { item: string; score: number }[]; features: Record<string, number>; facts: Facts;

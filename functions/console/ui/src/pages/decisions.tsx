@@ -28,6 +28,7 @@ export function DecisionsPage(p: ViewProps) {
   const param = (name: string) => p.url.searchParams.get(name) ?? "";
   const csv = new URLSearchParams(p.url.searchParams);
   csv.delete("before");
+  const idle = data?.facets.rule?.find((r) => r.name === "nothing-eligible");
   return (
     <>
       <Head title={t("decisions.title")} lead={data ? rich(data.journal ? "decisions.found" : "decisions.in-memory", { matched: <b>{num(data.matched)}</b>, total: num(data.kept) }) : t("loading")}>
@@ -69,7 +70,7 @@ export function DecisionsPage(p: ViewProps) {
             {!!data.next && <a class="button" href={withParam(p.url, "before", data.next)}>{t("older")}</a>}
           </div>
         </Card>
-        <Card title={t("by-rule")}><Bars label={t("by-rule")} items={(data.facets.rule ?? []).slice(0, 14).map((r) => ({ ...r, href: withParam(p.url, "rule", r.name), tone: "bad" }))} /></Card>
+        <Card title={t("by-rule")}><Bars label={t("by-rule")} items={(data.facets.rule ?? []).filter((r) => r.name !== "nothing-eligible").slice(0, 14).map((r) => ({ ...r, href: withParam(p.url, "rule", r.name), tone: "bad" }))} />{idle && <p class="bar-text"><a href={withParam(p.url, "rule", idle.name)}>{t("live.idle", { n: idle.n })}</a></p>}</Card>
       </div>}
     </>
   );
@@ -123,7 +124,7 @@ export function DecisionPage(p: ViewProps & { id: string }) {
               <dt>{t("expires")}</dt><dd>{moment(d.expires ?? "")}</dd><dt>{t("dedup-key")}</dt><dd class="mono" translate={false}>{d.dedup_key}</dd>
               {d.trace && <><dt>{t("trace")}</dt><dd class="mono" translate={false}>{d.trace.split("-")[1]}</dd></>}
               {data.journal?.note && <><dt>{t("note")}</dt><dd translate={false}>{data.journal.note}</dd></>}
-              {data.journal?.entry && <><dt>{t("journal")}</dt><dd>{t("journal.entry", { seq: data.journal.entry.seq, shard: data.journal.entry.shard, hash: data.journal.entry.hash })}</dd></>}
+              {data.journal?.entry && <><dt>{t("journal")}</dt><dd>{t("journal.entry", { seq: String(data.journal.entry.seq), shard: String(data.journal.entry.shard), hash: data.journal.entry.hash })}</dd></>}
               {d.review && <><dt>{t("review.title")}</dt><dd>{data.review ? t("review.said", { verdict: word("status", data.review.verdict), who: data.review.who, note: data.review.note }) : <a href="/review">{t("review.waits")}</a>}</dd></>}
             </dl></Card>
             {!!d.happened?.length && <Card title={t("decision.became")}><ul class="plain-list">{d.happened.map((h) => <li key={h.status + h.at}><Status status={h.status} /> <time class="hint" dateTime={h.at}>{moment(h.at)}</time></li>)}</ul></Card>}
@@ -155,6 +156,7 @@ function Rules(p: { d: Decision; journal: Why["journal"] }) {
 // left lowered it.
 function Run(p: { m: ModelRun }) {
   const list = p.m.contributions ?? [];
+  if (p.m.outside) return <p class="run hint">{t("decision.outside", { output: p.m.output, model: `${p.m.name} ${p.m.version}` })}</p>;
   const most = Math.max(0.0001, ...list.map((c) => Math.abs(c.effect)));
   return (
     <div class="run">

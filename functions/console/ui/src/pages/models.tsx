@@ -56,7 +56,7 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
       <Wrong text={m.problem} />
       <div class="model-body">
       <dl class="facts">
-        <dt>{t("models.gives")}</dt><dd>{t("models.output", { output: m.output, kind: m.kind, n: m.features?.length ?? 0 })}</dd>
+        <dt>{t("models.gives")}</dt><dd>{t("models.output", { output: m.output, kind: word("gives", m.kind), n: m.features?.length ?? 0 })}</dd>
         <dt>{t("models.domain")}</dt><dd>{domain(m)}</dd>
         <dt>{t("models.trained")}</dt><dd>{m.trained?.Rows ? t("models.rows", { n: m.trained.Rows, of: m.trained.On?.join(", ") ?? "", by: m.trained.With ?? "" }) : "–"}</dd>
         <dt translate={false}>sha256</dt><dd class="mono" translate={false}>{m.sha256?.slice(0, 16)}</dd>
