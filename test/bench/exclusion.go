@@ -19,6 +19,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/simulator"
+	"pitboss/test/system"
 )
 
 // ExclusionConfig of the measurement of how fast an exclusion, or a withdrawn
@@ -74,7 +75,7 @@ func Exclusions(ctx context.Context, cfg ExclusionConfig, progress io.Writer) (*
 		return nil, err
 	}
 	defer w.server.Close()
-	s, err := StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: w.addr, Env: []string{"SCORE_WHEN=always", "MODELS_DIR=" + models}})
+	s, err := system.Run(ctx, system.Config{Bin: cfg.Bin, Functions: pathFunctions, Consumer: w.addr, Env: []string{"SCORE_WHEN=always", "MODELS_DIR=" + models}})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"pitboss/test/system"
 )
 
 // Growth is what an event costs with so many of something: CPU of the part
@@ -82,16 +84,16 @@ func growFunction(ctx context.Context, bin, models, name string, replaced map[st
 	}
 	defer os.RemoveAll(dir)
 	before := pathFunctions[:slices.Index(pathFunctions, name)]
-	s, err := StartSystem(ctx, SystemConfig{Bin: bin, Functions: before, Env: []string{"SCORE_WHEN=always"}})
+	s, err := system.Run(ctx, system.Config{Bin: bin, Functions: before, Env: []string{"SCORE_WHEN=always"}})
 	if err != nil {
 		return Part{}, err
 	}
 	defer s.Stop()
-	grown := SystemConfig{Bin: bin, Functions: []string{name}, Env: []string{"SCORE_WHEN=always", "MODELS_DIR=" + dir}}
-	if err := s.startFunctions(ctx, grown); err != nil {
-		return Part{}, errors.Join(err, s.logTail())
+	grown := system.Config{Bin: bin, Functions: []string{name}, Env: []string{"SCORE_WHEN=always", "MODELS_DIR=" + dir}}
+	if err := errors.Join(s.Add(grown), s.Ready(ctx)); err != nil {
+		return Part{}, fmt.Errorf("%w\n%s", err, s.Said())
 	}
-	reqs, err := requests(simulated(2000, 0), events+events/4, s.hosts[pathFunctions[0]])
+	reqs, err := requests(simulated(2000, 0), events+events/4, s.Hosts[pathFunctions[0]])
 	if err != nil {
 		return Part{}, err
 	}
@@ -100,7 +102,7 @@ func growFunction(ctx context.Context, bin, models, name string, replaced map[st
 		if err != nil {
 			return Part{}, err
 		}
-		reqs = readdress(replies, s.hosts[pathFunctions[i+1]])
+		reqs = readdress(replies, s.Hosts[pathFunctions[i+1]])
 	}
 	if _, _, err := alone(ctx, s, name, reqs[:len(reqs)/5]); err != nil {
 		return Part{}, err
@@ -230,31 +232,4 @@ func rules(n int) map[string][]byte {
 `, i, 60+i%30)
 	}
 	return map[string][]byte{"rules/default.yaml": []byte(b.String())}
-}
-
-// idleTriggers writes n Triggers whose type matches most events and whose
-// source none: the Broker has to look at each event for each of them.
-func idleTriggers(dir string, n int) error {
-	for i := range n {
-		text := fmt.Sprintf(`apiVersion: eventing.knative.dev/v1
-kind: Trigger
-metadata:
-  name: pitboss-idle-%[1]d
-spec:
-  broker: pitboss
-  filter:
-    attributes:
-      type: pitboss.round.settled.v1
-      source: /nobody/%[1]d
-  subscriber:
-    ref:
-      apiVersion: v1
-      kind: Service
-      name: pitboss-local-consumer
-`, i)
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("idle-%d.yaml", i)), []byte(text), 0o600); err != nil {
-			return fmt.Errorf("bench: %w", err)
-		}
-	}
-	return nil
 }

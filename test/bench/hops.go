@@ -9,6 +9,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"pitboss/test/system"
 )
 
 // Hop is how far an event is after a component, on average, and what of that
@@ -33,14 +35,14 @@ func Hops(ctx context.Context, cfg PathConfig, rate float64, progress io.Writer)
 	if _, err := p.measure(ctx, rate/2, int(rate)); err != nil { // connections, caches, pages
 		return nil, err
 	}
-	before, err := p.system.scrape(ctx)
+	before, err := scrape(ctx, p.system)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := p.measure(ctx, rate, int(rate*cfg.Phase.Seconds())); err != nil {
 		return nil, err
 	}
-	after, err := p.system.scrape(ctx)
+	after, err := scrape(ctx, p.system)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +65,10 @@ func Hops(ctx context.Context, cfg PathConfig, rate float64, progress io.Writer)
 type samples map[string]float64
 
 // scrape reads every function's metrics.
-func (s *System) scrape(ctx context.Context) (map[string]samples, error) {
+func scrape(ctx context.Context, s *system.System) (map[string]samples, error) {
 	out := map[string]samples{}
-	for fn, host := range s.metrics {
-		body, err := get(ctx, "http://"+host+"/metrics")
+	for fn, host := range s.Metrics {
+		body, err := system.Get(ctx, "http://"+host+"/metrics")
 		if err != nil {
 			return nil, err
 		}

@@ -1,3 +1,5 @@
+// Package bench measures Pitboss as it is deployed (see package system) with an
+// open-loop loader that notices queueing.
 package bench
 
 import (

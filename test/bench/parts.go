@@ -6,16 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"pitboss/internal/event"
 	"pitboss/internal/setup"
+	"pitboss/test/system"
 )
 
 // Part is one function alone: events POSTed straight at it, as fast as it answers.
@@ -38,12 +37,12 @@ func Parts(ctx context.Context, bin string, events int, progress io.Writer) ([]P
 }
 
 func partsOf(ctx context.Context, bin string, events int, play func() source, progress io.Writer) ([]Part, error) {
-	s, err := StartSystem(ctx, SystemConfig{Bin: bin, Functions: pathFunctions, Env: []string{"SCORE_WHEN=always"}})
+	s, err := system.Run(ctx, system.Config{Bin: bin, Functions: pathFunctions, Env: []string{"SCORE_WHEN=always"}})
 	if err != nil {
 		return nil, err
 	}
 	defer s.Stop()
-	reqs, err := requests(play(), events+events/4, s.hosts["profile"])
+	reqs, err := requests(play(), events+events/4, s.Hosts["profile"])
 	if err != nil {
 		return nil, err
 	}
@@ -61,18 +60,18 @@ func partsOf(ctx context.Context, bin string, events int, play func() source, pr
 		fmt.Fprintf(progress, "  %-8s %7.0f events/s  CPU %.1f + Redis %.1f µs/event\n", name, part.EventsPS, part.CPUUs, part.RedisUs)
 		out = append(out, part)
 		if i+1 < len(pathFunctions) {
-			reqs = readdress(append(first, second...), s.hosts[pathFunctions[i+1]])
+			reqs = readdress(append(first, second...), s.Hosts[pathFunctions[i+1]])
 		}
 	}
 	return out, nil
 }
 
 // alone POSTs requests at one function and returns its replies.
-func alone(ctx context.Context, s *System, name string, reqs []request) ([]request, Part, error) {
+func alone(ctx context.Context, s *system.System, name string, reqs []request) ([]request, Part, error) {
 	replies := make([]request, len(reqs))
 	var refused atomic.Value
 	var replyBytes atomic.Int64
-	l := &loop{host: s.hosts[name], reqs: reqs, conns: 64, took: func(i int, answer *fasthttp.Response) {
+	l := &loop{host: s.Hosts[name], reqs: reqs, conns: 64, took: func(i int, answer *fasthttp.Response) {
 		if answer.StatusCode() != fasthttp.StatusOK {
 			refused.Store(fmt.Sprintf("%d %s", answer.StatusCode(), answer.Body()))
 			return
@@ -154,24 +153,4 @@ func redisMemory(ctx context.Context, url string) (int64, error) {
 		}
 	}
 	return 0, errors.New("bench: redis info has no used_memory_dataset")
-}
-
-// get is the body of a 200.
-func get(ctx context.Context, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("bench: %s: %s", url, res.Status)
-	}
-	return body, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/simulator"
+	"pitboss/test/system"
 )
 
 const (
@@ -129,7 +130,7 @@ func Path(ctx context.Context, cfg PathConfig, progress io.Writer) ([]Point, map
 
 type path struct {
 	cfg      PathConfig
-	system   *System
+	system   *system.System
 	consumer *consumer
 	source   source
 }
@@ -147,7 +148,7 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 	if cfg.Play != "" || cfg.Back > 0 { // days of it: what is older than a day by the clock would be refused
 		env = append(env, "DECIDE_CLOCK=event")
 	}
-	p.system, err = StartSystem(ctx, SystemConfig{Bin: cfg.Bin, Functions: pathFunctions, Consumer: p.consumer.addr(), Env: env,
+	p.system, err = system.Run(ctx, system.Config{Bin: cfg.Bin, Functions: pathFunctions, Consumer: p.consumer.addr(), Env: env,
 		Profiles: cfg.Profile, Metrics: cfg.Metrics, Idle: cfg.Idle, InProcess: cfg.InProcess})
 	if err != nil {
 		p.consumer.close()
@@ -217,11 +218,11 @@ func (p *path) measure(ctx context.Context, rate float64, n int) (Point, error) 
 // event reached the consumer.
 func (p *path) drained(ctx context.Context) (time.Time, error) {
 	for {
-		waiting, err := p.system.Waiting(ctx)
+		stats, err := p.system.Stats(ctx)
 		if err != nil {
 			return time.Time{}, err
 		}
-		if _, last := p.consumer.decided(); waiting == 0 {
+		if _, last := p.consumer.decided(); stats.Waiting == 0 {
 			return last, nil
 		}
 		select {

@@ -57,7 +57,7 @@ func (p *path) recorded(ctx context.Context) error {
 	r := newRecording(events, need, time.Now())
 	p.source = r
 	reqs := make([]request, len(setup))
-	host := p.system.hosts["profile"]
+	host := p.system.Hosts["profile"]
 	for i, e := range setup {
 		e.SetTime(e.Time().Add(r.shift))
 		if reqs[i], err = requestOf(e, host); err != nil {

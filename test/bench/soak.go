@@ -19,6 +19,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/test/system"
 )
 
 // SoakConfig of a long run of the whole path.
@@ -276,7 +277,7 @@ func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 		cpu += u.CPU
 	}
 	out.CPU, s.cpu = (cpu-s.cpu).Seconds()/since, cpu
-	metrics, err := s.system.scrape(ctx)
+	metrics, err := scrape(ctx, s.system)
 	if err != nil {
 		return err
 	}
@@ -286,12 +287,12 @@ func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 	if out.Redis, err = redisMemory(ctx, s.system.RedisURL); err != nil {
 		return err
 	}
-	stats, err := s.system.stats(ctx)
+	stats, err := s.system.Stats(ctx)
 	if err != nil {
 		return err
 	}
 	if stats.DeadLetters > 0 { // an hour more would not mend it
-		list, _ := get(ctx, s.system.BrokerURL+"/admin/deadletters")
+		list, _ := system.Get(ctx, s.system.BrokerURL+"/admin/deadletters")
 		return fmt.Errorf("bench: %d dead letters after %.0f s: %.600s", stats.DeadLetters, out.At, list)
 	}
 	s.res.Samples = append(s.res.Samples, out)
@@ -302,7 +303,7 @@ func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 
 // judge counts what was lost and finds what grew.
 func (s *soak) judge(ctx context.Context) error {
-	metrics, err := s.system.scrape(ctx)
+	metrics, err := scrape(ctx, s.system)
 	if err != nil {
 		return err
 	}
@@ -312,7 +313,7 @@ func (s *soak) judge(ctx context.Context) error {
 			s.res.Asked += int64(v)
 		}
 	}
-	stats, err := s.system.stats(ctx)
+	stats, err := s.system.Stats(ctx)
 	if err != nil {
 		return err
 	}
