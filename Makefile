@@ -75,6 +75,10 @@ soak: build ## a steady load for FOR (default 1h): nothing lost, nothing twice, 
 bench-compare: build ## benchstat of OLD and NEW, files that make bench wrote with JSON=FILE
 	@scripts/bench-compare.sh $(OLD) $(NEW)
 
+.PHONY: compare
+compare: build ## beside Restate and Kafka Streams, one table in docs/compared.md; REPS=1 D=5s takes 12 minutes; SYSTEMS, RATES, PLAYERS, JSON=FILE, SMOKE=1
+	@scripts/compare.sh
+
 .PHONY: bench-state
 bench-state: build ## player state, measured; JSON=FILE writes the figures
 	@scripts/bench-state.sh

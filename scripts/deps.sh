@@ -4,9 +4,9 @@
 set -euo pipefail
 
 declare -A command=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl
-  [containerd]=containerd [runc]=runc [cni]=/usr/lib/cni/ptp [nftables]=nft [iptables]=iptables [conntrack]=conntrack [busybox]=busybox [iproute2]=ip)
+  [npm]=npm [java]=javac [maven]=mvn [containerd]=containerd [runc]=runc [cni]=/usr/lib/cni/ptp [nftables]=nft [iptables]=iptables [conntrack]=conntrack [busybox]=busybox [iproute2]=ip)
 declare -A package=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl
-  [containerd]=containerd [runc]=runc [cni]=containernetworking-plugins [nftables]=nftables [iptables]=iptables [conntrack]=conntrack
+  [npm]=npm [java]=default-jdk-headless [maven]=maven [containerd]=containerd [runc]=runc [cni]=containernetworking-plugins [nftables]=nftables [iptables]=iptables [conntrack]=conntrack
   [busybox]=busybox-static [iproute2]=iproute2)
 
 missing=()
