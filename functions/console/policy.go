@@ -171,20 +171,13 @@ func (f *Function) backtest(ctx context.Context, p *policy.Policy, since time.Ti
 	ctx, cancel := context.WithTimeout(ctx, backtestFor)
 	defer cancel()
 	b, j := policy.NewBacktest(), f.store.journal
-	features := map[string][]string{} // by policy
+	features := f.featuresOf(ctx)
 	names := func(hash string) ([]string, error) {
-		if known, ok := features[hash]; ok {
-			return known, nil
+		known, err := features(hash)
+		if known == nil && err == nil {
+			err = fmt.Errorf("%w: policy %s", journal.ErrNotFound, hash)
 		}
-		text, err := j.Document(ctx, hash)
-		if err != nil {
-			return nil, err
-		}
-		old, err := policy.ParseDocument(text)
-		if err == nil {
-			features[hash] = old.FeatureNames()
-		}
-		return features[hash], err
+		return known, err
 	}
 	shards, err := j.Shards(ctx)
 	for i := 0; err == nil && i < len(shards); i++ {
@@ -244,6 +237,9 @@ func (f *Function) putPolicy(ctx context.Context, by *access.Person, p journal.P
 	now, err := f.readPolicy(ctx)
 	if err != nil {
 		return err
+	}
+	if now.policy.Hash() == change.To {
+		return nil // it was made, and the process died before it could say so
 	}
 	if now.policy.Hash() != change.From {
 		return fmt.Errorf("%w: the policy has changed since this was proposed: propose it anew", errConflict)

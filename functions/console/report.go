@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -14,26 +15,31 @@ import (
 // journal that is in Redis.
 const reportFor = time.Minute
 
-// report is feedback's: outcomes per action and arm, uplift against the
-// holdout, from the journal in Redis (the last 48 hours; `pitboss report
-// --segments` reads all of it).
+// report is what each action was worth by what its kind is for, from the journal
+// in Redis (the last 48 hours; `pitboss report --segments` reads all of it).
 type report struct {
 	mu   sync.Mutex // held while one is made: a second asker gets the same
 	made time.Time
 	data policy.Report
 }
 
-func (r *report) get(ctx context.Context, j *journal.Journal, holdout float64, now time.Time) (policy.Report, time.Time, error) {
+func (f *Function) makeReport(ctx context.Context) (policy.Report, time.Time, error) {
+	r, now := &f.report, f.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.made.IsZero() && now.Sub(r.made) < reportFor {
 		return r.data, r.made, nil
 	}
-	rows := policy.NewRows()
-	err := j.Everything(ctx, journal.Segments{}, func(e *journal.Entry) error {
+	in, err := f.readPolicy(ctx)
+	if err != nil {
+		return policy.Report{}, now, err
+	}
+	rows := policy.NewRows(in.policy)
+	features := f.featuresOf(ctx)
+	err = f.store.journal.Everything(ctx, journal.Segments{}, false, func(e *journal.Entry) error {
 		switch e.Kind {
 		case journal.KindDecision:
-			return rows.Decision(e.KeyName, e.Open)
+			return rows.Decision(e.KeyName, e.Open, e.Personal, features)
 		case journal.KindOutcome:
 			return rows.Outcome(e.Open)
 		}
@@ -42,8 +48,29 @@ func (r *report) get(ctx context.Context, j *journal.Journal, holdout float64, n
 	if err != nil {
 		return policy.Report{}, now, err
 	}
-	r.data, r.made = policy.MakeReport(rows.All(), holdout), now
+	r.data, r.made = rows.Report(), now
 	return r.data, r.made, nil
+}
+
+// featuresOf tells the features, in order, of the policy with a hash; nil where
+// nobody knows them any more.
+func (f *Function) featuresOf(ctx context.Context) func(hash string) ([]string, error) {
+	known := map[string][]string{}
+	return func(hash string) ([]string, error) {
+		if names, ok := known[hash]; ok {
+			return names, nil
+		}
+		text, err := f.store.journal.Document(ctx, hash)
+		if err != nil && !errors.Is(err, journal.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil {
+			known[hash], err = policy.DocumentFeatures(text)
+		} else {
+			known[hash], err = nil, nil
+		}
+		return known[hash], err
+	}
 }
 
 func (f *Function) showReport(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +78,7 @@ func (f *Function) showReport(w http.ResponseWriter, r *http.Request) {
 		failed(w, errNoStore)
 		return
 	}
-	data, made, err := f.report.get(r.Context(), f.store.journal, readHoldout(f.cfg.ModelsDir), f.now())
+	data, made, err := f.makeReport(r.Context())
 	if err != nil {
 		failed(w, err)
 		return

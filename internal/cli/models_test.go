@@ -100,7 +100,7 @@ func TestPromoteOnACluster(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(repo, "models"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"features.yaml", "leave"} {
+	for _, name := range []string{"features.yaml", "markers.yaml", "leave"} {
 		if err := os.Symlink(filepath.Join(models, name), filepath.Join(repo, "models", name)); err != nil {
 			t.Fatal(err)
 		}

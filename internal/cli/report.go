@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -16,12 +17,16 @@ func reportCmd() *cobra.Command {
 	var temperature float64
 	cmd := &cobra.Command{
 		Use: "report", Short: "what the recommendations were worth: outcomes, uplift against the holdout, off-policy estimates", Args: cobra.NoArgs,
-		Long: `Joins decisions with their outcomes, by kind. Protection is measured by what protects: players of whom nothing was decided for half
-an hour after the message, and those whom markers of harm led to it and who show none an hour to a week later; it is never held
-against the holdout. Service and marketing, per action and arm: the share of players who took it up, and who were seen
-again between 10 minutes and 24 hours after their first such decision, against players who would have got the action and were held
-out; with the smallest difference that so many players can show, and how many more are needed to show 0.05. Intervals are 95 % (Wilson;
-Newcombe for the difference); one of fewer than 10 players is not printed.
+		Long: `Joins decisions with their outcomes, by kind; each player counts once per action and arm, by the first such decision. Protection, by
+what protects: players who took the message up, of whom nothing was decided for half an hour, who set a limit or lowered one or took a
+break within a day, and who staked and deposited less in the day after than in the day before (with the median change); and those whom
+markers of harm led to the message and who show none an hour to a week later. It is never held against the holdout. Service and
+marketing, by the goal that actions.yaml declares (else: seen again between 10 minutes and 24 hours later), against players who would
+have got the action and were held out. CAN SHOW is the smallest difference that so many players show in four cases of five (of
+protection: of STAKED LESS from one half), NEEDED how many more there must be, in each group, to show 0.05. Intervals are 95 % (Wilson;
+Newcombe for the difference; the order's for the median); one of fewer than 10 players is not printed.
+
+Stakes, deposits, limits, breaks and goals are read from the sealed parts, so that erased players count for the rest only.
 
 The off-policy line estimates the acceptance that a softmax with --temperature would have had, from the choices
 of the arms that explore (IPS, SNIPS, doubly robust).`,
@@ -30,11 +35,7 @@ of the arms that explore (IPS, SNIPS, doubly robust).`,
 			if err != nil {
 				return err
 			}
-			p, _, err := o.policy()
-			if err != nil {
-				return err
-			}
-			return printReport(cmd, rows, p.Holdout(), temperature)
+			return printReport(cmd, rows, temperature)
 		}),
 	}
 	o.flags(cmd)
@@ -42,52 +43,66 @@ of the arms that explore (IPS, SNIPS, doubly robust).`,
 	return cmd
 }
 
-// rows reads the journal. Players are told apart by the names of their sealing
-// keys, so that no personal part is opened.
-func (o *oversight) rows(cmd *cobra.Command) ([]policy.Row, error) {
+// rows reads the journal. Players are told apart by the names of their sealing keys.
+func (o *oversight) rows(cmd *cobra.Command) (*policy.Rows, error) {
 	written, err := o.written()
 	if err != nil {
 		return nil, err
 	}
-	rows := policy.NewRows()
-	err = o.journal.Everything(cmd.Context(), written, func(e *journal.Entry) error {
+	p, _, err := o.policy()
+	if err != nil {
+		return nil, err
+	}
+	rows := policy.NewRows(p)
+	features := func(hash string) ([]string, error) {
+		text, err := o.journal.Document(cmd.Context(), hash)
+		if errors.Is(err, journal.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return policy.DocumentFeatures(text)
+	}
+	err = o.journal.Everything(cmd.Context(), written, false, func(e *journal.Entry) error {
 		switch e.Kind {
 		case journal.KindDecision:
-			return rows.Decision(e.KeyName, e.Open)
+			return rows.Decision(e.KeyName, e.Open, e.Personal, features)
 		case journal.KindOutcome:
 			return rows.Outcome(e.Open)
 		}
 		return nil
 	})
-	return rows.All(), err
+	return rows, err
 }
 
-func printReport(cmd *cobra.Command, rows []policy.Row, holdout, temperature float64) error {
-	rep := policy.MakeReport(rows, holdout)
+func printReport(cmd *cobra.Command, rows *policy.Rows, temperature float64) error {
+	rep := rows.Report()
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%d decisions, %d issued; %d players, %d of them held out\n", rep.Decisions, rep.Issued, rep.Players, rep.HeldOut)
 	if rep.Mismatch {
-		fmt.Fprintf(out, "SAMPLE RATIO MISMATCH: a share of %.3f is meant to be held out. Nothing below that is against the holdout can be trusted.\n", holdout)
+		fmt.Fprintf(out, "SAMPLE RATIO MISMATCH: a share of %.3f is meant to be held out. Nothing below that is against the holdout can be trusted.\n", rep.Meant)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "\nPROTECTION\tISSUED\tPLAYERS\tTAKEN UP\tPAUSED\tMARKED\tCLEARED")
-	for _, l := range rep.Lines {
-		if l.Kind == policy.Protection {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%d\t%s\n", l.Action, l.Issued, l.Players, interval(l.Done, l.Players), interval(l.Paused, l.Players), l.Marked, interval(l.Cleared, l.Marked))
+	fmt.Fprintln(w, "\nPROTECTION\tISSUED\tPLAYERS\tTAKEN UP\tPAUSED\tLIMIT SET\tBREAK TAKEN\tSTAKED LESS\tSTAKES\tDEPOSITED LESS\tDEPOSITS\tMARKERS CLEARED\tCAN SHOW\tNEEDED")
+	for i := range rep.Lines {
+		if l := &rep.Lines[i]; l.Protected != nil {
+			p := l.Protected
+			fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%d\n", l.Action, l.Issued, l.Players, shown(l.Taken), shown(p.Paused), shown(p.LimitSet), shown(p.Break),
+				shown(p.StakedLess), shown(p.StakeChange), shown(p.DepositedLess), shown(p.DepositChange), shown(p.Cleared), l.Detectable, l.Needed)
 		}
 	}
-	fmt.Fprintln(w, "\nACTION\tARM\tISSUED\tDELIVERED\tDISMISSED\tPLAYERS\tTAKEN UP\tSTAYED\tHELD OUT\tSTAYED\tUPLIFT\tCAN SHOW\tMORE PLAYERS NEEDED")
-	for _, l := range rep.Lines {
-		if l.Kind != policy.Protection {
-			few := min(l.Players, l.HoldoutPlayers)
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%.2f\t%d\n", l.Action, l.Arm, l.Issued, l.Delivered, l.Dismissed,
-				l.Players, interval(l.Done, l.Players), interval(l.Stayed, l.Players), l.HoldoutPlayers, interval(l.Holdout, l.HoldoutPlayers), interval(l.Uplift, few), l.Detectable, l.Needed)
+	fmt.Fprintln(w, "\nACTION\tARM\tISSUED\tDELIVERED\tDISMISSED\tPLAYERS\tTAKEN UP\tGOAL\tREACHED\tHELD OUT\tUPLIFT\tCAN SHOW\tNEEDED")
+	for i := range rep.Lines {
+		if l := &rep.Lines[i]; l.Protected == nil {
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%.2f\t%d\n", l.Action, l.Arm, l.Issued, l.Delivered, l.Dismissed,
+				l.Players, shown(l.Taken), l.Goal, shown(l.Reached), shown(l.Holdout), shown(l.Uplift), l.Detectable, l.Needed)
 		}
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	off := policy.OffPolicyOf(rows, temperature)
+	off := policy.OffPolicyOf(rows.All(), temperature)
 	if off.N == 0 {
 		fmt.Fprintln(out, "\nNo randomised choice yet: no off-policy estimate.")
 		return nil
@@ -95,6 +110,14 @@ func printReport(cmd *cobra.Command, rows []policy.Row, holdout, temperature flo
 	fmt.Fprintf(out, "\nAcceptance of softmax(%g) from %d randomised choices (worth %.0f): IPS %s, SNIPS %s, DR %s\n",
 		temperature, off.N, off.Effective, interval(off.IPS, off.N), interval(off.SNIPS, off.N), interval(off.DR, off.N))
 	return nil
+}
+
+// shown is a figure with how many players it is about.
+func shown(s policy.Share) string {
+	if s.Estimate == nil {
+		return fmt.Sprintf("– (%d)", s.Of)
+	}
+	return fmt.Sprintf("%s (%d)", interval(*s.Estimate, s.Of), s.Of)
 }
 
 // interval is an estimate of n players; of a few it means nothing.

@@ -68,6 +68,8 @@ type ConsentChanged struct {
 	Channel string `json:"channel" schema:"required,enum=channels-or-all" doc:"the channel the consent is about"`
 	Granted bool   `json:"granted" schema:"required" doc:"true: opted in; false: opted out"`
 	Origin  string `json:"origin,omitzero" schema:"enum=site|app|phone|post|shop|partner|import" doc:"where the player said so"`
+	// Given is for consents that are told later than they are given: an import.
+	Given time.Time `json:"given,omitzero" doc:"when the player said so, if before the event; absent: the event's time"`
 }
 
 // Excluded is the data of protection.excluded.
@@ -307,12 +309,16 @@ type Facts struct {
 	Limits     map[string]Limit `json:"limits,omitempty"` // by "limit/period", e.g. deposit/month
 	// Origins says where each consent was given, by its key in Consents.
 	Origins map[string]string `json:"origins,omitempty"`
+	// Given says when each consent was given or withdrawn, where that was told.
+	Given map[string]time.Time `json:"given,omitempty"`
 	// Indicators of harm by group (UKGC's seven): low or strong.
 	Indicators map[string]string `json:"indicators,omitempty"`
 	// Cleared says when a person last cleared a group of indicators.
-	Cleared       map[string]time.Time `json:"cleared,omitempty"`
-	Licensee      string               `json:"licensee,omitzero"`
-	Affordability string               `json:"affordability,omitzero"` // clear, vulnerable or pending
+	Cleared map[string]time.Time `json:"cleared,omitempty"`
+	// Returned is when an exclusion was lifted last.
+	Returned      time.Time `json:"returned,omitzero"`
+	Licensee      string    `json:"licensee,omitzero"`
+	Affordability string    `json:"affordability,omitzero"` // clear, vulnerable or pending
 	// LastProduct and LastCategory are what the player played or opened last.
 	LastProduct  string `json:"last_product,omitzero"`
 	LastCategory string `json:"last_category,omitzero"`

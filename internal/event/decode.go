@@ -294,11 +294,17 @@ func (f *Facts) read(r *reader) {
 	if r.member("origins") {
 		readMap(r, &f.Origins, (*reader).str)
 	}
+	if r.member("given") {
+		readMap(r, &f.Given, (*reader).time)
+	}
 	if r.member("indicators") {
 		readMap(r, &f.Indicators, (*reader).str)
 	}
 	if r.member("cleared") {
 		readMap(r, &f.Cleared, (*reader).time)
+	}
+	if r.member("returned") {
+		r.time(&f.Returned)
 	}
 	r.strings([]member{{"licensee", &f.Licensee}, {"affordability", &f.Affordability},
 		{"last_product", &f.LastProduct}, {"last_category", &f.LastCategory}})

@@ -42,7 +42,7 @@ func (h Horizon) name() string {
 		return "window"
 	case h.Session != nil:
 		return "session"
-	case h.Month:
+	case h.Month != nil:
 		return "month"
 	}
 	return "lifetime"
@@ -57,8 +57,8 @@ func (h Horizon) String() string {
 		return fmt.Sprintf("window %s/%d", h.Window.Size, h.Window.Buckets)
 	case h.Session != nil:
 		return strings.TrimSpace(fmt.Sprintf("session %s %s", h.Session.Gap, strings.Join(h.Session.On, ",")))
-	case h.Month:
-		return "month"
+	case h.Month != nil:
+		return strings.TrimSpace("month " + h.Month.Zone)
 	}
 	return "lifetime"
 }
@@ -153,6 +153,8 @@ func (b *builder) checkAgg(d *Declaration, path, within string) error {
 		return b.fault(path+".horizon", within, "half_life must be at least 1s")
 	case h.Session != nil && h.Session.Gap.ms() < 1000:
 		return b.fault(path+".horizon", within, "a session needs a gap of at least 1s")
+	case h.Month != nil && h.Month.Zone != "" && event.Zone(h.Month.Zone) == nil:
+		return b.fault(path+".horizon", within, "there is no time zone %q; write one such as Europe/Amsterdam", h.Month.Zone)
 	case h.Window != nil && h.Window.Size.ms() < 1000:
 		return b.fault(path+".horizon", within, "a window needs a size of at least 1s")
 	}
@@ -293,8 +295,8 @@ func (sl *slot) setHorizon(h Horizon) {
 		}
 	case h.Session != nil:
 		sl.gap = h.Session.Gap.ms()
-	case h.Month: // days, of which those of the current month count
-		sl.size, sl.width, sl.month = 31*dayMs, dayMs, true
+	case h.Month != nil: // days, of which those of the current month count
+		sl.size, sl.width, sl.month, sl.zone = 31*dayMs, dayMs, true, event.Zone(h.Month.Zone)
 	}
 }
 

@@ -248,6 +248,13 @@ func (b *builder) conditions() error {
 			return err
 		}
 		c := &condition{decl: d, spacing: d.Spacing.ms(), reminder: -1}
+		if d.Markers != "" {
+			b.set.conds, b.set.asks = append(b.set.conds, c), append(b.set.asks, d.Name)
+			if err := b.watchMarkers(&d, path, within); err != nil {
+				return err
+			}
+			continue
+		}
 		if d.Reminder != "" {
 			if len(d.On) > 0 {
 				return b.fault(path+".on", within, "a condition has either on or reminder")

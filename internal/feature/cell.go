@@ -170,7 +170,7 @@ func saturate(a, b int64) int64 {
 }
 
 func (sl *slot) addToBucket(c *cell, ms int64, v value, sign int64) {
-	id := floorDiv(ms, sl.width)
+	id := floorDiv(sl.local(ms), sl.width)
 	n, found := find(c.set, id)
 	if !found {
 		c.set = slices.Insert(c.set, n, member{id: id})
@@ -195,8 +195,18 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
+// local is the clock of a month's time zone, as if it were UTC's.
+func (sl *slot) local(ms int64) int64 {
+	if sl.zone == nil {
+		return ms
+	}
+	_, offset := time.UnixMilli(ms).In(sl.zone).Zone()
+	return ms + int64(offset)*1000
+}
+
 // expired is the number of leading buckets that have left the window at ms.
 func (sl *slot) expired(c *cell, ms int64) (n int) {
+	ms = sl.local(ms)
 	oldest := floorDiv(ms, sl.width) - sl.size/sl.width + 1
 	if sl.month {
 		oldest = floorDiv(ms, sl.width) - int64(time.UnixMilli(ms).UTC().Day()) + 1

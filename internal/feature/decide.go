@@ -102,5 +102,8 @@ func (st *State) decide(p *plan, sc *scope, ms int64, fired int) (due []string) 
 		c.on, c.t = true, ms
 		due = append(due, cond.decl.Name)
 	}
+	if w := st.set.watch; w != nil && w.asks(sc, p.typ, ms) {
+		due = append(due, w.ask)
+	}
 	return due
 }

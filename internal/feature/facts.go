@@ -44,6 +44,7 @@ const (
 	factAfford       factTag = 34
 	factOrigin       factTag = 35 // key product/channel; val where the consent was given
 	factBasis        factTag = 36 // key limit/period; val gross or net
+	factGiven        factTag = 37 // key product/channel; val varint ms: when the consent was given
 )
 
 // write stores a fact unless an event that wins over this one already did.
@@ -87,6 +88,9 @@ var factWriters = map[string]func(*State, position, any){
 		}
 		st.write(factConsent, d.Product+"/"+d.Channel, at, granted)
 		st.writeGiven(factOrigin, d.Product+"/"+d.Channel, at, d.Origin)
+		if !d.Given.IsZero() {
+			st.write(factGiven, d.Product+"/"+d.Channel, at, string(binary.AppendVarint(nil, d.Given.UnixMilli())))
+		}
 	},
 	event.TypeExcluded: func(st *State, at position, data any) {
 		d := data.(*event.Excluded)
@@ -259,6 +263,10 @@ func (s *Set) Facts(st *State) event.Facts {
 			if of, ok := st.fact(factConsent, r.key); ok && of.pos == r.pos {
 				put(&f.Origins, r.key, r.val)
 			}
+		case factGiven:
+			if at, ok := st.given(r.key); ok {
+				put(&f.Given, r.key, at)
+			}
 		case factBasis:
 			if of, ok := st.fact(factLimit, r.key); ok && of.pos == r.pos {
 				l := f.Limits[r.key]
@@ -271,6 +279,11 @@ func (s *Set) Facts(st *State) event.Facts {
 		f.LastGame = f.RecentGames[0]
 	}
 	f.Exclusions = exclusions(excluded, lifted)
+	for scheme, at := range lifted {
+		if r, ok := excluded[scheme]; ok && r.pos.compareTime(at) < 0 && at.time().After(f.Returned) {
+			f.Returned = at.time()
+		}
+	}
 	for key, at := range reached {
 		if set, ok := st.fact(factLimit, key); !ok || set.pos.compareTime(at) <= 0 {
 			l := f.Limits[key]
@@ -295,6 +308,17 @@ func (st *State) fact(tag factTag, key string) (register, bool) {
 		}
 	}
 	return register{}, false
+}
+
+// given is when a consent was given or withdrawn, where the event about it told.
+func (st *State) given(key string) (time.Time, bool) {
+	r, ok := st.fact(factGiven, key)
+	of, told := st.fact(factConsent, key)
+	ms, n := binary.Varint([]byte(r.val))
+	if !ok || !told || of.pos != r.pos || n <= 0 {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(ms).UTC(), true
 }
 
 // exclusions lists, by scheme, those that no later reinstatement lifted. One of
@@ -329,6 +353,9 @@ func (s *Set) Consents(st *State) (out []Consent) {
 			continue
 		}
 		c := Consent{About: r.key, Granted: r.val == "1", At: r.pos.time()}
+		if at, ok := st.given(r.key); ok {
+			c.At = at
+		}
 		if of, ok := st.fact(factOrigin, r.key); ok && of.pos == r.pos {
 			c.Origin = of.val
 		}

@@ -33,6 +33,7 @@ type Set struct {
 	plans    map[string]*plan
 	remind   []*reminder
 	conds    []*condition
+	watch    *watch   // for markers of harm; nil: no condition does
 	asks     []string // names of the conditions
 	quoted   [][]byte // `"name":`, comma in front of all but the first
 
@@ -171,12 +172,13 @@ type slot struct {
 	float   bool // the value is a float64, else an int64
 	ordered bool
 
-	halfLife float64 // milliseconds; decay
-	class    int     // slots of one class have the same half-life
-	size     int64   // milliseconds; window
-	month    bool    // of a window: only the days of the current calendar month count
-	width    int64   // milliseconds of one bucket; window
-	gap      int64   // milliseconds; session
+	halfLife float64        // milliseconds; decay
+	class    int            // slots of one class have the same half-life
+	size     int64          // milliseconds; window
+	month    bool           // of a window: only the days of the current calendar month count
+	zone     *time.Location // of the month; nil: UTC
+	width    int64          // milliseconds of one bucket; window
+	gap      int64          // milliseconds; session
 
 	// Ordered slots only.
 	mask   uint64

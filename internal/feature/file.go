@@ -83,7 +83,12 @@ type Horizon struct {
 	Decay   *Decay   `yaml:"decay"`
 	Window  *Window  `yaml:"window"`
 	Session *Session `yaml:"session"`
-	Month   bool     `yaml:"-"` // the calendar month so far, UTC
+	Month   *Month   `yaml:"month"` // the calendar month so far
+}
+
+// Month is the calendar month so far, in UTC or where a law counts it.
+type Month struct {
+	Zone string `yaml:"zone"` // IANA time zone; empty: UTC
 }
 
 // Decay forgets exponentially.
@@ -104,21 +109,24 @@ type Session struct {
 	On []string `yaml:"on"`
 }
 
-// UnmarshalYAML accepts the words lifetime and month, or one of decay, window, session.
+// UnmarshalYAML accepts the words lifetime and month, or one of decay, window, session, month.
 func (h *Horizon) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
-		h.Month = node.Value == "month"
-		if node.Value != "lifetime" && !h.Month {
-			return strictyaml.At(node, "horizon %q: write lifetime, month, {decay: …}, {window: …} or {session: …}", node.Value)
+		switch node.Value {
+		case "lifetime":
+		case "month":
+			h.Month = &Month{}
+		default:
+			return strictyaml.At(node, "horizon %q: write lifetime, month, {month: …}, {decay: …}, {window: …} or {session: …}", node.Value)
 		}
 		return nil
 	}
-	fields := map[string][]string{"decay": {"half_life"}, "window": {"size", "buckets"}, "session": {"gap", "on"}}
-	if err := strictyaml.Fields(node, "decay", "window", "session"); err != nil {
+	fields := map[string][]string{"decay": {"half_life"}, "window": {"size", "buckets"}, "session": {"gap", "on"}, "month": {"zone"}}
+	if err := strictyaml.Fields(node, "decay", "window", "session", "month"); err != nil {
 		return err
 	}
 	if len(node.Content) != 2 {
-		return strictyaml.At(node, "horizon needs exactly one of decay, window and session")
+		return strictyaml.At(node, "horizon needs exactly one of decay, window, session and month")
 	}
 	if err := strictyaml.Fields(node.Content[1], fields[node.Content[0].Value]...); err != nil {
 		return err
@@ -149,6 +157,7 @@ type Condition struct {
 	On       []string `yaml:"on"`
 	When     string   `yaml:"when"`
 	Reminder string   `yaml:"reminder"`
+	Markers  string   `yaml:"markers"` // the file of the markers of harm that it watches, beside features.yaml
 	Spacing  Duration `yaml:"spacing"`
 }
 

@@ -17,7 +17,7 @@ func shipped(t *testing.T) *Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Parse("features.yaml", b)
+	s, err := Parse("../../models/features.yaml", b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,7 @@ var safer = map[factTag]func(a, b string) int{
 	factAfford:       func(a, b string) int { return cmp.Compare(afforded[a], afforded[b]) },
 	factOrigin:       equallySafe, // of another event than its consent, it does not count: see Facts
 	factBasis:        equallySafe,
+	factGiven:        equallySafe, // as factOrigin
 }
 
 func equallySafe(_, _ string) int { return 0 }

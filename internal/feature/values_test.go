@@ -145,8 +145,8 @@ func TestFacts(t *testing.T) {
 	until := start.AddDate(0, 6, 0)
 	fold(0, event.TypeAccountRegistered, &event.AccountRegistered{Jurisdiction: "SE", Brand: "b", Currency: "SEK", BirthDate: "1990-01-02"})
 	fold(time.Hour, event.TypeAccountUpdated, &event.Account{Tier: "gold", Licensee: "north", Affordability: "clear"})
-	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email", Granted: true, Origin: "site"})
-	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "sms", Granted: true, Origin: "phone"})
+	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "email", Granted: true, Origin: "site", Given: start})
+	fold(time.Hour, event.TypeConsentChanged, &event.ConsentChanged{Product: "casino", Channel: "sms", Granted: true, Origin: "phone", Given: start.AddDate(0, 0, -9)})
 	fold(time.Hour, event.TypeExcluded, &event.Excluded{Scheme: "Spelpaus", Until: until})
 	fold(time.Hour, event.TypeExcluded, &event.Excluded{Scheme: "operator"})
 	fold(2*time.Hour, event.TypeReinstated, &event.Reinstated{Scheme: "operator"})
@@ -168,6 +168,7 @@ func TestFacts(t *testing.T) {
 	}
 	want := event.Facts{Jurisdiction: "SE", BirthDate: "1990-01-02", Brand: "b", Currency: "SEK", Tier: "gold",
 		Consents: map[string]bool{"casino/email": false, "casino/sms": true}, Origins: map[string]string{"casino/sms": "phone"},
+		Given: map[string]time.Time{"casino/sms": start.AddDate(0, 0, -9)}, Returned: start.Add(2 * time.Hour),
 		Exclusions: []event.Exclusion{{Scheme: "Spelpaus", Since: start.Add(time.Hour), Until: until}},
 		Limits:     map[string]event.Limit{"deposit/month": {Amount: 50000, Currency: "SEK", Reached: start.Add(2 * time.Hour), Basis: "net"}},
 		Indicators: map[string]string{"time": "strong"}, Cleared: map[string]time.Time{"spend": start.Add(2 * time.Hour)},
@@ -197,6 +198,40 @@ func TestMonth(t *testing.T) {
 		if got := s.Vector(nil, st, at.Add(time.Second))[0]; at.Add(time.Second).Day() == 1 && got != 0 {
 			t.Fatalf("%s: the next month begins with %v", at, got)
 		}
+	}
+}
+
+// A month of a time zone begins at its midnight there, in summer and in winter.
+func TestMonthOfAPlace(t *testing.T) {
+	t.Parallel()
+	s, err := feature.Parse("test.yaml", []byte("version: 1\nfeatures:\n  - {name: in_month, on: [payment.deposited], value: data.amount, agg: sum, horizon: {month: {zone: Europe/Amsterdam}}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	amsterdam, err := time.LoadLocation("Europe/Amsterdam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, _ := s.Decode(nil)
+	want := 0.0
+	for hour := range 24 * 200 {
+		at := time.Date(2026, 2, 1, 0, 30, 0, 0, time.UTC).Add(time.Duration(hour) * time.Hour)
+		if local := at.In(amsterdam); local.Day() == 1 && local.Hour() == 0 {
+			want = 0
+		}
+		want++
+		if _, err := s.Fold(st, record(event.TypePaymentDeposited, fmt.Sprint(hour), at, &event.Payment{Amount: 1, Currency: "EUR"})); err != nil {
+			t.Fatal(err)
+		}
+		if hour%24 == 0 {
+			st = reload(t, s, st)
+		}
+		if got := s.Vector(nil, st, at)[0]; got != want {
+			t.Fatalf("%s: %v, want %v", at.In(amsterdam), got, want)
+		}
+	}
+	if _, err := feature.Parse("test.yaml", []byte("version: 1\nfeatures:\n  - {name: in_month, on: [payment.deposited], value: data.amount, agg: sum, horizon: {month: {zone: Europe/Nowhere}}}\n")); err == nil {
+		t.Error("a month of a place that is nowhere")
 	}
 }
 

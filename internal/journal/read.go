@@ -72,18 +72,7 @@ const page = 500
 // order, until it returns an error, which Each returns. With open, personal
 // parts stay sealed: that is faster.
 func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, visit func(*Entry) error) error {
-	keys := map[string][]byte{}
-	key := func(name string) ([]byte, error) {
-		if k, ok := keys[name]; ok {
-			return k, nil
-		}
-		k, err := j.sealingKey(ctx, shard, name)
-		keys[name] = k
-		return k, err
-	}
-	if open {
-		key = nil
-	}
+	key := j.opener(ctx, shard, open)
 	return j.raw(ctx, shard, from, func(_ string, raw, hash []byte) error {
 		e, err := parseEntry(shard, raw, key)
 		if err != nil {
@@ -92,6 +81,23 @@ func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, v
 		copy(e.Hash[:], hash)
 		return visit(e)
 	})
+}
+
+// opener finds the keys of a shard's sealed parts, each once; nil where they stay
+// sealed.
+func (j *Journal) opener(ctx context.Context, shard int, open bool) func(name string) ([]byte, error) {
+	if open {
+		return nil
+	}
+	keys := map[string][]byte{}
+	return func(name string) ([]byte, error) {
+		if k, ok := keys[name]; ok {
+			return k, nil
+		}
+		k, err := j.sealingKey(ctx, shard, name)
+		keys[name] = k
+		return k, err
+	}
 }
 
 // About calls visit with the entries that are about a player: what is sealed

@@ -48,6 +48,12 @@ func DocumentFiles(b []byte) (map[string]string, error) {
 	return d.Files, err
 }
 
+// DocumentFeatures are the features, in order, of a document's policy.
+func DocumentFeatures(b []byte) ([]string, error) {
+	d, err := readDocument(b)
+	return d.Features, err
+}
+
 func readDocument(b []byte) (d document, err error) {
 	if err := json.Unmarshal(b, &d); err != nil {
 		return d, fmt.Errorf("decide: document: %w", err)

@@ -115,6 +115,7 @@ type ActionDecl struct {
 	Value    string   `yaml:"value"`    // CEL, double: expected value, minor units
 	Contact  Contact  `yaml:"contact"`
 	Expiry   Span     `yaml:"expiry"`
+	Goal     *Goal    `yaml:"goal"` // what it is for, to be measured by
 	Message  string   `yaml:"message"`
 	// Params maps a name to CEL, to fill {name} in the message.
 	Params map[string]string `yaml:"params"`
@@ -129,6 +130,12 @@ type ActionDecl struct {
 	AIDisclosed bool     `yaml:"ai_disclosed"` // and says so
 }
 
+// Goal is reached where what a feature counts the seconds since happens in time.
+type Goal struct {
+	Since  string `yaml:"since"`  // a feature: since_deposit_s
+	Within Span   `yaml:"within"` // of the message
+}
+
 // Bonus is what an offer comes with.
 type Bonus struct {
 	Wagering int      `yaml:"wagering"` // times the bonus
@@ -136,6 +143,7 @@ type Bonus struct {
 	// QualifiesOn are product types that must be played to get it.
 	QualifiesOn []string `yaml:"qualifies_on"`
 	Cashback    bool     `yaml:"cashback"` // it gives lost stakes back
+	Amount      int64    `yaml:"amount"`   // the most it is worth, minor units; 0: not said
 	// FreeChoice: the player may choose any product (an exception to mixing).
 	FreeChoice bool `yaml:"free_choice"`
 }

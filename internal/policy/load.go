@@ -198,6 +198,9 @@ func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 	if d.Kind != Marketing && (d.Bonus != nil || slices.Contains(d.Prompts, "deposit")) {
 		l.add(l.src.problem(path, what, "make it kind: marketing, so that the rules about marketing hold for it", "a bonus or a deposit prompt is marketing, not %s", d.Kind))
 	}
+	if g := d.Goal; g != nil && (d.Kind == Protection || !slices.Contains(l.p.lang.featureNames, g.Since) || g.Within <= 0 || g.Within > Span(stayedBefore)) {
+		l.add(l.src.problem(path+".goal", what, "since is a feature of features.yaml that counts seconds, within at most 24h; protection is measured by what protects", "goal: since %q, within %v", g.Since, time.Duration(g.Within)))
+	}
 	a := &action{decl: d, code: ActionCode(d.ID), kind: kindBit(d.Kind),
 		eligible: l.expression(path+".eligible", what+": eligible", d.Eligible, "true", cel.BoolType),
 		value:    l.expression(path+".value", what+": value", d.Value, "0.0", cel.DoubleType),

@@ -127,3 +127,54 @@ func Softmax(cs []Candidate, temperature float64) []float64 {
 	}
 	return out
 }
+
+// OffPolicyOf evaluates the policy "softmax with this temperature" on the rows
+// of arms that explore, with acceptance as reward. The reward model of DR is
+// the mean per action in the other half of the players.
+func OffPolicyOf(rows []Row, temperature float64) OffPolicy {
+	var means [2]map[string]*[2]float64 // by half: action → rewards, count
+	means[0], means[1] = map[string]*[2]float64{}, map[string]*[2]float64{}
+	half := func(r *Row) int { return int(DecisionKey(r.Player) & 1) }
+	reward := func(r *Row) float64 {
+		for _, o := range r.Outcomes {
+			if o == "accepted" {
+				return 1
+			}
+		}
+		return 0
+	}
+	var chosen []*Row
+	for i := range rows {
+		d := rows[i].Decision
+		if !d.Issued || d.Kind == Protection || d.Propensity <= 0 || d.Propensity >= 1 {
+			continue
+		}
+		r := &rows[i]
+		chosen = append(chosen, r)
+		m := means[half(r)]
+		if m[d.Action] == nil {
+			m[d.Action] = &[2]float64{}
+		}
+		m[d.Action][0] += reward(r)
+		m[d.Action][1]++
+	}
+	log := make([]Logged, 0, len(chosen))
+	for _, r := range chosen {
+		other := means[1-half(r)]
+		guess := func(action string) float64 {
+			if m := other[action]; m != nil {
+				return m[0] / m[1]
+			}
+			return 0
+		}
+		l := Logged{Reward: reward(r), Propensity: r.Decision.Propensity, Fitted: guess(r.Decision.Action)}
+		for i, p := range Softmax(r.Decision.Candidates, temperature) {
+			l.Direct += p * guess(r.Decision.Candidates[i].Action)
+			if r.Decision.Candidates[i].Action == r.Decision.Action {
+				l.Target = p
+			}
+		}
+		log = append(log, l)
+	}
+	return EvaluateOffPolicy(log)
+}

@@ -256,6 +256,9 @@ var nationalLaw = map[string]func(*case_) []string{
 				why = append(why, "bonus terms")
 			}
 		}
+		if back := c.in.Facts.Returned; c.since("2018-10-31") && c.urges() && !back.IsZero() && c.in.Now.Before(back.AddDate(0, 0, 1)) {
+			why = append(why, "back today")
+		}
 		slot := c.a.Category == "slots" || c.a.Category == "" && (c.a.Product == "casino" || c.a.Product == "all")
 		if slot && c.since("2025-04-09") && c.a.Stake > 500 {
 			why = append(why, "stake")
@@ -398,7 +401,10 @@ var nationalLaw = map[string]func(*case_) []string{
 		return why
 	},
 	"IT": func(c *case_) []string { return c.none(c.marketing(), "2018-07-14") },
-	"DK": func(c *case_) []string { return c.none(c.a.Bonus != nil && c.a.Bonus.Wagering > 10, "2020-01-01") },
+	"DK": func(c *case_) []string {
+		b := c.a.Bonus
+		return c.none(b != nil && (b.Wagering > 10 || b.Amount == 0 || b.Amount > 1000_00 || c.in.Facts.Currency != "DKK"), "2020-01-01")
+	},
 	"BE": func(c *case_) []string {
 		return append(c.none(c.marketing(), "2023-07-01"), c.none(c.a.Bonus != nil, "2024-09-01")...)
 	},

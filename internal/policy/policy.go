@@ -165,6 +165,12 @@ func decodeFiles(files map[string][]byte, legacy bool) *Files {
 	return &Files{l, l.read()}
 }
 
+// Texts are the files by name.
+func (f *Files) Texts() map[string][]byte { return f.loader.p.files }
+
+// Hash is the [Policy.Hash] that the files will have, compiled or not.
+func (f *Files) Hash(features []string) string { return hashFiles(f.loader.p.files, features) }
+
 // Compile compiles the files, once, against the features that a feature set
 // declares. The error is [Problems].
 func (f *Files) Compile(features []string) (*Policy, error) {
@@ -264,6 +270,16 @@ func (p *Policy) Holdout() float64 { return p.file.Experiment.Holdout }
 
 // Actions lists the actions as they were declared.
 func (p *Policy) Actions() []ActionDecl { return p.file.Actions }
+
+// goal is what an action is for; nil: nothing that is declared.
+func (p *Policy) goal(id string) *Goal {
+	for _, a := range p.actions {
+		if a.decl.ID == id {
+			return a.decl.Goal
+		}
+	}
+	return nil
+}
 
 // IsBonus reports whether the action comes with a bonus.
 func (p *Policy) IsBonus(id string) bool {

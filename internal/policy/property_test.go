@@ -22,8 +22,8 @@ const temptations = `
   - {id: s4, kind: service, channels: [in_app], value: "3.0", expiry: 1h, message: m, auto_start: true}
   - {id: s5, kind: service, channels: [in_app], value: "3.0", expiry: 1h, message: m, loosen_limit: true}
   - {id: m1, kind: marketing, channels: [email, in_app], product: casino, value: "90.0", expiry: 1h, message: m, prompts: [play]}
-  - {id: m2, kind: marketing, channels: [push], product: all, value: "80.0", expiry: 1h, message: m, bonus: {wagering: 5, products: [casino]}, contact: {per_week: 1, spacing: 2d}}
-  - {id: m3, kind: marketing, channels: [post, sms], product: sports, value: "70.0", expiry: 1h, message: m, bonus: {wagering: 40, products: [sports]}}
+  - {id: m2, kind: marketing, channels: [push], product: all, value: "80.0", expiry: 1h, message: m, bonus: {wagering: 5, products: [casino], amount: 90000}, contact: {per_week: 1, spacing: 2d}}
+  - {id: m3, kind: marketing, channels: [post, sms], product: sports, value: "70.0", expiry: 1h, message: m, bonus: {wagering: 40, products: [sports], amount: 5000}}
   - {id: m4, kind: marketing, channels: [in_app], product: casino, value: "95.0", expiry: 1h, message: m, bonus: {wagering: 1, products: [casino, sports]}}
   - {id: m5, kind: marketing, channels: [email, sms], product: casino, value: "60.0", expiry: 1h, message: m, prompts: [deposit]}
   - {id: m6, kind: marketing, channels: [in_app], product: casino, value: "50.0", expiry: 1h, message: m, stake: 300}
@@ -31,7 +31,7 @@ const temptations = `
   - {id: m9, kind: marketing, channels: [in_app], product: casino, category: table, value: "45.0", expiry: 1h, message: m, stake: 600, countdown: true}
   - {id: m10, kind: marketing, channels: [email, in_app], product: sports, value: "35.0", expiry: 1h, message: m, bonus: {wagering: 1, products: [sports], qualifies_on: [casino], cashback: true}}
   - {id: m11, kind: marketing, channels: [in_app, email], product: lottery, value: "25.0", expiry: 1h, message: m}
-  - {id: m12, kind: marketing, channels: [in_app], product: poker, value: "25.0", expiry: 1h, message: m, bonus: {wagering: 1, products: [poker]}}
+  - {id: m12, kind: marketing, channels: [in_app], product: poker, value: "25.0", expiry: 1h, message: m, bonus: {wagering: 1, products: [poker], amount: 100001}}
   - {id: m7, kind: marketing, channels: [in_app], product: bingo, value: "40.0", expiry: 1h, message: m}
 `
 
@@ -97,6 +97,12 @@ func anyone(t *rapid.T, p *Policy) *Input {
 		if rapid.Bool().Draw(t, "ended") {
 			f.Exclusions[0].Until = now.Add(-time.Minute)
 		}
+	}
+	if rarely("returned") {
+		f.Returned = now.Add(-time.Duration(rapid.IntRange(0, 48).Draw(t, "back")) * time.Hour)
+	}
+	if f.Jurisdiction == "DK" {
+		f.Currency = rapid.SampledFrom([]string{"DKK", "DKK", "EUR"}).Draw(t, "currency")
 	}
 	f.Origins = map[string]string{}
 	for _, key := range sortedKeys(f.Consents) {

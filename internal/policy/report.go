@@ -1,366 +1,273 @@
 package policy
 
 import (
-	"fmt"
+	"cmp"
 	"math"
 	"slices"
-	"sort"
+	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
 )
 
-// Row is a decision with what became of it. Player is a pseudonym.
-type Row struct {
-	Player   string
-	At       time.Time
-	Decision *Decision
-	Outcomes []string
-}
-
-// Rows gathers rows from the journal's entries, in any order.
-type Rows struct {
-	list     []Row
-	at       map[string]int      // decision → its row
-	outcomes map[string][]string // by decision
-}
-
-// NewRows returns Rows without any.
-func NewRows() *Rows { return &Rows{at: map[string]int{}, outcomes: map[string][]string{}} }
-
-// Decision adds a decision by the open part of its entry; player is a pseudonym.
-func (r *Rows) Decision(player string, open []byte) error {
-	rec, err := Join(open, nil)
-	if err != nil {
-		return err
-	}
-	r.at[rec.Input.Decision] = len(r.list)
-	r.list = append(r.list, Row{Player: player, At: rec.Input.Now, Decision: &rec.Decision})
-	return nil
-}
-
-// Outcome adds what became of a decision.
-func (r *Rows) Outcome(open []byte) error {
-	var out Outcome
-	if err := json.Unmarshal(open, &out); err != nil {
-		return fmt.Errorf("decide: outcome: %w", err)
-	}
-	r.outcomes[out.Decision] = append(r.outcomes[out.Decision], out.Status)
-	return nil
-}
-
-// All joins decisions and outcomes.
-func (r *Rows) All() []Row {
-	for id, list := range r.outcomes {
-		if n, ok := r.at[id]; ok {
-			r.list[n].Outcomes = list
-		}
-	}
-	return r.list
-}
-
-// The window in which a player who is seen again has stayed: nearer is the
-// same play still going on, and the models' horizon is 10 minutes.
-const (
-	stayedAfter  = 10 * time.Minute
-	stayedBefore = 24 * time.Hour
-)
-
-// ReportLine is what is known of one action in one arm, measured by what its
-// kind is for: protection by what protects, service by the task done, marketing
-// by players who stay. Protection is never held against the holdout.
-type ReportLine struct {
-	Action    string `json:"action"`
-	Kind      string `json:"kind"`
-	Arm       string `json:"arm"`
-	Issued    int    `json:"issued"`
-	Delivered int    `json:"delivered"`
-	Accepted  int    `json:"accepted"`
-	Dismissed int    `json:"dismissed"`
-	// Stayed is the share of players who were seen again between 10 minutes and
-	// 24 hours after their first such decision; Holdout, that of players who
-	// would have got the action and were held out.
-	Players        int      `json:"players"`
-	HoldoutPlayers int      `json:"holdout_players"`
-	Stayed         Estimate `json:"stayed"`
-	Holdout        Estimate `json:"holdout"`
-	Uplift         Estimate `json:"uplift"` // means nothing where either group has nobody
-	// Done is the share of players who took the (first) message up.
-	Done Estimate `json:"done"`
-	// Paused is, of protection, the share of players of whom nothing was decided
-	// for half an hour after the message; Cleared, of those whom markers of
-	// harm led to it and who were seen an hour to a week later, the share who
-	// showed none then.
-	Paused  Estimate `json:"paused"`
-	Marked  int      `json:"marked"`
-	Cleared Estimate `json:"cleared"`
-	// Detectable is the smallest uplift that so many players show in four cases
-	// of five; Needed is how many more players both groups need, each, to show 0.05.
-	Detectable float64 `json:"detectable"`
-	Needed     int     `json:"needed"`
-}
-
-// Report joins decisions and outcomes per action and arm, against the holdout.
+// Report tells what each action was worth, by what its kind is for: protection
+// by what protects, service by the task done, marketing by its goal. Each player
+// counts once per line, by the first such decision. Protection is never held
+// against the holdout: nobody may be left without it to measure it.
 type Report struct {
 	Decisions int          `json:"decisions"`
 	Issued    int          `json:"issued"`
 	Lines     []ReportLine `json:"lines"`
-	// HeldOut of Players are in the holdout. Mismatch: that is so far from the
-	// share that was meant that the comparison is not to be trusted.
-	Players  int  `json:"players"`
-	HeldOut  int  `json:"held_out"`
-	Mismatch bool `json:"mismatch"`
+	// HeldOut of Players are in the holdout, where Meant is the share that was
+	// meant to be. Mismatch: chance would give so different a share once in a
+	// thousand cases, so that the comparison is not to be trusted.
+	Players  int     `json:"players"`
+	HeldOut  int     `json:"held_out"`
+	Meant    float64 `json:"meant"`
+	Mismatch bool    `json:"mismatch"`
 }
+
+// ReportLine is what is known of one action in one arm.
+type ReportLine struct {
+	Action    string `json:"action"`
+	Kind      string `json:"kind"`
+	Arm       string `json:"arm,omitzero"` // there are no arms of protection
+	Issued    int    `json:"issued"`
+	Delivered int    `json:"delivered"`
+	Accepted  int    `json:"accepted"`
+	Dismissed int    `json:"dismissed"`
+	Players   int    `json:"players"`
+	// Taken is the share of players who took the message up, as teams tell.
+	Taken Share `json:"taken"`
+
+	// Goal is what service and marketing are for, in words; Reached, the share of
+	// players who reached it, of those whose time for it is over; Holdout, that of
+	// players who would have got the action and were held out. Nobody held out
+	// can take a message up: where that is the goal, there is no comparison.
+	Goal    string `json:"goal,omitzero"`
+	Reached Share  `json:"reached,omitzero"`
+	Holdout Share  `json:"holdout,omitzero"`
+	Uplift  Share  `json:"uplift,omitzero"`
+
+	Protected *Protected `json:"protected,omitempty"`
+
+	// Detectable is the smallest difference that so many players show in four cases
+	// of five; Needed is how many more there must be (in both groups, each) to show
+	// 0.05. Of protection, the difference is that of Protected.StakedLess from one half.
+	Detectable float64 `json:"detectable"`
+	Needed     int     `json:"needed"`
+}
+
+// Protected is what followed a protection message. All but Paused and Cleared are
+// of the day after it, of players whose day is over. Nobody is there to compare
+// them with: who is warned at a peak plays less afterwards by itself, too.
+type Protected struct {
+	LimitSet Share `json:"limit_set"` // set a limit, or lowered one
+	Break    Share `json:"break"`     // took a break, or excluded themselves
+	Paused   Share `json:"paused"`    // nothing was decided of them for half an hour
+	// Of those who had staked (deposited) in the day before: the share who staked
+	// less in the day after, and the median change, −1 being to nothing.
+	StakedLess    Share `json:"staked_less"`
+	StakeChange   Share `json:"stake_change"`
+	DepositedLess Share `json:"deposited_less"`
+	DepositChange Share `json:"deposit_change"`
+	// Cleared is the share without a marker of harm, an hour to a week later, of
+	// those whom markers led to the message and who were seen then.
+	Cleared Share `json:"cleared"`
+}
+
+// Share is a figure about so many players; of a few there is none.
+type Share struct {
+	Of       int       `json:"of"`
+	Estimate *Estimate `json:"estimate,omitempty"`
+}
+
+// fewPlayers is how many a figure needs: an interval of fewer says nothing.
+const fewPlayers = 10
+
+func (e Estimate) of(n int) Share {
+	if n < fewPlayers {
+		return Share{Of: n}
+	}
+	return Share{n, &e}
+}
+
+// tally counts some of so many players.
+type tally struct{ n, hits int }
+
+func (t *tally) count(hit bool) {
+	t.n++
+	if hit {
+		t.hits++
+	}
+}
+
+func (t *tally) share() Share { return Proportion(t.hits, t.n).of(t.n) }
 
 type cell struct{ action, arm string }
 
-// tally counts the first decision of each player in a cell.
-type tally struct {
-	line    ReportLine
-	seen    map[string]bool
-	n, hits int
-
-	done, paused, marked, cleared int
+// group is the players of a cell.
+type group struct {
+	line                            ReportLine
+	goal                            *Goal
+	taken, reached                  tally
+	limited, broke, paused, cleared tally
+	stakes, deposits                []float64 // changes of those who had any
 }
 
-// MakeReport reads rows in any order. holdout is the share of players that is
-// meant to be held out.
-func MakeReport(rows []Row, holdout float64) Report {
-	rows = append([]Row(nil), rows...)
-	sort.SliceStable(rows, func(a, b int) bool { return rows[a].At.Before(rows[b].At) })
-	after := aftermaths(rows)
-	rep := Report{Decisions: len(rows), Lines: []ReportLine{}}
-	rep.countHoldout(rows, holdout)
-	tallies := map[cell]*tally{}
+// Report reports the rows, in any order.
+func (r *Rows) Report() Report {
+	rows := r.All()
+	e := r.policy.Experiment()
+	rep := Report{Decisions: len(rows), Lines: []ReportLine{}, Meant: e.Holdout}
+	of, end := map[string][]*Row{}, time.Time{}
 	for i := range rows {
-		d := rows[i].Decision
+		of[rows[i].Player] = append(of[rows[i].Player], &rows[i])
+		if rows[i].At.After(end) {
+			end = rows[i].At
+		}
+	}
+	groups := map[cell]*group{}
+	for _, mine := range of {
+		slices.SortStableFunc(mine, func(a, b *Row) int { return a.At.Compare(b.At) })
+		rep.Issued += r.player(groups, mine, end)
+		if last := mine[len(mine)-1].Decision; last.Holdout || last.Arm == HoldoutArm {
+			rep.HeldOut++
+		}
+	}
+	rep.Players = len(of)
+	rep.Mismatch = mismatch(rep.HeldOut, rep.Players, e.Holdout)
+	for c, g := range groups {
+		if c.arm != HoldoutArm {
+			rep.Lines = append(rep.Lines, g.report(groups[cell{c.action, HoldoutArm}]))
+		}
+	}
+	slices.SortFunc(rep.Lines, func(a, b ReportLine) int {
+		return cmp.Or(strings.Compare(a.Action, b.Action), strings.Compare(a.Arm, b.Arm))
+	})
+	return rep
+}
+
+// player counts one player's rows, which are in order of time.
+func (r *Rows) player(groups map[cell]*group, mine []*Row, end time.Time) (issued int) {
+	seen := map[cell]bool{}
+	for n, row := range mine {
+		d := row.Decision
 		if !d.Issued && !d.Holdout || d.Action == NoAction || d.Holdout && d.Propensity == 0 {
 			continue
 		}
 		c := cell{d.Action, d.Arm}
 		if d.Kind == Protection {
-			c.arm = "" // there are no arms of protection
+			c.arm = ""
 		}
-		t := tallies[c]
-		if t == nil {
-			t = &tally{line: ReportLine{Action: c.action, Arm: c.arm, Kind: d.Kind}, seen: map[string]bool{}}
-			tallies[c] = t
+		g := groups[c]
+		if g == nil {
+			g = &group{goal: r.policy.goal(d.Action), line: ReportLine{Action: c.action, Arm: c.arm, Kind: d.Kind}}
+			groups[c] = g
 		}
 		if d.Issued {
-			rep.Issued++
-			t.count(rows[i].Outcomes)
+			issued++
+			g.sent(row.Outcomes)
 		}
-		if !t.seen[rows[i].Player] {
-			t.seen[rows[i].Player] = true
-			t.first(&rows[i], &after[i])
+		if !seen[c] {
+			seen[c] = true
+			a := r.follow(row, mine[n+1:], g.goal, end)
+			g.first(row, &a)
 		}
 	}
-	for c, t := range tallies {
-		if c.arm == HoldoutArm {
-			continue
-		}
-		rep.Lines = append(rep.Lines, t.report(tallies[cell{c.action, HoldoutArm}]))
-	}
-	sort.Slice(rep.Lines, func(a, b int) bool {
-		x, y := rep.Lines[a], rep.Lines[b]
-		return x.Action < y.Action || x.Action == y.Action && x.Arm < y.Arm
-	})
-	return rep
+	return issued
 }
 
-// first counts a player's first decision in a cell.
-func (t *tally) first(r *Row, after *aftermath) {
-	count := func(n *int, yes bool) {
-		if yes {
-			*n++
-		}
+func (g *group) sent(outcomes []string) {
+	g.line.Issued++
+	has := func(status string) bool { return slices.Contains(outcomes, status) }
+	if has("delivered") || has("accepted") || has("dismissed") {
+		g.line.Delivered++
 	}
-	t.n++
-	count(&t.hits, after.stayed)
-	count(&t.done, slices.Contains(r.Outcomes, "accepted"))
-	count(&t.paused, after.paused)
-	if len(r.Decision.Markers) > 0 && after.later != nil {
-		t.marked++
-		count(&t.cleared, len(after.later.Markers) == 0)
+	if has("accepted") {
+		g.line.Accepted++
+	}
+	if has("dismissed") {
+		g.line.Dismissed++
 	}
 }
 
-// report is the cell's line, against the holdout's cell where its kind may be.
-func (t *tally) report(h *tally) ReportLine {
-	l := t.line
-	l.Players, l.Done = t.n, Proportion(t.done, t.n)
+// first counts a player by their first decision of the group.
+func (g *group) first(row *Row, a *aftermath) {
+	g.line.Players++
+	g.taken.count(slices.Contains(row.Outcomes, "accepted"))
+	if g.line.Kind != Protection {
+		switch {
+		case g.goal != nil && row.Known != nil && a.over >= time.Duration(g.goal.Within):
+			g.reached.count(a.reached)
+		case g.goal == nil && a.over >= stayedBefore:
+			g.reached.count(a.stayed)
+		}
+		return
+	}
+	if a.over >= pauseFor {
+		g.paused.count(a.paused)
+	}
+	if len(row.Decision.Markers) > 0 && a.later != nil {
+		g.cleared.count(len(a.later.Markers) == 0)
+	}
+	if row.Known == nil || a.over < dayAfter {
+		return
+	}
+	g.limited.count(a.limited)
+	g.broke.count(a.broke)
+	change := func(list *[]float64, before, after float64) {
+		if before > 0 {
+			*list = append(*list, max(after, 0)/before-1)
+		}
+	}
+	change(&g.stakes, row.Known.values[stakedDay], a.staked)
+	change(&g.deposits, row.Known.values[depositedDay], a.deposited)
+}
+
+// report is the group's line, against the holdout's group where its kind may be.
+func (g *group) report(h *group) ReportLine {
+	l := g.line
+	l.Taken = g.taken.share()
 	if l.Kind == Protection {
-		l.Paused, l.Marked, l.Cleared = Proportion(t.paused, t.n), t.marked, Proportion(t.cleared, t.marked)
+		stakes, deposits := less(g.stakes), less(g.deposits)
+		l.Protected = &Protected{LimitSet: g.limited.share(), Break: g.broke.share(), Paused: g.paused.share(), Cleared: g.cleared.share(),
+			StakedLess: stakes.share(), StakeChange: median(g.stakes).of(stakes.n), DepositedLess: deposits.share(), DepositChange: median(g.deposits).of(deposits.n)}
+		l.Detectable, l.Needed = powerOfOne(stakes.n)
 		return l
 	}
 	if h == nil {
-		h = &tally{}
+		h = &group{}
 	}
-	l.Stayed = Proportion(t.hits, t.n)
-	l.HoldoutPlayers, l.Holdout = h.n, Proportion(h.hits, h.n)
-	l.Uplift = Difference(l.Stayed, l.Holdout)
-	l.Detectable, l.Needed = power(t.hits+h.hits, t.n, h.n)
+	l.Goal = g.goal.words()
+	l.Reached, l.Holdout = g.reached.share(), h.reached.share()
+	if n := min(g.reached.n, h.reached.n); n > 0 {
+		l.Uplift = Difference(Proportion(g.reached.hits, g.reached.n), Proportion(h.reached.hits, h.reached.n)).of(n)
+	}
+	l.Detectable, l.Needed = power(g.reached.hits+h.reached.hits, g.reached.n, h.reached.n)
 	return l
 }
 
-// The difference that is asked of the data, and the normal quantiles of a
-// two-sided test at 5 % with a power of 80 %.
-const (
-	wanted  = 0.05
-	quantum = z95 + 0.8416212335729143
-)
-
-// power tells what difference two groups of a and b players can show, hits of
-// them all having stayed, and how many more each needs to show the one wanted.
-func power(hits, a, b int) (detectable float64, needed int) {
-	p := 0.5 // the least favourable, where nothing is known
-	if a+b > 0 && hits > 0 && hits < a+b {
-		p = float64(hits) / float64(a+b)
+// less counts the changes below none.
+func less(changes []float64) (t tally) {
+	for _, c := range changes {
+		t.count(c < 0)
 	}
-	spread := p * (1 - p)
-	needed = max(0, int(math.Ceil(2*quantum*quantum*spread/(wanted*wanted)))-min(a, b))
-	if a == 0 || b == 0 {
-		return 1, needed
-	}
-	return math.Min(1, quantum*math.Sqrt(spread*(1/float64(a)+1/float64(b)))), needed
+	return t
 }
 
-// countHoldout counts players and tells a sample-ratio mismatch: a share of the
-// holdout that chance would give once in a thousand cases (Fabijan 2019).
-func (rep *Report) countHoldout(rows []Row, share float64) {
-	held := map[string]bool{}
-	for i := range rows {
-		held[rows[i].Player] = rows[i].Decision.Holdout || rows[i].Decision.Arm == HoldoutArm
+// words tell what a goal is.
+func (g *Goal) words() string {
+	if g == nil {
+		return "seen again between 10 minutes and 24 hours later"
 	}
-	for _, yes := range held {
-		if yes {
-			rep.HeldOut++
-		}
-	}
-	rep.Players = len(held)
-	n := float64(rep.Players)
-	if n*share >= 5 { // below, the normal approximation says nothing
-		rep.Mismatch = math.Abs(float64(rep.HeldOut)-n*share) > 3.29*math.Sqrt(n*share*(1-share))
-	}
+	within := strings.Replace(strings.Replace(time.Duration(g.Within).String(), "m0s", "m", 1), "h0m", "h", 1) // 30m, 24h
+	return strings.TrimSuffix(strings.TrimPrefix(g.Since, "since_"), "_s") + " within " + within
 }
 
-func (t *tally) count(outcomes []string) {
-	t.line.Issued++
-	got := map[string]bool{}
-	for _, o := range outcomes {
-		got[o] = true
+// mismatch tells a sample-ratio mismatch (Fabijan and others 2019).
+func mismatch(heldOut, players int, share float64) bool {
+	n := float64(players)
+	if n*share < 5 { // below, the normal approximation says nothing
+		return false
 	}
-	if got["delivered"] || got["accepted"] || got["dismissed"] {
-		t.line.Delivered++
-	}
-	if got["accepted"] {
-		t.line.Accepted++
-	}
-	if got["dismissed"] {
-		t.line.Dismissed++
-	}
-}
-
-// aftermath is what became of a player after a row.
-type aftermath struct {
-	stayed bool      // seen again in the window
-	paused bool      // nothing was decided for a while
-	later  *Decision // the last one from an hour to a week later
-}
-
-// How long a pause is, and when a player's markers are looked at again.
-const (
-	pauseFor    = 30 * time.Minute
-	laterAfter  = time.Hour
-	laterBefore = 7 * 24 * time.Hour
-)
-
-// aftermaths looks at what followed each row; rows are in order of time.
-func aftermaths(rows []Row) []aftermath {
-	out := make([]aftermath, len(rows))
-	of := map[string][]int{}
-	for i := range rows {
-		of[rows[i].Player] = append(of[rows[i].Player], i)
-	}
-	end := time.Time{}
-	if len(rows) > 0 {
-		end = rows[len(rows)-1].At
-	}
-	for _, mine := range of {
-		for n, i := range mine {
-			out[i] = follow(rows, i, mine[n+1:], end)
-		}
-	}
-	return out
-}
-
-func follow(rows []Row, i int, next []int, end time.Time) (a aftermath) {
-	at := rows[i].At
-	gap := end.Sub(at) // the journal ends there: a pause is not yet one before
-	if len(next) > 0 {
-		gap = rows[next[0]].At.Sub(at)
-	}
-	a.paused = gap >= pauseFor
-	for _, j := range next {
-		gap := rows[j].At.Sub(at)
-		if gap > laterBefore {
-			return a
-		}
-		a.stayed = a.stayed || gap > stayedAfter && gap <= stayedBefore
-		if gap >= laterAfter {
-			a.later = rows[j].Decision
-		}
-	}
-	return a
-}
-
-// OffPolicyOf evaluates the policy "softmax with this temperature" on the rows
-// of arms that explore, with acceptance as reward. The reward model of DR is
-// the mean per action in the other half of the players.
-func OffPolicyOf(rows []Row, temperature float64) OffPolicy {
-	var means [2]map[string]*[2]float64 // by half: action → rewards, count
-	means[0], means[1] = map[string]*[2]float64{}, map[string]*[2]float64{}
-	half := func(r *Row) int { return int(DecisionKey(r.Player) & 1) }
-	reward := func(r *Row) float64 {
-		for _, o := range r.Outcomes {
-			if o == "accepted" {
-				return 1
-			}
-		}
-		return 0
-	}
-	var chosen []*Row
-	for i := range rows {
-		d := rows[i].Decision
-		if !d.Issued || d.Kind == Protection || d.Propensity <= 0 || d.Propensity >= 1 {
-			continue
-		}
-		r := &rows[i]
-		chosen = append(chosen, r)
-		m := means[half(r)]
-		if m[d.Action] == nil {
-			m[d.Action] = &[2]float64{}
-		}
-		m[d.Action][0] += reward(r)
-		m[d.Action][1]++
-	}
-	log := make([]Logged, 0, len(chosen))
-	for _, r := range chosen {
-		other := means[1-half(r)]
-		guess := func(action string) float64 {
-			if m := other[action]; m != nil {
-				return m[0] / m[1]
-			}
-			return 0
-		}
-		l := Logged{Reward: reward(r), Propensity: r.Decision.Propensity, Fitted: guess(r.Decision.Action)}
-		for i, p := range Softmax(r.Decision.Candidates, temperature) {
-			l.Direct += p * guess(r.Decision.Candidates[i].Action)
-			if r.Decision.Candidates[i].Action == r.Decision.Action {
-				l.Target = p
-			}
-		}
-		log = append(log, l)
-	}
-	return EvaluateOffPolicy(log)
+	return math.Abs(float64(heldOut)-n*share) > 3.29*math.Sqrt(n*share*(1-share))
 }

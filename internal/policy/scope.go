@@ -1,12 +1,13 @@
 package policy
 
 import (
-	"sync"
 	"time"
 
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
+
+	"pitboss/internal/event"
 )
 
 // scope gives expressions the values of one decision. Values are computed when
@@ -32,10 +33,10 @@ type scope struct {
 func (l *language) newScope(in *Input, scores map[string]float64) *scope {
 	s := &scope{lang: l, in: in, scores: scores, vals: make([]ref.Val, len(l.vars)), set: make([]bool, len(l.vars))}
 	s.local, s.zone = in.Now.UTC(), false
-	if zone := location(in.Facts.TimeZone); zone != nil {
+	if zone := event.Zone(in.Facts.TimeZone); zone != nil {
 		s.local, s.zone = in.Now.In(zone), true
 	}
-	s.age = ageAt(in.Facts.BirthDate, s.local)
+	s.age = event.Age(in.Facts.BirthDate, s.local)
 	return s
 }
 
@@ -50,7 +51,8 @@ func (s *scope) ResolveName(name string) (any, bool) {
 		if s.act == nil {
 			return nil, false
 		}
-		return v.get(s), true
+		x := v.get(s)
+		return x, x != nil
 	}
 	if !s.set[id] {
 		s.set[id] = true
@@ -147,36 +149,4 @@ func cut(key string) (product, channel string) {
 		}
 	}
 	return key, ""
-}
-
-// ageAt is the age in full years on the day of now; a birthday on 29 February
-// is celebrated on 1 March in other years. -1: no or no valid birth date.
-func ageAt(birth string, now time.Time) int {
-	b, err := time.Parse(time.DateOnly, birth)
-	if err != nil {
-		return -1
-	}
-	age := now.Year() - b.Year()
-	if now.Month() < b.Month() || (now.Month() == b.Month() && now.Day() < b.Day()) {
-		age--
-	}
-	return max(age, -1)
-}
-
-var zones sync.Map // name → *time.Location, nil where unknown
-
-// location finds an IANA time zone, or nil. time.LoadLocation reads files.
-func location(name string) *time.Location {
-	if name == "" {
-		return nil
-	}
-	if z, ok := zones.Load(name); ok {
-		return z.(*time.Location)
-	}
-	z, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
-		z = nil
-	}
-	zones.Store(name, z)
-	return z
 }

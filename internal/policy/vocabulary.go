@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/google/cel-go/cel"
 )
@@ -36,6 +37,9 @@ var vocabulary = []variable{
 	}},
 	{name: "player.excluded", typ: cel.BoolType, doc: "an exclusion was set and not lifted, though it may have expired", get: func(s *scope) any { return len(s.in.Facts.Exclusions) > 0 }},
 	{name: "player.excluded_by", typ: cel.ListType(cel.StringType), doc: "the schemes of those exclusions", get: func(s *scope) any { return s.schemes() }},
+	{name: "player.returned_24h", typ: cel.BoolType, doc: "an exclusion was lifted in the last 24 hours", get: func(s *scope) any {
+		return !s.in.Facts.Returned.IsZero() && s.in.Now.Sub(s.in.Facts.Returned) < 24*time.Hour
+	}},
 	{name: "player.bonus_ever", typ: cel.BoolType, doc: "a bonus was ever granted or recommended", get: func(s *scope) any { return s.in.Facts.BonusEver || s.in.Contacts.Bonuses > 0 }},
 	{name: "player.strong_indicator", typ: cel.BoolType, doc: "a strong indicator of harm, from any group: raised by the platform, or a marker that Pitboss saw", get: func(s *scope) any { return s.indicator("strong") }},
 	{name: "player.low_indicator", typ: cel.BoolType, doc: "a low indicator of harm, from any group, likewise", get: func(s *scope) any { return s.indicator("low") }},
@@ -65,6 +69,12 @@ var vocabulary = []variable{
 	{name: "action.bonus", typ: cel.BoolType, perAction: true, doc: "it comes with a bonus, free spins or cash credit", get: func(s *scope) any { return s.act.decl.Bonus != nil }},
 	{name: "action.wagering", typ: cel.IntType, perAction: true, doc: "how many times the bonus must be wagered", get: func(s *scope) any { return int64(s.act.bonus().Wagering) }},
 	{name: "action.bonus_products", typ: cel.IntType, perAction: true, doc: "product types that must be played to get the bonus or to use it", get: func(s *scope) any { return s.act.bonus().products() }},
+	{name: "action.bonus_amount", typ: cel.IntType, perAction: true, doc: "the most that the bonus is worth, minor units of the player's currency; can't be evaluated where the action does not say", get: func(s *scope) any {
+		if s.act.bonus().Amount == 0 {
+			return nil
+		}
+		return s.act.bonus().Amount
+	}},
 	{name: "action.cashback", typ: cel.BoolType, perAction: true, doc: "it gives lost stakes back", get: func(s *scope) any { return s.act.bonus().Cashback }},
 	{name: "action.countdown", typ: cel.BoolType, perAction: true, doc: "it says that time runs out", get: func(s *scope) any { return s.act.decl.Countdown }},
 	{name: "action.free_choice", typ: cel.BoolType, perAction: true, doc: "the bonus may be played on any product", get: func(s *scope) any { return s.act.bonus().FreeChoice }},

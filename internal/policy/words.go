@@ -259,10 +259,10 @@ func (p *Policy) allActions() map[string][][2]string {
 	out := map[string][][2]string{}
 	for i := range p.file.Actions {
 		d := p.file.Actions[i]
-		bonus := d.Bonus
-		d.Bonus = nil
+		bonus, goal := d.Bonus, d.Goal
+		d.Bonus, d.Goal = nil, nil // pointers: told by what they point at
 		out[d.ID] = [][2]string{{"doc", d.Doc}, {"message", d.Message}, {"eligible", d.Eligible}, {"value", d.Value},
-			{"bonus", fmt.Sprintf("%+v", bonus)}, {"rest", fmt.Sprintf("%+v", d)}}
+			{"bonus", fmt.Sprintf("%+v", bonus)}, {"goal", fmt.Sprintf("%+v", goal)}, {"rest", fmt.Sprintf("%+v", d)}}
 	}
 	return out
 }

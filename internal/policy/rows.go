@@ -1,0 +1,145 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/event"
+)
+
+// Row is a decision with what became of it. Player is a pseudonym.
+type Row struct {
+	Player   string
+	At       time.Time
+	Decision *Decision
+	Outcomes []string
+	// Known is what the decision's sealed part tells of the player; nil where it
+	// is gone, or by features that nobody knows any more.
+	Known *Known
+}
+
+// Known is what a decision was made on, as far as outcomes are measured by it.
+type Known struct {
+	AsOf       time.Time
+	Limits     map[string]event.Limit
+	Exclusions []event.Exclusion
+	values     []float64 // of Rows.names
+}
+
+// Sums that tell what a player staked and deposited: ever, and in the last 24 hours.
+var sums = []string{"stake_sum_total", "stake_sum_24h", "deposit_sum_total", "deposit_sum_24h"}
+
+const (
+	stakedEver = iota
+	stakedDay
+	depositedEver
+	depositedDay
+)
+
+// Rows gathers rows from the journal's entries, in any order.
+type Rows struct {
+	policy   *Policy
+	names    []string // the features that outcomes are measured by: sums, and those of the actions' goals
+	list     []Row
+	at       map[string]int      // decision → its row
+	outcomes map[string][]string // by decision
+	places   map[string][]int    // by policy: where names stand among its features; -1: nowhere
+}
+
+// NewRows returns Rows without any, to be reported by the goals and the holdout
+// of p.
+func NewRows(p *Policy) *Rows {
+	r := &Rows{policy: p, names: slices.Clone(sums), at: map[string]int{}, outcomes: map[string][]string{}, places: map[string][]int{}}
+	for _, a := range p.Actions() {
+		if a.Goal != nil && !slices.Contains(r.names, a.Goal.Since) {
+			r.names = append(r.names, a.Goal.Since)
+		}
+	}
+	return r
+}
+
+// Decision adds a decision by the parts of its entry; personal is nil where it
+// can't be opened. player is a pseudonym. features tells the features, in order,
+// of the policy with a hash; nil where nobody knows them.
+func (r *Rows) Decision(player string, open, personal []byte, features func(hash string) ([]string, error)) error {
+	rec, err := Join(open, nil)
+	if err != nil {
+		return err
+	}
+	row := Row{Player: player, At: rec.Input.Now, Decision: &rec.Decision}
+	if personal != nil {
+		if row.Known, err = r.known(personal, rec.Decision.Policy, features); err != nil {
+			return err
+		}
+	}
+	r.at[rec.Input.Decision] = len(r.list)
+	r.list = append(r.list, row)
+	return nil
+}
+
+// known reads what is needed of a sealed part, and no more.
+func (r *Rows) known(personal []byte, policy string, features func(hash string) ([]string, error)) (*Known, error) {
+	places, ok := r.places[policy]
+	if !ok {
+		names, err := features(policy)
+		if err != nil {
+			return nil, err
+		}
+		if names != nil {
+			places = make([]int, len(r.names))
+			for i, name := range r.names {
+				places[i] = slices.Index(names, name)
+			}
+		}
+		r.places[policy] = places
+	}
+	if places == nil || slices.Contains(places, -1) {
+		return nil, nil
+	}
+	var part struct {
+		Input struct {
+			AsOf  time.Time `json:"as_of"`
+			Facts struct {
+				Limits     map[string]event.Limit `json:"limits"`
+				Exclusions []event.Exclusion      `json:"exclusions"`
+			} `json:"facts"`
+			Features []float64 `json:"features"`
+			Missing  []string  `json:"missing"`
+		} `json:"input"`
+	}
+	if err := json.Unmarshal(personal, &part); err != nil {
+		return nil, fmt.Errorf("decide: record: %w", err)
+	}
+	in := &part.Input
+	k := &Known{AsOf: in.AsOf, Limits: in.Facts.Limits, Exclusions: in.Facts.Exclusions, values: make([]float64, len(places))}
+	for i, at := range places {
+		if at >= len(in.Features) || slices.Contains(in.Missing, r.names[i]) {
+			return nil, nil
+		}
+		k.values[i] = in.Features[at]
+	}
+	return k, nil
+}
+
+// Outcome adds what became of a decision.
+func (r *Rows) Outcome(open []byte) error {
+	var out Outcome
+	if err := json.Unmarshal(open, &out); err != nil {
+		return fmt.Errorf("decide: outcome: %w", err)
+	}
+	r.outcomes[out.Decision] = append(r.outcomes[out.Decision], out.Status)
+	return nil
+}
+
+// All joins decisions and outcomes.
+func (r *Rows) All() []Row {
+	for id, list := range r.outcomes {
+		if n, ok := r.at[id]; ok {
+			r.list[n].Outcomes = list
+		}
+	}
+	return r.list
+}
