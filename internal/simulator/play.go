@@ -147,6 +147,9 @@ func (w *World) Respond(playerID, recommendation, kind, channel string, now time
 
 // takeUp is what a helped player does next.
 func (p *player) takeUp(kind string) {
+	if p.guest {
+		return
+	}
 	switch kind {
 	case "service":
 		p.annoyance, p.broken = p.annoyance*0.3, ""

@@ -33,6 +33,7 @@ type player struct {
 	annoyance float64
 	left      int // rounds they still mean to play
 	excluded  bool
+	guest     bool // lives by a plan that nothing changes
 }
 
 // home is where a player lives and whose law applies.

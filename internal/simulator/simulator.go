@@ -31,6 +31,9 @@ type Config struct {
 	// Pace divides every pause outside play, so that a demonstration shows in
 	// minutes what takes hours; 1 is life-like.
 	Pace float64
+	// Guests come one after the other, too, each to show what the law does to
+	// marketing where they live.
+	Guests bool
 }
 
 // World is a casino's worth of players. It is not safe for concurrent use.
@@ -53,6 +56,9 @@ func New(cfg Config) *World {
 		p := w.newPlayer(i)
 		w.byID[p.id] = p
 		w.later(p, time.Duration(w.rng.Float64()*float64(2*time.Minute)/cfg.Pace), (*player).register)
+	}
+	if cfg.Guests {
+		w.door()
 	}
 	return w
 }
@@ -114,14 +120,17 @@ func (w *World) later(p *player, d time.Duration, do func(*player)) {
 }
 
 // emit produces an event of the player, now.
-func (w *World) emit(p *player, typ string, data any) *ce.Event {
+func (w *World) emit(p *player, typ string, data any) *ce.Event { return w.emitAt(p, p.now, typ, data) }
+
+// emitAt produces an event of the player with a time of its own.
+func (w *World) emitAt(p *player, at time.Time, typ string, data any) *ce.Event {
 	w.seq++
 	e := ce.New()
 	e.SetID(fmt.Sprintf("%x-%d", w.cfg.Seed, w.seq))
 	e.SetSource(Source)
 	e.SetType(typ)
 	e.SetSubject(p.id)
-	e.SetTime(p.now)
+	e.SetTime(at)
 	e.SetDataSchema(event.SchemaURI(typ))
 	e.SetExtension(event.ExtPartitionKey, p.id)
 	e.SetDataContentType(ce.ApplicationJSON)

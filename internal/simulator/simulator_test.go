@@ -48,3 +48,35 @@ func TestSeedsDiffer(t *testing.T) {
 		t.Error("two seeds gave the same first event")
 	}
 }
+
+// Guests come one after the other, whatever else there is; each has a past, comes
+// once, and is gone.
+func TestGuestsComeAndGo(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2026, 1, 1, 3, 0, 0, 0, time.UTC)
+	w := simulator.New(simulator.Config{Seed: 5, Start: begin, Pace: 20, Guests: true})
+	came, past := map[string]time.Time{}, map[string]int{}
+	for w.Peek().Before(begin.Add(time.Hour)) {
+		e := w.Next()
+		if _, err := event.Parse(e, e.Time()); err != nil {
+			t.Fatalf("%s: %v\n%s", e.Type(), err, e)
+		}
+		if e.Type() == event.TypeSessionStarted {
+			came[e.Subject()] = e.Time()
+		}
+		switch at, here := came[e.Subject()]; {
+		case !here && e.Type() == event.TypeRoundSettled:
+			past[e.Subject()]++
+		case here && (e.Time().Before(at) || e.Time().Sub(at) > 3*time.Minute):
+			t.Fatalf("%s of %s at %s, who came at %s", e.Type(), e.Subject(), e.Time(), at)
+		}
+	}
+	if len(came) < 110 || len(came) > 121 { // one in half a minute
+		t.Errorf("%d guests within an hour", len(came))
+	}
+	for id := range came {
+		if past[id] != 30 {
+			t.Errorf("%s has a past of %d rounds", id, past[id])
+		}
+	}
+}

@@ -67,12 +67,14 @@ type step struct {
 	Because []string       `yaml:"because"` // rules or blocks that stop something, or markers that are told
 }
 
+type handler interface {
+	Handle(context.Context, ce.Event) (*ce.Event, error)
+}
+
 type world struct {
-	profile, score, decide interface {
-		Handle(context.Context, ce.Event) (*ce.Event, error)
-	}
-	policy *policy.Policy
-	base   time.Time
+	profile, score, decide handler
+	policy                 *policy.Policy
+	base                   time.Time
 }
 
 func start(t *testing.T) *world {
@@ -145,21 +147,13 @@ func (l *life) happen(typ string, data any) (out told) {
 	e.SetTime(l.at)
 	e.SetDataContentType(ce.ApplicationJSON)
 	e.DataEncoded = body
-	pass := func(f interface {
-		Handle(context.Context, ce.Event) (*ce.Event, error)
-	}, e *ce.Event) *ce.Event {
-		if e == nil {
-			return nil
-		}
-		reply, err := f.Handle(context.Background(), *e)
-		if err != nil {
-			l.t.Fatalf("%s: %v", e.Type(), err)
-		}
-		return reply
-	}
-	replies := []*ce.Event{pass(l.w.decide, pass(l.w.score, pass(l.w.profile, &e)))}
+	replies := []*ce.Event{l.w.pass(l.t, &e)}
 	if typ == "protection.excluded" || typ == "consent.changed" {
-		replies = append(replies, pass(l.w.decide, &e))
+		reply, err := l.w.decide.Handle(context.Background(), e)
+		if err != nil {
+			l.t.Fatalf("%s: %v", typ, err)
+		}
+		replies = append(replies, reply)
 	}
 	for _, r := range replies {
 		if r == nil {
