@@ -30,6 +30,8 @@ type ExclusionConfig struct {
 	Rate    float64 // background load, events/s
 	Players int     // who are excluded, or opt out, one after the other
 	Every   time.Duration
+	// Linked: each has a second account, and it is that one which is excluded.
+	Linked bool
 }
 
 // ExclusionResult is what came of it.
@@ -107,7 +109,7 @@ func Exclusions(ctx context.Context, cfg ExclusionConfig, progress io.Writer) (*
 	begin := time.Now().Add(500 * time.Millisecond)
 	for i := range left {
 		g.Go(func() (err error) {
-			left[i], err = leave(ctx, host, i, begin.Add(time.Duration(i)*cfg.Every))
+			left[i], err = leave(ctx, host, i, cfg.Linked, begin.Add(time.Duration(i)*cfg.Every))
 			return err
 		})
 	}
@@ -153,31 +155,51 @@ type departure struct {
 	at     time.Time // the intended POST
 }
 
-// leave plays one player on a schedule that is fixed beforehand: an account,
-// events every 25 ms, and somewhere among them the exclusion.
-func leave(ctx context.Context, host string, n int, begin time.Time) (departure, error) {
+// act is one event of a player's schedule.
+type act struct {
+	after  time.Duration
+	player string
+	typ    string
+	data   any
+}
+
+// schedule is what one player does: an account (two, where they are linked), events
+// every 25 ms, and somewhere among them, last in the list, the exclusion.
+func schedule(n int, linked bool) []act {
 	rng := rand.New(rand.NewPCG(7, uint64(n)))
-	d := departure{player: fmt.Sprintf("leaver-%d", n)}
-	type step struct {
-		after time.Duration
-		typ   string
-		data  any
+	player := fmt.Sprintf("leaver-%d", n)
+	account := event.AccountRegistered{Jurisdiction: "GB", BirthDate: "1986-01-01", Brand: "b", Tier: "gold", Currency: "GBP", TimeZone: "Europe/London"}
+	acts := []act{
+		{0, player, event.TypeAccountRegistered, account},
+		{50 * time.Millisecond, player, event.TypeConsentChanged, event.ConsentChanged{Product: "all", Channel: "all", Granted: true}},
 	}
-	steps := []step{
-		{0, event.TypeAccountRegistered, event.AccountRegistered{Jurisdiction: "GB", BirthDate: "1986-01-01", Brand: "b", Tier: "gold", Currency: "GBP", TimeZone: "Europe/London"}},
-		{50 * time.Millisecond, event.TypeConsentChanged, event.ConsentChanged{Product: "all", Channel: "all", Granted: true}},
+	leaves := player
+	if linked {
+		leaves = player + "-other"
+		acts = append(acts, act{0, leaves, event.TypeAccountRegistered, account})
+		for _, id := range []string{player, leaves} {
+			acts = append(acts, act{50 * time.Millisecond, id, event.TypeAccountLinked, event.AccountLinked{Person: fmt.Sprintf("person-%d", n), Reason: "identity", Confidence: 100}})
+		}
 	}
 	for i := range 24 {
-		steps = append(steps, step{200*time.Millisecond + time.Duration(i)*25*time.Millisecond, event.TypeRoundSettled,
+		acts = append(acts, act{200*time.Millisecond + time.Duration(i)*25*time.Millisecond, player, event.TypeRoundSettled,
 			event.RoundSettled{Game: "book", Product: "casino", Stake: 20, Win: 20, Currency: "GBP"}})
 	}
-	out := step{450*time.Millisecond + time.Duration(rng.Int64N(int64(150*time.Millisecond))), event.TypeExcluded, event.Excluded{Scheme: "GAMSTOP"}}
+	out := act{450*time.Millisecond + time.Duration(rng.Int64N(int64(150*time.Millisecond))), leaves, event.TypeExcluded, event.Excluded{Scheme: "GAMSTOP"}}
 	if n%2 == 1 {
 		out.typ, out.data = event.TypeConsentChanged, event.ConsentChanged{Product: "all", Channel: "all"}
 	}
+	return append(acts, out)
+}
+
+// leave plays one player on a schedule that is fixed beforehand.
+func leave(ctx context.Context, host string, n int, linked bool, begin time.Time) (departure, error) {
+	acts := schedule(n, linked)
+	out := acts[len(acts)-1]
+	d := departure{player: fmt.Sprintf("leaver-%d", n)}
 	d.at = begin.Add(out.after)
 	g, ctx := errgroup.WithContext(ctx)
-	for i, s := range append(steps, out) {
+	for i, s := range acts {
 		g.Go(func() error { // on its own: no answer delays the next event
 			at := begin.Add(s.after)
 			select {
@@ -185,7 +207,7 @@ func leave(ctx context.Context, host string, n int, begin time.Time) (departure,
 				return ctx.Err()
 			case <-time.After(time.Until(at)):
 			}
-			e, err := event.New("bench", s.typ, d.player, fmt.Sprintf("%s-%d", d.player, i), at, s.data)
+			e, err := event.New("bench", s.typ, s.player, fmt.Sprintf("%s-%d", d.player, i), at, s.data)
 			if err != nil {
 				return err
 			}

@@ -214,6 +214,7 @@ func benchExclusionsCmd() *cobra.Command {
 	f.Float64Var(&cfg.Rate, "rate", 250, "events/s of other players meanwhile, open-loop")
 	f.IntVar(&cfg.Players, "players", 300, "who are excluded (every second opts out)")
 	f.DurationVar(&cfg.Every, "every", 100*time.Millisecond, "one of them each")
+	f.BoolVar(&cfg.Linked, "linked", false, "exclude another account of the same person, and watch this one")
 	return cmd
 }
 
