@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
@@ -167,13 +168,36 @@ func (f *Function) promote(w http.ResponseWriter, r *http.Request) {
 	if back {
 		what = journal.ProposeRollback
 	}
-	f.propose(w, r, what, name+"/"+next.Live, in.Note, nil)
+	was, err := f.liveVersion(name)
+	if err != nil {
+		failed(w, err)
+		return
+	}
+	f.propose(w, r, what, name+"/"+next.Live, in.Note, promotion{Was: was})
 }
 
-// makeLive promotes what a proposal names, or goes back to it. What was live
-// when it was proposed may be another version now; what it names is checked again.
+// promotion is what the proposal of a promotion keeps.
+type promotion struct {
+	Was string `json:"was"` // the version that is live
+}
+
+func (f *Function) liveVersion(name string) (version string, err error) {
+	serving, err := model.ReadServing(f.servingFile())
+	return serving[name].Live, err
+}
+
+// makeLive promotes what a proposal names, or goes back to it, if the version is
+// still live that it was to take the place of. What it names is checked again.
 func (f *Function) makeLive(ctx context.Context, by *access.Person, p journal.Proposal, approved string) error {
 	name, version, _ := strings.Cut(p.Subject, "/")
+	live, err := f.liveVersion(name)
+	if err != nil || live == version {
+		return err
+	}
+	var change promotion
+	if len(p.Body) > 0 && json.Unmarshal(p.Body, &change) == nil && change.Was != "" && change.Was != live {
+		return fmt.Errorf("%w: %s/%s is live since this was proposed: propose it anew", errConflict, name, live)
+	}
 	next, err := f.nextLine(name, version, false)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func (f *Function) propose(w http.ResponseWriter, r *http.Request, what, subject
 	by, now := personOf(r), f.now().UTC()
 	p := journal.Proposal{What: what, Subject: subject, Note: note, By: by.Name, ByID: by.ID, At: now, Until: now.Add(f.cfg.ProposalsFor), Body: raw}
 	if f.cfg.Approvers == 1 {
-		if err := f.carryOut(r.Context(), by, p, nil); err != nil {
+		if err := f.carryOut(r.Context(), p, "", now); err != nil {
 			failed(w, err)
 			return
 		}
@@ -71,35 +71,69 @@ func (f *Function) propose(w http.ResponseWriter, r *http.Request, what, subject
 	answer(w, map[string]any{"proposal": p})
 }
 
-// carryOut makes a change. approver is nil where one person is enough.
-func (f *Function) carryOut(ctx context.Context, by *access.Person, p journal.Proposal, approver *access.Person) error {
-	approved := ""
-	if approver != nil {
-		approved = approver.Name
-	}
+// carryOut makes a change; it may be made again after a crash. approved is by whom,
+// empty where one person is enough, and at is when.
+func (f *Function) carryOut(ctx context.Context, p journal.Proposal, approved string, at time.Time) error {
+	by, j := &access.Person{Name: p.By, ID: p.ByID}, f.store.journal
 	switch p.What {
-	case journal.ProposeSwitchOff:
-		return f.switchOff(ctx, p, approved)
 	case journal.ProposePromote, journal.ProposeRollback:
 		return f.makeLive(ctx, by, p, approved)
 	case journal.ProposePolicy:
 		return f.putPolicy(ctx, by, p, approved)
+	}
+	if j == nil {
+		return errNoStore
+	}
+	switch p.What {
+	case journal.ProposeSwitchOff:
+		change := journal.SwitchChange{Switch: p.Subject, By: p.By, Reason: p.Note, At: at, Approved: approved}
+		if err := j.TurnOff(ctx, change, p.At); err != nil {
+			return refused(err, journal.ErrStoppedAnew)
+		}
+		f.tellTurned(ctx, change)
+		return nil
 	case journal.ProposeLearned: // proposed by the command, which has held it against the gate
-		return f.store.journal.PromoteLearned(ctx, p.Subject, []string{p.By, approved}, p.Note, f.now().UTC())
+		return refused(j.PromoteLearned(ctx, p.Subject, []string{p.By, approved}, p.Note, at), journal.ErrPromotedAnew)
 	}
 	return fmt.Errorf("%w: this console does not know how to make %q", errConflict, p.What)
 }
 
-func (f *Function) switchOff(ctx context.Context, p journal.Proposal, approved string) error {
+// refused marks an error that says no for good: the change is to be proposed anew.
+func refused(err, no error) error {
+	if errors.Is(err, no) {
+		return fmt.Errorf("%w: %w", errConflict, err)
+	}
+	return err
+}
+
+// finishFor is how long carrying out a change may take: less than an approval is
+// left to who claimed it.
+const finishFor = journal.ClaimFor / 3
+
+// finish carries out what was approved, or lets it wait again and says why. Should
+// this process die on the way, a console finishes it.
+func (f *Function) finish(ctx context.Context, a *journal.Approval) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishFor)
+	defer cancel()
+	if err := f.carryOut(ctx, a.Proposal, a.SettledBy, a.Settled); err != nil {
+		return errors.Join(err, f.store.journal.PutBack(ctx, a, err.Error(), f.now().UTC()))
+	}
+	return f.store.journal.Finished(ctx, a)
+}
+
+// finishOthers carries out what was approved by a process that died meanwhile, or
+// by a command that left it to the console.
+func (f *Function) finishOthers(ctx context.Context) {
 	if f.store.journal == nil {
-		return errNoStore
+		return
 	}
-	change := journal.SwitchChange{Switch: p.Subject, By: p.By, Reason: p.Note, At: f.now().UTC(), Approved: approved}
-	if err := f.store.journal.Turn(ctx, change); err != nil {
-		return err
+	waiting, err := f.store.journal.Unfinished(ctx, f.now().UTC())
+	for _, a := range waiting {
+		err = errors.Join(err, f.finish(ctx, a))
 	}
-	f.tellTurned(ctx, change)
-	return nil
+	if err != nil && ctx.Err() == nil {
+		f.Log.Warn("a change that was approved could not be made", zap.Error(err))
+	}
 }
 
 // tellTurned tells consuming teams of a switch. It acts without the event.
@@ -160,28 +194,27 @@ func (f *Function) settle(verdict string) http.HandlerFunc {
 			refuse(w, http.StatusForbidden, "this needs the role "+string(role)+"; "+who.Name+" has "+join(who.Roles))
 			return
 		}
-		switch err := j.Settle(r.Context(), p, verdict, who.Name, who.ID, f.now().UTC()); {
+		a, err := j.Settle(r.Context(), p, verdict, who.Name, who.ID, f.now().UTC())
+		switch {
 		case errors.Is(err, journal.ErrSamePerson):
 			refuse(w, http.StatusForbidden, "another person than "+p.By+" approves this")
 			return
 		case errors.Is(err, journal.ErrNotFound):
 			refuse(w, http.StatusConflict, err.Error())
 			return
-		case err != nil:
+		case err == nil && a != nil:
+			err = f.finish(r.Context(), a)
+		}
+		if err != nil {
 			failed(w, err)
 			return
-		}
-		if verdict == journal.Approved {
-			if err := f.carryOut(r.Context(), &access.Person{Name: p.By, ID: p.ByID}, p, who); err != nil {
-				failed(w, errors.Join(err, j.Restore(context.WithoutCancel(r.Context()), p)))
-				return
-			}
 		}
 		answer(w, map[string]any{"settled": p.ID, "verdict": verdict})
 	}
 }
 
-// followProposals keeps how many wait, for the page's badge.
+// followProposals keeps how many wait, for the page's badge, and finishes what
+// others left.
 func (f *Function) followProposals(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -189,6 +222,7 @@ func (f *Function) followProposals(ctx context.Context, every time.Duration) {
 		if all, err := f.proposals(ctx); err == nil {
 			f.proposed.Store(int64(len(all)))
 		}
+		f.finishOthers(ctx)
 		select {
 		case <-ctx.Done():
 			return

@@ -3,11 +3,10 @@ package console
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -70,19 +69,41 @@ func (r *rule) source() string {
 	return strings.Join(parts, ", ")
 }
 
-func readPacks(dir string) (packs []pack, problems []string) {
-	files, _ := filepath.Glob(filepath.Join(dir, "rules", "*.yaml"))
-	sort.Strings(files)
+// texts are the files of the policy in force by name, and since when they are
+// others than the deploy's; nil: they are not. None is compiled.
+func (f *Function) texts(ctx context.Context) (map[string][]byte, *journal.InForce, error) {
+	files, err := policy.Read(f.cfg.ModelsDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.store.journal == nil || f.store.set == nil {
+		return files.Texts(), nil, nil
+	}
+	since, err := f.store.journal.InForce(ctx, files.Hash(f.store.set.Names()))
+	if since == nil || err != nil {
+		return files.Texts(), nil, err
+	}
+	doc, err := f.store.journal.Document(ctx, since.Policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	texts, err := policy.DocumentFiles(doc)
+	out := make(map[string][]byte, len(texts))
+	for name, text := range texts {
+		out[name] = []byte(text)
+	}
+	return out, since, err
+}
+
+func readPacks(files map[string][]byte) (packs []pack, problems []string) {
 	packs = []pack{}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			problems = append(problems, err.Error())
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !strings.HasPrefix(name, "rules/") {
 			continue
 		}
-		p, err := readPack(raw)
+		p, err := readPack(files[name])
 		if err != nil {
-			problems = append(problems, filepath.Base(file)+": "+err.Error())
+			problems = append(problems, path.Base(name)+": "+err.Error())
 			continue
 		}
 		if p.Pack != "" {
@@ -106,35 +127,24 @@ type actionView struct {
 	Channel []string `yaml:"channels" json:"channels"`
 }
 
-func readActions(dir string) []actionView {
+func readActions(files map[string][]byte) []actionView {
 	var file struct {
 		Actions []actionView `yaml:"actions"`
 	}
-	if raw, err := os.ReadFile(filepath.Join(dir, "actions.yaml")); err == nil {
-		_ = yaml.Unmarshal(raw, &file) // decide refuses a broken file; here it only lists nothing
-	}
+	_ = yaml.Unmarshal(files["actions.yaml"], &file) // decide refuses a broken file; here it only lists nothing
 	if file.Actions == nil {
 		return []actionView{}
 	}
 	return file.Actions
 }
 
-// readHoldout is the share of players that actions.yaml holds out.
-func readHoldout(dir string) float64 {
-	var file struct {
-		Experiment struct {
-			Holdout float64 `yaml:"holdout"`
-		} `yaml:"experiment"`
-	}
-	if raw, err := os.ReadFile(filepath.Join(dir, "actions.yaml")); err == nil {
-		_ = yaml.Unmarshal(raw, &file) // decide refuses a broken file; here there is no mismatch to tell then
-	}
-	return file.Experiment.Holdout
-}
-
-// listRules shows every pack in words and the kill switches.
+// listRules shows every pack that is in force in words, and the kill switches.
 func (f *Function) listRules(w http.ResponseWriter, r *http.Request) {
-	packs, problems := readPacks(f.cfg.ModelsDir)
+	files, since, wrong := f.texts(r.Context())
+	packs, problems := readPacks(files)
+	if wrong != nil {
+		problems = append(problems, wrong.Error())
+	}
 	blocked := f.flow.blocked()
 	for i := range packs {
 		for j := range packs[i].Rules {
@@ -142,7 +152,7 @@ func (f *Function) listRules(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	on, err := f.switches(r.Context())
-	out := map[string]any{"packs": packs, "problems": problems, "actions": readActions(f.cfg.ModelsDir), "switches": on,
+	out := map[string]any{"packs": packs, "problems": problems, "actions": readActions(files), "since": since, "switches": on,
 		"disclaimer": "Not legal advice. A lawyer must review a pack before it decides about real players; rules marked unreviewed were never read against their source."}
 	if err != nil {
 		out["switch_error"] = err.Error()
@@ -185,7 +195,7 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "what is jurisdiction, action, model or rule; name it, and the note says why")
 		return
 	}
-	if in.On && !f.switchable(in.What, in.Name) {
+	if in.On && !f.switchable(r.Context(), in.What, in.Name) {
 		refuse(w, http.StatusBadRequest, "name: there is no "+in.What+" "+in.Name+", so the switch would stop nothing")
 		return
 	}
@@ -221,16 +231,17 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
 
 // switchable tells whether the files know the name: a switch with a typo looks
 // like one that works. Turning one off is always possible.
-func (f *Function) switchable(what, name string) bool {
+func (f *Function) switchable(ctx context.Context, what, name string) bool {
+	files, _, _ := f.texts(ctx) // those that can't be read know no names
 	switch what {
 	case "action":
-		return slices.ContainsFunc(readActions(f.cfg.ModelsDir), func(a actionView) bool { return a.ID == name })
+		return slices.ContainsFunc(readActions(files), func(a actionView) bool { return a.ID == name })
 	case "model":
 		serving, err := model.ReadServing(f.servingFile())
 		_, ok := serving[name]
 		return err == nil && (ok || name == policy.LearnedModel || name == policy.CalibrationModel)
 	}
-	packs, _ := readPacks(f.cfg.ModelsDir)
+	packs, _ := readPacks(files)
 	return slices.ContainsFunc(packs, func(p pack) bool {
 		if what == "jurisdiction" {
 			return p.Pack == name && !p.Shared

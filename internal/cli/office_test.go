@@ -23,6 +23,7 @@ import (
 	"pitboss/functions/profile"
 	"pitboss/functions/score"
 	"pitboss/internal/event"
+	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/policy"
 	"pitboss/internal/setup"
@@ -325,6 +326,50 @@ func (w *town) killSwitches() {
 	}
 	w.says([]string{"killswitch", "list"}, "none is on")
 	w.says([]string{"proposals", "list"}, "none waits")
+	w.leftToTheConsole()
+}
+
+// leftToTheConsole: what only a console can change is approved here, and made there.
+func (w *town) leftToTheConsole() {
+	w.t.Helper()
+	rdb, err := setup.Redis(w.t.Context(), w.redis)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer rdb.Close()
+	j := journal.New(rdb, 1)
+	for _, fails := range []bool{false, true} {
+		now := time.Now().UTC()
+		p, err := j.Propose(w.t.Context(), journal.Proposal{What: journal.ProposePolicy, Subject: "rules/GB.yaml", By: "carol", At: now, Until: now.Add(time.Hour)})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		made := make(chan error, 1)
+		go func() { // a console
+			for {
+				got, err := j.Unfinished(w.t.Context(), time.Now())
+				switch {
+				case err == nil && len(got) == 0:
+					continue
+				case err == nil && fails:
+					err = j.PutBack(w.t.Context(), got[0], "the policy has changed", time.Now())
+				case err == nil:
+					err = j.Finished(w.t.Context(), got[0])
+				}
+				made <- err
+				return
+			}
+		}()
+		approve := []string{"proposals", "approve", p.ID, "--by", "dave"}
+		if fails {
+			w.refuses(approve, "could not make the change", "the policy has changed")
+		} else {
+			w.says(approve, "rules/GB.yaml: approved", "the console has made the change")
+		}
+		if err := <-made; err != nil {
+			w.t.Error(err)
+		}
+	}
 }
 
 // TestJournalVerifyFindsTampering: the command fails, and says where.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,33 +48,74 @@ func settleCmd(o *oversight, word, verdict string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if verdict == journal.Approved && p.What != journal.ProposeSwitchOff && p.What != journal.ProposeLearned {
-				return fmt.Errorf("proposals: %s is approved in the console, which holds the files it changes", p.What)
-			}
-			if err := o.journal.Settle(cmd.Context(), p, verdict, who.by, "", time.Now().UTC()); err != nil {
+			a, err := o.journal.Settle(cmd.Context(), p, verdict, who.by, "", time.Now().UTC())
+			if err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", p.What, p.Subject, verdict)
-			if verdict == journal.Withdrawn {
+			if a == nil {
 				return nil
 			}
-			if err := o.carryOut(cmd, &who, p); err != nil {
-				return errors.Join(err, o.journal.Restore(cmd.Context(), p))
-			}
-			return nil
+			return o.finish(cmd, &who, a)
 		}),
+	}
+	if verdict == journal.Approved {
+		cmd.Long = `Approves a change that somebody else proposed. Kill switches and learned policies are turned here; models, rule packs, markers and actions
+are changed by the console, which holds their files, within a second of the approval.`
 	}
 	who.flags(cmd, "who settles it")
 	return cmd
 }
 
-// carryOut makes a change that was approved.
-func (o *oversight) carryOut(cmd *cobra.Command, who *person, p journal.Proposal) error {
-	now := time.Now().UTC()
-	if p.What == journal.ProposeLearned {
-		return o.journal.PromoteLearned(cmd.Context(), p.Subject, []string{p.By, who.by}, p.Note, now)
+// finish carries out what was approved, or has the console do it.
+func (o *oversight) finish(cmd *cobra.Command, who *person, a *journal.Approval) (err error) {
+	ctx := cmd.Context()
+	switch a.What {
+	case journal.ProposeLearned:
+		err = o.journal.PromoteLearned(ctx, a.Subject, []string{a.By, a.SettledBy}, a.Note, a.Settled)
+	case journal.ProposeSwitchOff:
+		err = o.turnOff(cmd, who, journal.SwitchChange{Switch: a.Subject, By: a.By, Reason: a.Note, At: a.Settled, Approved: a.SettledBy}, a.At)
+	default:
+		return o.leaveToConsole(cmd, a)
 	}
-	return o.turn(cmd, who, journal.SwitchChange{Switch: p.Subject, By: p.By, Reason: p.Note, At: now, Approved: who.by})
+	if err != nil {
+		return errors.Join(err, o.journal.PutBack(ctx, a, err.Error(), time.Now().UTC()))
+	}
+	return o.journal.Finished(ctx, a)
+}
+
+// consoleTakes is how long the console is waited for.
+const consoleTakes = 10 * time.Second
+
+// leaveToConsole waits until the console has made the change.
+func (o *oversight) leaveToConsole(cmd *cobra.Command, a *journal.Approval) error {
+	ctx, cancel := context.WithTimeout(cmd.Context(), consoleTakes)
+	defer cancel()
+	if err := o.journal.HandOver(ctx, a); err != nil {
+		return err
+	}
+	tick := time.NewTicker(consoleTakes / 50)
+	defer tick.Stop()
+	for {
+		waits, err := o.journal.Approved(ctx, a.ID)
+		if err == nil && !waits {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("proposals: %s is approved, and no console has made the change within %s: it will when one runs", a.ID, consoleTakes)
+		case <-tick.C:
+		}
+	}
+	p, err := o.journal.FindProposal(ctx, a.ID, time.Now())
+	if err == nil {
+		return fmt.Errorf("proposals: the console could not make the change, which waits again: %s", p.Failed)
+	}
+	if !errors.Is(err, journal.ErrNotFound) {
+		return err
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), "the console has made the change")
+	return nil
 }
 
 // proposalsFor is how long a proposal waits for a second person.
@@ -98,6 +140,18 @@ func (o *oversight) turn(cmd *cobra.Command, who *person, c journal.SwitchChange
 	if err := o.journal.Turn(cmd.Context(), c); err != nil {
 		return err
 	}
+	return o.turned(cmd, who, c)
+}
+
+// turnOff is turn for a switch that was proposed to be turned off.
+func (o *oversight) turnOff(cmd *cobra.Command, who *person, c journal.SwitchChange, proposed time.Time) error {
+	if err := o.journal.TurnOff(cmd.Context(), c, proposed); err != nil {
+		return err
+	}
+	return o.turned(cmd, who, c)
+}
+
+func (o *oversight) turned(cmd *cobra.Command, who *person, c journal.SwitchChange) error {
 	word := "off"
 	if c.On {
 		word = "on"

@@ -44,12 +44,21 @@ func (j *Journal) Shadowed(ctx context.Context) (Promotion, error) {
 	return j.promotedBy(ctx, shadowedKey)
 }
 
+// ErrPromotedAnew refuses a promotion that a later one, or a rollback, has overtaken.
+var ErrPromotedAnew = errors.New("journal: another learned policy was promoted, or taken back, since this was approved: propose it anew")
+
 // PromoteLearned puts the learned policy of a hash into force and journals who did
-// and why. Every decide acts on it within a second.
+// and why. Every decide acts on it within a second. It may be done twice: at is
+// when it was approved.
 func (j *Journal) PromoteLearned(ctx context.Context, hash string, by []string, reason string, at time.Time) error {
 	now, err := j.Promoted(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case now.Snapshot == hash && now.At.Equal(at):
+		return j.promote(ctx, now)
+	case now.At.After(at):
+		return ErrPromotedAnew
 	}
 	return j.promote(ctx, promotedKey, Promotion{Snapshot: hash, Before: now.Snapshot, By: by, Reason: reason, At: at})
 }

@@ -30,6 +30,8 @@ type Proposal struct {
 	At      time.Time      `json:"at"`
 	Until   time.Time      `json:"until"`          // then it is gone
 	Body    jsontext.Value `json:"body,omitempty"` // what the change needs to be made
+	// Failed says why it could not be made when it was approved last.
+	Failed string `json:"failed,omitzero"`
 }
 
 // What can be proposed.
@@ -44,7 +46,7 @@ const (
 // Settlement is what became of a proposal, as the journal has it.
 type Settlement struct {
 	Proposal
-	Verdict   string    `json:"verdict"` // approved | withdrawn
+	Verdict   string    `json:"verdict"` // approved | withdrawn | failed
 	Settled   time.Time `json:"settled"`
 	SettledBy string    `json:"settled_by"`
 	SettledID string    `json:"settled_id,omitzero"`
@@ -54,6 +56,7 @@ type Settlement struct {
 const (
 	Approved  = "approved"
 	Withdrawn = "withdrawn"
+	Failed    = "failed" // approved, and could not be made: it waits again
 )
 
 const (
@@ -139,31 +142,33 @@ func (j *Journal) FindProposal(ctx context.Context, id string, now time.Time) (P
 }
 
 // Settle takes a proposal off the list, once, and journals by whom. The caller
-// makes the change that was approved; where that fails, [Journal.Restore] puts
-// the proposal back.
-func (j *Journal) Settle(ctx context.Context, p Proposal, verdict, by, byID string, now time.Time) error {
-	if verdict == Approved && p.SamePerson(by, byID) {
-		return ErrSamePerson
+// carries out what was approved and says so ([Journal.Finished]), or that it can't be
+// done ([Journal.PutBack]), or leaves it to another process ([Journal.HandOver]). Of
+// what is withdrawn there is no approval.
+func (j *Journal) Settle(ctx context.Context, p Proposal, verdict, by, byID string, now time.Time) (*Approval, error) {
+	s := Settlement{Proposal: p, Verdict: verdict, Settled: now, SettledBy: by, SettledID: byID}
+	if verdict == Approved {
+		if p.SamePerson(by, byID) {
+			return nil, ErrSamePerson
+		}
+		a := &Approval{Settlement: s, Claimed: now}
+		return a, j.approve(ctx, a)
 	}
 	n, err := j.rdb.HDel(ctx, proposalsKey, p.ID).Result()
 	if err != nil {
-		return fmt.Errorf("journal: settle: %w", err)
+		return nil, fmt.Errorf("journal: settle: %w", err)
 	}
 	if n == 0 {
-		return fmt.Errorf("%w: proposal %s was settled by somebody else", ErrNotFound, p.ID)
+		return nil, fmt.Errorf("%w: proposal %s was settled by somebody else", ErrNotFound, p.ID)
 	}
-	raw, err := json.Marshal(Settlement{Proposal: p, Verdict: verdict, Settled: now, SettledBy: by, SettledID: byID})
-	if err == nil {
-		err = j.RecordOps(ctx, &Draft{Kind: KindSettle, Time: now, Open: raw})
+	if err := j.recordSettlement(ctx, s); err != nil {
+		return nil, errors.Join(err, j.restore(ctx, p))
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("journal: settle: %w", err), j.Restore(ctx, p))
-	}
-	return nil
+	return nil, nil
 }
 
-// Restore lets a proposal wait again.
-func (j *Journal) Restore(ctx context.Context, p Proposal) error {
+// restore lets a proposal wait again.
+func (j *Journal) restore(ctx context.Context, p Proposal) error {
 	raw, err := json.Marshal(p)
 	if err == nil {
 		err = j.rdb.HSet(ctx, proposalsKey, p.ID, raw).Err()

@@ -2,12 +2,15 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"pitboss/internal/redisdb"
 )
 
 // SwitchesKey is the hash of kill switches that are on, by name.
@@ -40,7 +43,42 @@ func (j *Journal) Turn(ctx context.Context, c SwitchChange) error {
 	if err != nil {
 		return fmt.Errorf("journal: switch: %w", err)
 	}
+	return j.recordSwitch(ctx, c)
+}
+
+func (j *Journal) recordSwitch(ctx context.Context, c SwitchChange) error {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("journal: switch: %w", err)
+	}
 	return j.RecordOps(ctx, &Draft{Kind: KindSwitch, Time: c.At, Open: raw})
+}
+
+// ErrStoppedAnew refuses to turn a switch off that was turned on again since that
+// was proposed.
+var ErrStoppedAnew = errors.New("journal: it was stopped anew since this was proposed: propose it anew")
+
+// TurnOff turns a switch off as a proposal asks, unless somebody stopped the thing
+// anew since then. It may be done twice.
+func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Time) error {
+	raw, err := j.rdb.HGet(ctx, SwitchesKey, c.Switch).Result()
+	if err != nil && !errors.Is(err, redisdb.Nil) {
+		return fmt.Errorf("journal: switch: %w", err)
+	}
+	if err == nil {
+		var on SwitchChange
+		if json.Unmarshal([]byte(raw), &on) == nil && on.At.After(proposed) {
+			return ErrStoppedAnew
+		}
+		off, err := j.swap(ctx, SwitchesKey, SwitchesKey, c.Switch, raw, "")
+		if err != nil {
+			return fmt.Errorf("journal: switch: %w", err)
+		}
+		if !off {
+			return ErrStoppedAnew
+		}
+	}
+	return j.recordSwitch(ctx, c)
 }
 
 // Switches lists the kill switches that are on.
