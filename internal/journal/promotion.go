@@ -56,7 +56,7 @@ func (j *Journal) PromoteLearned(ctx context.Context, hash string, by []string, 
 	case err != nil:
 		return err
 	case now.Snapshot == hash && now.At.Equal(at):
-		return j.promote(ctx, now)
+		return j.promote(ctx, promotedKey, now)
 	case now.At.After(at):
 		return ErrPromotedAnew
 	}

@@ -163,9 +163,9 @@ type act struct {
 	data   any
 }
 
-// schedule is what one player does: an account (two, where they are linked), events
+// departing is what one player does: an account (two, where they are linked), events
 // every 25 ms, and somewhere among them, last in the list, the exclusion.
-func schedule(n int, linked bool) []act {
+func departing(n int, linked bool) []act {
 	rng := rand.New(rand.NewPCG(7, uint64(n)))
 	player := fmt.Sprintf("leaver-%d", n)
 	account := event.AccountRegistered{Jurisdiction: "GB", BirthDate: "1986-01-01", Brand: "b", Tier: "gold", Currency: "GBP", TimeZone: "Europe/London"}
@@ -194,7 +194,7 @@ func schedule(n int, linked bool) []act {
 
 // leave plays one player on a schedule that is fixed beforehand.
 func leave(ctx context.Context, host string, n int, linked bool, begin time.Time) (departure, error) {
-	acts := schedule(n, linked)
+	acts := departing(n, linked)
 	out := acts[len(acts)-1]
 	d := departure{player: fmt.Sprintf("leaver-%d", n)}
 	d.at = begin.Add(out.after)

@@ -91,5 +91,5 @@ export interface Switch { what: string; name: string; who: string; note: string;
 export interface Change { at: string; who: string; what: string; subject: string; note?: string; hash: string; href?: string }
 export interface Proposal {
   id: string; what: string; subject: string; note: string; by: string; at: string; until: string; role: string; mine: boolean;
-  body?: { changes?: string[] };
+  body?: { changes?: string[] }; failed?: string;
 }

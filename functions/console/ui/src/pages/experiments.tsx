@@ -4,6 +4,7 @@ import { t } from "../i18n";
 import type { Arm, ViewProps } from "../types";
 import { Card, Empty, Head, Wrong } from "../ui";
 import { Effects } from "./effects";
+import { Outcomes } from "./outcomes";
 
 export function ExperimentsPage(_: ViewProps) {
   const { data, error } = useLoaded<{ arms: Arm[]; actions: Arm[] }>("/api/experiments", 3000);
@@ -21,6 +22,7 @@ export function ExperimentsPage(_: ViewProps) {
         </Card>
       </>}
       <Effects />
+      <Outcomes />
     </>
   );
 }

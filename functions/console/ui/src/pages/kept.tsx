@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { call } from "../api";
+import { t } from "../i18n";
 import type { Person } from "../types";
 import { Act, Ask, Empty, Json, Modal } from "../ui";
 
@@ -10,13 +11,11 @@ export function Kept(p: { id: string; who: Person }) {
   const [kept, setKept] = useState<unknown[]>();
   return (
     <>
-      <Act who={p.who} role="compliance" onClick={() => ask(true)}>Kept records</Act>
-      {asking && <Ask title="Open kept records" button="Open" onClose={() => ask(false)}
-        text={<p>Exclusions and protection messages are kept after an erasure for as long as the law says, sealed apart. Your name and the reason are journaled first, and listed under Changes.</p>}
-        fields={[{ name: "note", label: "Why", placeholder: "request of the regulator, case 4711" }]}
+      <Act who={p.who} role="compliance" onClick={() => ask(true)}>{t("kept.button")}</Act>
+      {asking && <Ask title={t("kept.title")} button={t("kept.open")} onClose={() => ask(false)} text={<p>{t("kept.text")}</p>} fields={[{ name: "note", label: t("kept.why") }]}
         change={async (v) => { setKept((await call<{ kept: unknown[] }>(`/api/players/${encodeURIComponent(p.id)}/kept`, v)).kept); return ""; }} />}
-      {kept && <Modal title="Kept records" onClose={() => setKept(undefined)}>
-        {kept.length === 0 ? <Empty>Nothing is kept of this player.</Empty> : kept.map((doc, n) => <Json key={n} value={doc} />)}
+      {kept && <Modal title={t("kept.button")} onClose={() => setKept(undefined)}>
+        {kept.length === 0 ? <Empty>{t("kept.none")}</Empty> : kept.map((doc, n) => <Json key={n} value={doc} />)}
       </Modal>}
     </>
   );

@@ -1,5 +1,7 @@
+import type { ComponentChildren } from "preact";
 import { useLoaded } from "../api";
 import { moment, num, percent, plain } from "../format";
+import { t } from "../i18n";
 import { Card, Empty, Wrong } from "../ui";
 
 interface Share { of: number; estimate?: { value: number; low: number; high: number } }
@@ -17,31 +19,34 @@ interface Report { players: number; held_out: number; meant: number; mismatch: b
 export function Outcomes() {
   const { data, error } = useLoaded<{ made: string; report: Report }>("/api/report", 60_000);
   const lines = data?.report.lines ?? [];
-  const protection = lines.filter((l) => l.protected), others = lines.filter((l) => !l.protected);
+  const protection = lines.flatMap((l) => l.protected ? [{ l, p: l.protected }] : []), others = lines.filter((l) => !l.protected);
   return (
     <>
       <Wrong text={error} />
-      {data?.report.mismatch && <Wrong text={`Sample ratio mismatch: ${num(data.report.held_out)} of ${num(data.report.players)} players are held out, ${percent(data.report.meant)} are meant to be. No comparison with them can be trusted.`} />}
-      {data && <Card title="What protection did" aside={<span class="hint">each player once, by the first message; made {moment(data.made)}</span>}>
-        {protection.length === 0 ? <Empty>No protection message yet.</Empty> : <Table label="What protection did" head={["Action", "Players", "Taken up", "Paused", "Limit set", "Break taken", "Staked less", "Stakes", "Deposited less", "Deposits", "Markers cleared", "Can show"]}>
-          {protection.map((l) => <tr key={l.action}><td>{plain(l.action)}</td><td class="r">{num(l.players)}</td>{[l.taken, l.protected!.paused, l.protected!.limit_set, l.protected!.break, l.protected!.staked_less].map((s, n) => <Cell key={n} s={s} />)}
-            <Cell s={l.protected!.stake_change} change /><Cell s={l.protected!.deposited_less} /><Cell s={l.protected!.deposit_change} change /><Cell s={l.protected!.cleared} /><Power l={l} /></tr>)}
+      {data?.report.mismatch && <Wrong text={t("outcomes.mismatch", { held: data.report.held_out, players: data.report.players, meant: percent(data.report.meant) })} />}
+      {data && <Card title={t("outcomes.protection")} aside={<span class="hint">{t("outcomes.once", { time: moment(data.made) })}</span>}>
+        {protection.length === 0 ? <Empty>{t("outcomes.none")}</Empty> : <Table label={t("outcomes.protection")} head={[t("col.action"), t("outcomes.players"), t("outcomes.taken"), t("outcomes.paused"), t("outcomes.limit"), t("outcomes.break"),
+          t("outcomes.staked-less"), t("outcomes.stakes"), t("outcomes.deposited-less"), t("outcomes.deposits"), t("outcomes.cleared"), t("outcomes.can-show")]}>
+          {protection.map(({ l, p }) => <tr key={l.action}><td translate={false}>{plain(l.action)}</td><td class="r">{num(l.players)}</td><Cell s={l.taken} /><Cell s={p.paused} /><Cell s={p.limit_set} /><Cell s={p.break} />
+            <Cell s={p.staked_less} /><Cell s={p.stake_change} change /><Cell s={p.deposited_less} /><Cell s={p.deposit_change} change /><Cell s={p.cleared} /><Power l={l} /></tr>)}
         </Table>}
-        <p class="hint">Paused: nothing was decided of the player for half an hour. Limits, breaks, stakes and deposits are those of the day after, against the day before; the change is the median. There is no group to compare with: nobody is left without protection to measure it, and who is warned at a peak plays less afterwards by itself, too.</p>
+        <p class="hint">{t("outcomes.about-protection")}</p>
       </Card>}
-      {data && <Card title="What service and marketing did" aside={<span class="hint">each player once per arm, by the action's goal</span>}>
-        {others.length === 0 ? <Empty>Nothing was issued yet.</Empty> : <Table label="What service and marketing did" head={["Action", "Arm", "Players", "Taken up", "Goal", "Reached", "Held out", "Uplift", "Can show"]}>
-          {others.map((l) => <tr key={l.action + l.arm}><td>{plain(l.action)}</td><td>{plain(l.arm ?? "")}</td><td class="r">{num(l.players)}</td><Cell s={l.taken} /><td>{l.goal}</td><Cell s={l.reached} /><Cell s={l.holdout} /><Cell s={l.uplift} change /><Power l={l} /></tr>)}
+      {data && <Card title={t("outcomes.others")} aside={<span class="hint">{t("outcomes.once-arm")}</span>}>
+        {others.length === 0 ? <Empty>{t("experiments.nothing")}</Empty> : <Table label={t("outcomes.others")} head={[t("col.action"), t("col.arm"), t("outcomes.players"), t("outcomes.taken"), t("outcomes.goal"), t("outcomes.reached"),
+          t("outcomes.held"), t("col.uplift"), t("outcomes.can-show")]}>
+          {others.map((l) => <tr key={l.action + l.arm}><td translate={false}>{plain(l.action)}</td><td translate={false}>{plain(l.arm ?? "")}</td><td class="r">{num(l.players)}</td><Cell s={l.taken} /><td translate={false}>{l.goal}</td>
+            <Cell s={l.reached} /><Cell s={l.holdout} /><Cell s={l.uplift} change /><Power l={l} /></tr>)}
         </Table>}
-        <p class="hint">A figure of fewer than ten players is not shown. Intervals are 95 %. The last 48 hours; pitboss report reads the segments, too.</p>
+        <p class="hint">{t("outcomes.note", { command: "pitboss report" })}</p>
       </Card>}
     </>
   );
 }
 
-const Table = (p: { label: string; head: string[]; children: preact.ComponentChildren }) => (
+const Table = (p: { label: string; head: string[]; children: ComponentChildren }) => (
   <div class="scroll" tabIndex={0} role="region" aria-label={p.label}><table>
-    <thead><tr>{p.head.map((h) => <th key={h} scope="col">{h}</th>)}</tr></thead><tbody>{p.children}</tbody>
+    <thead><tr>{p.head.map((h, n) => <th key={n} scope="col">{h}</th>)}</tr></thead><tbody>{p.children}</tbody>
   </table></div>
 );
 
@@ -49,11 +54,11 @@ const signed = (x: number) => (x < 0 ? "−" : "+") + percent(Math.abs(x));
 
 // Cell is a share, or a change, of so many players, with its interval.
 function Cell(p: { s?: Share; change?: boolean }) {
-  const s = p.s, say = p.change ? signed : percent;
-  if (!s?.estimate) return <td class="r hint">{s?.of ? `${num(s.of)} players: too few` : "–"}</td>;
+  const s = p.s, say = (x: number) => (p.change ? signed(x) : percent(x));
+  if (!s?.estimate) return <td class="r hint">{s?.of ? t("outcomes.few", { n: s.of }) : "–"}</td>;
   return <td class="r nowrap">{say(s.estimate.value)} <small>({say(s.estimate.low)} … {say(s.estimate.high)}; {num(s.of)})</small></td>;
 }
 
 const Power = ({ l }: { l: Line }) => (
-  <td class="r nowrap" title="The smallest difference that so many players show in four cases of five">{percent(l.detectable)}{l.needed > 0 && <small> ({num(l.needed)} more players for 5 %)</small>}</td>
+  <td class="r nowrap" title={t("outcomes.power")}>{percent(l.detectable)}{l.needed > 0 && <small> ({t("outcomes.needed", { n: l.needed })})</small>}</td>
 );

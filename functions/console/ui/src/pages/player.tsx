@@ -6,6 +6,7 @@ import { go } from "../router";
 import { useLive } from "../stream";
 import type { Decision, Facts, Player, Scoring, ViewProps } from "../types";
 import { Act, Ask, Card, Data, Empty, Head, Json, Kind, Meter, Modal, PlayerLink, Spark, Status, Tag, Verdict, Wrong } from "../ui";
+import { Kept } from "./kept";
 import { actionOf, said, sentence } from "../words";
 
 interface Found { players: { player: string; events: number; last: string }[]; kept: number; bytes: number }
@@ -46,6 +47,7 @@ export function PlayerPage(p: ViewProps & { id: string }) {
       <Head title={<Data>{p.id}</Data>} lead={data ? <FactsLine facts={data.facts} /> : t("loading")}>
         <Act who={p.who} role="compliance" onClick={() => ask("exclude")}>{t("player.exclude")}</Act>
         <Act who={p.who} role="compliance" onClick={() => ask("export")}>{t("player.export")}</Act>
+        <Kept id={p.id} who={p.who} />
         <Act who={p.who} role="compliance" tone="danger" onClick={() => ask("erase")}>{t("player.erase")}</Act>
       </Head>
       <Wrong text={gone ? t("player.erased") : error} />

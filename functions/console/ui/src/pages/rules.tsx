@@ -6,7 +6,7 @@ import { go, withParam } from "../router";
 import type { Pack, Rule, Switch, ViewProps } from "../types";
 import { Act, Ask, Card, Data, Empty, Head, Kind, Tabs, Tag, Wrong } from "../ui";
 
-interface Answer { packs: Pack[]; problems: string[] | null; actions: { id: string; kind: string; doc: string }[]; switches: Switch[]; switch_error?: string }
+interface Answer { packs: Pack[]; problems: string[] | null; actions: { id: string; kind: string; doc: string }[]; switches: Switch[]; switch_error?: string; since: null | { by: string; approved?: string; at: string } }
 
 export function RulesPage(p: ViewProps) {
   const { data, error, reload } = useLoaded<Answer>("/api/rules", 5000);
@@ -29,6 +29,7 @@ export function RulesPage(p: ViewProps) {
       <Head title={t("rules.title")} lead={t("rules.lead")} />
       <Wrong text={error ?? data?.switch_error} again={reload} />
       {data?.problems?.map((x) => <Wrong key={x} text={x} />)}
+      {data?.since && <p class="hint">{t("rules.in-force", { who: [data.since.by, data.since.approved].filter(Boolean).join(", "), time: moment(data.since.at) })}</p>}
       {!!data?.switches.length && <Card title={t("rules.on")} class="switches-on"><ul class="plain-list">{data.switches.map((s) => (
         <li key={s.what + s.name}><Tag tone="bad">{word("what", s.what)}</Tag> <b translate={false}>{s.name}</b> {known(s.at) ? t("rules.stopped-by", { who: s.who || t("somebody"), time: moment(s.at) }) : t("rules.stopped")} {s.note && <Data class="hint">{s.note}</Data>} <span class="spacer" />{kill(s.what, s.name)}</li>
       ))}</ul></Card>}
