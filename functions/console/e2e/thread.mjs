@@ -13,17 +13,21 @@ function descends(pid, from) {
 
 const times = (pid) => read(`/proc/${pid}/task/${pid}/schedstat`).split(" ").slice(0, 2).map((ns) => Number(ns) / 1e6);
 
-// rendererOf is the busiest renderer among this process's children.
-function rendererOf() {
-  const all = readdirSync("/proc").filter((d) => /^\d+$/.test(d)).map(Number)
-    .filter((pid) => read(`/proc/${pid}/cmdline`).includes("--type=renderer") && descends(pid, process.pid));
-  return all.sort((a, b) => times(b)[0] - times(a)[0])[0];
+const renderers = () => readdirSync("/proc").filter((d) => /^\d+$/.test(d)).map(Number)
+  .filter((pid) => read(`/proc/${pid}/cmdline`).includes("--type=renderer") && descends(pid, process.pid));
+
+// threadOf finds the main thread that does what spin makes the page do.
+export async function threadOf(spin) {
+  const before = new Map(renderers().map((pid) => [pid, times(pid)[0]]));
+  await spin();
+  const [ran, pid] = renderers().map((pid) => [times(pid)[0] - (before.get(pid) ?? 0), pid]).sort(([a], [b]) => b - a)[0];
+  return { ran, pid };
 }
 
 // watchThread samples the page's main thread until end() is called; then ran(from, to)
 // and waited(from, to) tell of any time between, in milliseconds since the epoch.
-export function watchThread() {
-  const pid = rendererOf(), samples = [];
+export function watchThread(pid) {
+  const samples = [];
   const take = () => { const [ran, waited] = times(pid); samples.push({ at: Date.now(), ran, waited }); };
   take();
   const timer = setInterval(take, 20);
