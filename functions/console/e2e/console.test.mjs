@@ -293,7 +293,7 @@ test(`10,000 events/s for ${seconds} s: counted exactly, the page does not freez
   const before = await types(), light = await weighs();
   const told = { frames: 0, bytes: 0 }; // what reaches the tab: a few frames a second, whatever comes in
   cdp.on("Network.eventSourceMessageReceived", ({ data }) => { told.frames++; told.bytes += data.length; });
-  await cdp.send("Network.enable");
+  await cdp.send("Network.enable", { maxTotalBufferSize: 0, maxResourceBufferSize: 0 }); // the inspector keeps nothing of it
   const thread = watchThread(own.pid), memory = [thread.memory()], began = Date.now();
   const minute = setInterval(() => memory.push(thread.memory()), 60_000);
   const got = await load(system.pagePort, { perSecond: 10_000, seconds });
