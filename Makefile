@@ -76,7 +76,7 @@ bench-compare: build ## benchstat of OLD and NEW, files that make bench wrote wi
 	@scripts/bench-compare.sh $(OLD) $(NEW)
 
 .PHONY: compare
-compare: build ## beside Restate and Kafka Streams, one table in docs/compared.md; REPS=1 D=5s takes 12 minutes; SYSTEMS, RATES, PLAYERS, JSON=FILE, SMOKE=1
+compare: build ## beside Restate and Kafka Streams, one table in docs/compared.md; short: REPS=1 D=5s; SYSTEMS, RATES, PLAYERS, JSON=FILE, SMOKE=1
 	@scripts/compare.sh
 
 .PHONY: bench-state
