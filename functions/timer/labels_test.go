@@ -75,7 +75,7 @@ func serve(t *testing.T) *serving {
 		t.Skip(err)
 	}
 	s := &serving{t: t, url: redistest.Start(t)}
-	cfg := map[string]string{"REDIS_URL": s.url, "MODELS_DIR": models, "SCORE_WHEN": "always", "DECIDE_CLOCK": "event", "DECIDE_LEARN_POLL": "2ms", "ONNXRUNTIME_LIB": library}
+	cfg := map[string]string{"REDIS_URL": s.url, "MODELS_DIR": models, "SCORE_WHEN": "always", "DECIDE_CLOCK": "event", "DECIDE_LEARN_POLL": "100ms", "ONNXRUNTIME_LIB": library}
 	type function interface {
 		Start(context.Context, map[string]string) error
 		Stop(context.Context) error
@@ -155,7 +155,7 @@ func TestScoresAreCalibratedInServing(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	begin := time.Now().UTC().Add(-72 * time.Hour).Truncate(time.Hour)
-	rounds := play(50, begin, 10*time.Hour)
+	rounds := play(40, begin, 10*time.Hour)
 	s.now = begin
 	both := []*labels{s.settling("one"), s.settling("one")}
 	var halfway []byte
