@@ -52,7 +52,7 @@ const (
 
 // The bounds of a calibration: what is beyond them is no drift, but a fault.
 const (
-	leastSlope, mostSlope = 0.25, 4.0
+	leastSlope, mostSlope = 0.05, 4.0
 	mostOffset            = 4.0
 )
 
