@@ -181,9 +181,12 @@ func departing(n int, linked bool) []act {
 			acts = append(acts, act{50 * time.Millisecond, id, event.TypeAccountLinked, event.AccountLinked{Person: fmt.Sprintf("person-%d", n), Reason: "identity", Confidence: 100}})
 		}
 	}
+	round := event.RoundSettled{Game: "book", Product: "casino", Stake: 20, Win: 20, Currency: "GBP"}
+	for i := range 22 { // before, the harm model does not know the player, and marketing fails closed
+		acts = append(acts, act{60*time.Millisecond + time.Duration(i)*6*time.Millisecond, player, event.TypeRoundSettled, round})
+	}
 	for i := range 24 {
-		acts = append(acts, act{200*time.Millisecond + time.Duration(i)*25*time.Millisecond, player, event.TypeRoundSettled,
-			event.RoundSettled{Game: "book", Product: "casino", Stake: 20, Win: 20, Currency: "GBP"}})
+		acts = append(acts, act{200*time.Millisecond + time.Duration(i)*25*time.Millisecond, player, event.TypeRoundSettled, round})
 	}
 	out := act{450*time.Millisecond + time.Duration(rng.Int64N(int64(150*time.Millisecond))), leaves, event.TypeExcluded, event.Excluded{Scheme: "GAMSTOP"}}
 	if n%2 == 1 {
