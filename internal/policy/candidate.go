@@ -307,13 +307,16 @@ func clustered(values []float64, players []uint64) Estimate {
 	for _, v := range values {
 		mean += v / n
 	}
-	sums := map[uint64]float64{}
+	sums, order := map[uint64]float64{}, []uint64{} // in order, so that equal logs give equal bits
 	for i, v := range values {
+		if _, known := sums[players[i]]; !known {
+			order = append(order, players[i])
+		}
 		sums[players[i]] += v - mean
 	}
 	var ss float64
-	for _, v := range sums {
-		ss += v * v
+	for _, player := range order {
+		ss += sums[player] * sums[player]
 	}
 	m := float64(len(sums))
 	half := z95 * math.Sqrt(ss*m/max(1, m-1)) / n
