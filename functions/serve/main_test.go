@@ -161,3 +161,16 @@ func (p *process) get(t *testing.T, host string) (status int, body string) {
 	t.Fatalf("no answer: %d %s\n%s", status, body, p.log())
 	return status, body
 }
+
+// The base image of a function has no time zones, and quiet hours and calendar
+// months are those of the player's.
+func TestTimeZonesAreInTheBinary(t *testing.T) {
+	t.Parallel()
+	deps, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(deps), "\ntime/tzdata\n") {
+		t.Error("time/tzdata is not linked")
+	}
+}

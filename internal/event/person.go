@@ -3,6 +3,7 @@ package event
 import (
 	"sync"
 	"time"
+	_ "time/tzdata" // an image need not have the zones, and a replay elsewhere wants the same ones
 )
 
 // Age is the age in full years on the day of now; a birthday on 29 February
@@ -21,7 +22,7 @@ func Age(birth string, now time.Time) int {
 
 var zones sync.Map // name → *time.Location, nil where unknown
 
-// Zone finds an IANA time zone, or nil. time.LoadLocation reads files.
+// Zone finds an IANA time zone, or nil. time.LoadLocation may read a file.
 func Zone(name string) *time.Location {
 	if name == "" {
 		return nil
