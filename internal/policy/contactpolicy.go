@@ -116,8 +116,8 @@ func inWords(d time.Duration) string {
 		name string
 		size time.Duration
 	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}} {
-		n := d / unit.size
-		d -= n * unit.size
+		n := int64(d / unit.size)
+		d %= unit.size
 		switch {
 		case n == 1:
 			said = append(said, "1 "+unit.name)
