@@ -37,10 +37,10 @@ func tellNoCalibration() {
 	calibrationOutcomes.Reset()
 	calibrationAUC.Reset()
 	for _, of := range []string{"raw", "decided", "chance"} {
-		calibrationError.WithLabelValues("none", "", of).Set(0)
+		calibrationError.WithLabelValues("none", "none", of).Set(0)
 	}
-	calibrationOutcomes.WithLabelValues("none", "").Set(0)
-	calibrationAUC.WithLabelValues("none", "").Set(0)
+	calibrationOutcomes.WithLabelValues("none", "none").Set(0)
+	calibrationAUC.WithLabelValues("none", "none").Set(0)
 }
 
 // catchUp counts what was journaled since the sums were kept.
