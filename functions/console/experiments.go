@@ -46,6 +46,8 @@ type watch struct {
 	what string // action, if issued
 	bet  bool
 	risk float64 // leave score; negative: none
+
+	protection bool
 }
 
 type armCount struct {
@@ -84,7 +86,7 @@ func (x *experiments) decided(d *decision) {
 	}
 	if d.Verdict == "issued" {
 		c.issued++
-		w.what = d.Action
+		w.what, w.protection = d.Action, d.Kind == "protection"
 		count(x.actions, d.Action).issued++
 		if len(x.byRec) > maxWatched {
 			x.byRec = map[string]string{}
@@ -119,10 +121,12 @@ func (x *experiments) happened(s *seen, recommendation string) {
 
 func (x *experiments) settle(w watch) {
 	x.open--
-	for _, c := range []*armCount{count(x.arms, w.arm), actionCount(x, w)} {
-		c.settled++
-		if w.bet {
-			c.stayed++
+	if !w.protection { // protection is not measured by whether the player bets again
+		for _, c := range []*armCount{count(x.arms, w.arm), actionCount(x, w)} {
+			c.settled++
+			if w.bet {
+				c.stayed++
+			}
 		}
 	}
 	if w.risk < 0 {
