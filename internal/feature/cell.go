@@ -12,7 +12,7 @@ type cell struct {
 	on    bool
 	actNs uint32 // register: nanoseconds beyond act
 	act   int64  // ms: session: last activity; follow: when the streak was last long enough
-	t     int64  // ms: what f refers to, or the latest event's time
+	t     int64  // ms: the start of the half-life that f counts from, or the latest event's time
 	k     uint32
 	tNs   uint32 // last, since, register: nanoseconds beyond t
 	i, j  int64
@@ -54,24 +54,76 @@ func fade(span int64, halfLife float64) float64 {
 	return math.Exp2(-x)
 }
 
-// fading remembers, by half-life, the share left after the span asked for
-// last: the slots of one event mostly ask for the same.
-type fading []lastFade
+// A decayed sum is kept undecayed since the start of its latest half-life (c.t):
+// what comes span after that start counts 2^(span/half-life) times, at least
+// once and less than twice (forward decay). So a value weighs the same to the
+// bit whenever it comes and when it is taken out, and moving on to the next half-life
+// halves the sum, which is exact. The sum has two doubles, c.f + c.g, some 106
+// bits: its rounding is far below a double's, in whatever order values come and
+// however large a value was that has been taken out since.
 
-type lastFade struct {
-	span int64
-	left float64
+// growing remembers, by half-life, the moment asked for last: the slots of one
+// event mostly ask for the same.
+type growing []growth
+
+type growth struct {
+	ms     int64
+	start  int64   // of the half-life that ms is in
+	factor float64 // what counts once at start counts factor times at ms
 }
 
-func (m fading) left(sl *slot, span int64) float64 {
-	if span <= 0 {
-		return 1
+func (m growing) at(sl *slot, ms int64) (start int64, factor float64) {
+	g := &m[sl.class]
+	if g.ms != ms || g.factor == 0 {
+		g.ms, g.start = ms, sl.halfLifeStart(ms)
+		g.factor = math.Exp2(float64(ms-g.start) / sl.halfLife)
 	}
-	f := &m[sl.class]
-	if f.span != span {
-		f.span, f.left = span, fade(span, sl.halfLife)
+	return g.start, g.factor
+}
+
+func (sl *slot) halfLifeStart(ms int64) int64 {
+	length := int64(sl.halfLife)
+	return floorDiv(ms, length) * length
+}
+
+// addDecayed adds x, which happened at ms.
+func (sl *slot) addDecayed(c *cell, ms int64, x float64, m growing) {
+	start, factor := m.at(sl, ms)
+	hi := x * factor
+	lo := math.FMA(x, factor, -hi)
+	switch {
+	case !c.on:
+		c.on, c.t = true, start
+	case c.t < start:
+		left := fade(start-c.t, sl.halfLife)
+		c.f, c.g, c.t = c.f*left, c.g*left, start
+	case c.t > start:
+		left := fade(c.t-start, sl.halfLife)
+		hi, lo = hi*left, lo*left
 	}
-	return f.left
+	c.f, c.g = addDoubles(c.f, c.g, hi, lo)
+}
+
+// addDoubles adds two numbers of two doubles each (Knuth's two-sum, then
+// renormalized). A sum that leaves the range of doubles is the largest there is.
+func addDoubles(aHi, aLo, bHi, bLo float64) (hi, lo float64) {
+	sum := aHi + bHi
+	if math.Abs(sum) > math.MaxFloat64 {
+		return finite(sum), 0
+	}
+	b := sum - aHi
+	rest := (aHi - (sum - b)) + (bHi - b) + aLo + bLo
+	hi = sum + rest
+	return hi, rest - (hi - sum)
+}
+
+// decayed reads a decayed sum as of ms.
+func (sl *slot) decayed(c *cell, ms int64, m growing) float64 {
+	start, factor := m.at(sl, ms)
+	left := fade(start-c.t, sl.halfLife)
+	hi, lo := c.f*left, c.g*left
+	x := hi / factor
+	return x + (math.FMA(-x, factor, hi)+lo)/factor
 }
 
 // find returns where id is, or would be, in the set.
@@ -95,23 +147,15 @@ func find(set []member, id int64) (int, bool) {
 
 // add folds v, counted sign times, into a commutative slot: sign -1 undoes
 // what sign 1 did, to the last bit for integers.
-func (sl *slot) add(c *cell, ms int64, v value, sign int64, m fading) {
+func (sl *slot) add(c *cell, ms int64, v value, sign int64, m growing) {
 	switch {
 	case sl.halfLife > 0:
 		x := float64(sign) * v.number(sl.float)
-		switch {
-		case !c.on:
-			c.on, c.t, c.f = true, ms, x
-		case ms >= c.t:
-			c.f = c.f*m.left(sl, ms-c.t) + x
-			c.t = ms
-		default:
-			c.f += x * m.left(sl, c.t-ms)
-		}
-		if sign < 0 && math.Abs(c.f) < 1e-9*math.Abs(x) {
+		sl.addDecayed(c, ms, x, m)
+		if sign < 0 && math.Abs(c.f) < 1e-25*math.Abs(x) {
 			c.f = 0 // all is taken out but what rounding left
 		}
-		if c.f = finite(c.f); c.f == 0 {
+		if c.f == 0 {
 			*c = cell{}
 		}
 	case sl.width > 0:
@@ -218,10 +262,10 @@ func (sl *slot) expired(c *cell, ms int64) (n int) {
 }
 
 // sum reads a commutative slot as of ms.
-func (sl *slot) sum(c *cell, ms int64, m fading) float64 {
+func (sl *slot) sum(c *cell, ms int64, m growing) float64 {
 	switch {
 	case sl.halfLife > 0:
-		return c.f * m.left(sl, ms-c.t)
+		return sl.decayed(c, ms, m)
 	case sl.width > 0:
 		return sl.sumBuckets(c.set[sl.expired(c, ms):])
 	case sl.float:
@@ -268,7 +312,8 @@ func (sl *slot) prune(c *cell, latest, horizon int64) {
 			*c = cell{}
 		}
 	case sl.halfLife > 0 && !sl.ordered:
-		if latest-c.t > max(horizon, int64(gone*sl.halfLife)+1) {
+		// Nothing is left of it even for the oldest event that may still come.
+		if latest-c.t > horizon+int64((gone+1)*sl.halfLife) {
 			*c = cell{}
 		}
 	}

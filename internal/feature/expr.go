@@ -77,7 +77,7 @@ type scope struct {
 	stamp uint32
 	// results memoises the plan's programs for this event.
 	results []result
-	fading  fading
+	growing growing
 	failed  bool
 }
 

@@ -143,7 +143,7 @@ func (st *State) addSums(p *plan, sc *scope, ms, sign int64) {
 
 func (st *State) addTo(slot int, ms int64, v value, sign int64, sc *scope) {
 	c, sl := &st.cells[slot], st.set.slots[slot]
-	sl.add(c, ms, v, sign, sc.fading)
+	sl.add(c, ms, v, sign, sc.growing)
 	if sl.width > 0 && int64(len(c.set)) > sl.size/sl.width+1 {
 		sl.prune(c, st.latest, 0)
 	}

@@ -268,7 +268,7 @@ func (b *builder) finish() error {
 	s.listNames()
 	n := len(s.features)
 	s.scopes.New = func() any {
-		return &scope{vals: make([]float64, n), have: make([]uint32, n), fading: make(fading, len(classes))}
+		return &scope{vals: make([]float64, n), have: make([]uint32, n), growing: make(growing, len(classes))}
 	}
 	return nil
 }

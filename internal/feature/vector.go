@@ -27,6 +27,9 @@ func (sc *scope) look(ms int64) {
 	sc.stamp++
 }
 
+// decayAsOf is the moment decayed sums are read at: no event lies after it.
+func (sc *scope) decayAsOf() int64 { return max(sc.asOf, sc.st.latest) }
+
 // feature returns the value of feature i at the moment looked at, computed once.
 func (sc *scope) feature(i int) float64 {
 	if sc.have[i] == sc.stamp {
@@ -46,13 +49,13 @@ func (sc *scope) read(f *feature) (x float64, ok bool) {
 	st, slots := sc.st, sc.set.slots
 	switch f.eval {
 	case readSum:
-		return slots[f.num].sum(&st.cells[f.num], sc.asOf, sc.fading), true
+		return slots[f.num].sum(&st.cells[f.num], sc.decayAsOf(), sc.growing), true
 	case readShare:
-		den := slots[f.den].sum(&st.cells[f.den], sc.asOf, sc.fading)
+		den := slots[f.den].sum(&st.cells[f.den], sc.decayAsOf(), sc.growing)
 		if math.Abs(den) < faded {
 			return 0, false
 		}
-		return slots[f.num].sum(&st.cells[f.num], sc.asOf, sc.fading) / den, true
+		return slots[f.num].sum(&st.cells[f.num], sc.decayAsOf(), sc.growing) / den, true
 	case readOrdered:
 		st.refresh()
 		sl := slots[f.num]
