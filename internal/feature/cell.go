@@ -161,11 +161,19 @@ func (sl *slot) add(c *cell, ms int64, v value, sign int64, m growing) {
 	case sl.width > 0:
 		sl.addToBucket(c, ms, v, sign)
 	case sl.float:
-		c.f = sumFloats(c.f, float64(sign)*v.float())
+		c.addFloat(float64(sign) * v.float())
 		c.on = c.f != 0
 	default:
 		c.addInt(int64(v), sign)
 		c.on = c.i != 0 || c.j != 0
+	}
+}
+
+// addFloat adds x to a sum of doubles, which like a decayed one has two. One
+// that has reached the largest double there is stays there.
+func (c *cell) addFloat(x float64) {
+	if math.Abs(c.f) < math.MaxFloat64 {
+		c.f, c.g = addDoubles(c.f, c.g, x, 0)
 	}
 }
 
