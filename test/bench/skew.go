@@ -78,6 +78,8 @@ func (d *drawn) Next() *ce.Event {
 // with players drawn uniformly, by Zipf's law, and one alone; every event is
 // decided on.
 func Skewed(ctx context.Context, cfg PathConfig, rate float64, events int, progress io.Writer) ([]Skew, error) {
+	// Eighteen runs of the whole path: shorter ones than where a path is measured once.
+	cfg.Burst, cfg.Phase, events = max(cfg.Burst/8, 1000), cfg.Phase/3, max(events*2/5, 1000)
 	var rows []Skew
 	row := func(path, draw string) *Skew {
 		i := slices.IndexFunc(rows, func(s Skew) bool { return s.Path == path && s.Players == draw })
