@@ -36,8 +36,10 @@ func rulesCheckCmd(o *oversight) *cobra.Command {
 				return err
 			}
 			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "%d packs, %d rules, %d examples, %d actions: all good. Policy %s.\n", rep.Packs, rep.Rules, rep.Tests, len(p.Actions()), p.Hash())
-			fmt.Fprintf(out, "%d rules are not reviewed against their source. %s\n", rep.Unreviewed, policy.Disclaimer)
+			fmt.Fprintf(out, "%d packs, %d rules, %d markers of harm, %d examples, %d actions: all good. Policy %s.\n",
+				rep.Packs, rep.Rules, rep.Markers, rep.Tests, len(p.Actions()), p.Hash())
+			fmt.Fprintf(out, "%d of the rules and markers, and %d of the packs' declarations, are not reviewed against their source. %s\n",
+				rep.Unreviewed, rep.UnreviewedPacks, policy.Disclaimer)
 			return nil
 		},
 	}
