@@ -19,7 +19,10 @@ source test/cluster/pitboss.sh
 up() {
   [[ ! -e $netns ]] || die "a cluster runs already: scripts/cluster-down.sh"
   mkdir -p "$run/log" "$run/registry" "$state"
-  local part
+  local part free
+  # The kubelet evicts every pod when little is left, and the cluster then never becomes ready.
+  free=$(df --output=avail -BM "$run" | tail -1 | tr -dc 0-9)
+  ((free > 4000)) || die "$run has $free MB free; the cluster needs 4,000 (go clean -cache frees what Go keeps)"
   for part in cgroup network certificates images control_plane runtime kubelet base knative; do
     "$part"
     say "$part"

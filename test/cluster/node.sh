@@ -129,7 +129,7 @@ clusterDomain: cluster.local
 resolvConf: $run/resolv.conf
 containerRuntimeEndpoint: unix://$state/containerd.sock
 podLogsDir: $run/pod-logs
-evictionHard: {memory.available: 200Mi, nodefs.available: 1%, imagefs.available: 1%}
+evictionHard: {memory.available: 200Mi, nodefs.available: 500Mi, imagefs.available: 500Mi}
 imageGCHighThresholdPercent: 100
 syncFrequency: 10s
 END
