@@ -257,6 +257,8 @@ type ModelRun struct {
 	// Outside says why the model has nothing to say of the player: they are not
 	// among those it was trained on. Score is 0 then, and means nothing.
 	Outside string `json:"outside,omitzero"`
+	// TooNew says that only the player's history is too short for the model yet.
+	TooNew bool `json:"too_new,omitzero"`
 	// Contributions of the features that moved the score most, largest first.
 	Contributions []Contribution `json:"contributions,omitempty"`
 }

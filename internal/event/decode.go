@@ -409,6 +409,9 @@ func readRun(r *reader, m *ModelRun) {
 	if r.member("outside") {
 		r.str(&m.Outside)
 	}
+	if r.member("too_new") {
+		r.isTrue(&m.TooNew)
+	}
 	if r.member("contributions") {
 		readList(r, &m.Contributions, func(r *reader, c *Contribution) {
 			r.take('{')

@@ -315,6 +315,7 @@ func WriteRun(w *Writer, m *ModelRun) {
 		w.End('}')
 	}
 	w.OptStr("outside", m.Outside)
+	w.OptTrue("too_new", m.TooNew)
 	OptList(w, "contributions", m.Contributions, func(w *Writer, c *Contribution) {
 		w.Begin('{')
 		w.Str("feature", c.Feature)

@@ -17,8 +17,10 @@ import (
 type Domain struct {
 	// Products the player's latest round or launch may be on; none: any.
 	Products []string `yaml:"products,omitempty,flow" json:"products,omitempty"`
-	// Ranges of the model's own columns, by name. A min also says how much of a
-	// player's history there must be.
+	// History names the Ranges whose min is how much a player must have done
+	// before: who has done less is too new for the model, as everybody is at first.
+	History []string `yaml:"history,omitempty,flow" json:"history,omitempty"`
+	// Ranges of the model's own columns, by name.
 	Ranges map[string]Range `yaml:"ranges,omitempty" json:"ranges,omitempty"`
 }
 
@@ -51,6 +53,11 @@ func (d *Domain) check(columns []string) error {
 			return fmt.Errorf("domain.ranges.%s: min %v is above max %v", name, *r.Min, *r.Max)
 		}
 	}
+	for _, name := range d.History {
+		if d.Ranges[name].Min == nil {
+			return fmt.Errorf("domain.history: %q has no min among the ranges", name)
+		}
+	}
 	return nil
 }
 
@@ -59,6 +66,7 @@ type bound struct {
 	column   int
 	name     string
 	min, max float64
+	history  bool // below min is too little of a history
 }
 
 // bounds are the domain's ranges by column.
@@ -67,7 +75,7 @@ func (d *Domain) bounds(columns []string) (out []bound) {
 		return nil
 	}
 	for name, r := range d.Ranges {
-		b := bound{column: slices.Index(columns, name), name: name, min: math.Inf(-1), max: math.Inf(1)}
+		b := bound{column: slices.Index(columns, name), name: name, min: math.Inf(-1), max: math.Inf(1), history: slices.Contains(d.History, name)}
 		if r.Min != nil {
 			b.min = *r.Min
 		}
@@ -80,26 +88,35 @@ func (d *Domain) bounds(columns []string) (out []bound) {
 	return out
 }
 
+// tooNew is what a player is outside with whose history is too short.
+const tooNew = "history"
+
 // outside tells in words why the model has nothing to say of a player, and by
-// what, for the metric; empty: it has.
+// what, for the metric; empty: it has. A player may be too new only if nothing
+// else keeps them out.
 func (m *Model) outside(numbers []float64, facts *event.Facts) (why, by string) {
 	d := m.Manifest.Domain
 	if d == nil {
 		return "", ""
 	}
 	if len(d.Products) > 0 && !slices.Contains(d.Products, facts.LastProduct) {
-		if facts.LastProduct == "" {
-			return "it is not known what the player plays, and it was trained on " + strings.Join(d.Products, " and "), "product"
+		if facts.LastProduct == "" { // every round names its product
+			return "the player has played nothing yet, and it was trained on " + strings.Join(d.Products, " and "), tooNew
 		}
 		return "the player plays " + facts.LastProduct + ", and it was trained on " + strings.Join(d.Products, " and "), "product"
 	}
 	for i := range m.bounds {
 		b := &m.bounds[i]
-		if v := numbers[b.column]; v < b.min || v > b.max {
+		switch v := numbers[b.column]; {
+		case v < b.min && b.history:
+			if why == "" {
+				why, by = fmt.Sprintf("%s is %s, and it was trained on players with at least %s", b.name, short(v), short(b.min)), tooNew
+			}
+		case v < b.min || v > b.max:
 			return fmt.Sprintf("%s is %s, and it was trained on %s to %s", b.name, short(v), short(b.min), short(b.max)), b.name
 		}
 	}
-	return "", ""
+	return why, by
 }
 
 func short(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }

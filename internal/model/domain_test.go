@@ -16,7 +16,7 @@ func TestModelsSpeakOnlyOfTheirOwnPlayers(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	sports, casino := newMade("harm-a", "v1", 1, 9, 4, 2), newMade("harm-b", "v1", 2, 9, 4, 2)
-	sports.output, sports.domain = "harm", "{products: [sports, poker], ranges: {f0: {min: 0.5}}}"
+	sports.output, sports.domain = "harm", "{products: [sports, poker], history: [f0], ranges: {f0: {min: 0.5}}}"
 	casino.output, casino.domain = "harm", "{products: [casino, poker], ranges: {f0: {max: 0.75}, f1: {min: 0.1, max: 0.9}}}"
 	for _, m := range []*made{sports, casino} {
 		m.write(t, root)
@@ -57,6 +57,10 @@ func TestModelsSpeakOnlyOfTheirOwnPlayers(t *testing.T) {
 		for _, m := range out.Models {
 			if m.Outside != "" {
 				outside++
+				new := product == "" || m.Name == "harm-a" && product != "casino" && product != "bingo" // else it is the product
+				if m.TooNew != new {
+					t.Fatalf("%s %v: too new is %v, want %v: %+v", product, x, m.TooNew, new, m)
+				}
 				if m.Score != 0 || m.Contributions != nil || !strings.Contains(m.Outside, "trained on") {
 					t.Fatalf("%+v", m)
 				}
@@ -83,13 +87,15 @@ func TestModelsSpeakOnlyOfTheirOwnPlayers(t *testing.T) {
 func TestDomainThatMeansNothingIsRefused(t *testing.T) {
 	t.Parallel()
 	for domain, want := range map[string]string{
-		"{}":                                    "declares nothing",
-		"{products: [roulette]}":                `"roulette" is no product`,
-		"{ranges: {f9: {min: 1}}}":              `"f9" is not among`,
-		"{ranges: {f0: {}}}":                    "give min, max or both",
-		"{ranges: {f0: {min: 2, max: 1}}}":      "is above max",
-		"{products: [casino], ages: {min: 18}}": "ages",
-		"{ranges: {f0: {least: 2}}}":            "least",
+		"{}":                                      "declares nothing",
+		"{products: [roulette]}":                  `"roulette" is no product`,
+		"{ranges: {f9: {min: 1}}}":                `"f9" is not among`,
+		"{ranges: {f0: {}}}":                      "give min, max or both",
+		"{ranges: {f0: {min: 2, max: 1}}}":        "is above max",
+		"{products: [casino], ages: {min: 18}}":   "ages",
+		"{ranges: {f0: {least: 2}}}":              "least",
+		"{history: [f0]}":                         "declares nothing",
+		"{history: [f0], ranges: {f0: {max: 1}}}": `"f0" has no min`,
 	} {
 		root := t.TempDir()
 		m := newMade("harm", "v1", 1, 1, 1, 1)

@@ -28,7 +28,7 @@ var (
 	}, modelLabels)
 	modelOutside = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_score_outside_total",
-		Help: "Players of whom a model said nothing, being outside of what it was trained on, by what they are outside with: product, or a feature.",
+		Help: "Players of whom a model said nothing, being outside of what it was trained on, by what they are outside with: history (too new for it), product, or a feature.",
 	}, append(slices.Clip(modelLabels), "by"))
 	shadowDifference = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pitboss_score_shadow_difference", Help: "Distance of a shadow's score from the live one's.",

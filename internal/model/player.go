@@ -182,7 +182,7 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, 
 	man := m.Manifest
 	if why, by := m.outside(sc.row.Numbers, &in.Facts); why != "" {
 		m.metrics.outside.WithLabelValues(by).Inc()
-		return event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Outside: why}, nil
+		return event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Outside: why, TooNew: by == tooNew}, nil
 	}
 	start := time.Now()
 	if err := m.Score(sc.row, sc.y); err != nil {

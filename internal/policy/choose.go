@@ -24,33 +24,46 @@ func (p *Policy) Decide(in *Input) *Decision {
 	return d
 }
 
+// The codes of the reasons for a missing score begin with why it is missing. Of a
+// player who is too new for a model that is as it should be; else it is a fault.
+const (
+	NotRated = "not-rated:"
+	TooNew   = "too-new:"
+)
+
 // unrated says which scores the decision was made without.
 func (s *evaluation) unrated() (out []event.Reason) {
 	for _, name := range Scores {
 		if _, ok := s.scope.scores[name]; !ok {
-			out = append(out, event.Reason{Code: "not-rated:" + name,
-				Text: "There is no " + name + " score: " + s.silent(name) + ". Marketing that needs it stops, protection goes on."})
+			why, code := s.silent(name)
+			out = append(out, event.Reason{Code: code + name,
+				Text: "There is no " + name + " score: " + why + ". Marketing that needs it stops, protection goes on."})
 		}
 	}
 	return out
 }
 
 // silent says why no model gave a score, without the player's numbers: they are
-// with the model's run, which an erasure takes.
-func (s *evaluation) silent(output string) string {
-	why := ""
+// with the model's run, which an erasure takes. Where one model only waits for
+// more of a history, it is the player's, whoever else does not know them.
+func (s *evaluation) silent(output string) (why, code string) {
+	var outside, waiting []string
 	for _, m := range s.in.Models {
-		if m.Output == output && m.Outside != "" && !m.Shadow && !s.kill[Switch("model", m.Name)] {
-			if why != "" {
-				why += ", "
-			}
-			why += m.Name + " was not trained on such players"
+		switch {
+		case m.Output != output || m.Outside == "" || m.Shadow || s.kill[Switch("model", m.Name)]:
+		case m.TooNew:
+			waiting = append(waiting, m.Name)
+		default:
+			outside = append(outside, m.Name+" was not trained on such players")
 		}
 	}
-	if why == "" {
-		return "its model said nothing or is switched off"
+	switch {
+	case len(waiting) > 0:
+		return "the player is too new for " + strings.Join(waiting, ", "), TooNew
+	case len(outside) > 0:
+		return strings.Join(outside, ", "), NotRated
 	}
-	return why
+	return "its model said nothing or is switched off", NotRated
 }
 
 func (s *evaluation) decide() *Decision {

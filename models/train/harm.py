@@ -116,7 +116,7 @@ def left_out(d, x, y):
 def domain(frame) -> dict:
     """Whom it was trained on: a bookmaker's players. On casino play nearly all inputs are outside of what it saw."""
     most = {n: {"max": float(f"{frame[n].quantile(0.999):.3g}")} for n in ("rounds_per_active_day", "stake_per_active_day", "stake_sum_total")}
-    return {"products": ["sports"], "ranges": {"rounds_total": {"min": 5.0}, "rounds_sports": {"min": 1.0}} | most}
+    return {"products": ["sports"], "history": ["rounds_total", "rounds_sports"], "ranges": {"rounds_total": {"min": 5.0}, "rounds_sports": {"min": 1.0}} | most}
 
 
 def main():

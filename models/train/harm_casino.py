@@ -67,7 +67,7 @@ def domain(x: np.ndarray) -> dict:
     for i, name in enumerate(NAMES):
         low, high = np.quantile(x[:, i], [0.001, 0.999])
         ranges[name] = {"min": float(LEAST_ROUNDS) if name == "rounds_casino" else float(f"{min(low, 0):.3g}") if low < 0 else 0.0, "max": float(f"{high:.3g}")}
-    return {"products": ["casino", "live"], "ranges": ranges}
+    return {"products": ["casino", "live"], "history": ["rounds_casino"], "ranges": ranges}
 
 
 def main():
