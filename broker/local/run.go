@@ -200,7 +200,7 @@ func newPlayers(cfg config, to *sink.Client, log *zap.Logger) *simulator.Runner 
 	if cfg.Seed == 0 {
 		cfg.Seed = uint64(time.Now().UnixNano())
 	}
-	w := simulator.New(simulator.Config{Seed: cfg.Seed, Players: cfg.Players, Start: time.Now(), Pace: cfg.Pace, Guests: true})
+	w := simulator.New(simulator.Config{Seed: cfg.Seed, Players: cfg.Players, Start: time.Now(), Pace: cfg.Pace, Guests: true, History: true})
 	return simulator.NewRunner(w, to.PostRetry, log.Named("simulator"))
 }
 

@@ -59,7 +59,7 @@ type game struct {
 var games = []game{
 	{"book-of-tides", "casino", 0.04, 0.27}, {"neon-fruits", "casino", 0.05, 0.31}, {"viking-vault", "casino", 0.045, 0.22},
 	{"crash-comet", "casino", 0.03, 0.45}, {"roulette-royal", "live", 0.027, 0.47}, {"blackjack-7", "live", 0.01, 0.44},
-	{"speed-baccarat", "live", 0.012, 0.46}, {"bingo-bay", "bingo", 0.1, 0.12},
+	{"speed-baccarat", "live", 0.012, 0.46}, {"bingo-bay", "casino", 0.1, 0.12},
 }
 
 func (w *World) newPlayer(i int) *player {
@@ -92,7 +92,44 @@ func (p *player) then(d time.Duration, do func(*player)) {
 	})
 }
 
+// register opens the account and lets the first session come.
 func (p *player) register() {
+	if p.w.cfg.History {
+		now := p.now
+		p.now = now.Add(-beforeLeast - time.Duration(p.w.rng.Int64N(int64(beforeMost-beforeLeast))))
+		p.enrol()
+		p.before()
+		p.now = now
+	} else {
+		p.enrol()
+	}
+	p.w.later(p, p.w.about(20*time.Second), (*player).arrive)
+}
+
+// What players with a history did, some minutes ago. It is of the session that goes
+// on, so that not everybody is welcomed back, and won as often as lost, so that
+// there is little to decide.
+const (
+	beforeRounds = 25 // the harm model of casino players asks for 20
+	beforeLeast  = 12 * time.Minute
+	beforeMost   = 25 * time.Minute
+)
+
+// before plays the rounds of a player's past, right after the account was opened.
+func (p *player) before() {
+	g := p.playing()
+	for n := range beforeRounds {
+		p.now = p.now.Add(p.tempo)
+		r := event.RoundSettled{Game: g.id, Product: g.product, Stake: int64(math.Ceil(p.stake)), Currency: p.home.currency}
+		if n%2 == 1 {
+			r.Win = 2 * r.Stake
+		}
+		p.emit(event.TypeRoundSettled, r)
+	}
+}
+
+// enrol opens the account.
+func (p *player) enrol() {
 	brand := "lucky-harbour"
 	if p.stake > 100 {
 		brand = "high-tide"
@@ -109,7 +146,6 @@ func (p *player) register() {
 			p.emit(event.TypeConsentChanged, event.ConsentChanged{Product: c.product, Channel: c.channel, Granted: true})
 		}
 	}
-	p.w.later(p, p.w.about(20*time.Second), (*player).arrive)
 }
 
 // arrive starts a session.

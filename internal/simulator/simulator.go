@@ -34,6 +34,9 @@ type Config struct {
 	// Guests come one after the other, too, each to show what the law does to
 	// marketing where they live.
 	Guests bool
+	// History gives the players a past before Start, as nearly all players of a
+	// platform have one: models that ask for a history know them from the first.
+	History bool
 }
 
 // World is a casino's worth of players. It is not safe for concurrent use.

@@ -42,6 +42,40 @@ func TestWorldIsDeterministicValidAndInOrder(t *testing.T) {
 	}
 }
 
+// Players with a history have done all of it before the first session, so that
+// nothing of it is late.
+func TestPlayersWithAHistoryPlayedBefore(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	w := simulator.New(simulator.Config{Seed: 7, Players: 50, Start: begin, Pace: 20, History: true})
+	rounds, last, came := map[string]int{}, map[string]time.Time{}, map[string]bool{}
+	for w.Peek().Before(begin.Add(10 * time.Minute)) {
+		e := w.Next()
+		if _, err := event.Parse(e, e.Time()); err != nil {
+			t.Fatalf("%s: %v\n%s", e.Type(), err, e)
+		}
+		if e.Time().Before(last[e.Subject()]) {
+			t.Fatalf("%s of %s at %s comes after %s", e.Type(), e.Subject(), e.Time(), last[e.Subject()])
+		}
+		last[e.Subject()] = e.Time()
+		came[e.Subject()] = came[e.Subject()] || e.Type() == event.TypeSessionStarted
+		if e.Time().Before(begin) && came[e.Subject()] {
+			t.Fatalf("%s of %s at %s, after they came", e.Type(), e.Subject(), e.Time())
+		}
+		if e.Type() == event.TypeRoundSettled && !came[e.Subject()] {
+			rounds[e.Subject()]++
+		}
+	}
+	if len(rounds) != 50 {
+		t.Errorf("%d players have played before", len(rounds))
+	}
+	for id, n := range rounds {
+		if n < 20 {
+			t.Errorf("%s has a history of %d rounds", id, n)
+		}
+	}
+}
+
 func TestSeedsDiffer(t *testing.T) {
 	t.Parallel()
 	if x, y := world(1).Next(), world(2).Next(); x.String() == y.String() {

@@ -109,3 +109,38 @@ func (w *world) pass(t *testing.T, e *ce.Event) *ce.Event {
 	}
 	return e
 }
+
+// Players with a history are no strangers to the models: nearly all that is decided
+// of them is decided with every score.
+func TestModelsKnowSimulatedPlayersWithAHistory(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	begin := w.base.Add(12 * time.Hour)
+	play := simulator.New(simulator.Config{Seed: 11, Players: 40, Start: begin, Pace: 20, History: true})
+	decided, without := 0, map[string]int{}
+	for play.Peek().Before(begin.Add(15 * time.Minute)) {
+		e := play.Next()
+		r := w.pass(t, e)
+		if r == nil || e.Time().Before(begin) { // their tenth round was one of their first
+			continue
+		}
+		rec, err := event.Decode[event.Recommendation](r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decided++
+		for _, score := range policy.Scores {
+			if _, ok := rec.Scores[score]; !ok {
+				without[score]++
+			}
+		}
+	}
+	for score, n := range without {
+		if n > decided/10 {
+			t.Errorf("%s is missing in %d of %d decisions", score, n, decided)
+		}
+	}
+	if decided < 20 {
+		t.Errorf("%d decisions only", decided)
+	}
+}
