@@ -260,7 +260,9 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) {
 	events, scored, count, known := f.players.snapshot(id)
 	v := playerView{Player: id, Seen: count, Events: []moment{}, Scorings: []*scoring{}, Decisions: []*decision{}}
 	for i := len(events) - 1; i >= 0; i-- {
-		v.Events = append(v.Events, momentOf(events[i], f.decisions))
+		m := momentOf(events[i], f.decisions)
+		m.Refused = f.deadLetters.refused.of(events[i])
+		v.Events = append(v.Events, m)
 	}
 	slices.SortStableFunc(v.Events, func(a, b moment) int { return b.Time.Compare(a.Time) })
 	for _, s := range scored {

@@ -2,91 +2,48 @@ package console
 
 import (
 	"cmp"
-	"embed"
+	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
-	"path"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"golang.org/x/text/currency"
 
 	"pitboss/internal/event"
 )
 
-// The copy of a player's data to read is the one page that the console writes
-// itself: it is handed to the player, in the player's language. It takes its
-// texts from the page's message files.
-
-//go:embed ui/src/messages/*.json
-var messageFiles embed.FS
+// The copy of a player's data to read is handed to the player, in the player's
+// language.
 
 //go:embed copy.html
-var copyPage string
+var copyText string
 
-// languages are the readable copy's templates by language.
-var languages = readLanguages()
-
-func readLanguages() map[string]*template.Template {
+// copyPages are the readable copy's templates by language.
+var copyPages = func() map[string]*template.Template {
 	out := map[string]*template.Template{}
-	files, err := messageFiles.ReadDir("ui/src/messages")
-	if err != nil {
-		panic(err) // embedded
-	}
-	for _, f := range files {
-		raw, err := messageFiles.ReadFile("ui/src/messages/" + f.Name())
-		m := messages{}
-		if err == nil {
-			err = json.Unmarshal(raw, &m)
-		}
-		if err != nil {
-			panic(fmt.Errorf("console: %s: %w", f.Name(), err)) // embedded
-		}
-		out[strings.TrimSuffix(f.Name(), path.Ext(f.Name()))] = template.Must(template.New("copy").Funcs(template.FuncMap{
+	for name, m := range languages {
+		out[name] = template.Must(template.New("copy").Funcs(template.FuncMap{
 			"t": m.text, "word": m.word, "moment": m.moment, "limit": m.limit, "about": m.about,
 			"plain": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 			"told":  func(d *decision) string { return fill(d.Message, d.Params) },
-		}).Parse(copyPage))
+		}).Parse(copyText))
 	}
 	return out
-}
+}()
 
 // writeCopy writes v as a page in a language; in English, where there is no such.
 func writeCopy(w io.Writer, language string, v exportView) error {
-	page, ok := languages[language]
+	page, ok := copyPages[language]
 	if !ok {
-		language, page = "en", languages["en"]
+		language, page = "en", copyPages["en"]
 	}
 	return page.Execute(w, struct {
 		exportView
 		Style, Language string
 	}{v, styleOf(bundle), language})
-}
-
-// messages are the texts of one language.
-type messages map[string]string
-
-// text is a message with its values, given as name, value, name, value.
-func (m messages) text(key string, values ...string) (string, error) {
-	text, ok := m[key]
-	if !ok || len(values)%2 != 0 {
-		return "", fmt.Errorf("console: copy: message %s with %d values", key, len(values))
-	}
-	for i := 0; i < len(values); i += 2 {
-		text = strings.ReplaceAll(text, "{"+values[i]+"}", values[i+1])
-	}
-	return text, nil
-}
-
-// word says one of a fixed set of codes.
-func (m messages) word(set, code string) string {
-	if text, ok := m[set+"."+code]; ok {
-		return text
-	}
-	return strings.ReplaceAll(code, "_", " ")
 }
 
 func (m messages) moment(t time.Time) (string, error) {

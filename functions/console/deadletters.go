@@ -46,9 +46,11 @@ var knativeError = struct{ dest, code, data string }{"knativeerrordest", "knativ
 const keptDeadLetters = 10_000
 
 type deadLetters struct {
-	broker *brokerClient
-	store  *store
-	kept   atomic.Int64 // of those that came by POST
+	broker  *brokerClient
+	store   *store
+	kept    atomic.Int64 // of those that came by POST
+	refused *refusals
+	learned int64 // dead letters of the local Broker that refused knows; only watch reads it
 
 	mu     sync.Mutex
 	memory map[string]deadLetter // without Redis
@@ -57,57 +59,8 @@ type deadLetters struct {
 	fresh  []arrival
 }
 
-// arrival is how many dead letters came between two observations.
-type arrival struct {
-	at time.Time
-	n  int64
-}
-
-// deadLettersFresh is how long a dead letter is news: trouble that goes on, not
-// what somebody left lying.
-const deadLettersFresh = 5 * time.Minute
-
 func newDeadLetters(b *brokerClient, s *store) *deadLetters {
-	return &deadLetters{broker: b, store: s, memory: map[string]deadLetter{}, before: -1}
-}
-
-// watch observes until the console stops.
-func (l *deadLetters) watch(ctx context.Context, now func() time.Time) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		l.observe(now())
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// observe counts what came since the last time.
-func (l *deadLetters) observe(now time.Time) {
-	if s := l.broker.status(); l.broker.known() && (!s.Known || s.Error != "") {
-		return // what it kept before this console began is no news
-	}
-	n := l.count()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.before >= 0 && n > l.before {
-		l.fresh = append(l.fresh, arrival{now, n - l.before})
-	}
-	l.before = n
-	l.fresh = slices.DeleteFunc(l.fresh, func(a arrival) bool { return now.Sub(a.at) > deadLettersFresh })
-}
-
-// lately is how many dead letters came in the last five minutes.
-func (l *deadLetters) lately() (n int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, a := range l.fresh {
-		n += a.n
-	}
-	return n
+	return &deadLetters{broker: b, store: s, memory: map[string]deadLetter{}, before: -1, refused: newRefusals()}
 }
 
 func (l *deadLetters) count() int64 {
@@ -124,9 +77,13 @@ func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "console: not a CloudEvent", http.StatusBadRequest)
 		return
 	}
-	if err := f.deadLetters.keep(r.Context(), deadLetterOf(e, f.now())); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	d := deadLetterOf(e, f.now())
+	if !f.broker.known() { // the local Broker keeps its own, and is asked for them
+		if err := f.deadLetters.keep(r.Context(), d); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		f.deadLetters.refused.note(&d)
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
@@ -271,15 +228,7 @@ func (l *deadLetters) each(ctx context.Context, do func(deadLetter) error) error
 // handled already is recognised by source and id.
 func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (int, error) {
 	if l.broker.known() {
-		var done struct {
-			Replayed int `json:"replayed"`
-		}
-		path := "/admin/deadletters/replay"
-		if id != "" {
-			path = "/admin/deadletters/" + url.PathEscape(id) + "/replay"
-		}
-		err := l.broker.call(ctx, http.MethodPost, path, &done)
-		return done.Replayed, err
+		return l.replayLocal(ctx, id)
 	}
 	if to == nil {
 		return 0, errNoSink
@@ -292,7 +241,9 @@ func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (i
 		for _, ext := range []string{knativeError.dest, knativeError.code, knativeError.data} {
 			d.Event.SetExtension(ext, nil)
 		}
+		restore := l.refused.again(&d.Event)
 		if err := to.Post(ctx, &d.Event); err != nil {
+			restore()
 			return err
 		}
 		if err := l.remove(ctx, d.ID); err != nil {
@@ -307,9 +258,42 @@ func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (i
 	return n, err
 }
 
+// replayLocal has the local Broker deliver one dead letter (or all) again.
+func (l *deadLetters) replayLocal(ctx context.Context, id string) (int, error) {
+	var restore []func()
+	again := func(d deadLetter) error {
+		restore = append(restore, l.refused.again(&d.Event))
+		return nil
+	}
+	path, err := "/admin/deadletters/replay", error(nil)
+	if id == "" {
+		err = l.each(ctx, again)
+	} else {
+		var d deadLetter
+		path = "/admin/deadletters/" + url.PathEscape(id)
+		if err = l.broker.call(ctx, http.MethodGet, path, &d); err == nil {
+			err = again(d)
+		}
+		path += "/replay"
+	}
+	var done struct {
+		Replayed int `json:"replayed"`
+	}
+	if err == nil {
+		err = l.broker.call(ctx, http.MethodPost, path, &done)
+	}
+	if err != nil {
+		for _, undo := range restore {
+			undo()
+		}
+	}
+	return done.Replayed, err
+}
+
 // forget removes an erased player's dead letters where privacy, which removes
 // those in Redis, does not come: from the local Broker, and from memory.
 func (l *deadLetters) forget(ctx context.Context, player string) error {
+	l.refused.forget(player)
 	if l.store.rdb != nil && !l.broker.known() {
 		return nil
 	}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -33,8 +34,7 @@ type decision struct {
 	Happened []happened `json:"happened,omitempty"`
 	Takes    []taken    `json:"takes,omitempty"` // what a revocation takes back
 
-	at       time.Time
-	reviewed bool // a person said what becomes of it
+	at time.Time
 }
 
 // blockedBy names the rule (or reason) that kept the best action back.
@@ -173,6 +173,7 @@ type query struct {
 	Review                                                  bool
 	Before                                                  int64 // seq; 0: from the newest
 	Max                                                     int
+	Sees                                                    func(jurisdiction, brand string) bool // nil: every place
 }
 
 func (q *query) match(d *decision) bool {
@@ -225,6 +226,9 @@ func (ds *decisions) find(q query) decisionPage {
 		q.Max = 50
 	}
 	all := ds.newest()
+	if q.Sees != nil {
+		all = slices.DeleteFunc(all, func(d *decision) bool { return !q.Sees(d.Jurisdiction, d.Brand) })
+	}
 	p := decisionPage{Decisions: []*decision{}, Kept: int64(len(all)), Whole: true, Facets: facets(all)}
 	var last int64
 	for _, d := range all {

@@ -93,29 +93,27 @@ func (x *experiments) decided(d *decision) {
 		}
 		x.byRec[d.ID], x.byRec[d.Decision] = d.Action, d.Action
 	}
-	if x.open < maxWatched {
+	over := d.at.Sub(d.Trigger.Time) > stayWithin // what came of an event of long ago came before it was decided on
+	if x.open < maxWatched && !over {
 		x.watched[d.Player] = append(x.watched[d.Player], w)
 		x.open++
 	}
 }
 
-// happened notes what the event tells about the player's open decisions.
-func (x *experiments) happened(s *seen, recommendation string) {
+// bet notes that the player placed a bet, where a decision waits to know.
+func (x *experiments) bet(s *seen, sound func() bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	switch s.Type {
-	case event.TypeDelivered, event.TypeAccepted, event.TypeDismissed, event.TypeExpired:
-		x.outcome(s.Type, recommendation)
-		return
-	}
-	list := x.watched[s.Player]
-	if len(list) == 0 {
-		return
-	}
-	for i := range list {
-		if age := s.Time.Sub(list[i].at); s.Type == event.TypeRoundSettled && age > 0 && age <= stayWithin {
-			list[i].bet = true
+	checked := false
+	for i := range x.watched[s.Player] {
+		w := &x.watched[s.Player][i]
+		if age := s.Time.Sub(w.at); w.bet || age <= 0 || age > stayWithin {
+			continue
 		}
+		if !checked && !sound() { // looked at only where it would count
+			return
+		}
+		w.bet, checked = true, true
 	}
 }
 
@@ -162,6 +160,8 @@ func actionCount(x *experiments, w watch) *armCount {
 }
 
 func (x *experiments) outcome(typ, recommendation string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	action, ok := x.byRec[recommendation]
 	if !ok {
 		return

@@ -43,7 +43,11 @@ func queryOf(form url.Values) (q search.Query, err error) {
 func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	if f.index == nil {
-		answer(w, f.decisions.find(memoryQuery(r.Form)))
+		q := memoryQuery(r.Form)
+		q.Sees = personOf(r).Sees
+		page := f.decisions.find(q)
+		page.Decisions = visible(page.Decisions, personOf(r))
+		answer(w, page)
 		return
 	}
 	q, err := queryOf(r.Form)

@@ -72,6 +72,7 @@ type Function struct {
 	experiments *experiments
 	health      *health
 	cases       *cases
+	queue       queue
 	reads       reads
 	report      report
 	policies    *lru.Cache[string, map[string]rule] // rules by id, by the policy's hash
@@ -86,7 +87,7 @@ func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 }
 
 func (f *Function) start(ctx context.Context) (err error) {
-	if f.access, err = access.New(f.cfg.Access, styleOf(bundle), f.Log, f.now); err != nil {
+	if f.access, err = access.New(f.cfg.Access, writeTrouble, f.Log, f.now); err != nil {
 		return err
 	}
 	f.flow = newFlow(f.now)
@@ -124,7 +125,8 @@ func (f *Function) start(ctx context.Context) (err error) {
 	f.Go(f.hub.run)
 	f.Go(func(ctx context.Context) { f.stopped.watch(ctx, time.Second, f.switches) })
 	f.Go(func(ctx context.Context) { f.followProposals(ctx, time.Second) })
-	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, f.now) })
+	f.Go(f.followQueue)
+	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, f.now, f.Log) })
 	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil
 }

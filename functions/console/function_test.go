@@ -60,11 +60,16 @@ func start(t *testing.T, cfg map[string]string) *served {
 // post sends an event in binary mode, as Knative's Triggers do.
 func (s *served) post(typ, id, player string, ext map[string]string, data any) int {
 	s.t.Helper()
+	return s.postTo("/events", typ, id, player, ext, data)
+}
+
+func (s *served) postTo(path, typ, id, player string, ext map[string]string, data any) int {
+	s.t.Helper()
 	body, err := json.Marshal(data)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req, _ := http.NewRequest("POST", s.url+"/events", bytes.NewReader(body))
+	req, _ := http.NewRequest("POST", s.url+path, bytes.NewReader(body))
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	for k, v := range map[string]string{"specversion": "1.0", "type": typ, "source": "/test", "id": id, "subject": player, "time": now} {
 		req.Header.Set("Ce-"+k, v)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"pitboss/internal/policy"
 )
 
 // trouble is one thing that keeps the service from being well. Code says which
@@ -56,38 +58,59 @@ func (p *placeNow) starved(now time.Time) bool {
 // ratedMinutes is over how many minutes a model's missing scores are counted.
 const ratedMinutes = 5
 
-// rated counts, by minute, the decisions a model's score was known for.
+// What is known of a score when something is decided.
+const (
+	scoreKnown   = iota
+	scoreMissing // the model said nothing, does not know such players, or is off
+	scoreTooNew  // the player's history is too short for the model yet
+	scoreStates
+)
+
+// rated counts, by minute, the decisions for which a score was known, or why not.
 type rated struct {
-	minute [ratedMinutes]struct{ at, known, missing int64 }
+	minute [ratedMinutes]struct {
+		at int64
+		n  [scoreStates]int64
+	}
 }
 
-func (r *rated) add(now time.Time, known bool) {
+func (r *rated) add(now time.Time, state int) {
 	at := now.Unix() / 60
 	m := &r.minute[at%ratedMinutes]
 	if m.at != at {
-		m.at, m.known, m.missing = at, 0, 0
+		m.at, m.n = at, [scoreStates]int64{}
 	}
-	if known {
-		m.known++
-	} else {
-		m.missing++
-	}
+	m.n[state]++
 }
 
-// missing is the share of decisions without the score, of n.
-func (r *rated) missing(now time.Time) (share float64, n int64) {
-	var gone int64
+// modelNow is for how many of the last decisions a model's score was there.
+type modelNow struct {
+	Name   string  `json:"name"`
+	N      int64   `json:"n"`       // decisions
+	TooNew float64 `json:"too_new"` // share of them about players who are too new for the model
+	// Missing is the share of the others that the score is missing for, whatever the
+	// reason.
+	Missing float64 `json:"missing"`
+
+	known, missing int64
+}
+
+func (r *rated) now(name string, now time.Time) modelNow {
+	var sum [scoreStates]int64
 	for _, m := range r.minute {
 		if now.Unix()/60-m.at < ratedMinutes {
-			n += m.known + m.missing
-			gone += m.missing
+			for state, n := range m.n {
+				sum[state] += n
+			}
 		}
 	}
-	if n == 0 {
-		return 0, 0
-	}
-	return float64(gone) / float64(n), n
+	v := modelNow{Name: name, N: sum[scoreKnown] + sum[scoreMissing] + sum[scoreTooNew], known: sum[scoreKnown], missing: sum[scoreMissing]}
+	v.TooNew = share(sum[scoreTooNew], v.N)
+	v.Missing = share(v.missing, v.known+v.missing)
+	return v
 }
+
+func share(n, of int64) float64 { return float64(n) / float64(max(1, of)) }
 
 // health notes what tells whether every place is served and every model speaks.
 type health struct {
@@ -114,11 +137,14 @@ func (h *health) decided(d *decision, now time.Time) {
 		}
 	}
 	for name := range d.Scores {
-		h.model(name).add(now, true)
+		h.model(name).add(now, scoreKnown)
 	}
 	for _, r := range d.Reasons {
-		if name, ok := strings.CutPrefix(r.Code, "not-rated:"); ok {
-			h.model(name).add(now, false)
+		if name, ok := strings.CutPrefix(r.Code, policy.NotRated); ok {
+			h.model(name).add(now, scoreMissing)
+		}
+		if name, ok := strings.CutPrefix(r.Code, policy.TooNew); ok {
+			h.model(name).add(now, scoreTooNew)
 		}
 	}
 }
@@ -160,7 +186,7 @@ func (h *health) model(name string) *rated {
 }
 
 // missingMost is the share of decisions that a model may leave without a score
-// before it is told: new players have too little history for some.
+// before it is told, those about new players apart.
 const (
 	missingMost  = .10
 	missingLeast = 50 // decisions
@@ -179,21 +205,24 @@ func (h *health) troubles(now time.Time) (out []trouble) {
 		}
 	}
 	for name, r := range h.models {
-		if share, n := r.missing(now); n >= missingLeast && share > missingMost {
-			out = append(out, trouble{Code: "model-silent", What: "model", Name: name, N: share, Href: "/models"})
+		if m := r.now(name, now); m.known+m.missing >= missingLeast && m.Missing > missingMost {
+			out = append(out, trouble{Code: "model-silent", What: "model", Name: name, N: m.Missing, Href: "/models"})
 		}
 	}
 	return out
 }
 
-// shares are the shares of decisions without a score, by model.
-func (h *health) shares(now time.Time) map[string]float64 {
+// scores lists the models that were asked in the last minutes, by name.
+func (h *health) scores(now time.Time) []modelNow {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := map[string]float64{}
+	out := make([]modelNow, 0, len(h.models))
 	for name, r := range h.models {
-		out[name], _ = r.missing(now)
+		if m := r.now(name, now); m.N > 0 {
+			out = append(out, m)
+		}
 	}
+	slices.SortFunc(out, func(a, b modelNow) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 

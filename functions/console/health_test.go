@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pitboss/internal/event"
+	"pitboss/internal/policy"
 	"pitboss/test/redistest"
 )
 
@@ -87,9 +88,15 @@ func TestASilentModelIsTold(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
 	known := func(r *event.Recommendation) { r.Scores = map[string]float64{"leave": .2, "harm": .1} }
-	unknown := func(r *event.Recommendation) {
-		r.Scores = map[string]float64{"leave": .2}
-		r.Reasons = append(r.Reasons, event.Reason{Code: "not-rated:harm", Text: "The harm model does not know players like this one."})
+	without := func(code string) func(r *event.Recommendation) {
+		return func(r *event.Recommendation) {
+			r.Scores = map[string]float64{"leave": .2}
+			r.Reasons = append(r.Reasons, event.Reason{Code: code + "harm", Text: "The harm model does not know players like this one."})
+		}
+	}
+	unknown := without(policy.NotRated)
+	for i := range 400 { // which is no trouble, and hides none
+		s.decide(1000+i, event.TypeRecommendation, "GB", "one", without(policy.TooNew))
 	}
 	for i := range 90 {
 		s.decide(i, event.TypeRecommendation, "GB", "one", known)
@@ -105,6 +112,20 @@ func TestASilentModelIsTold(t *testing.T) {
 	}
 	if got := s.troubles(); len(got) != 1 || got["model-silent harm"].Href != "/models" || got["model-silent harm"].Since.IsZero() {
 		t.Errorf("troubles: %+v", got)
+	}
+	var live struct {
+		Frame struct {
+			Models []struct {
+				Name    string
+				N       int64
+				Missing float64
+				TooNew  float64 `json:"too_new"`
+			}
+		}
+	}
+	s.get("/api/live", &live)
+	if m := live.Frame.Models; len(m) != 2 || m[0].Name != "harm" || m[0].N != 506 || m[0].Missing != 16.0/106 || m[0].TooNew != 400.0/506 {
+		t.Errorf("models: %+v", m)
 	}
 }
 

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ func (v *playerView) mask() {
 			m.Decision = m.Decision.masked()
 		}
 		m.Data = maskData(m.Type, m.Data)
+		m.Refused = maskRefusals(m.Type, m.Refused)
 	}
 }
 
@@ -56,6 +58,19 @@ func maskData(typ string, data jsontext.Value) jsontext.Value {
 		return out
 	}
 	return data
+}
+
+// maskRefusals takes out why an event was refused, where the reason may quote what
+// is hidden.
+func maskRefusals(typ string, list []refusal) []refusal {
+	switch typ {
+	case event.TypeIndicatorRaised, event.TypeAccountRegistered, event.TypeAccountUpdated:
+		list = slices.Clone(list)
+		for i := range list {
+			list[i].Reason = ""
+		}
+	}
+	return list
 }
 
 func (s *scoring) mask() {

@@ -15,9 +15,10 @@ import (
 
 // sentences are the texts that Go files make, with a hole for each value: of
 // formats and of strings put together. blocks are those that block() is called with.
-func sentences(t *testing.T, dirs ...string) (all, blocks map[string]bool) {
+// refusals are those that the API answers with.
+func sentences(t *testing.T, dirs ...string) (all, blocks, refusals map[string]bool) {
 	t.Helper()
-	all, blocks = map[string]bool{}, map[string]bool{}
+	all, blocks, refusals = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, dir := range dirs {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
@@ -35,24 +36,29 @@ func sentences(t *testing.T, dirs ...string) (all, blocks map[string]bool) {
 				if e, ok := n.(ast.Expr); ok {
 					if text := textOf(e); strings.Trim(text, hole) != "" {
 						all[text] = true
+						all[strings.TrimPrefix(text, hole+": ")] = true // what an error that it wraps is said with
 					}
 				}
 				if call, ok := n.(*ast.CallExpr); ok && len(call.Args) > 1 {
-					if f, ok := call.Fun.(*ast.Ident); ok && f.Name == "block" {
+					switch f, _ := call.Fun.(*ast.Ident); {
+					case f == nil:
+					case f.Name == "block":
 						blocks[textOf(call.Args[1])] = true
+					case f.Name == "refuse" && len(call.Args) == 3:
+						refusals[textOf(call.Args[2])] = true
 					}
 				}
 				return true
 			})
 		}
 	}
-	return all, blocks
+	return all, blocks, refusals
 }
 
 const hole = "\x00"
 
 var (
-	verb  = regexp.MustCompile(`%[sdvq]`)
+	verb  = regexp.MustCompile(`%[sdvqw]`)
 	value = regexp.MustCompile(`\{\w+\}`)
 )
 
@@ -74,6 +80,16 @@ func textOf(e ast.Expr) string {
 	return hole
 }
 
+// matches reports whether one of the messages, with any values, is text.
+func matches(messages map[string]bool, text string) bool {
+	for m := range messages {
+		if ok, _ := regexp.MatchString("^"+strings.ReplaceAll(regexp.QuoteMeta(m), hole, ".+")+"$", text); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // The page knows Pitboss's own recorded sentences by their English message: one
 // that is worded anew here must be worded anew there, in every language.
 func TestThePageKnowsWhatIsRecorded(t *testing.T) {
@@ -86,11 +102,13 @@ func TestThePageKnowsWhatIsRecorded(t *testing.T) {
 	if err := json.Unmarshal(raw, &messages); err != nil {
 		t.Fatal(err)
 	}
-	all, blocks := sentences(t, "../../internal/policy", "../../internal/access", "../../internal/journal", ".")
+	all, blocks, refusals := sentences(t, "../../internal/policy", "../../internal/access", "../../internal/journal", "../../internal/openid", "../../internal/search", ".")
 	// Sentences whose middle is put together elsewhere.
 	for _, whole := range []string{"There is no \x00 score: its model said nothing or is switched off. Marketing that needs it stops, protection goes on.",
 		"There is no \x00 score: \x00 was not trained on such players. Marketing that needs it stops, protection goes on.",
-		"what the message calls \x00 is not known", "text: it is the text that is in force"} {
+		"There is no \x00 score: the player is too new for \x00. Marketing that needs it stops, protection goes on.",
+		"what the message calls \x00 is not known", "text: it is the text that is in force", "console: not possible now: \x00", "not allowed there: \x00",
+		"the sign-in service does not answer: \x00"} {
 		all[whole] = true
 	}
 	known, n := map[string]bool{}, 0
@@ -99,7 +117,7 @@ func TestThePageKnowsWhatIsRecorded(t *testing.T) {
 			continue
 		}
 		n++
-		text = value.ReplaceAllString(text, hole)
+		text = strings.ReplaceAll(value.ReplaceAllString(text, hole), `"`+hole+`"`, hole)
 		known[text] = true
 		if !all[text] {
 			t.Errorf("%s: nothing says %q", key, strings.ReplaceAll(text, hole, "…"))
@@ -110,7 +128,22 @@ func TestThePageKnowsWhatIsRecorded(t *testing.T) {
 			t.Errorf("no message in policy.* for %q", strings.ReplaceAll(text, hole, "…"))
 		}
 	}
-	if n < 40 || len(blocks) < 10 {
-		t.Errorf("%d messages, %d blocks: nothing was compared", n, len(blocks))
+	for _, never := range []string{ // the page asks for none of these
+		"only the console's own page may ask for this", "a change is sent as application/json", "the answer cannot be written as JSON: \x00", "body: \x00",
+		"range is one of 1h, 6h, 24h, 7d and 30d", "what is jurisdiction, action, model or rule; name it, and the note says why",
+		"file is actions.yaml, markers.yaml or rules/PACK.yaml, and hours is from 1 to 744",
+	} {
+		delete(refusals, never)
+		if !all[never] {
+			t.Errorf("nothing refuses with %q any more", never)
+		}
+	}
+	for text := range refusals {
+		if strings.Trim(text, hole) != "" && !matches(known, text) {
+			t.Errorf("no message in refused.* for %q", strings.ReplaceAll(text, hole, "…"))
+		}
+	}
+	if n < 70 || len(blocks) < 10 || len(refusals) < 15 {
+		t.Errorf("%d messages, %d blocks, %d refusals: nothing was compared", n, len(blocks), len(refusals))
 	}
 }

@@ -14,11 +14,12 @@ var (
 	fullDesc        = prometheus.NewDesc("pitboss_broker_full", "1 while the one-machine Broker takes no events, since its log cannot be written.", nil, nil)
 	lostDesc        = prometheus.NewDesc("pitboss_broker_lost_events", "Acknowledged events that the one-machine Broker's log lost when its files were damaged.", nil, nil)
 	deadLettersDesc = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait for somebody.", nil, nil)
-	reviewsDesc     = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions in memory that wait for a person's word.", nil, nil)
+	reviewsDesc     = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions that wait for a person's word.", nil, nil)
 	seenDesc        = prometheus.NewDesc("pitboss_console_events_total", "Events the console counted, each once.", []string{"stage"}, nil)
 	switchesDesc    = prometheus.NewDesc("pitboss_switches_on", "Kill switches that are on.", []string{"what"}, nil)
 	starvedDesc     = prometheus.NewDesc("pitboss_place_starved", "1 while a place's players have been decided about many times in a row and got nothing.", []string{"by", "name"}, nil)
-	missingDesc     = prometheus.NewDesc("pitboss_model_missing_ratio", "Share of the last five minutes' decisions without the model's score.", []string{"model"}, nil)
+	missingDesc     = prometheus.NewDesc("pitboss_model_missing_ratio", "Share of the last five minutes' decisions without the model's score, those about players who are too new for it apart.", []string{"model"}, nil)
+	tooNewDesc      = prometheus.NewDesc("pitboss_model_too_new_ratio", "Share of the last five minutes' decisions about players who are too new for the model.", []string{"model"}, nil)
 	pagesDesc       = prometheus.NewDesc("pitboss_console_pages", "Pages that are open.", nil, nil)
 	timelineDesc    = prometheus.NewDesc("pitboss_console_timeline_bytes", "Memory that players' timelines take.", nil, nil)
 )
@@ -28,7 +29,7 @@ var (
 type collector struct{ f *Function }
 
 func (c collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, fullDesc, lostDesc, deadLettersDesc, reviewsDesc, switchesDesc, starvedDesc, missingDesc, seenDesc, pagesDesc, timelineDesc} {
+	for _, d := range []*prometheus.Desc{lagDesc, deliverDesc, retriedDesc, deadDesc, fullDesc, lostDesc, deadLettersDesc, reviewsDesc, switchesDesc, starvedDesc, missingDesc, tooNewDesc, seenDesc, pagesDesc, timelineDesc} {
 		to <- d
 	}
 }
@@ -56,7 +57,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		total(deadDesc, t.DeadLettered, t.Name)
 	}
 	gauge(deadLettersDesc, float64(c.f.deadLetters.count()))
-	gauge(reviewsDesc, float64(c.f.waiting()))
+	gauge(reviewsDesc, float64(countAt(c.f.waiting(), anywhere)))
 	c.f.health.collect(gauge, c.f.now())
 	on, _ := c.f.stopped.now()
 	for _, what := range []string{"jurisdiction", "action", "model", "rule"} {
@@ -86,8 +87,9 @@ func (h *health) collect(gauge func(d *prometheus.Desc, v float64, labels ...str
 			gauge(starvedDesc, starved, by, p.Name)
 		}
 	}
-	for model, share := range h.shares(now) {
-		gauge(missingDesc, share, model)
+	for _, m := range h.scores(now) {
+		gauge(missingDesc, m.Missing, m.Name)
+		gauge(tooNewDesc, m.TooNew, m.Name)
 	}
 }
 

@@ -217,6 +217,7 @@ type moment struct {
 	Trace    string         `json:"trace,omitzero"`
 	Data     jsontext.Value `json:"data,omitzero"`
 	Decision *decision      `json:"decision,omitzero"`
+	Refused  []refusal      `json:"refused,omitempty"` // it became a dead letter: why, and whose
 }
 
 // scoring is a player.scored (or a player.updated not scored yet).

@@ -30,32 +30,32 @@ type seen struct {
 // receive takes one event from a Trigger.
 func (f *Function) receive(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	s, status, why := f.read(w, r)
+	s, m, status, why := f.read(w, r)
 	if status != 0 {
 		telemetry.Refused(name, "", time.Since(began))
 		http.Error(w, why, status)
 		return
 	}
-	f.note(s)
+	f.note(s, func() bool { e := m.Event(); _, err := event.Parse(e, event.Clock(e, s.At)); return err == nil })
 	telemetry.Done(name, s.Type, time.Since(began))
 	w.WriteHeader(http.StatusAccepted)
 }
 
 // read reads an event in binary or structured mode.
-func (f *Function) read(w http.ResponseWriter, r *http.Request) (s *seen, status int, why string) {
+func (f *Function) read(w http.ResponseWriter, r *http.Request) (s *seen, m *cehttp.Message, status int, why string) {
 	body, err := event.ReadBody(w, r, maxBody)
 	if err != nil {
-		return nil, http.StatusBadRequest, "console: body: " + err.Error()
+		return nil, nil, http.StatusBadRequest, "console: body: " + err.Error()
 	}
-	m, err := cehttp.Read(r.Header, body)
+	m, err = cehttp.Read(r.Header, body)
 	if err != nil {
-		return nil, cehttp.Status(err), "console: not a CloudEvent: " + err.Error()
+		return nil, nil, cehttp.Status(err), "console: not a CloudEvent: " + err.Error()
 	}
 	return &seen{
 		Type: m.Attribute("type"), Source: m.Attribute("source"), ID: m.Attribute("id"), Player: m.Attribute("subject"),
 		Time: stamp(m.Attribute("time")), Received: stamp(m.Attribute(event.ExtReceived)), Arrived: stamp(m.Attribute("knativearrivaltime")),
 		Trace: m.Attribute(event.ExtTraceparent), Jurisdiction: m.Attribute(event.ExtJurisdiction), Brand: m.Attribute(event.ExtBrand), At: f.now(), Data: m.Data,
-	}, 0, ""
+	}, m, 0, ""
 }
 
 func stamp(s string) time.Time {
@@ -70,8 +70,9 @@ func stamp(s string) time.Time {
 }
 
 // note counts the event and remembers it where somebody may look for it. A
-// redelivered event is counted once.
-func (f *Function) note(s *seen) {
+// redelivered event is counted once. sound reports whether the event keeps the
+// contract: one that does not is refused by the functions, so nothing follows from it.
+func (f *Function) note(s *seen, sound func() bool) {
 	if !f.flow.count(s) {
 		return
 	}
@@ -83,21 +84,26 @@ func (f *Function) note(s *seen) {
 			f.experiments.decided(d)
 		}
 	case event.TypePrivacyErase:
-		f.players.forget(s.Player, s.At)
-		f.decisions.forget(s.Player)
-		f.experiments.forget(s.Player)
+		if sound() {
+			f.players.forget(s.Player, s.At)
+			f.decisions.forget(s.Player)
+			f.experiments.forget(s.Player)
+			f.queue.forget(s.Player)
+		}
 	case event.TypePrivacyErased: // not before: the request itself may have become a dead letter
 		go f.forgetDeadLetters(s.Player)
 	case event.TypeDelivered, event.TypeAccepted, event.TypeDismissed, event.TypeExpired:
 		var o event.Outcome
-		if json.Unmarshal(s.Data, &o) == nil {
-			f.experiments.happened(s, o.Recommendation)
+		if sound() && json.Unmarshal(s.Data, &o) == nil {
+			f.experiments.outcome(s.Type, o.Recommendation)
 			f.decisions.settle(o.Recommendation, outcomeOf(s))
 		}
 	case event.TypeReviewDecided, event.TypeReviewRequested:
-		f.heard(s)
+		if sound() {
+			f.heard(s)
+		}
 	case event.TypeRoundSettled:
-		f.experiments.happened(s, "")
+		f.experiments.bet(s, sound)
 	}
 	if s.Type != event.TypePrivacyErase && s.Type != event.TypePrivacyErased && s.Type != event.TypeSwitchTurned && s.Player != "" {
 		f.players.add(s)

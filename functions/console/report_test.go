@@ -48,7 +48,8 @@ func TestReportComesFromTheJournal(t *testing.T) {
 
 // issued is the journal's entry of a recommendation to alice that a person must look at.
 func issued(id string) *journal.Draft {
-	in := policy.Record{Input: policy.Input{Decision: id, Player: "alice", Now: time.Now().UTC().Truncate(time.Millisecond)},
+	in := policy.Record{Input: policy.Input{Decision: id, Player: "alice", Now: time.Now().UTC().Truncate(time.Millisecond),
+		Facts: event.Facts{Jurisdiction: "GB", Brand: "one"}},
 		Decision: policy.Decision{Action: "payment_help", Kind: policy.Service, Issued: true, Arm: "explore", Propensity: 0.5, Review: []string{"GB-AUTO"}}}
 	open, personal := in.Split()
 	return &journal.Draft{Kind: journal.KindDecision, Open: open, Personal: personal, Decision: id, Deadline: time.Now().Add(time.Hour)}
@@ -108,6 +109,36 @@ func TestReviewOfADecisionFromBeforeTheStart(t *testing.T) {
 	defer mu.Unlock()
 	if want := []string{event.TypeRevoked + " alice", event.TypeReviewDecided + " alice"}; !slices.Equal(sent, want) {
 		t.Errorf("sent %v, want %v", sent, want)
+	}
+}
+
+// The badge counts what waits where the person may look, as the page does: what the
+// console saw, and what only the journal's queue knows.
+func TestTheBadgeCountsOnesOwnCases(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	inJournal(t, url, issued(journal.DecisionID("alice", "d1"))) // in GB, before the console starts
+	s := start(t, map[string]string{"REDIS_URL": url, "CONSOLE_TOKENS_FILE": placedTokens(t)})
+	for i, where := range []string{"GB", "SE", "SE"} {
+		rec := recommendation(fmt.Sprint("s0001-d", i), "call")
+		rec.Review = true
+		s.post(event.TypeRecommendation, rec.Decision, "ann", map[string]string{"jurisdiction": where, "brand": "one"}, rec)
+	}
+	said := event.ReviewDecided{Decision: "s0001-d2", Verdict: "approved", By: "cora", Note: "looked at"}
+	s.post(event.TypeReviewDecided, "v1", "ann", nil, said)
+	want := map[string]int{vera: 3, gabe: 2, stig: 1}
+	for who, n := range want {
+		var live struct{ Frame struct{ Review int } }
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if s.as(who, "GET", "/api/live", nil, &live); live.Frame.Review == n {
+				break
+			}
+		}
+		var page struct{ Waiting int }
+		s.as(who, "GET", "/api/reviews", nil, &page)
+		if live.Frame.Review != n || page.Waiting != n {
+			t.Errorf("%s: the badge says %d, the page %d, want %d", who, live.Frame.Review, page.Waiting, n)
+		}
 	}
 }
 

@@ -23,19 +23,6 @@ type reviewCase struct {
 	Assigned *assigned `json:"assigned,omitzero"`
 }
 
-// waiting is how many kept decisions still want a person's word.
-func (f *Function) waiting() int {
-	n := 0
-	f.decisions.mu.Lock()
-	defer f.decisions.mu.Unlock()
-	for _, d := range f.decisions.ring {
-		if d != nil && d.Review && d.Verdict != "revoked" && !d.reviewed {
-			n++
-		}
-	}
-	return n
-}
-
 // reviews is what was said, by decision, here or by any other hand:
 // review.decided comes in like every event.
 func (f *Function) reviews() map[string]verdict {
@@ -65,7 +52,6 @@ func (f *Function) heard(s *seen) {
 	var said event.ReviewDecided
 	if json.Unmarshal(s.Data, &said) == nil {
 		f.said.Store(said.Decision, verdict{said.Decision, said.Verdict, said.Note, said.By, s.Time})
-		f.decisions.markReviewed(said.Decision)
 	}
 }
 
@@ -75,16 +61,6 @@ func (ds *decisions) setDeadline(id string, at time.Time) {
 	if d, ok := ds.byID[id]; ok {
 		c := *d // a page may be reading d
 		c.Deadline = at
-		ds.replace(d, &c)
-	}
-}
-
-func (ds *decisions) markReviewed(id string) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	if d, ok := ds.byID[id]; ok {
-		c := *d
-		c.reviewed = true
 		ds.replace(d, &c)
 	}
 }
@@ -305,6 +281,5 @@ func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 		return err
 	}
 	f.said.Store(d.Decision, v)
-	f.decisions.markReviewed(d.Decision)
 	return f.cases.drop(ctx, d.Decision) // a review said again is idempotent
 }

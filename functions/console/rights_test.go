@@ -104,7 +104,7 @@ func TestRolesHoldAtTheirPlaces(t *testing.T) {
 	}{
 		{vera, "/api/live", true, true}, {gabe, "/api/live", false, true}, {stig, "/api/live", true, false},
 		{gabe, "/api/players", false, true}, {stig, "/api/players", true, false}, {cora, "/api/players", true, true},
-		{gabe, "/api/reviews", false, true}, {stig, "/api/reviews", true, false},
+		{gabe, "/api/reviews", false, true}, {stig, "/api/reviews", true, false}, {gabe, "/api/decisions", false, true}, {stig, "/api/decisions", true, false},
 	} {
 		req, _ := http.NewRequest("GET", s.url+c.path, nil)
 		req.Header.Set("Authorization", "Bearer "+c.who)

@@ -132,6 +132,7 @@ func (f *flow) limitSeries(series map[string][]int32, now time.Time, sees func(j
 func (fr *frame) forPerson(p *access.Person) *frame {
 	c := *fr
 	c.Issued, c.Suppressed = visible(fr.Issued, p), visible(fr.Suppressed, p)
+	c.Review = countAt(fr.waiting, p.Sees)
 	for _, e := range fr.erased {
 		if p.Sees(e.jurisdiction, e.brand) {
 			c.Erased = append(c.Erased, e.player)

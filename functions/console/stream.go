@@ -26,19 +26,21 @@ type frame struct {
 	Lately     int64        `json:"dead_letters_lately"` // of the last five minutes, replayed or not
 	Players    int          `json:"players"`
 	Bytes      int64        `json:"bytes"`
-	Review     int          `json:"review"`
+	Review     int          `json:"review"`                // decisions that wait for a person
 	Proposed   int64        `json:"proposed"`              // changes that wait for a second person
 	Switches   []killSwitch `json:"switches"`              // that are on
 	SwitchWhy  string       `json:"switch_error,omitzero"` // why they cannot be read
 	Troubles   []trouble    `json:"troubles"`
 	// Places are what the players of each jurisdiction and brand get.
 	Places map[string][]placeNow `json:"places"`
+	Models []modelNow            `json:"models"` // for how many decisions their scores were there
 	Erased []string              `json:"erased"` // players, of late
 
 	Limited bool `json:"limited,omitzero"` // decisions are counted of the person's places only
 
-	erased []erased
-	limit  func(v *flowView, sees func(jurisdiction, brand string) bool)
+	erased  []erased
+	waiting map[place]int // for review
+	limit   func(v *flowView, sees func(jurisdiction, brand string) bool)
 }
 
 // inFrame is how many decisions of each verdict one frame carries.
@@ -69,9 +71,9 @@ func (f *Function) frame(since int64) (*frame, int64) {
 	}
 	fr.Players, fr.Bytes = f.players.kept()
 	fr.erased = f.players.erasedLately(now)
-	fr.Review, fr.Proposed = f.waiting(), f.proposed.Load()
+	fr.waiting, fr.Proposed = f.waiting(), f.proposed.Load()
 	fr.Switches, fr.SwitchWhy = f.stopped.now()
-	fr.Troubles, fr.Places = f.troubles(&fr, now), f.health.view(now)
+	fr.Troubles, fr.Places, fr.Models = f.troubles(&fr, now), f.health.view(now), f.health.scores(now)
 	return &fr, last
 }
 

@@ -85,13 +85,13 @@ type Access struct {
 	seal     sealer
 	origin   *url.URL // of CONSOLE_URL; nil: not set
 	log      *zap.Logger
-	style    string // path of the stylesheet of the pages that say what is wrong
+	page     Page
 }
 
 // New reads the tokens and the provider's settings; the provider itself is asked
 // when somebody signs in.
-func New(cfg Config, style string, log *zap.Logger, now func() time.Time) (a *Access, err error) {
-	a = &Access{cfg: cfg, now: now, log: log, style: style}
+func New(cfg Config, page Page, log *zap.Logger, now func() time.Time) (a *Access, err error) {
+	a = &Access{cfg: cfg, now: now, log: log, page: page}
 	keys, err := orFile(cfg.SessionKey, cfg.SessionKeyFile, "CONSOLE_SESSION_KEY_FILE")
 	if err != nil {
 		return nil, err

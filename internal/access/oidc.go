@@ -23,8 +23,6 @@ const (
 	signInFor    = 10 * time.Minute // from the redirect to the provider until the return
 )
 
-var errNoRole = errors.New("none of the console's roles")
-
 // provider is the OpenID provider and what its people may do here.
 type provider struct {
 	*openid.Provider
@@ -121,7 +119,7 @@ func (p *provider) verify(ctx context.Context, token, nonce string) (*Person, er
 		who.grant(p.roles[v]...)
 	}
 	if len(who.Roles) == 0 {
-		return nil, fmt.Errorf("%s has %w in claim %q", who.Name, errNoRole, p.cfg.OIDCClaim)
+		return nil, &noRoleError{who.Name, p.cfg.OIDCClaim}
 	}
 	return who, nil
 }
@@ -228,9 +226,7 @@ func (a *Access) FromProvider(w http.ResponseWriter, r *http.Request) {
 	}
 	s := a.signInOf(r)
 	if s == nil {
-		a.trouble(w, r, "/", http.StatusBadRequest, "This sign-in is over",
-			"It was begun more than "+fmt.Sprint(int(signInFor.Minutes()))+" minutes ago, in another browser or at another address than "+
-				a.origin.String()+", or has been used already. Sign in again.", nil)
+		a.over(w, r)
 		return
 	}
 	a.setCookie(w, r, s.cookie(), "", time.Time{}) // once

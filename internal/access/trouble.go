@@ -3,52 +3,65 @@ package access
 import (
 	"errors"
 	"fmt"
-	"html"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"go.uber.org/zap"
 
 	"pitboss/internal/openid"
 )
 
-// refused says in words why a sign-in failed, and what may help.
+// Trouble is why a sign-in failed. The console has the words, in the reader's
+// language.
+type Trouble struct {
+	What   string   // unreachable, no-role, used, denied, untrusted, over
+	Values []string // that its words have places for: name, value, name, value
+	Again  string   // where another sign-in begins
+}
+
+// Page writes the page that tells a person of trouble.
+type Page func(w io.Writer, r *http.Request, t Trouble) error
+
+// noRoleError names who has none of the console's roles, and where they were looked for.
+type noRoleError struct{ name, claim string }
+
+func (e *noRoleError) Error() string {
+	return e.name + " has none of the console's roles in claim " + strconv.Quote(e.claim)
+}
+
+// refused says why a sign-in failed, and what may help.
 func (a *Access) refused(w http.ResponseWriter, r *http.Request, next string, err error) {
 	var denied *deniedError
+	var noRole *noRoleError
 	switch {
 	case errors.Is(err, openid.ErrUnreachable):
-		a.trouble(w, r, next, http.StatusBadGateway, "The sign-in service does not answer",
-			"Try again in a minute. If it stays so, tell whoever runs "+a.cfg.OIDCIssuer+".", err)
-	case errors.Is(err, errNoRole):
-		a.trouble(w, r, next, http.StatusForbidden, "You have no role here",
-			err.Error()+". Ask whoever hands out access for the role viewer, operator or compliance, then sign in again.", err)
+		a.trouble(w, r, next, http.StatusBadGateway, err, "unreachable", "issuer", a.cfg.OIDCIssuer)
+	case errors.As(err, &noRole):
+		a.trouble(w, r, next, http.StatusForbidden, err, "no-role", "name", noRole.name, "claim", noRole.claim)
 	case errors.As(err, &denied) && denied.code == "invalid_grant":
-		a.trouble(w, r, next, http.StatusBadRequest, "This sign-in is over", "Its code was used already or is too old. Sign in again.", err)
+		a.trouble(w, r, next, http.StatusBadRequest, err, "used")
 	case errors.As(err, &denied):
-		a.trouble(w, r, next, http.StatusForbidden, "The sign-in service said no", "It said: "+denied.Error()+".", err)
+		a.trouble(w, r, next, http.StatusForbidden, err, "denied", "text", denied.Error())
 	default:
-		a.trouble(w, r, next, http.StatusBadGateway, "The sign-in service's answer cannot be trusted",
-			"Nobody was signed in: "+err.Error()+". Sign in again; if it stays so, tell whoever runs the console.", err)
+		a.trouble(w, r, next, http.StatusBadGateway, err, "untrusted", "text", err.Error())
 	}
 }
 
+// over says that there is no such sign-in any more.
+func (a *Access) over(w http.ResponseWriter, r *http.Request) {
+	a.trouble(w, r, "/", http.StatusBadRequest, nil, "over", "n", fmt.Sprint(int(signInFor.Minutes())), "origin", a.origin.String())
+}
+
 // trouble answers a browser with a page that says what is wrong.
-func (a *Access) trouble(w http.ResponseWriter, r *http.Request, next string, status int, title, text string, err error) {
-	a.log.Warn("sign-in refused", zap.String("why", title), zap.Error(err))
+func (a *Access) trouble(w http.ResponseWriter, r *http.Request, next string, status int, err error, what string, values ...string) {
+	a.log.Warn("sign-in refused", zap.String("why", what), zap.Error(err))
 	again := SignInPath + "?" + url.Values{"next": {next}, "again": {"1"}}.Encode() // as somebody else, perhaps
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, troublePage, html.EscapeString(title), html.EscapeString(a.style), html.EscapeString(title), html.EscapeString(text),
-		html.EscapeString(again))
+	if err := a.page(w, r, Trouble{What: what, Values: values, Again: again}); err != nil {
+		a.log.Warn("why a sign-in was refused could not be told", zap.Error(err))
+	}
 }
-
-const troublePage = `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="dark light">
-<title>%s · Pitboss</title><link rel="icon" href="/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="%s"></head>
-<body><div id="app"><main class="login" id="main"><div class="card">
-<img src="/icon.svg" alt="" width="44" height="44"><h1>%s</h1><p>%s</p><p><a class="button primary" href="%s">Sign in again</a></p>
-</div></main></div></body>
-</html>
-`

@@ -42,6 +42,9 @@ test("live shows events, decisions in words, and the curl's player within a seco
   const first = await counted();
   await until("the count to grow", async () => (await counted()) > first);
   assert.match(await page.textContent(".flow"), /profile.*score.*decide/s);
+  const { models, troubles } = (await get(system, "/api/live")).frame; // simulated players have played before: the models know them
+  assert.ok(models.some((m) => m.name === "harm" && m.too_new < 0.5), JSON.stringify(models));
+  assert.deepEqual(troubles.filter((x) => x.code === "model-silent"), []);
 });
 
 test("player: timeline, state and features, found by search", async () => {
@@ -147,6 +150,9 @@ test("dead letters: the reason is shown, replay sends it again", async () => {
   await until("the dead letter", async () => (await get(system, "/api/deadletters")).dead_letters.length > 0, 60_000);
   await open("/deadletters");
   await page.waitForSelector("text=stake must be at least 0");
+  await open("/players/alice"); // what was refused did not happen to her
+  await page.waitForSelector('.timeline .refused .refusal:has-text("by profile"):has-text("stake must be at least 0")');
+  await open("/deadletters");
   const before = (await get(system, "/api/deadletters")).dead_letters[0].id;
   await page.click('.dead-letters button:has-text("Replay")');
   await until("it to fail again, under a new id", async () => { const l = (await get(system, "/api/deadletters")).dead_letters; return l.length === 1 && l[0].id !== before; });

@@ -24,7 +24,7 @@ const isText = (s) => /\p{L}{2,}/u.test(s);
 const isSentence = (s) => /\p{Ll}{2,}[,:;]? \p{L}{2,}/u.test(s) || /^\p{Lu}\p{Ll}{3,}[.!?…]?$/u.test(s.trim());
 const names = new Set(["Pitboss", "English", "Deutsch", "Svenska", "Español", "this message", " was not trained on such players"]); // the last two are what the policy records
 const isData = (el) => el.name.name === "Data" || el.attributes.some((a) => a.name?.name === "translate" && a.value?.expression?.value === false);
-const mentioned = new Set(), sets = new Set(["policy", "refused", "copy"]); // recorded.ts and copy.html say these
+const mentioned = new Set(), sets = new Set(["policy", "refused", "copy", "signin"]); // recorded.ts, copy.html and signin.html say these
 
 function visit(node, at, file, source) {
   if (Array.isArray(node)) { for (const n of node) visit(n, at, file, source); return; }

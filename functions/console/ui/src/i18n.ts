@@ -23,6 +23,7 @@ document.documentElement.lang = language;
 // choose keeps the language and loads the page anew, so that nothing of the other is left.
 export function choose(next: string) {
   localStorage.setItem("language", next);
+  document.cookie = `language=${next}; path=/; max-age=31536000; samesite=lax`; // for the pages that the server writes: why a sign-in failed
   location.reload();
 }
 

@@ -24,6 +24,7 @@ function spoken(span: string): string {
 function put(name: string, value: string): string {
   switch (name) {
     case "ago": case "span": return spoken(value);
+    case "verdict": return word("status", value);
     case "of": return value === "this message" ? t("this-message") : word("kind", value);
     case "role": case "what": case "channel": case "product": return word(name, value);
     case "roles": return value.split(", ").map((r) => word("role", r)).join(", ");

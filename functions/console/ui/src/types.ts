@@ -31,8 +31,9 @@ export interface BrokerStatus {
 export interface Frame {
   flow: Flow; issued: Decision[]; suppressed: Decision[]; skipped: number; broker: BrokerStatus; dead_letters: number; dead_letters_lately: number;
   players: number; bytes: number; review: number; proposed: number; switches: Switch[]; switch_error?: string;
-  troubles: Trouble[]; places: Record<string, Place[] | undefined>; erased: string[]; limited?: boolean;
+  troubles: Trouble[]; places: Record<string, Place[] | undefined>; models: ModelNow[]; erased: string[]; limited?: boolean;
 }
+export interface ModelNow { name: string; n: number; too_new: number; missing: number }
 export interface Trouble { code: string; what?: string; name?: string; n?: number; since?: string; by?: string; note?: string; href: string }
 export interface Place { name: string; decided: number; issued: number; blocked: number; nothing: number; last?: string; starved?: boolean }
 
@@ -43,7 +44,7 @@ export interface Me { person: Person | null; why?: string; login: boolean; sign_
 export interface ViewProps { who: Person; url: URL; theme: string }
 
 export interface Contribution { feature: string; value: number; effect: number }
-export interface ModelRun { name: string; version: string; sha256: string; output: string; score: number; shadow?: boolean; outside?: string; contributions?: Contribution[] }
+export interface ModelRun { name: string; version: string; sha256: string; output: string; score: number; shadow?: boolean; outside?: string; too_new?: boolean; contributions?: Contribution[] }
 export interface Scoring {
   id: string; as_of: string; version: string; due: string[]; trigger: TriggerRef; scores?: Record<string, number>; models?: ModelRun[];
   ranking?: { item: string; score: number }[]; features: Record<string, number>; facts: Facts;
@@ -54,7 +55,10 @@ export interface Facts {
   limits?: Record<string, { amount: number; currency?: string; reached?: string }>; indicators?: Record<string, string>;
   bonus_ever?: boolean; last_game?: string;
 }
-export interface Moment { type: string; source: string; id: string; time: string; at: string; trace?: string; data?: Record<string, unknown>; decision?: Decision }
+export interface Refusal { trigger: string; code?: number; reason?: string; at: string }
+export interface Moment {
+  type: string; source: string; id: string; time: string; at: string; trace?: string; data?: Record<string, unknown>; decision?: Decision; refused?: Refusal[];
+}
 export interface Player {
   player: string; seen: number; events: Moment[]; scorings: Scoring[]; decisions: Decision[]; facts: Facts;
   state: { version: string; as_of: string; applied: number; late: number; features: Record<string, number> } | null; state_note?: string; masked?: boolean;

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure, call } from "./api";
-import { fixed, num, short } from "./format";
+import { capital, fixed, num, short } from "./format";
 import { t, word } from "./i18n";
 import { recorded } from "./recorded";
 import type { Person } from "./types";
@@ -69,7 +69,7 @@ export function Bars(p: { items: { name: string; n: number; text?: string; href?
             {i.href ? <a class="bar-name" translate={false} href={i.href}>{i.name}</a> : <Data class="bar-name">{i.name}</Data>}
             <span class="bar-n">{num(i.n)}</span>
           </div>
-          {i.text && <div class="bar-text" translate={false}>{recorded(i.text)}</div>}
+          {i.text && <div class="bar-text" translate={false}>{capital(recorded(i.text))}</div>}
           <svg class={"bar " + (i.tone ? "fill-" + i.tone : "")} viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
             <rect class="bar-back" width="100" height="4" /><rect class="bar-fill" width={(100 * i.n) / most} height="4" />
           </svg>

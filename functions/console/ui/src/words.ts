@@ -46,7 +46,7 @@ export function said(d: Decision): string {
   if (d.erased) return t("said.erased");
   if (!d.player) return t("said.gone");
   // What was blocked says why itself; a score that there is none of is not why.
-  const reasons = d.verdict === "suppressed" && d.action !== "none" ? [] : d.reasons.filter((r) => !r.code.startsWith("not-rated:")).slice(0, 2);
+  const reasons = d.verdict === "suppressed" && d.action !== "none" ? [] : d.reasons.filter((r) => !/^(not-rated|too-new):/.test(r.code)).slice(0, 2);
   const scores = Object.entries(d.scores ?? {}).sort(([a], [b]) => Number(b === "leave") - Number(a === "leave") || a.localeCompare(b));
   const parts = [...reasons.map((r) => inSentence(reason(r))), done(d), ...scores.map(([model, s]) => t("said.risk", { model, score: fixed(s, 2) }))];
   const who = d.jurisdiction ? t("said.player-in", { player: short(d.player), place: d.jurisdiction }) : t("said.player", { player: short(d.player) });

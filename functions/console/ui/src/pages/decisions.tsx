@@ -60,7 +60,7 @@ export function DecisionsPage(p: ViewProps) {
                   <td><Verdict verdict={d.verdict} /> <Status status={d.status} /></td>
                   <td><span translate={d.action === "none"}>{actionOf(d)}</span><br /><Kind kind={d.kind} /></td>
                   <td>{d.erased ? <span class="hint">{t("erased")}</span> : <PlayerLink id={d.player} />}<br /><span class="hint" translate={false}>{[d.jurisdiction, d.brand].filter(Boolean).join(" · ")}</span></td>
-                  <td class="why" translate={false}>{d.verdict === "suppressed" ? blockedBy(d) : d.reasons.map(reason).join(" ")}</td>
+                  <td class="why" translate={false}>{d.verdict === "suppressed" ? capital(blockedBy(d)) : d.reasons.map(reason).join(" ")}</td>
                 </tr>
               ))}</tbody>
             </table></div>
@@ -105,7 +105,7 @@ export function DecisionPage(p: ViewProps & { id: string }) {
         <p class="statement">{said(d)}</p>
         <div class="grid two-one">
           <div class="stack">
-            <Card title={t("decision.models")}>{data.inputs?.models?.length ? data.inputs.models.map((m) => <Run key={m.name + m.version} m={m} />) : d.scores ? Object.entries(d.scores).map(([n, v]) => <Meter key={n} label={n} value={v} />) : <Empty>{t("decision.no-model")}</Empty>}</Card>
+            <Card title={t("decision.models")}>{data.inputs?.models?.length ? [...data.inputs.models].sort((x, y) => rank(x) - rank(y)).map((m) => <Run key={m.name + m.version} m={m} />) : d.scores ? Object.entries(d.scores).map(([n, v]) => <Meter key={n} label={n} value={v} />) : <Empty>{t("decision.no-model")}</Empty>}</Card>
             <Rules d={d} journal={data.journal} />
             {!!data.journal?.candidates?.length && <Card title={t("decision.candidates")}><div class="scroll" tabIndex={0} role="region" aria-label={t("decision.candidates")}><table><thead><tr><th scope="col">{t("col.action")}</th><th scope="col">{t("filter.kind")}</th><th scope="col" class="r">{t("col.value")}</th><th scope="col" class="r">{t("col.chance")}</th><th scope="col">{t("col.blocked-by")}</th></tr></thead>
               <tbody>{data.journal.candidates.map((c) => <tr key={c.action}><td translate={false}>{plain(c.action)}</td><td><Kind kind={c.kind} /></td><td class="r">{value(c.value)}</td><td class="r">{c.propensity ? percent(c.propensity) : "–"}</td><td translate={false}>{c.blocked?.map((b) => b.rule).join(", ") || "–"}</td></tr>)}</tbody></table></div></Card>}
@@ -123,7 +123,7 @@ export function DecisionPage(p: ViewProps & { id: string }) {
               <dt>{t("col.arm")}</dt><dd>{d.arm && d.propensity ? t("decision.chosen", { arm: d.arm, chance: fixed(d.propensity, 3) }) : <Data>{d.arm || "–"}</Data>}</dd>
               <dt>{t("expires")}</dt><dd>{moment(d.expires ?? "")}</dd><dt>{t("dedup-key")}</dt><dd class="mono" translate={false}>{d.dedup_key}</dd>
               {d.trace && <><dt>{t("trace")}</dt><dd class="mono" translate={false}>{d.trace.split("-")[1]}</dd></>}
-              {data.journal?.note && <><dt>{t("note")}</dt><dd translate={false}>{data.journal.note}</dd></>}
+              {data.journal?.note && <><dt>{t("note")}</dt><dd translate={false}>{recorded(data.journal.note)}</dd></>}
               {data.journal?.entry && <><dt>{t("journal")}</dt><dd>{t("journal.entry", { seq: String(data.journal.entry.seq), shard: String(data.journal.entry.shard), hash: data.journal.entry.hash })}</dd></>}
               {d.review && <><dt>{t("review.title")}</dt><dd>{data.review ? t("review.said", { verdict: word("status", data.review.verdict), who: data.review.who, note: data.review.note }) : <a href="/review">{t("review.waits")}</a>}</dd></>}
             </dl></Card>
@@ -152,11 +152,14 @@ function Rules(p: { d: Decision; journal: Why["journal"] }) {
   );
 }
 
+// rank puts first what was decided on, last what said nothing.
+const rank = (m: ModelRun) => (m.outside ? 2 : m.shadow ? 1 : 0);
+
 // Run is one model's score and the features that moved it: right raised it,
 // left lowered it.
 function Run(p: { m: ModelRun }) {
   const list = p.m.contributions ?? [];
-  if (p.m.outside) return <p class="run hint">{t("decision.outside", { output: p.m.output, model: `${p.m.name} ${p.m.version}` })}</p>;
+  if (p.m.outside) return <p class="run hint">{t(p.m.too_new ? "decision.too-new" : "decision.outside", { output: p.m.output, model: `${p.m.name} ${p.m.version}` })}</p>;
   const most = Math.max(0.0001, ...list.map((c) => Math.abs(c.effect)));
   return (
     <div class="run">

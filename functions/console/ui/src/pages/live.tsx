@@ -60,6 +60,7 @@ function Health(p: { f: Frame }) {
           <li key={x.code + x.what + x.name}><a href={x.href}>{capital(wrong(x))}</a> <span class="hint">{known(x.since) && (x.by ? t("live.since-by", { time: since(x.since), who: x.by }) : t("live.since", { time: since(x.since) }))}{x.note && <Data>: {x.note}</Data>}</span></li>
         ))}{troubles.length > 6 && <li>{t("n-more", { n: troubles.length - 6 })}</li>}</ul>}
         {troubles.length === 0 && <p>{quiet ? t("live.quiet") : t("live.sentence", { into: rate(into), issued: rate(issued), ms: ms(flow.hops.total?.p50_ms) })}</p>}
+        {p.f.models.filter((m) => m.n >= 50 && m.too_new >= 0.1).map((m) => <p key={m.name} class="hint">{t("live.too-new", { share: percent(m.too_new, 0), name: m.name })}</p>)}
         {p.f.limited && <p class="hint">{t("live.limited")}</p>}
         {!fresh && p.f.dead_letters > 0 && <p><a href="/deadletters">{t("live.old-letters", { n: p.f.dead_letters })}</a></p>}
       </div>

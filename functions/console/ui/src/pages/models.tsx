@@ -1,7 +1,8 @@
 import { useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
-import { and, fixed, metric, num, percent, plain, us } from "../format";
+import { and, fixed, metric, num, percent, plain, us, value } from "../format";
 import { t, word } from "../i18n";
+import { recorded } from "../recorded";
 import type { Bucket, ModelView, ViewProps } from "../types";
 import { Calibrated } from "./calibrated";
 import { Act, Ask, Card, Data, Empty, Head, Tag, Wrong } from "../ui";
@@ -18,7 +19,7 @@ export function ModelsPage(p: ViewProps) {
     <>
       <Head title={t("models.title")} lead={t("models.lead")} />
       <Wrong text={error} again={reload} />
-      {data?.note && <p class="note" translate={false}>{data.note}</p>}
+      {data?.note && <p class="note" translate={false}>{recorded(data.note)}</p>}
       {data && !data.writable && <p class="note">{t("models.read-only", { file: "serving.yaml" })}</p>}
       {names.map((n) => (
         <section key={n} class="model-group">
@@ -60,17 +61,17 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
         <dt>{t("models.domain")}</dt><dd>{domain(m)}</dd>
         <dt>{t("models.trained")}</dt><dd>{m.trained?.Rows ? t("models.rows", { n: m.trained.Rows, of: m.trained.On?.join(", ") ?? "", by: m.trained.With ?? "" }) : "–"}</dd>
         <dt translate={false}>sha256</dt><dd class="mono" translate={false}>{m.sha256?.slice(0, 16)}</dd>
-        {Object.entries(m.metrics ?? {}).filter(([, v]) => typeof v === "number").slice(0, 8).map(([k, v]) => <><dt translate={false}>{plain(k)}</dt><dd>{metric(v as number)}</dd></>)}
+        {Object.entries(m.metrics ?? {}).filter(([, v]) => typeof v === "number").slice(0, 8).map(([k, v]) => <><dt translate={false}>{k.replaceAll("_", " ")}</dt><dd>{metric(v as number)}</dd></>)}
         {s && <><dt>{t("models.calls")}</dt><dd>{s.errors ? t("models.failed", { n: s.calls, failed: s.errors }) : num(s.calls)}</dd><dt>{t("models.latency")}</dt><dd translate={false}>p50 {us(s.p50_us)}, p99 {us(s.p99_us)}</dd></>}
         <Calibrated of={m.calibrated} />
         {s?.compare && s.compare.n > 0 && <><dt>{t("models.against")}</dt><dd>{t("models.differs", { mean: fixed(s.compare.mean, 3), share: percent(s.compare.other / Math.max(1, s.compare.agree + s.compare.other)) })}</dd></>}
       </dl>
-      <div>
+      {(!!s?.scores.length || !!s?.drift.length || p.calibration) && <div>
       {s && s.scores.length > 0 && <><h3>{t("models.scores")}</h3><Histogram buckets={s.scores} /></>}
       {p.calibration && <Calibration bins={p.calibration} />}
       {s && s.drift.length > 0 && <><h3>{t("models.drift")} <small>{t("models.drift-hint", { limit: fixed(0.25, 2) })}</small></h3>
         <ul class="drift">{s.drift.slice(0, 8).map((d) => <li key={d.feature}><Data>{d.feature}</Data><b class={d.psi > 0.25 ? "bad" : d.psi > 0.1 ? "warn" : "good"}>{fixed(d.psi, 2)}</b></li>)}</ul></>}
-      </div></div>
+      </div>}</div>
     </Card>
   );
 }
@@ -80,8 +81,8 @@ const domain = (m: ModelView) => {
   if (!m.domain) return t("models.everybody");
   const ranges = Object.entries(m.domain.ranges ?? {}).map(([k, r]) => {
     const name = plain(k);
-    if (r.min === undefined) return t("models.up-to", { name, max: r.max! });
-    return r.max === undefined ? t("models.from", { name, min: r.min }) : t("models.range", { name, min: r.min, max: r.max });
+    if (r.min === undefined) return t("models.up-to", { name, max: value(r.max!) });
+    return r.max === undefined ? t("models.from", { name, min: value(r.min) }) : t("models.range", { name, min: value(r.min), max: value(r.max) });
   });
   const products = m.domain.products ? [t("models.players-of", { products: and(m.domain.products.map((p) => word("product", p))) })] : [];
   return t("models.only", { whom: [...products, ...ranges].join("; ") });

@@ -25,7 +25,7 @@ export function Outcomes() {
       <Wrong text={error} />
       {data?.report.mismatch && <Wrong text={t("outcomes.mismatch", { held: data.report.held_out, players: data.report.players, meant: percent(data.report.meant) })} />}
       {data && <Card title={t("outcomes.protection")} aside={<span class="hint">{t("outcomes.once", { time: moment(data.made) })}</span>}>
-        {protection.length === 0 ? <Empty>{t("outcomes.none")}</Empty> : <Table label={t("outcomes.protection")} head={[t("col.action"), t("outcomes.players"), t("outcomes.taken"), t("outcomes.paused"), t("outcomes.limit"), t("outcomes.break"),
+        {protection.length === 0 ? <Empty>{t("outcomes.none")}</Empty> : <Table label={t("outcomes.protection")} words={[0]} head={[t("col.action"), t("outcomes.players"), t("outcomes.taken"), t("outcomes.paused"), t("outcomes.limit"), t("outcomes.break"),
           t("outcomes.staked-less"), t("outcomes.stakes"), t("outcomes.deposited-less"), t("outcomes.deposits"), t("outcomes.cleared"), t("outcomes.can-show")]}>
           {protection.map(({ l, p }) => <tr key={l.action}><td translate={false}>{plain(l.action)}</td><td class="r">{num(l.players)}</td><Cell s={l.taken} /><Cell s={p.paused} /><Cell s={p.limit_set} /><Cell s={p.break} />
             <Cell s={p.staked_less} /><Cell s={p.stake_change} change /><Cell s={p.deposited_less} /><Cell s={p.deposit_change} change /><Cell s={p.cleared} /><Power l={l} /></tr>)}
@@ -33,7 +33,7 @@ export function Outcomes() {
         <p class="hint">{t("outcomes.about-protection")}</p>
       </Card>}
       {data && <Card title={t("outcomes.others")} aside={<span class="hint">{t("outcomes.once-arm")}</span>}>
-        {others.length === 0 ? <Empty>{t("experiments.nothing")}</Empty> : <Table label={t("outcomes.others")} head={[t("col.action"), t("col.arm"), t("outcomes.players"), t("outcomes.taken"), t("outcomes.goal"), t("outcomes.reached"),
+        {others.length === 0 ? <Empty>{t("experiments.nothing")}</Empty> : <Table label={t("outcomes.others")} words={[0, 1, 4]} head={[t("col.action"), t("col.arm"), t("outcomes.players"), t("outcomes.taken"), t("outcomes.goal"), t("outcomes.reached"),
           t("outcomes.held"), t("col.uplift"), t("outcomes.can-show")]}>
           {others.map((l) => <tr key={l.action + l.arm}><td translate={false}>{plain(l.action)}</td><td translate={false}>{plain(l.arm ?? "")}</td><td class="r">{num(l.players)}</td><Cell s={l.taken} /><td translate={false}>{l.goal}</td>
             <Cell s={l.reached} /><Cell s={l.holdout} /><Cell s={l.uplift} change /><Power l={l} /></tr>)}
@@ -44,9 +44,10 @@ export function Outcomes() {
   );
 }
 
-const Table = (p: { label: string; head: string[]; children: ComponentChildren }) => (
+// Table has its columns of words, by their places, on the left.
+const Table = (p: { label: string; head: string[]; words: number[]; children: ComponentChildren }) => (
   <div class="scroll" tabIndex={0} role="region" aria-label={p.label}><table>
-    <thead><tr>{p.head.map((h, n) => <th key={n} scope="col">{h}</th>)}</tr></thead><tbody>{p.children}</tbody>
+    <thead><tr>{p.head.map((h, n) => <th key={n} scope="col" class={p.words.includes(n) ? undefined : "r"}>{h}</th>)}</tr></thead><tbody>{p.children}</tbody>
   </table></div>
 );
 

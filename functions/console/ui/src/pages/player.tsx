@@ -2,9 +2,10 @@ import { useEffect, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { bytes, duration, fromField, known, moment, money, num, shortType, value } from "../format";
 import { language, languages, rich, t, word } from "../i18n";
+import { recorded } from "../recorded";
 import { go } from "../router";
 import { useLive } from "../stream";
-import type { Decision, Facts, Player, Scoring, ViewProps } from "../types";
+import type { Decision, Facts, Player, Refusal, Scoring, ViewProps } from "../types";
 import { Act, Ask, Card, Data, Empty, Head, Json, Kind, Meter, Modal, PlayerLink, Spark, Status, Tag, Verdict, Wrong } from "../ui";
 import { Kept } from "./kept";
 import { actionOf, said, sentence } from "../words";
@@ -56,13 +57,14 @@ export function PlayerPage(p: ViewProps & { id: string }) {
           <Card title={t("player.timeline")} aside={<span class="hint">{t("player.seen", { n: data.seen })}</span>}>
             {data.events.length === 0 && <Empty>{t("player.no-event")}</Empty>}
             <ol class="timeline">{data.events.map((m) => (
-              <li key={m.source + m.id} class={m.decision ? "decided " + m.decision.verdict : shortType(m.type).includes("fail") || shortType(m.type).startsWith("protection") ? "alert" : ""}>
+              <li key={m.source + m.id} class={m.refused ? "refused" : m.decision ? "decided " + m.decision.verdict : shortType(m.type).includes("fail") || shortType(m.type).startsWith("protection") ? "alert" : ""}>
                 <time dateTime={m.time}>{moment(m.time)}</time>
                 {m.decision ? (
                   <div><div class="said-head"><Verdict verdict={m.decision.verdict} /><Status status={m.decision.status} /><Kind kind={m.decision.kind} /><a href={"/decisions/" + encodeURIComponent(m.decision.decision)} translate={m.decision.action === "none"}>{actionOf(m.decision)}</a></div><p>{said(m.decision)}</p></div>
                 ) : (
                   <details><summary>{sentence(m.type, m.data)}<small translate={false}>{shortType(m.type)}</small></summary><Json value={m} /></details>
                 )}
+                {m.refused?.map((r) => <Refused key={r.trigger} r={r} masked={data.masked} />)}
               </li>
             ))}</ol>
           </Card>
@@ -71,7 +73,7 @@ export function PlayerPage(p: ViewProps & { id: string }) {
               {Object.entries(last.scores).map(([n, v]) => <div key={n} class="risk"><Meter label={n} value={v} /><Spark label={n} values={scores.map((s) => s.scores?.[n] ?? NaN)} /></div>)}
             </Card>}
             <Card title={t("player.state")} aside={data.state ? <Data class="mono hint">{data.state.version}</Data> : undefined}>
-              {data.state ? <dl class="facts"><dt>{t("player.as-of")}</dt><dd>{moment(data.state.as_of)}</dd><dt>{t("player.applied")}</dt><dd>{num(data.state.applied)}</dd><dt>{t("player.late")}</dt><dd>{num(data.state.late)}</dd></dl> : <Empty>{data.state_note ? <Data>{data.state_note}</Data> : t("player.no-state")}</Empty>}
+              {data.state ? <dl class="facts"><dt>{t("player.as-of")}</dt><dd>{moment(data.state.as_of)}</dd><dt>{t("player.applied")}</dt><dd>{num(data.state.applied)}</dd><dt>{t("player.late")}</dt><dd>{num(data.state.late)}</dd></dl> : <Empty>{data.state_note ? <Data>{recorded(data.state_note)}</Data> : t("player.no-state")}</Empty>}
               <FactsList facts={data.facts} masked={data.masked} />
             </Card>
           </div>
@@ -90,6 +92,13 @@ export function PlayerPage(p: ViewProps & { id: string }) {
       {asking === "export" && <Export id={p.id} close={() => ask(undefined)} />}
     </>
   );
+}
+
+// Refused says that an event did not count, by whose word and why.
+function Refused(p: { r: Refusal; masked?: boolean }) {
+  const { trigger, code = 0, reason } = p.r;
+  const said = reason || t(p.masked ? "player.hidden" : "letters.no-reason");
+  return <p class="refusal"><Tag tone="bad">{t(code >= 400 && code < 500 ? "player.refused" : "player.undelivered")}</Tag> {t("player.refused-by", { trigger, reason: said })}</p>;
 }
 
 // Export asks privacy for a copy, waits for it, and offers it to read or to keep.

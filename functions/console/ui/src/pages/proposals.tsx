@@ -2,6 +2,7 @@ import { useRef, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { duration, moment, ms, num, plain } from "../format";
 import { rich, t, word } from "../i18n";
+import { recorded } from "../recorded";
 import type { Person, Proposal, ViewProps } from "../types";
 import { Act, Ask, Card, Data, Empty, Head, Tag, Wrong, toast } from "../ui";
 
@@ -23,7 +24,7 @@ export function ProposalsPage(p: ViewProps) {
         {data.proposals.length === 0 ? <Empty>{t("approvals.none")}</Empty> : <ul class="plain-list proposals">{data.proposals.map((x) => (
           <li key={x.id}>
             <Tag tone="info">{word("change", x.what)}</Tag> <b class="mono" translate={false}>{x.subject}</b> <span>{rich("approvals.proposed", { who: <Data>{x.by}</Data>, time: moment(x.at), note: <Data>{x.note}</Data> })}</span>
-            {x.failed && <Tag tone="bad">{t("proposals.failed", { why: x.failed })}</Tag>}
+            {x.failed && <Tag tone="bad">{t("proposals.failed", { why: recorded(x.failed) })}</Tag>}
             <span class="hint">{t("until", { time: moment(x.until) })}</span><span class="spacer" />
             <Act who={p.who} role={x.role} tone="primary" disabled={x.mine} onClick={() => ask({ of: x, verdict: "approve" })}>{t(x.mine ? "approvals.yours" : "approvals.approve")}</Act>
             <Act who={p.who} role={x.role} onClick={() => ask({ of: x, verdict: "withdraw" })}>{t("approvals.withdraw")}</Act>

@@ -45,7 +45,7 @@ export function ReviewPage(p: ViewProps) {
               <input type="checkbox" aria-label={t("review.choose", { id: c.decision })} checked={picked.has(c.decision)} onChange={() => turn(c.decision)} />
               <Verdict verdict={c.verdict} /><Kind kind={c.kind} /><a href={"/decisions/" + encodeURIComponent(c.decision)}><b translate={c.action === "none"}>{actionOf(c)}</b></a><PlayerLink id={c.player} />
               <Tag tone={c.assigned ? "info" : ""}>{c.assigned ? <Data>{c.assigned.who}</Data> : t("review.nobody")}</Tag>
-              <span class="spacer" />{known(c.decided_at) && <span class="hint">{t("review.waits-for", { time: waited(c.decided_at) })}</span>}{known(c.deadline) && <span class={"hint" + (Date.parse(c.deadline) < Date.now() ? " bad" : "")}>{t(Date.parse(c.deadline) < Date.now() ? "review.was-due" : "until", { time: moment(c.deadline) })}</span>}
+              <span class="spacer" />{known(c.decided_at) && <span class="hint">{t("review.waits-for", { time: waited(c.decided_at) })}</span>}{known(c.deadline) && <span class={"hint" + (Date.parse(c.deadline) < Date.now() ? " bad" : "")}>{t(Date.parse(c.deadline) < Date.now() ? "review.was-due" : "review.due", { time: moment(c.deadline) })}</span>}
             </div>
             <p>{said(c)}</p>
             <Evidence d={c} />
@@ -67,7 +67,7 @@ export function ReviewPage(p: ViewProps) {
         change={async (v) => {
           const r = await call<{ done: number; failed: { decision: string; why: string }[] }>("/api/reviews", { decisions: asking.cases.map((c) => c.decision), verdict: asking.verdict, note: v.note });
           done();
-          if (r.failed.length) throw new Error(t("review.partly", { done: r.done, failed: r.failed.length, why: r.failed[0]!.why }));
+          if (r.failed.length) throw new Error(t("review.partly", { done: r.done, failed: r.failed.length, why: recorded(r.failed[0]!.why) }));
           return t(asking.verdict === "approved" ? "approved" : "review.overturned");
         }} />}
       {giving && <Ask title={t("review.assign-n", { n: giving.length })} button={t("review.assign")} onClose={() => give(undefined)} text={<p>{t("review.assign-text")}</p>}

@@ -1,12 +1,14 @@
 import { useEffect, useState } from "preact/hooks";
 import { call, useLoaded } from "../api";
 import { and, known, moment, plain } from "../format";
-import { t, word, type Key } from "../i18n";
+import { language, t, word, type Key } from "../i18n";
 import { go, withParam } from "../router";
 import type { Pack, Rule, Switch, ViewProps } from "../types";
 import { Act, Ask, Card, Data, Empty, Head, Kind, Tabs, Tag, Wrong } from "../ui";
 
 interface Answer { packs: Pack[]; problems: string[] | null; actions: { id: string; kind: string; doc: string }[]; switches: Switch[]; switch_error?: string; since: null | { by: string; approved?: string; at: string } }
+
+const translated = language !== "en"; // the packs are not
 
 export function RulesPage(p: ViewProps) {
   const { data, error, reload } = useLoaded<Answer>("/api/rules", 5000);
@@ -26,7 +28,7 @@ export function RulesPage(p: ViewProps) {
     : <Act who={p.who} role="compliance" tone="danger" onClick={() => ask({ what, name, on: true })}>{what === "rule" ? t("rules.deny") : what === "jurisdiction" ? t("rules.stop-place", { name }) : t("stop")}</Act>;
   return (
     <>
-      <Head title={t("rules.title")} lead={t("rules.lead")} />
+      <Head title={t("rules.title")} lead={<>{t("rules.lead")} {translated && t("rules.texts")}</>} />
       <Wrong text={error ?? data?.switch_error} again={reload} />
       {data?.problems?.map((x) => <Wrong key={x} text={x} />)}
       {data?.since && <p class="hint">{t("rules.in-force", { who: [data.since.by, data.since.approved].filter(Boolean).join(", "), time: moment(data.since.at) })}</p>}

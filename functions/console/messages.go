@@ -1,0 +1,110 @@
+package console
+
+import (
+	"embed"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"golang.org/x/text/language"
+
+	"pitboss/internal/access"
+)
+
+// What the server itself writes for people to read takes its texts from the page's
+// message files: the copy that is handed to a player, and why a sign-in failed.
+
+//go:embed ui/src/messages/*.json
+var messageFiles embed.FS
+
+// messages are the texts of one language.
+type messages map[string]string
+
+// languages are the message files by language.
+var languages = readMessages()
+
+func readMessages() map[string]messages {
+	out := map[string]messages{}
+	files, err := messageFiles.ReadDir("ui/src/messages")
+	if err != nil {
+		panic(err) // embedded
+	}
+	for _, f := range files {
+		raw, err := messageFiles.ReadFile("ui/src/messages/" + f.Name())
+		m := messages{}
+		if err == nil {
+			err = json.Unmarshal(raw, &m)
+		}
+		if err != nil {
+			panic(fmt.Errorf("console: %s: %w", f.Name(), err)) // embedded
+		}
+		out[strings.TrimSuffix(f.Name(), path.Ext(f.Name()))] = m
+	}
+	return out
+}
+
+// text is a message with its values, given as name, value, name, value.
+func (m messages) text(key string, values ...string) (string, error) {
+	text, ok := m[key]
+	if !ok || len(values)%2 != 0 {
+		return "", fmt.Errorf("console: message %s with %d values", key, len(values))
+	}
+	for i := 0; i < len(values); i += 2 {
+		text = strings.ReplaceAll(text, "{"+values[i]+"}", values[i+1])
+	}
+	return text, nil
+}
+
+// word says one of a fixed set of codes.
+func (m messages) word(set, code string) string {
+	if text, ok := m[set+"."+code]; ok {
+		return text
+	}
+	return strings.ReplaceAll(code, "_", " ")
+}
+
+// languageCookie keeps the language that was chosen on the page.
+const languageCookie = "language"
+
+// tags are the languages there are; the first is for those who read none of them.
+var tags, matcher = func() ([]string, language.Matcher) {
+	names, parsed := []string{"en"}, []language.Tag{language.English}
+	for name := range languages {
+		if name != "en" {
+			names, parsed = append(names, name), append(parsed, language.MustParse(name))
+		}
+	}
+	return names, language.NewMatcher(parsed)
+}()
+
+// languageOf is the language that was chosen on the page, else the browser's.
+func languageOf(r *http.Request) string {
+	if c, err := r.Cookie(languageCookie); err == nil && slices.Contains(tags, c.Value) {
+		return c.Value
+	}
+	wanted, _, _ := language.ParseAcceptLanguage(r.Header.Get("Accept-Language")) // nothing: English
+	_, n, _ := matcher.Match(wanted...)
+	return tags[n]
+}
+
+//go:embed signin.html
+var signInText string
+
+var signInPage = template.Must(template.New("signin").Parse(signInText))
+
+// writeTrouble says why a sign-in failed, in the reader's language.
+func writeTrouble(w io.Writer, r *http.Request, t access.Trouble) error {
+	tongue := languageOf(r)
+	m := languages[tongue]
+	text, err := m.text("signin."+t.What, t.Values...)
+	if err != nil {
+		return err
+	}
+	return signInPage.Execute(w, struct{ Title, Text, Button, Again, Language, Style string }{
+		m["signin."+t.What+"-title"], text, m["signin.again"], t.Again, tongue, styleOf(bundle)})
+}
