@@ -6,7 +6,7 @@ import { openBrowser } from "./browser.mjs";
 import { lowContrast } from "./contrast.mjs";
 import { load } from "./load.mjs";
 import { get, send, startSystem, until } from "./system.mjs";
-import { threadOf, watchThread } from "./thread.mjs";
+import { residentOf, threadOf, watchThread } from "./thread.mjs";
 
 let system, browser, page;
 const problems = [];
@@ -279,7 +279,7 @@ test(`10,000 events/s for ${seconds} s: counted exactly, the page does not freez
     await cdp.send("HeapProfiler.collectGarbage");
     const { metrics } = await cdp.send("Performance.getMetrics");
     const of = (name) => metrics.find((m) => m.name === name).value;
-    return { heapMB: of("JSHeapUsedSize") / 2 ** 20, nodes: of("Nodes") };
+    return { heapMB: of("JSHeapUsedSize") / 2 ** 20, nodes: of("Nodes"), listeners: of("JSEventListeners"), processMB: residentOf(own.pid, "RssAnon") };
   };
   await page.evaluate(() => {
     window.long = [];
@@ -307,7 +307,14 @@ test(`10,000 events/s for ${seconds} s: counted exactly, the page does not freez
   clearInterval(minute);
   memory.push(thread.memory());
   thread.end();
-  const heavy = await weighs();
+  // Between collections the process grows by tens of MB, which is garbage: V8's, and
+  // Blink's of the nodes that were replaced. A collection gives it back.
+  const fits = (w) => w.heapMB < light.heapMB + 8 && w.nodes < light.nodes * 1.5 + 500 && w.listeners < light.listeners * 1.5 + 20 && w.processMB < light.processMB + 40;
+  let heavy = await weighs();
+  for (let n = 0; n < 10 && !fits(heavy); n++) { // memory is given back to the system a little later
+    await new Promise((r) => setTimeout(r, 1000));
+    heavy = await weighs();
+  }
   const counted = (await types()) - before;
   // A long task's own time is what its thread ran while it lasted: the rest is the
   // generator, the console and everybody else on the machine's cores.
@@ -324,7 +331,7 @@ test(`10,000 events/s for ${seconds} s: counted exactly, the page does not freez
   assert.ok(got.perSecond >= (starved ? 2_000 : 8_000), `the load was ${got.perSecond} events/s`);
   assert.ok(counted >= got.sent && counted <= got.sent * 1.02, `counted ${counted} of ${got.sent} (the simulator's rounds come on top)`);
   assert.ok((await stage()) > 0);
-  assert.ok(heavy.heapMB < light.heapMB + 8 && heavy.nodes < light.nodes * 1.5 + 500, `the tab grew from ${JSON.stringify(light)} to ${JSON.stringify(heavy)}`);
+  assert.ok(fits(heavy), `the tab grew from ${JSON.stringify(light)} to ${JSON.stringify(heavy)}`);
   assert.ok(told.frames > 0 && told.frames <= 5 * ((ended - began) / 1000), `${told.frames} frames in ${(ended - began) / 1000} s`);
   assert.ok(worst.ran < 300, `a task of ${worst.ms} ms, ${worst.ran} of them its own, froze the page`);
 });

@@ -24,6 +24,10 @@ export async function threadOf(spin) {
   return { ran, pid };
 }
 
+// residentOf is how much memory of a kind the process has, in MB: VmRSS is all of it,
+// RssAnon what it allocated itself.
+export const residentOf = (pid, kind) => Math.round(Number(new RegExp(`${kind}:\\s+(\\d+)`).exec(read(`/proc/${pid}/status`))?.[1]) / 1024);
+
 // watchThread samples the page's main thread until end() is called; then ran(from, to)
 // and waited(from, to) tell of any time between, in milliseconds since the epoch.
 export function watchThread(pid) {
@@ -35,6 +39,6 @@ export function watchThread(pid) {
     const before = samples.findLast((s) => s.at <= from) ?? samples[0], after = samples.find((s) => s.at >= to) ?? samples.at(-1);
     return after[name] - before[name];
   };
-  const memory = () => Math.round(Number(/VmRSS:\s+(\d+)/.exec(read(`/proc/${pid}/status`))?.[1]) / 1024); // MB
+  const memory = () => residentOf(pid, "VmRSS");
   return { memory, end: () => { clearInterval(timer); take(); }, ran: between("ran"), waited: between("waited") };
 }
