@@ -10,6 +10,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 )
 
@@ -46,7 +47,8 @@ func (f *Function) calibrate(in *policy.Input) {
 	for i := range models {
 		m := &models[i]
 		c, ok := (*all)[m.SHA256]
-		if !ok || m.Outside != "" || m.Output != c.Output || m.Output == policy.HarmScore {
+		none := c.Calibration == (learn.Calibration{}) // too few outcomes are known
+		if !ok || none || m.Outside != "" || m.Output != c.Output || m.Output == policy.HarmScore {
 			continue
 		}
 		m.Calibrated = &event.Calibrated{Raw: m.Score, Slope: c.Slope, Offset: c.Offset}

@@ -48,15 +48,20 @@ func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
 	}
 }
 
-// ranked is the ranking of next games to decide on: the learned one where it knows
-// the player's latest game, else the model's; none where the model is switched off.
+// ranked is the ranking of next games to decide on: the learned one. The model's
+// stands where too little is learned, and after a game that the model ranks and
+// nobody was seen to leave of late. None where the model is switched off.
 func (f *Function) ranked(data *event.PlayerScored, switches []string) []event.Ranked {
 	if slices.Contains(switches, policy.Switch("model", rankName)) {
 		return nil
 	}
 	r := f.ranker.Load()
 	recent := data.Facts.RecentGames
-	if r == nil || len(recent) == 0 || !r.Knows(recent[0]) {
+	if r == nil || len(recent) == 0 {
+		return data.Ranking
+	}
+	modelled := slices.ContainsFunc(data.Ranking, func(n event.Ranked) bool { return n.Item == recent[0] })
+	if modelled && !r.Knows(recent[0]) {
 		return data.Ranking
 	}
 	out := make([]event.Ranked, 0, rankKept)

@@ -8,9 +8,9 @@ import (
 	"pitboss/internal/player"
 )
 
-// Games are ranked by what players open of late: one that no model knows, too. Of
-// a game that nobody was seen to leave the model ranks, and nobody where it is
-// switched off.
+// Games are ranked by what players open of late: one that no model knows, too. After
+// a game that nobody was seen to leave, the model ranks if it knows the game; else
+// the player's own games and the popular ones do. Nobody ranks where it is switched off.
 func TestRanksByWhatIsOpenedNext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)
@@ -27,8 +27,8 @@ func TestRanksByWhatIsOpenedNext(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scored := &event.PlayerScored{Ranking: []event.Ranked{{Item: "old", Score: 1}}}
-	for recent, want := range map[string]string{"reef": "brand-new", "cove": "old"} {
+	scored := &event.PlayerScored{Ranking: []event.Ranked{{Item: "old", Score: 0.7}, {Item: "cove", Score: 0.3}}}
+	for recent, want := range map[string]string{"reef": "brand-new", "cove": "old", "newest": "newest"} {
 		scored.Facts.RecentGames = []string{recent}
 		if got := f.ranked(scored, nil); len(got) == 0 || got[0].Item != want {
 			t.Errorf("after %s: %v, want %s", recent, got, want)

@@ -293,8 +293,10 @@ func (l *labels) ask(ctx context.Context, r *policy.Record) (out map[string]floa
 		if !slices.ContainsFunc(r.Input.Models, func(m event.ModelRun) bool { return m.Output == score && m.Outside == "" }) {
 			continue
 		}
+		// A platform's clock may be ahead of decide's, so the label may be asked for in
+		// the minute that late rounds are waited for, but not before its end.
 		now, point := l.f.now(), r.Input.AsOf
-		if age := now.Sub(point); age < l.from || age > l.until {
+		if age := now.Sub(point); age < label.Ahead() || age > l.until {
 			labelsSettled.WithLabelValues(label.Name, "missed").Inc()
 			continue
 		}

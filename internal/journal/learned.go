@@ -102,9 +102,15 @@ func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*le
 // a decision of before can't be reproduced any more.
 const snapshotFor = 400 * 24 * time.Hour
 
-// KeepSnapshot stores a snapshot of what is learned under its hash, once.
+// KeepSnapshot stores a snapshot of what is learned under its hash. One that is
+// there stays from now on for as long; a candidate, which stays for ever, still does.
 func (j *Journal) KeepSnapshot(ctx context.Context, hash string, text []byte) error {
-	if err := j.rdb.SetNX(ctx, DocumentKey(hash), text, snapshotFor).Err(); err != nil {
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+		p.SetNX(ctx, DocumentKey(hash), text, snapshotFor)
+		p.ExpireGT(ctx, DocumentKey(hash), snapshotFor)
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("journal: snapshot: %w", err)
 	}
 	return nil

@@ -38,8 +38,8 @@ const (
 	calibrationBins = 40
 	// calibrationFade makes an hour count half when 3,000 outcomes of later hours are known.
 	calibrationFade = 0.99977
-	// calibrationPrior is how many outcomes "the model is right" counts as.
-	calibrationPrior = 50.0
+	// calibrationPull draws a fit to slope 1 and offset 0, as 20 outcomes at even odds would.
+	calibrationPull = 5.0
 	// calibrationHours are kept; an hour that counts less than calibrationLeast is not.
 	calibrationHours = 48
 	calibrationLeast = 1e-4
@@ -135,43 +135,84 @@ func (c *Calibrator) weighed() (bins [calibrationBins]weighed) {
 	return bins
 }
 
-// Fit is the calibration that suits the outcomes best, drawn a little towards
-// none; none where few outcomes are known. It takes a few steps of Newton's method
-// on the bins.
+// Fit is the calibration within the bounds that suits the outcomes best, drawn a
+// little towards none; none where few outcomes are known.
 func (c *Calibrator) Fit() Calibration {
 	if c.Seen() < CalibrationFrom {
 		return Calibration{}
 	}
 	bins := c.weighed()
-	slope, offset := 1.0, 0.0
-	for range 25 {
-		// Gradient and Hessian of the log-likelihood less the pull to slope 1, offset 0.
-		g0, g1 := -calibrationPrior/10*offset, -calibrationPrior/10*(slope-1)
-		h00, h01, h11 := calibrationPrior/10, 0.0, calibrationPrior/10
-		for _, b := range bins {
-			if b.n < 1e-9 {
-				continue
+	fit := minimise(&bins, Calibration{Slope: 1}, true)
+	if slope := min(max(fit.Slope, leastSlope), mostSlope); slope != fit.Slope {
+		fit = minimise(&bins, Calibration{Slope: slope}, false) // the offset that suits this slope
+	}
+	fit.Offset = min(max(fit.Offset, -mostOffset), mostOffset)
+	return fit
+}
+
+// minimise goes from a calibration to that of the least loss by Newton's method, or to
+// that of the same slope. A step that goes too far, as it does where scores are near 0
+// or 1 and wrong, is halved until the loss falls: the loss is convex, so that ends.
+func minimise(bins *[calibrationBins]weighed, fit Calibration, slopes bool) Calibration {
+	least := loss(bins, fit)
+	for range 50 {
+		d0, d1 := newton(bins, fit, slopes)
+		next, lower := fit, false
+		for range 60 {
+			next = Calibration{Offset: fit.Offset + d0, Slope: fit.Slope + d1}
+			if now := loss(bins, next); now < least {
+				least, lower = now, true
+				break
 			}
-			x := b.logit / b.n
-			p := sigmoid(offset + slope*x)
-			d, w := b.came-b.n*p, b.n*p*(1-p)
-			g0, g1 = g0+d, g1+d*x
-			h00, h01, h11 = h00+w, h01+w*x, h11+w*x*x
+			d0, d1 = d0/2, d1/2
 		}
-		det := h00*h11 - h01*h01
-		if !(det > 0) {
-			break
+		if !lower {
+			return fit
 		}
-		d0, d1 := (h11*g0-h01*g1)/det, (h00*g1-h01*g0)/det
-		offset, slope = offset+d0, slope+d1
+		fit = next
 		if math.Abs(d0)+math.Abs(d1) < 1e-9 {
-			break
+			return fit
 		}
 	}
-	if math.IsNaN(slope) || math.IsNaN(offset) {
-		return Calibration{}
+	return fit
+}
+
+// loss is the negative log-likelihood of the outcomes and the pull.
+func loss(bins *[calibrationBins]weighed, c Calibration) float64 {
+	sum := calibrationPull / 2 * (c.Offset*c.Offset + (c.Slope-1)*(c.Slope-1))
+	for _, b := range bins {
+		if b.n < 1e-9 {
+			continue
+		}
+		z := c.Offset + c.Slope*b.logit/b.n
+		sum += b.n*softplus(z) - b.came*z
 	}
-	return Calibration{Slope: min(max(slope, leastSlope), mostSlope), Offset: min(max(offset, -mostOffset), mostOffset)}
+	return sum
+}
+
+// softplus is log(1 + eᶻ).
+func softplus(z float64) float64 { return max(z, 0) + math.Log1p(math.Exp(-math.Abs(z))) }
+
+// newton is the step to the minimum of the parabola that the loss looks like here.
+// Without slopes it keeps the slope.
+func newton(bins *[calibrationBins]weighed, c Calibration, slopes bool) (offset, slope float64) {
+	g0, g1 := -calibrationPull*c.Offset, -calibrationPull*(c.Slope-1)
+	h00, h01, h11 := calibrationPull, 0.0, calibrationPull
+	for _, b := range bins {
+		if b.n < 1e-9 {
+			continue
+		}
+		x := b.logit / b.n
+		p := sigmoid(c.Offset + c.Slope*x)
+		d, w := b.came-b.n*p, b.n*p*(1-p)
+		g0, g1 = g0+d, g1+d*x
+		h00, h01, h11 = h00+w, h01+w*x, h11+w*x*x
+	}
+	if !slopes {
+		return g0 / h00, 0
+	}
+	det := h00*h11 - h01*h01 // at least calibrationPull²
+	return (h11*g0 - h01*g1) / det, (h00*g1 - h01*g0) / det
 }
 
 // Latest is the hour of the latest score whose outcome is known; zero: none is.

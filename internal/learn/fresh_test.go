@@ -37,6 +37,25 @@ func TestCalibrationFollows(t *testing.T) {
 	}
 }
 
+// Scores near 0 or 1 that are wrong are where Newton's method goes too far: the fit
+// is the least loss all the same.
+func TestCalibrationOfScoresThatAreSure(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for _, score := range []float64{1e-6, 0.0005, 0.002, 0.5, 0.999, 1} {
+		for _, share := range []float64{0.05, 0.5, 0.95} {
+			c := NewCalibrator()
+			for i := range 10_000 {
+				c.Observe(at, score, score, float64(i%100) < share*100)
+			}
+			fit := c.Fit()
+			if got := fit.Apply(score); math.Abs(got-share) > 0.01 {
+				t.Errorf("%v, of which %v came, becomes %.3f by %+v", score, share, got, fit)
+			}
+		}
+	}
+}
+
 // In whatever order outcomes become known, and however they are parted, the sums
 // are the same to the bit.
 func TestCalibrationTakesOutcomesInAnyOrder(t *testing.T) {

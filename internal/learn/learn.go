@@ -55,8 +55,9 @@ type Spec struct {
 	// below 1 explores less than Thompson did, which loses less where rewards are
 	// rare (Chapelle and Li 2011). 0: 1.
 	Boldness float64 `yaml:"boldness,omitempty" json:"boldness,omitzero"`
-	// Floor is the least propensity of an action that may be sent; Ceiling the
-	// largest share that goes to others than the one that looks best.
+	// Floor is the least propensity of an action that may be sent, less where all
+	// floors together would take more than half; Ceiling the largest share of the rest
+	// that goes to others than the one that looks best.
 	Floor   float64 `yaml:"floor" json:"floor"`
 	Ceiling float64 `yaml:"ceiling" json:"ceiling"`
 	// Draws are the Monte Carlo draws that the propensities are made of.

@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -99,28 +100,29 @@ func TestPropensities(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := spec("features.a")
-		s.Floor, s.Ceiling = rapid.Float64Range(0, 0.05).Draw(t, "floor"), rapid.Float64Range(0, 1).Draw(t, "ceiling")
+		s.Floor, s.Ceiling = rapid.Float64Range(0, 0.1).Draw(t, "floor"), rapid.Float64Range(0, 1).Draw(t, "ceiling")
 		sums := s.NewSums()
 		for range rapid.IntRange(0, 20).Draw(t, "n") {
 			sums.Add(s.Row([]float64{1, rapid.Float64Range(-1, 1).Draw(t, "x")}, "service", rapid.IntRange(1, Ranks-1).Draw(t, "rank"), 50))
 		}
-		snap := &Snapshot{Spec: *s, Actions: map[string]*Sums{"a": sums}}
+		snap := &Snapshot{Spec: *s, Actions: map[string]*Sums{"a0": sums}}
 		m, err := snap.Model()
 		if err != nil {
 			t.Fatal(err)
 		}
-		options := make([]Option, rapid.IntRange(1, 6).Draw(t, "options"))
+		options := make([]Option, rapid.IntRange(1, 40).Draw(t, "options"))
 		for i := range options {
-			options[i] = Option{Action: string(rune('a' + i)), Guess: rapid.Float64Range(-100, 100).Draw(t, "guess")}
+			options[i] = Option{Action: fmt.Sprint("a", i), Guess: rapid.Float64Range(-100, 100).Draw(t, "guess")}
 		}
 		x, seed := []float64{1, 0.25}, rapid.Uint64().Draw(t, "seed")
 		again := slices.Clone(options)
 		none := m.Weigh(options, x, seed)
 		sum, best, looks := none, none, 0.0
+		floor := min(s.Floor, 0.5/float64(len(options)))
 		for _, o := range options {
 			sum += o.Propensity
-			if o.Propensity < s.Floor {
-				t.Fatalf("%+v is below the floor %v", o, s.Floor)
+			if o.Propensity < floor {
+				t.Fatalf("%+v is below the floor %v", o, floor)
 			}
 			if o.Worth > looks {
 				looks, best = o.Worth, o.Propensity
@@ -129,7 +131,7 @@ func TestPropensities(t *testing.T) {
 		if math.Abs(sum-1) > 1e-12 {
 			t.Fatalf("propensities sum to %v", sum)
 		}
-		if 1-best > s.Ceiling*(1-s.Floor*float64(len(options)))+s.Floor*float64(len(options))+1e-12 {
+		if floors := floor * float64(len(options)); 1-best > s.Ceiling*(1-floors)+floors+1e-12 {
 			t.Fatalf("%v go to others than the best, ceiling %v", 1-best, s.Ceiling)
 		}
 		text, _, err := snap.Text()

@@ -249,15 +249,20 @@ func (m *Model) Weigh(options []Option, x []float64, seed uint64) (none float64)
 	if share > m.Spec.Ceiling {
 		shrink = m.Spec.Ceiling / share
 	}
-	rest := 1 - m.Spec.Floor*float64(len(options))
+	floor := m.Spec.floorOf(len(options))
+	rest := 1 - floor*float64(len(options))
 	left := 1.0
 	for i := range options {
 		p := float64(wins[i]) / float64(m.Spec.Draws) * shrink
 		if i == top {
 			p = 1 - share*shrink
 		}
-		options[i].Propensity = m.Spec.Floor + rest*p
+		options[i].Propensity = floor + rest*p
 		left -= options[i].Propensity
 	}
 	return max(0, left)
 }
+
+// floorOf is the least propensity of each of n options: all floors together take at
+// most half, so that of many options the one that looks best is still sent.
+func (s *Spec) floorOf(n int) float64 { return min(s.Floor, 0.5/float64(max(1, n))) }

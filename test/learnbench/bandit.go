@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,22 +44,26 @@ type regret struct {
 	// Pitboss chooses through decide and learns through feedback.
 	Pitboss     []float64 `json:"pitboss"`
 	PitbossMean float64   `json:"pitboss_mean"`
-	// Values is Pitboss with an arm that does not learn (temperature 0).
-	Values   float64 `json:"values"`
-	Uniform  float64 `json:"uniform"`
-	Thompson float64 `json:"thompson"` // Beta-Bernoulli, mean of 200 runs
+	Seconds     float64   `json:"seconds"` // that a replay took
+	Uniform     float64   `json:"uniform"`
+	Thompson    float64   `json:"thompson"` // Beta-Bernoulli, mean of 200 runs
+	// Values is always the highest value of actions.yaml; nil where several are the
+	// highest, since which of them comes first in the file says nothing.
+	Values *float64 `json:"values,omitempty"`
 }
 
 // measure replays the stream runs times.
 func (s stream) measure(ctx context.Context, models string, runs, seed int) (*regret, error) {
 	out := &regret{stream: s, Runs: runs, Uniform: s.uniform(), Values: s.values(), Thompson: s.thompson(200)}
 	for run := range runs {
+		began := time.Now()
 		lost, err := s.replay(ctx, models, uint64(seed+run))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
 		out.Pitboss = append(out.Pitboss, math.Round(lost*10)/10)
 		out.PitbossMean += lost / float64(runs)
+		out.Seconds += time.Since(began).Seconds() / float64(runs)
 	}
 	return out, nil
 }
@@ -123,10 +128,29 @@ func (s stream) uniform() (lost float64) {
 	return lost
 }
 
-// values is what always the highest value of actions.yaml loses.
-func (s stream) values() float64 {
-	top := slices.Index(s.Guesses, slices.Max(s.Guesses))
-	return (slices.Max(s.Rates) - s.Rates[top]) * float64(s.Players)
+// values is what always the highest value of actions.yaml loses; nil where several
+// are the highest.
+func (s stream) values() *float64 {
+	var tops []int
+	for i, g := range s.Guesses {
+		if g == slices.Max(s.Guesses) {
+			tops = append(tops, i)
+		}
+	}
+	if len(tops) > 1 {
+		return nil
+	}
+	lost := (slices.Max(s.Rates) - s.Rates[tops[0]]) * float64(s.Players)
+	return &lost
+}
+
+func (r *regret) String() string {
+	values := ""
+	if r.Values != nil {
+		values = fmt.Sprintf(", the values alone %.0f", *r.Values)
+	}
+	return fmt.Sprintf("%s: %d actions, %d players, lost against the best: Pitboss %.0f (%v), uniform %.0f%s, plain Thompson %.0f; %.0f s a replay",
+		r.Name, len(r.Actions), r.Players, r.PitbossMean, r.Pitboss, r.Uniform, values, r.Thompson, r.Seconds)
 }
 
 // thompson is what plain Thompson sampling with a flat Beta prior loses, told of

@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 	models := flags.String("models", "models", "the models folder")
 	out := flags.String("json", "", "file to write the figures to")
 	only := flags.String("only", "hillstrom,openbandit,csgo", "what to measure")
-	runs := flags.Int("runs", 5, "replays of each stream")
+	runs := flags.Int("runs", 1, "replays of each stream")
 	seed := flags.Int("seed", 1, "of the first replay")
 	players := flags.Int("players", 18000, "players of a stream")
 	if err := flags.Parse(args); err != nil {
@@ -67,8 +67,7 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s: %d actions, %d players, lost against the best: Pitboss %.0f (%v), uniform %.0f, the values alone %.0f, plain Thompson %.0f\n",
-			s.Name, len(s.Actions), s.Players, r.PitbossMean, r.Pitboss, r.Uniform, r.Values, r.Thompson)
+		fmt.Println(r)
 		rep.Regret = append(rep.Regret, r)
 	}
 	if slices.Contains(wanted, "csgo") {
