@@ -16,7 +16,9 @@ import (
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/learn"
+	"pitboss/internal/player"
 	"pitboss/internal/policy"
+	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
 
@@ -128,6 +130,70 @@ func TestOutcomesAreLearnedOnceInAnyOrder(t *testing.T) {
 		t.Fatalf("learned %s\nwant    %s", a, b)
 	}
 	checkForgotten(t, fs[0], spec, events[0])
+}
+
+// learning.yaml was changed between a decision and its outcome: to the new sums the
+// decision is as new as its outcome.
+func TestOutcomesAreLearnedByOtherRewards(t *testing.T) {
+	t.Parallel()
+	p, set := shipped(t)
+	f := startLearning(t, redistest.Start(t))
+	var r *policy.Record
+	id := ""
+	for i := 0; r == nil; i++ {
+		id = fmt.Sprint("p", i)
+		r = decided(t, f, p, set, id)
+	}
+	if _, err := f.Handle(t.Context(), told(t, id, event.TypeRecommendation, "issued", r.Recommendation())); err != nil {
+		t.Fatal(err)
+	}
+	other := *f.learner.spec
+	other.Rewards = map[string]map[string]float64{policy.Service: {"accepted": 70}}
+	f.learner.spec = &other
+	if _, err := f.Handle(t.Context(), told(t, id, event.TypeAccepted, "accepted", event.Outcome{Recommendation: r.Input.Decision})); err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.journal.Learned(t.Context(), &other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := other.Row([]float64{1, 0.5, 0}, policy.Service, learn.Rank("accepted"), r.Decision.Candidates[0].Value)
+	if a, b := text(t, got["payment_help"]), text(t, want); a != b {
+		t.Errorf("learned %s\nwant    %s", a, b)
+	}
+}
+
+// An outcome that is being learned while its player is erased leaves nothing of them.
+func TestNothingIsLearnedOfAnErasedPlayer(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	f := startLearning(t, url)
+	rdb, err := setup.Redis(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rdb.Close() })
+	store := player.NewStore(rdb, f.learner.set, player.Config{CachePlayers: 1})
+	if err := store.Erase(t.Context(), "p", noon); err != nil {
+		t.Fatal(err)
+	}
+	spec := f.learner.spec
+	var rows []*learn.Sums
+	for rank := 1; rank < learn.Ranks; rank++ {
+		rows = append(rows, spec.Row([]float64{1, 0.5, 0}, policy.Service, rank, 10))
+	}
+	before, err := rdb.DBSize(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	learned, err := f.journal.Learn(t.Context(), "p", journal.Lesson{Spec: spec, Decision: journal.DecisionID("p", "1"), At: noon, Now: noon,
+		Action: "payment_help", Rank: 1, Rows: rows, Remember: time.Hour})
+	if err != nil || learned {
+		t.Errorf("learned: %v %v", learned, err)
+	}
+	if after, err := rdb.DBSize(t.Context()).Result(); err != nil || after != before {
+		t.Errorf("%d keys, before it were %d (%v)", after, before, err)
+	}
 }
 
 // checkForgotten: with a player's erasure goes what is kept of their outcomes,

@@ -21,8 +21,8 @@ var learnScript = redisdb.NewScript(learnLua)
 // rankedMost bounds the decisions of a player whose outcomes are waited for.
 const rankedMost = 512
 
-// ranksKey is the key of the outcomes, by decision, that were learned of a
-// player: personal, and gone with the window or an erasure.
+// ranksKey is the key of the outcomes, by decision and whose sums they are in, that
+// were learned of a player: personal, and gone with the window or an erasure.
 func ranksKey(id string) string { return tag(player.Shard(id)) + ":l:" + id }
 
 // sumsKey is the key of a shard's sums: of many players, and of none.
@@ -41,11 +41,11 @@ type Lesson struct {
 }
 
 // Learn adds a lesson to the sums. Of the outcomes of one decision the highest
-// counts, however often and in whatever order they come. It reports whether the
-// sums changed.
+// counts, however often and in whatever order they come; to sums of another context
+// or other rewards a decision is new. It reports whether the sums changed.
 func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) {
-	w := l.Spec.Width()
-	args := []any{l.Decision, l.Rank, int(l.Remember.Seconds()) + 1, l.Action, rankedMost, w}
+	w, key := l.Spec.Width(), l.Spec.Key()
+	args := []any{l.Decision + " " + key, l.Rank, int(l.Remember.Seconds()) + 1, l.Action, rankedMost, w}
 	for _, v := range l.Rows[0].XX {
 		args = append(args, v)
 	}
@@ -55,7 +55,8 @@ func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) 
 		}
 		args = append(args, r.YY)
 	}
-	v, err := j.run.Run(ctx, learnScript, []string{ranksKey(id), sumsKey(player.Shard(id), l.Spec.Key())}, args...)
+	keys := []string{ranksKey(id), sumsKey(player.Shard(id), key), player.StateKey(id)}
+	v, err := j.run.Run(ctx, learnScript, keys, args...)
 	if err != nil {
 		return false, fmt.Errorf("journal: learn: %w", err)
 	}

@@ -85,9 +85,22 @@ def fit(x, y, prior):
     return prior + best.x.reshape(columns, items)
 
 
+def learnt(rows, items):
+    """Popularity, the chain's log-probabilities, the weights, and of how many rows."""
+    index = {g: i for i, g in enumerate(items)}
+    popularity, chain = markov(rows, index)
+    known = [r for r in rows if r[1] in index]
+    prior = np.vstack([chain - RETURN * np.eye(len(items)), RETURN * np.eye(len(items))])
+    weights = fit(encode(known, index), np.array([index[r[1]] for r in known]), prior)
+    return popularity, chain, weights, len(known)
+
+
 def measure(scores, rows, index):
     """HR@5 and NDCG@5; a game that was not in the training part counts as missed."""
-    rank = ranks(scores, rows, index)
+    return gains(ranks(scores, rows, index))
+
+
+def gains(rank):
     gain = np.where(rank < TOP, 1 / np.log2(rank + 2.0), 0)
     return {"HR@5": round(float((rank < TOP).mean()), 4), "NDCG@5": round(float(gain.mean()), 4)}
 
@@ -124,6 +137,23 @@ def to_onnx(weights):
     return export._model(nodes, [w], columns, "scores", items)
 
 
+def ship(version, weights, items, x, metrics, on, rows):
+    """Writes a version; its golden rows are some of x."""
+    model = to_onnx(weights)
+    dense = np.asarray(x[:2000].todense(), np.float32)
+    logits = dense.astype(np.float64) @ weights
+    want = np.exp(logits - logits.max(1, keepdims=True))
+    want /= want.sum(1, keepdims=True)
+    metrics["parity_max_difference"] = export.parity(model, dense, want)
+    pick = np.random.default_rng(data.SEED).choice(len(dense), 16, replace=False)
+    golden = [{"input": [float(v) for v in dense[i]], "output": [float(v) for v in want[i]]} for i in pick]
+    export.write(data.MODELS / "next-game" / version, model, {
+        "kind": "ranking", "output": "next_game", "input": "features", "output_tensor": "scores",
+        "items": items, "history": {"length": LENGTH, "decays": DECAYS},
+        "trained": {"on": [on], "rows": rows, "with": "scipy L-BFGS", "seed": data.SEED},
+        "metrics": metrics}, golden)
+
+
 def main():
     d = data.exported("csgo-openings-2023")
     d["game"] = d.recent_games.map(lambda games: json.loads(games)[0])
@@ -133,10 +163,7 @@ def main():
     games = d.game[d.t < cut].value_counts()
     items = sorted(games[games >= MIN_ROUNDS].index)
     index = {g: i for i, g in enumerate(items)}
-    popularity, chain = markov(train, index)
-    known = [r for r in train if r[1] in index]
-    prior = np.vstack([chain - RETURN * np.eye(len(items)), RETURN * np.eye(len(items))])
-    weights = fit(encode(known, index), np.array([index[r[1]] for r in known]), prior)
+    popularity, chain, weights, known = learnt(train, items)
 
     x = encode(hold, index)
     last = np.array([index.get(r[0][0], -1) for r in hold])
@@ -152,26 +179,12 @@ def main():
     results = {k: measure(v, hold, index) for k, v in p.items()}
     switch = {k: measure(v[moved], [r for r, m in zip(hold, moved) if m], index) for k, v in p.items()}
 
-    model = to_onnx(weights)
-    dense = np.asarray(x[:2000].todense(), np.float32)
-    logits = dense.astype(np.float64) @ weights
-    want = np.exp(logits - logits.max(1, keepdims=True))
-    want /= want.sum(1, keepdims=True)
-    diff = export.parity(model, dense, want)
     metrics = {"hold_out": results["model"], "given_the_last_game_only": only_last,
                "baseline_markov": results["Markov chain"], "baseline_popularity": results["popularity"],
                "lead_over_markov_95": gain,
                "where_the_game_changes": switch["model"], "where_the_game_changes_markov": switch["Markov chain"],
-               "hold_out_rows": len(hold), "items": len(items), "parity_max_difference": diff}
-    rng = np.random.default_rng(data.SEED)
-    pick = rng.choice(len(dense), 16, replace=False)
-    golden = [{"input": [float(v) for v in dense[i]], "output": [float(v) for v in want[i]]} for i in pick]
-    export.write(data.MODELS / "next-game" / "v2", model, {
-        "kind": "ranking", "output": "next_game", "input": "features", "output_tensor": "scores",
-        "items": items, "history": {"length": LENGTH, "decays": DECAYS},
-        "trained": {"on": ["csgo-openings-2023.csv.gz, first 75 % by time"], "rows": len(known),
-                    "with": "scipy L-BFGS", "seed": data.SEED},
-        "metrics": metrics}, golden)
+               "hold_out_rows": len(hold), "items": len(items)}
+    ship("v2", weights, items, x, metrics, "csgo-openings-2023.csv.gz, first 75 % by time", known)
     plots.bars("next-game", "hold-out of csgo", results)
     cards.fill("next-game", {"csgo-openings-2023": metrics})
 

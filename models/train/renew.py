@@ -1,13 +1,18 @@
-"""Trains a candidate of `leave` on the journal's own decisions.
+"""Trains a candidate of `leave` or of `next-game` on the journal's own decisions.
 
-The rows are what `pitboss training-set --from-journal` wrote: the features that each decision was made on, and whether the player was
-gone ten minutes later. The first 75 % by time are trained on; on the rest the candidate and the model that is live are compared. A
-candidate that is no better by its log loss is not written. One that is goes into the shadow (scripts/train.sh), where it is compared with
-the live one on the same events; a person promotes it, or not.
+    python renew.py leave|next-game        prints the version that it wrote
+
+The rows are what `pitboss training-set --from-journal --games` wrote: the features that each decision was made on, the games that the
+player had opened, and whether they were gone ten minutes later. The first 75 % by time are trained on; on the rest the candidate and the
+model that is live are compared. A candidate that is no better is not written. One that is goes into the shadow (scripts/train.sh), where
+it is compared with the live one on the same events; a person promotes it, or not.
 
 The rows are of players at the moments at which Pitboss decides, not at every round, and what was recommended to them is in what came.
+For next-game, what a player opens next is the game of the round of their next decision.
 """
 
+import collections
+import json
 import sys
 
 import lightgbm as lgb
@@ -20,36 +25,43 @@ from sklearn.metrics import log_loss, roc_auc_score
 import data
 import export
 import leave
+import next_game
 
 LEAST_ROWS = 5000
 LEAST_OF_EACH = 300  # rows of players who left, and who stayed, in either part
 
 
-def rows() -> pd.DataFrame:
-    d = data.exported("journal")
-    return d[d.gone_10m.notna()].reset_index(drop=True)
-
-
-def live() -> tuple[str, dict, onnx.ModelProto]:
-    """The version of `leave` that serves, its manifest and its file."""
-    version = yaml.safe_load((data.MODELS / "serving.yaml").read_text())["leave"]["live"]
-    folder = data.MODELS / "leave" / version
+def live(model: str) -> tuple[str, dict, onnx.ModelProto]:
+    """The version of a model that serves, its manifest and its file."""
+    version = yaml.safe_load((data.MODELS / "serving.yaml").read_text())[model]["live"]
+    folder = data.MODELS / model / version
     return version, yaml.safe_load((folder / "model.yaml").read_text()), onnx.load(folder / "model.onnx")
 
 
-def next_version() -> str:
-    taken = [int(p.name[1:]) for p in (data.MODELS / "leave").glob("v*") if p.name[1:].isdigit()]
+def next_version(model: str) -> str:
+    taken = [int(p.name[1:]) for p in (data.MODELS / model).glob("v*") if p.name[1:].isdigit()]
     return f"v{max(taken) + 1}"
 
 
-def measure(y, p):
-    return {"auc": round(float(roc_auc_score(y, p)), 4), "log_loss": round(float(log_loss(y, p)), 4)}
+def enough(rows: int) -> None:
+    if rows < LEAST_ROWS:
+        raise SystemExit(f"renew.py: {rows} decisions with a known outcome, {LEAST_ROWS} are needed")
 
 
-def main() -> str | None:
-    d = rows()
-    if len(d) < LEAST_ROWS:
-        raise SystemExit(f"renew.py: {len(d)} decisions with a known outcome, {LEAST_ROWS} are needed")
+def better(candidate: float, today: float, version: str, metrics: dict) -> None:
+    print(metrics, file=sys.stderr)
+    if not candidate > today:
+        raise SystemExit(f"renew.py: the candidate is no better than {version}, so it is not written: {metrics}")
+
+
+def span(t: np.ndarray) -> str:
+    began, ended = (pd.Timestamp(s, unit="s").isoformat() for s in (t.min(), t.max()))
+    return f"the journal's decisions from {began} to {ended}, first 75 % by time"
+
+
+def renew_leave(d: pd.DataFrame) -> str:
+    d = d[d.gone_10m.notna()].reset_index(drop=True)
+    enough(len(d))
     t, y = d.t.to_numpy(), d.gone_10m.to_numpy()
     train, hold = data.split(t, np.ones(len(d), bool))
     for part in (train, hold):
@@ -58,21 +70,18 @@ def main() -> str | None:
     x = d[leave.INPUTS].to_numpy(np.float32)
     candidate = leave.fit(x[train], y[train])
     p = candidate.predict(x[hold])
-    version, manifest, served = live()
+    version, manifest, served = live("leave")
     today = export.run_onnx(served, d.loc[hold, manifest["features"]].to_numpy(np.float32)).reshape(-1)
-    metrics = {"online_model": measure(y[hold], p), f"live_{version}": measure(y[hold], today),
-               "gone_share": round(float(y[hold].mean()), 4), "hold_out_rows": int(hold.sum())}
-    print(metrics, file=sys.stderr)
-    if not metrics["online_model"]["log_loss"] < metrics[f"live_{version}"]["log_loss"]:
-        raise SystemExit(f"renew.py: the candidate is no better than {version}, so it is not written: {metrics}")
-    new = next_version()
+    ours, theirs = ({"auc": round(float(roc_auc_score(y[hold], q)), 4), "log_loss": round(float(log_loss(y[hold], q)), 4)} for q in (p, today))
+    metrics = {"online_model": ours, f"live_{version}": theirs, "gone_share": round(float(y[hold].mean()), 4), "hold_out_rows": int(hold.sum())}
+    better(-ours["log_loss"], -theirs["log_loss"], version, metrics)
+    new = next_version("leave")
     onnx_model = export.lightgbm_to_onnx(candidate)
     metrics["parity_max_difference"] = export.parity(onnx_model, x[hold][:5000], p[:5000])
-    began, ended = (pd.Timestamp(s, unit="s").isoformat() for s in (t.min(), t.max()))
     export.write(data.MODELS / "leave" / new, onnx_model, {
         "kind": "probability", "output": "leave", "input": "features", "output_tensor": "probability",
         "features": leave.INPUTS,
-        "trained": {"on": [f"the journal's decisions from {began} to {ended}, first 75 % by time"], "rows": int(train.sum()),
+        "trained": {"on": [span(t)], "rows": int(train.sum()),
                     "feature_set": data.feature_set_hash(), "with": f"lightgbm {lgb.__version__}", "seed": data.SEED},
         "metrics": metrics, "thresholds": manifest.get("thresholds", {}),
         "reference": export.reference(x[train]), "histograms": export.histograms(x[train], leave.INPUTS)},
@@ -80,5 +89,40 @@ def main() -> str | None:
     return new
 
 
+def hits(scores: np.ndarray, x, rows, index: dict) -> dict:
+    """HR@5 and NDCG@5; where the model knows none of the player's games it says nothing, which is a miss."""
+    rank = next_game.ranks(scores, rows, index)
+    rank[np.asarray(x.sum(1)).ravel() == 0] = next_game.TOP
+    return next_game.gains(rank)
+
+
+def renew_next_game(d: pd.DataFrame) -> str:
+    # Other events than rounds repeat the games of the round before.
+    d = d[(d.event_type == "round.settled") & (d.recent_games != "[]")]
+    rows = next_game.histories(d)
+    enough(len(rows))
+    cut = np.quantile(d.t, data.TRAIN_SHARE)
+    train, hold = [r for r in rows if r[2] < cut], [r for r in rows if r[2] >= cut]
+    count = collections.Counter(json.loads(games)[0] for games in d.recent_games[d.t < cut])
+    items = sorted(game for game, n in count.items() if n >= next_game.MIN_ROUNDS)
+    *_, weights, known = next_game.learnt(train, items)
+    index = {g: i for i, g in enumerate(items)}
+    x = next_game.encode(hold, index)
+    version, manifest, served = live("next-game")
+    if manifest["history"] != {"length": next_game.LENGTH, "decays": next_game.DECAYS}:
+        raise SystemExit(f"renew.py: next-game {version} has another history than next_game.py: {manifest['history']}")
+    theirs = {g: i for i, g in enumerate(manifest["items"])}
+    before = next_game.encode(hold, theirs)
+    metrics = {"hold_out": hits(np.asarray(x @ weights), x, hold, index),
+               f"live_{version}": hits(export.run_onnx(served, np.asarray(before.todense())), before, hold, theirs),
+               "hold_out_rows": len(hold), "items": len(items)}
+    better(metrics["hold_out"]["NDCG@5"], metrics[f"live_{version}"]["NDCG@5"], version, metrics)
+    new = next_version("next-game")
+    next_game.ship(new, weights, items, x, metrics, span(d.t.to_numpy()), known)
+    return new
+
+
+RENEWED = {"leave": renew_leave, "next-game": renew_next_game}
+
 if __name__ == "__main__":
-    print(main())
+    print(RENEWED[sys.argv[1]](data.exported("journal")))
