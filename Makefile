@@ -63,6 +63,10 @@ generate: ## write the manifests that follow from func.yaml files and the event 
 train: ## train every model anew from the data folder (PITBOSS_DATA)
 	@scripts/train.sh
 
+.PHONY: train-check
+train-check: ## test what trains models on a journal, in the training environment (700 MB)
+	@scripts/train.sh check
+
 .PHONY: bench
 bench: build ## the whole path, its parts, growth and limits; JSON=FILE PLOTS=FOLDER ONLY=path,mixed,…
 	@scripts/bench.sh $(if $(ONLY),--only $(ONLY))
