@@ -27,6 +27,8 @@ type Promotion struct {
 	At       time.Time `json:"at"`
 	// Shadow: it only notes what the policy would choose.
 	Shadow bool `json:"shadow,omitzero"`
+	// Back: it took a promotion back.
+	Back bool `json:"back,omitzero"`
 }
 
 // ShadowLearned lets the learned policy of a hash choose in the shadow ("": none)
@@ -64,7 +66,8 @@ func (j *Journal) PromoteLearned(ctx context.Context, hash string, by []string, 
 }
 
 // RollbackLearned puts back what decided before the promotion in force, and
-// returns the promotion that it made.
+// returns the promotion that it made. Done twice, it ends at what learning.yaml says:
+// one person alone must not put into force again what was taken back.
 func (j *Journal) RollbackLearned(ctx context.Context, by, reason string, at time.Time) (p Promotion, err error) {
 	now, err := j.Promoted(ctx)
 	if err != nil {
@@ -73,7 +76,10 @@ func (j *Journal) RollbackLearned(ctx context.Context, by, reason string, at tim
 	if now.At.IsZero() {
 		return p, fmt.Errorf("%w: no learned policy was ever promoted", ErrNotFound)
 	}
-	p = Promotion{Snapshot: now.Before, Before: now.Snapshot, By: []string{by}, Reason: reason, At: at}
+	p = Promotion{Snapshot: now.Before, Before: now.Snapshot, By: []string{by}, Reason: reason, At: at, Back: true}
+	if now.Back {
+		p.Snapshot = ""
+	}
 	return p, j.promote(ctx, promotedKey, p)
 }
 
