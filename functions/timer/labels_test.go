@@ -178,6 +178,7 @@ func TestScoresAreCalibratedInServing(t *testing.T) {
 	}
 	s.checkCalibrated(rounds)
 	s.checkCountedOnce(both[0], halfway)
+	s.checkClocks(both[0])
 	s.checkTrainingSet(rounds)
 	s.checkSwitch(rounds[len(rounds)-1].Record)
 }
@@ -289,6 +290,22 @@ func (s *serving) checkCountedOnce(l *labels, halfway []byte) {
 	}
 	if halfway == nil || !reflect.DeepEqual(other.state.Calibrators, l.state.Calibrators) {
 		s.t.Error("after a restart from old sums the calibrators are others")
+	}
+}
+
+// checkClocks: a decision whose platform's clock is ahead of decide's by less than the
+// minute that late rounds are waited for is settled, but none before its time is over.
+func (s *serving) checkClocks(l *labels) {
+	s.t.Helper()
+	all := s.decisions()
+	last := slices.MaxFunc(all, func(a, b *policy.Record) int { return a.Input.AsOf.Compare(b.Input.AsOf) })
+	before := s.now
+	defer func() { s.now = before }()
+	for age, want := range map[time.Duration]int{9*time.Minute + 59*time.Second: 0, 10*time.Minute + 30*time.Second: 1, 12 * time.Minute: 1, 20 * time.Minute: 0} {
+		s.now = last.Input.AsOf.Add(age)
+		if got, err := l.ask(s.t.Context(), last); err != nil || len(got) != want {
+			s.t.Errorf("after %v: %v %v, want %d labels", age, got, err, want)
+		}
 	}
 }
 
