@@ -51,7 +51,7 @@ func newRig(ctx context.Context, models string, s stream) (r *rig, err error) {
 	}
 	r.profile, r.decide, r.feedback = profile.New(), decide.New(), feedback.New()
 	for _, f := range r.functions() {
-		err = f.Start(ctx, map[string]string{"REDIS_URL": r.redis.URL(), "MODELS_DIR": dir, "SCORE_WHEN": "always", "DECIDE_LEARN_POLL": "20ms"})
+		err = f.Start(ctx, map[string]string{"REDIS_URL": r.redis.URL(), "MODELS_DIR": dir, "SCORE_WHEN": "always", "DECIDE_LEARN_POLL": "250ms"})
 		if err != nil {
 			return r, err
 		}
