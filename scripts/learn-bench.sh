@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh redis
+export PITBOSS_DATA=${PITBOSS_DATA:-$PWD/../shared/data}
 bin="$(mktemp -d)"
 trap 'rm -rf "$bin"' EXIT
 export ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)

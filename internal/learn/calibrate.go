@@ -12,15 +12,19 @@ import (
 // logit(p) = offset + slope·logit(score) (Platt 1999) to outcomes, the older ones
 // counting less, so that it follows what changes after training.
 //
-// It keeps integer sums by the hour in which the scores were given. So the order
+// How often players leave, say, changes within hours, and how well a score tells them
+// apart hardly does. So the offset follows the latest few hundred outcomes, and the
+// slope, which takes more of them to know, the latest thousands.
+//
+// It keeps integer sums by the ten minutes in which the scores were given. So the order
 // in which outcomes become known does not matter.
 type Calibrator struct {
-	Hours map[int64]*Hour `json:"hours"` // by hours since 1970
+	Slots map[int64]*Slot `json:"slots"` // by ten minutes since 1970
 }
 
-// Hour is the outcomes of the scores that a model gave within an hour, by what it
+// Slot is the outcomes of the scores that a model gave within ten minutes, by what it
 // gave: the sums of bin i are of scores from i/40 on.
-type Hour struct {
+type Slot struct {
 	N    int64                    `json:"n"`
 	Bins [calibrationBins]Outcome `json:"bins"`
 }
@@ -36,13 +40,15 @@ type Outcome struct {
 
 const (
 	calibrationBins = 40
-	// calibrationFade makes an hour count half when 3,000 outcomes of later hours are known.
-	calibrationFade = 0.99977
-	// calibrationPull draws a fit to slope 1 and offset 0, as 20 outcomes at even odds would.
+	slotSeconds     = 600
+	// A slot counts half when so many outcomes of later slots are known.
+	slopeHalf, offsetHalf = 1000.0, 200.0
+	// calibrationPull draws the slope to 1 and the offset to what it was before, as 20
+	// outcomes at even odds would.
 	calibrationPull = 5.0
-	// calibrationHours are kept; an hour that counts less than calibrationLeast is not.
-	calibrationHours = 48
-	calibrationLeast = 1e-4
+	// calibrationSlots are kept; one that counts less than calibrationLeast is not.
+	calibrationSlots = 288
+	calibrationLeast = 1e-3
 	// CalibrationFrom is how many outcomes must be known before scores are calibrated.
 	CalibrationFrom = 300
 	// measuredOver is how many of the latest outcomes errors are measured over.
@@ -78,19 +84,22 @@ func logit(p float64) float64 {
 }
 
 // NewCalibrator returns one that knows no outcomes.
-func NewCalibrator() *Calibrator { return &Calibrator{Hours: map[int64]*Hour{}} }
+func NewCalibrator() *Calibrator { return &Calibrator{} }
 
 // Observe takes what came of a score: when it was given, what the model gave, what
 // was decided on.
 func (c *Calibrator) Observe(at time.Time, raw, said float64, came bool) {
-	hour := at.Unix() / 3600
-	h := c.Hours[hour]
-	if h == nil {
-		h = &Hour{}
-		c.Hours[hour] = h
+	if c.Slots == nil {
+		c.Slots = map[int64]*Slot{}
 	}
-	h.N++
-	b := &h.Bins[min(int(max(0, raw)*calibrationBins), calibrationBins-1)]
+	slot := at.Unix() / slotSeconds
+	s := c.Slots[slot]
+	if s == nil {
+		s = &Slot{}
+		c.Slots[slot] = s
+	}
+	s.N++
+	b := &s.Bins[min(int(max(0, raw)*calibrationBins), calibrationBins-1)]
 	b.N++
 	b.Raw += int64(math.Round(raw * millionth))
 	b.Logit += int64(math.Round(logit(raw) * millionth))
@@ -100,67 +109,79 @@ func (c *Calibrator) Observe(at time.Time, raw, said float64, came bool) {
 	}
 }
 
-// newest lists the hours, the newest first.
+// newest lists the slots, the newest first.
 func (c *Calibrator) newest() []int64 {
-	return slices.SortedFunc(maps.Keys(c.Hours), func(a, b int64) int { return cmp.Compare(b, a) })
+	return slices.SortedFunc(maps.Keys(c.Slots), func(a, b int64) int { return cmp.Compare(b, a) })
 }
 
-// Forget drops the hours that hardly count any more.
+// Forget drops the slots that hardly count any more.
 func (c *Calibrator) Forget() {
 	later := int64(0)
-	for i, hour := range c.newest() {
-		n := c.Hours[hour].N
-		if i >= calibrationHours || math.Pow(calibrationFade, float64(later)) < calibrationLeast {
-			delete(c.Hours, hour)
+	for i, slot := range c.newest() {
+		n := c.Slots[slot].N
+		if i >= calibrationSlots || fade(later, slopeHalf) < calibrationLeast {
+			delete(c.Slots, slot)
 		}
 		later += n
 	}
 }
 
+// fade is how much a slot counts after so many later outcomes.
+func fade(later int64, half float64) float64 { return math.Exp2(-float64(later) / half) }
+
 // weighed is the outcomes of a bin, the older ones counting less.
 type weighed struct{ n, came, logit float64 }
 
-func (c *Calibrator) weighed() (bins [calibrationBins]weighed) {
+func (c *Calibrator) weighed(half float64) *[calibrationBins]weighed {
+	var bins [calibrationBins]weighed
 	later := int64(0)
-	for _, hour := range c.newest() {
-		h := c.Hours[hour]
-		w := math.Pow(calibrationFade, float64(later))
-		for i, b := range h.Bins {
+	for _, slot := range c.newest() {
+		s := c.Slots[slot]
+		w := fade(later, half)
+		for i, b := range s.Bins {
 			bins[i].n += w * float64(b.N)
 			bins[i].came += w * float64(b.Came)
 			bins[i].logit += w * float64(b.Logit) / millionth
 		}
-		later += h.N
+		later += s.N
 	}
-	return bins
+	return &bins
 }
 
-// Fit is the calibration within the bounds that suits the outcomes best, drawn a
-// little towards none; none where few outcomes are known.
+// Fit is the calibration within the bounds that suits the outcomes best; none where
+// few are known.
 func (c *Calibrator) Fit() Calibration {
 	if c.Seen() < CalibrationFrom {
 		return Calibration{}
 	}
-	bins := c.weighed()
-	fit := minimise(&bins, Calibration{Slope: 1}, true)
+	slow := objective{c.weighed(slopeHalf), Calibration{Slope: 1}}
+	fit := slow.minimum(slow.centre, true)
 	if slope := min(max(fit.Slope, leastSlope), mostSlope); slope != fit.Slope {
-		fit = minimise(&bins, Calibration{Slope: slope}, false) // the offset that suits this slope
+		fit = slow.minimum(Calibration{Slope: slope}, false) // the offset that suits this slope
 	}
+	fast := objective{c.weighed(offsetHalf), fit}
+	fit = fast.minimum(fit, false)
 	fit.Offset = min(max(fit.Offset, -mostOffset), mostOffset)
 	return fit
 }
 
-// minimise goes from a calibration to that of the least loss by Newton's method, or to
+// objective is how badly a calibration suits outcomes and how far it is from a centre.
+type objective struct {
+	bins   *[calibrationBins]weighed
+	centre Calibration
+}
+
+// minimum goes from a calibration to that of the least loss by Newton's method, or to
 // that of the same slope. A step that goes too far, as it does where scores are near 0
 // or 1 and wrong, is halved until the loss falls: the loss is convex, so that ends.
-func minimise(bins *[calibrationBins]weighed, fit Calibration, slopes bool) Calibration {
-	least := loss(bins, fit)
+func (o *objective) minimum(fit Calibration, slopes bool) Calibration {
+	least := o.loss(fit)
 	for range 50 {
-		d0, d1 := newton(bins, fit, slopes)
+		d0, d1 := o.newton(fit, slopes)
 		next, lower := fit, false
 		for range 60 {
 			next = Calibration{Offset: fit.Offset + d0, Slope: fit.Slope + d1}
-			if now := loss(bins, next); now < least {
+			if now := o.loss(next); now < least {
 				least, lower = now, true
 				break
 			}
@@ -178,9 +199,10 @@ func minimise(bins *[calibrationBins]weighed, fit Calibration, slopes bool) Cali
 }
 
 // loss is the negative log-likelihood of the outcomes and the pull.
-func loss(bins *[calibrationBins]weighed, c Calibration) float64 {
-	sum := calibrationPull / 2 * (c.Offset*c.Offset + (c.Slope-1)*(c.Slope-1))
-	for _, b := range bins {
+func (o *objective) loss(c Calibration) float64 {
+	u, v := c.Offset-o.centre.Offset, c.Slope-o.centre.Slope
+	sum := calibrationPull / 2 * (u*u + v*v)
+	for _, b := range o.bins {
 		if b.n < 1e-9 {
 			continue
 		}
@@ -190,15 +212,12 @@ func loss(bins *[calibrationBins]weighed, c Calibration) float64 {
 	return sum
 }
 
-// softplus is log(1 + eᶻ).
-func softplus(z float64) float64 { return max(z, 0) + math.Log1p(math.Exp(-math.Abs(z))) }
-
 // newton is the step to the minimum of the parabola that the loss looks like here.
 // Without slopes it keeps the slope.
-func newton(bins *[calibrationBins]weighed, c Calibration, slopes bool) (offset, slope float64) {
-	g0, g1 := -calibrationPull*c.Offset, -calibrationPull*(c.Slope-1)
+func (o *objective) newton(c Calibration, slopes bool) (offset, slope float64) {
+	g0, g1 := calibrationPull*(o.centre.Offset-c.Offset), calibrationPull*(o.centre.Slope-c.Slope)
 	h00, h01, h11 := calibrationPull, 0.0, calibrationPull
-	for _, b := range bins {
+	for _, b := range o.bins {
 		if b.n < 1e-9 {
 			continue
 		}
@@ -215,19 +234,22 @@ func newton(bins *[calibrationBins]weighed, c Calibration, slopes bool) (offset,
 	return (h11*g0 - h01*g1) / det, (h00*g1 - h01*g0) / det
 }
 
-// Latest is the hour of the latest score whose outcome is known; zero: none is.
+// softplus is log(1 + eᶻ).
+func softplus(z float64) float64 { return max(z, 0) + math.Log1p(math.Exp(-math.Abs(z))) }
+
+// Latest is when the slot of the latest score began whose outcome is known; zero: none is.
 func (c *Calibrator) Latest() time.Time {
-	hours := c.newest()
-	if len(hours) == 0 {
+	slots := c.newest()
+	if len(slots) == 0 {
 		return time.Time{}
 	}
-	return time.Unix(hours[0]*3600, 0).UTC()
+	return time.Unix(slots[0]*slotSeconds, 0).UTC()
 }
 
 // Seen is how many outcomes are known.
 func (c *Calibrator) Seen() (n int64) {
-	for _, h := range c.Hours {
-		n += h.N
+	for _, s := range c.Slots {
+		n += s.N
 	}
 	return n
 }
@@ -247,15 +269,15 @@ type Errors struct {
 // Errors measures what the model gave, and what was decided on.
 func (c *Calibrator) Errors() (e Errors) {
 	var bins [calibrationBins]Outcome
-	for _, hour := range c.newest() {
+	for _, slot := range c.newest() {
 		if e.N >= measuredOver {
 			break
 		}
-		h := c.Hours[hour]
-		e.N += h.N
-		for i, b := range h.Bins {
-			s := &bins[i]
-			s.N, s.Came, s.Raw, s.Said = s.N+b.N, s.Came+b.Came, s.Raw+b.Raw, s.Said+b.Said
+		s := c.Slots[slot]
+		e.N += s.N
+		for i, b := range s.Bins {
+			o := &bins[i]
+			o.N, o.Came, o.Raw, o.Said = o.N+b.N, o.Came+b.Came, o.Raw+b.Raw, o.Said+b.Said
 		}
 	}
 	if e.N == 0 {
