@@ -123,11 +123,18 @@ func (r *Ranker) Rank(recent []string, n int) []Next {
 	return list[:min(n, len(list))]
 }
 
-// After are the n likeliest games after one, whoever plays: a Markov chain.
+// After are the n likeliest games after one, whoever plays: a Markov chain, smoothed by
+// how popular games are.
 func (r *Ranker) After(game string, n int) []Next {
-	list := r.after[game]
-	if len(list) == 0 {
-		list = r.popular
+	known := r.after[game]
+	list := slices.Clone(known[:min(n, len(known))])
+	for _, p := range r.popular {
+		if len(list) >= n {
+			break
+		}
+		if !slices.ContainsFunc(list, func(x Next) bool { return x.Game == p.Game }) {
+			list = append(list, p)
+		}
 	}
-	return list[:min(n, len(list))]
+	return list
 }
