@@ -265,22 +265,22 @@ func (l *deadLetters) replayLocal(ctx context.Context, id string) (int, error) {
 		restore = append(restore, l.refused.again(&d.Event))
 		return nil
 	}
-	path, err := "/admin/deadletters/replay", error(nil)
+	path := "/admin/deadletters"
+	var err error
 	if id == "" {
 		err = l.each(ctx, again)
 	} else {
 		var d deadLetter
-		path = "/admin/deadletters/" + url.PathEscape(id)
+		path += "/" + url.PathEscape(id)
 		if err = l.broker.call(ctx, http.MethodGet, path, &d); err == nil {
 			err = again(d)
 		}
-		path += "/replay"
 	}
 	var done struct {
 		Replayed int `json:"replayed"`
 	}
 	if err == nil {
-		err = l.broker.call(ctx, http.MethodPost, path, &done)
+		err = l.broker.call(ctx, http.MethodPost, path+"/replay", &done)
 	}
 	if err != nil {
 		for _, undo := range restore {
