@@ -71,12 +71,12 @@ func run(ctx context.Context, args []string) error {
 		rep.Regret = append(rep.Regret, r)
 	}
 	if slices.Contains(wanted, "csgo") {
-		l, err := csgo(ctx, *models, os.Getenv("ONNXRUNTIME_LIB"))
+		l, err := csgo(ctx, *models)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("csgo, after training: leave's calibration error %.4f, calibrated online %.4f (%d rows); next game HR@5 %.4f, learning Markov chain %.4f, ahead by %.4f [%.4f, %.4f] (%d rounds)\n",
-			l.RawError, l.CalibratedError, l.Rows, l.HR5, l.Markov, l.Ahead, l.AheadLow, l.AheadHigh, l.Rounds)
+		fmt.Printf("csgo, after training: next game HR@5 %.4f, learning Markov chain %.4f, ahead by %.4f [%.4f, %.4f] (%d rounds)\n",
+			l.HR5, l.Markov, l.Ahead, l.AheadLow, l.AheadHigh, l.Rounds)
 		fmt.Printf("chain's weights, best on the second half of the training part: %+v with HR@5 %.4f; in use %+v with %.4f\n", l.Searched, l.SearchedHR5, learn.ChainWeights, l.SearchedBefore)
 		rep.CSGO = l
 	}
