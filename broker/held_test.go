@@ -67,6 +67,32 @@ func TestMoreThanMemoryTakes(t *testing.T) {
 	}
 }
 
+// An event that a producer gave more hops than the Broker gives by default is
+// kept, and delivered after a restart, as any other.
+func TestAnEventWithAHighTTLSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var up atomic.Bool
+	s := newSubscriber(t, func(w http.ResponseWriter, _ ce.Event, _ int) {
+		if !up.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	slow := options{dir: dir, broker: strings.Replace(fastBroker, "PT0.01S", "PT60S", 1)}
+	b := open(t, slow, spec{name: "s", to: s})
+	if code, body := post(t, b.URL(), "x", "far", "Ce-Knativebrokerttl", "1000"); code != http.StatusAccepted {
+		t.Fatalf("POST: %d %s", code, body)
+	}
+	<-s.seen
+	drain(t, b)
+	up.Store(true)
+	before := len(s.events())
+	quiet(t, open(t, slow, spec{name: "s", to: s}))
+	if got := s.events()[before:]; len(got) != 1 || got[0].ID() != "far" {
+		t.Errorf("after the restart came %v", got)
+	}
+}
+
 // A replayed dead letter whose delivery fails again for the time being survives a restart.
 func TestReplayedLetterIsHeldUntilDelivered(t *testing.T) {
 	t.Parallel()

@@ -186,7 +186,23 @@ func (l *ledger) rewrite() error {
 		l.file.Close()
 	}
 	l.file, l.size, l.behind = f, int64(len(text)), false
+	if !l.sync {
+		return nil
+	}
+	if err := syncFolder(filepath.Dir(l.path)); err != nil { // a power cut could bring the file of before back
+		l.behind = true
+		return fmt.Errorf("broker: ledger: %w", err)
+	}
 	return nil
+}
+
+// syncFolder makes what was created or renamed in a folder survive a power cut.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // catchUp writes what could not be written before.

@@ -53,6 +53,10 @@ type eventLog struct {
 	quit   chan struct{} // ends the purger
 	purged chan struct{} // closed when it has ended
 
+	// ordering is held from the publishing of a message of LOG until it is in open,
+	// so that open is in the order of the log: the writer and mend's probe publish.
+	ordering sync.Mutex
+
 	mu   sync.Mutex
 	open []group // oldest first: what of the log is not done
 }
@@ -170,7 +174,7 @@ func (p *pace) wait(now time.Time) time.Duration {
 }
 
 func (p *pace) add(n int, now time.Time) {
-	since := now.Sub(p.last).Seconds() / groupEvery.Seconds()
+	since := max(now.Sub(p.last), time.Microsecond).Seconds() / groupEvery.Seconds() // a clock may stand still: 0/0 would stay for good
 	weight := math.Exp(-since / 25) // of what was before: it fades in 50 ms
 	p.rate = weight*p.rate + (1-weight)*float64(n)/since
 	p.last = now
@@ -202,19 +206,27 @@ func (l *eventLog) writeGroup(entries []entry) {
 		data = binary.AppendUvarint(data, uint64(len(e.record)))
 		data = append(data, e.record...)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	seq, err := l.publish(ctx, inLog, &nats.Msg{Subject: logSubject, Data: data}, len(entries))
-	cancel()
+	seq, err := l.publishGroup(data, len(entries))
 	if err != nil {
 		for _, e := range entries {
 			e.done(nil, err)
 		}
 		return
 	}
-	l.begin(seq, len(entries))
 	for _, e := range entries {
 		e.done(newOrigin(seq, nil), nil)
 	}
+}
+
+func (l *eventLog) publishGroup(data []byte, events int) (seq uint64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	l.ordering.Lock()
+	defer l.ordering.Unlock()
+	if seq, err = l.publish(ctx, inLog, &nats.Msg{Subject: logSubject, Data: data}, events); err == nil {
+		l.begin(seq, events)
+	}
+	return seq, err
 }
 
 // begin notes a message of the log with n origins.

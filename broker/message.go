@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -337,7 +338,7 @@ func readRecord(b []byte) (*message, error) {
 		return nil, errRecord
 	}
 	ttl, w := binary.Uvarint(b[1:])
-	if w <= 0 || ttl > defaultTTL {
+	if w <= 0 || ttl > math.MaxInt32 { // a producer may set a higher one than the default
 		return nil, errRecord
 	}
 	m := &message{ttl: int32(ttl)}

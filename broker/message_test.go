@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 
 // oddities are values that some attribute may not have.
 var oddities = []string{"a", "/platform", "https://example.org/a", "a b", " ", "\t", "ä", "%zz", ":", "http://[::1", "application/json", "text/plain; charset=utf-8",
-	"text/", "2026-01-02T15:04:05.123Z", "2026-01-02T15:04:05+02:00", "2026-13-02T15:04:05Z", "0", "1", "-1", "7", "255", "99999999999", "1.5"}
+	"text/", "2026-01-02T15:04:05.123Z", "2026-01-02T15:04:05+02:00", "2026-13-02T15:04:05Z", "0", "1", "-1", "7", "255", "256", "2147483647", "99999999999", "1.5"}
 
 // TestMessagesAreJudgedAsSDKGoJudgesThem: what the Broker takes without making
 // an event of it is what sdk-go's setters and Validate take, and the TTL is
@@ -50,6 +51,9 @@ func TestMessagesAreJudgedAsSDKGoJudgesThem(t *testing.T) {
 		taken++
 		if m.ttl != wantTTL {
 			t.Fatalf("%q in answer to %d: TTL %d, want %d", attrs, answers, m.ttl, wantTTL)
+		}
+		if back, err := readRecord(m.appendRecord(nil)); err != nil || back.ttl != m.ttl || !slices.Equal(back.attrs, m.attrs) {
+			t.Fatalf("%q is acknowledged, and the log gives back %+v, %v", attrs, back, err)
 		}
 		if e := m.event(); e.Validate() != nil || e.ID() != m.attribute("id") || e.Extensions()[kbroker.TTLAttribute] != nil || e.Extensions()[kbroker.EventArrivalTime] == nil {
 			t.Fatalf("%q became %v", attrs, e)

@@ -248,6 +248,8 @@ func (l *eventLog) tryAgain(cfg Config) error {
 func (l *eventLog) probe() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	l.ordering.Lock()
+	defer l.ordering.Unlock()
 	seq, err := l.put(ctx, inLog, &nats.Msg{Subject: logSubject}, 0)
 	if err == nil {
 		l.begin(seq, 0)
