@@ -94,7 +94,7 @@ func (t *request) draft(ctx context.Context, v journal.View) (*journal.Draft, er
 	}
 	seq, recorded := contacts.Find(t.in.Decision)
 	if !recorded {
-		switch contacts.Remembers(t.in.AsOf, t.in.Now) {
+		switch contacts.Remembers(t.in.Happened(), t.in.Now) {
 		case policy.TooLate:
 			t.late = true
 			return nil, nil

@@ -48,6 +48,37 @@ func TestARedeliveryIsRecalledBeyondTheHistory(t *testing.T) {
 	}
 }
 
+// A redelivery that profile answers anew is as of the player's latest event by
+// then. It is still the event it was, and is decided on once.
+func TestARedeliveryThatIsMadeAnewIsRecalled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	var since atomic.Int64
+	f := w.functionAt(func() time.Time { return noon.Add(time.Duration(since.Load())) })
+	w.adult("alice", "GB")
+	w.happen("alice", event.TypeGameFailed, noon.Add(-time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
+	first := w.scored("alice", calm)
+	was, _ := handle(t, f, first)
+	for range 300 { // the history keeps 256
+		since.Add(int64(3 * time.Second))
+		handle(t, f, w.scored("alice", calm))
+	}
+	anew := w.scored("alice", calm)
+	anew.SetID(first.ID())
+	data, err := event.Decode[event.PlayerScored](anew)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data.AsOf = noon.Add(time.Duration(since.Load()))
+	if err := anew.SetData("application/json", data); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := handle(t, f, anew)
+	if again == nil || again.ID() != was.ID() || string(again.Data()) != string(was.Data()) {
+		t.Fatalf("was %s, now %v", was, again)
+	}
+}
+
 // What nobody can tell any more whether it was decided on is refused for good:
 // a retry would change nothing, and a second decision might be a second message.
 func TestAnEventOfTheDayBeforeIsRefused(t *testing.T) {

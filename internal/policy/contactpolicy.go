@@ -93,7 +93,13 @@ func (s *evaluation) capsOf(c *Contact, a *action, block func(string, string, ..
 		if !mine(&x) {
 			continue
 		}
-		if ago := s.in.Now.Sub(x.At); ago >= 0 && ago < time.Duration(c.Spacing) {
+		ago := s.in.Now.Sub(x.At)
+		if ago < 0 && x.Decision == "" {
+			continue // sent to a linked account at the same time: the later of the two gives way
+		}
+		// The player's own were decided before this, whatever the clock of the
+		// instance that did says.
+		if ago = max(0, ago); ago < time.Duration(c.Spacing) {
 			block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, s.in.span(ago.Round(time.Second)), s.in.span(time.Duration(c.Spacing)))
 		}
 		return

@@ -53,7 +53,7 @@ const (
 type Made struct {
 	Key uint64 // DecisionKey
 	Seq uint64
-	At  time.Time
+	At  time.Time // see note
 }
 
 // How much is remembered. The longest cap of a rule or policy is 31 days.
@@ -92,15 +92,31 @@ const (
 	TooLate                 // nothing remembers so far back
 )
 
-// Remembers tells what the history knows of events as old as asOf.
-func (c *Contacts) Remembers(asOf, now time.Time) Remember {
+// Remembers tells what the history knows of an event by when it happened.
+func (c *Contacts) Remembers(happened, now time.Time) Remember {
 	switch {
-	case now.Sub(asOf) > madeFor:
+	case now.Sub(happened) > madeFor:
 		return TooLate
-	case len(c.Made) >= madeKept && asOf.Before(c.Made[0].At.Add(time.Second)): // At is kept to the second
+	case len(c.Made) >= madeKept && happened.Before(c.Made[0].At.Add(time.Second)): // At is kept to the second
 		return Unsure
 	}
 	return Knows
+}
+
+// note remembers what was made of an event. At is the latest of now, of when the
+// event happened, since its producer's clock may be ahead of this one, and of the
+// entry before, since clocks of instances differ: so whatever was forgotten to
+// keep 256 entries happened no later than the first of them says, and
+// [Contacts.Remembers] never takes it for new.
+func (c *Contacts) note(id string, seq uint64, now, happened time.Time) {
+	at := now
+	if happened.After(at) {
+		at = happened
+	}
+	if n := len(c.Made); n > 0 && c.Made[n-1].At.After(at) {
+		at = c.Made[n-1].At
+	}
+	c.Made = append(c.Made, Made{DecisionKey(id), seq, at})
 }
 
 // Clone returns a copy that shares nothing with c.
@@ -111,7 +127,7 @@ func (c *Contacts) Clone() *Contacts {
 // After is the history once the decision is recorded as entry seq.
 func (c *Contacts) After(in *Input, d *Decision, bonus bool, seq uint64) *Contacts {
 	out := c.Clone()
-	out.Made = append(out.Made, Made{DecisionKey(in.Decision), seq, in.Now})
+	out.note(in.Decision, seq, in.Now, in.Happened())
 	if d.Issued {
 		out.Sent = append(out.Sent, Sent{Decision: in.Decision, Action: ActionCode(d.Action), At: in.Now,
 			Expires: d.Expires, Kind: d.Kind[0], Bonus: bonus, Status: StatusOpen})
@@ -178,7 +194,7 @@ func (c *Contacts) Revoke(id string, seq uint64, now time.Time, pick func(*Sent)
 			revoked = append(revoked, out.Sent[n].Decision)
 		}
 	}
-	out.Made = append(out.Made, Made{DecisionKey(id), seq, now})
+	out.note(id, seq, now, now)
 	out.trim(now)
 	return out, revoked
 }
@@ -192,7 +208,7 @@ func (c *Contacts) Noted(id string, seq uint64, now time.Time, decision string, 
 			out.Sent[i].Status = status
 		}
 	}
-	out.Made = append(out.Made, Made{DecisionKey(id), seq, now})
+	out.note(id, seq, now, now)
 	out.trim(now)
 	return out
 }

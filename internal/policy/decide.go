@@ -60,6 +60,15 @@ type Input struct {
 	Wording int `json:"wording,omitzero"`
 }
 
+// Happened is when the event happened that asks for the decision. AsOf may be
+// later, and another each time that profile answers a redelivery of the event.
+func (in *Input) Happened() time.Time {
+	if at := in.Trigger.Time; !at.IsZero() && at.Before(in.AsOf) {
+		return at
+	}
+	return in.AsOf
+}
+
 // Wording is how texts are worded now: with durations in words. 0 has them as Go
 // writes them, 1m59s.
 const Wording = 1

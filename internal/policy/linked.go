@@ -53,7 +53,7 @@ func (c *Contacts) Relink(l Link, id string, seq uint64, now time.Time) *Contact
 	case l.after(&out.Links[n]):
 		out.Links[n] = l
 	}
-	out.Made = append(out.Made, Made{DecisionKey(id), seq, now})
+	out.note(id, seq, now, now)
 	out.trim(now)
 	return out
 }

@@ -153,7 +153,7 @@ func anyone(t *rapid.T, p *Policy) *Input {
 	for range rapid.IntRange(0, 5).Draw(t, "sent") {
 		a := rapid.SampledFrom(p.Actions()).Draw(t, "of")
 		in.Contacts.Sent = append(in.Contacts.Sent, Sent{Decision: "x", Action: ActionCode(a.ID), Kind: a.Kind[0], Bonus: a.Bonus != nil,
-			At: now.Add(-time.Duration(rapid.IntRange(0, 14*24*60).Draw(t, "minutes")) * time.Minute)})
+			At: now.Add(-time.Duration(rapid.IntRange(-1, 14*24*60).Draw(t, "minutes")) * time.Minute)})
 	}
 	slices.SortFunc(in.Contacts.Sent, func(a, b Sent) int { return a.At.Compare(b.At) })
 	if rarely("had a bonus") {
