@@ -86,7 +86,11 @@ func TestDecide(t *testing.T) {
 		id := w.greedy(f, "erased")
 		w.adult(id, "GB")
 		e := w.scored(id, calm)
-		if err := w.store.Erase(t.Context(), id, noon); err != nil {
+		_, version, err := w.store.Read(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.store.Erase(t.Context(), id, version, noon); err != nil {
 			t.Fatal(err)
 		}
 		if out, _ := handle(t, f, e); out != nil {

@@ -136,7 +136,7 @@ func TestOutcomesAreLearnedOnceInAnyOrder(t *testing.T) {
 // decision is as new as its outcome.
 func TestOutcomesAreLearnedByOtherRewards(t *testing.T) {
 	t.Parallel()
-	p, set := shipped(t)
+	p, set := shipped.Policy(t)
 	f := startLearning(t, redistest.Start(t))
 	var r *policy.Record
 	id := ""
@@ -174,7 +174,7 @@ func TestNothingIsLearnedOfAnErasedPlayer(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
 	store := player.NewStore(rdb, f.learner.set, player.Config{CachePlayers: 1})
-	if err := store.Erase(t.Context(), "p", noon); err != nil {
+	if err := store.Erase(t.Context(), "p", player.Version{}, noon); err != nil {
 		t.Fatal(err)
 	}
 	spec := f.learner.spec

@@ -3,6 +3,7 @@ package privacy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -183,6 +184,31 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 		return nil, fmt.Errorf("privacy: export: %w", err)
 	}
 	return doc, nil
+}
+
+// errErased: the same request makes a copy of what is left.
+var errErased = errors.New("privacy: export: the player was erased while the copy was made")
+
+// keepCopy makes a copy that waits to be fetched. An erasure that came in between
+// has dropped the copies it found, so one that is newer than the mark it left must
+// not stay.
+func (r *Rights) keepCopy(ctx context.Context, id, request string, now time.Time, keep time.Duration) ([]byte, error) {
+	before, err := r.store.Erased(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := r.Export(ctx, id, request, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.journal.PutExport(ctx, id, request, doc, keep); err != nil {
+		return nil, err
+	}
+	after, err := r.store.Erased(ctx, id)
+	if err == nil && !after.Equal(before) {
+		err = errors.Join(errErased, r.journal.DropExports(ctx, id, request))
+	}
+	return doc, err
 }
 
 // fromStore takes over what the player's state, duplicate memory and reminders say.

@@ -95,11 +95,8 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 		}
 		return event.Reply(e, name, event.TypePrivacyErased, now, &event.PrivacyErased{Request: req.Request, Erased: now, Held: held})
 	}
-	doc, err := f.rights.Export(ctx, r.Subject, req.Request, now)
+	doc, err := f.rights.keepCopy(ctx, r.Subject, req.Request, now, f.cfg.Keep)
 	if err != nil {
-		return nil, err
-	}
-	if err := f.rights.journal.PutExport(ctx, r.Subject, req.Request, doc, f.cfg.Keep); err != nil {
 		return nil, err
 	}
 	return event.Reply(e, name, event.TypePrivacyExported, now,

@@ -90,20 +90,20 @@ func interaction(e *journal.Entry, protection map[string]bool) (i Interaction, o
 
 // heldUntil is how long the player stays excluded for this system: until the
 // last exclusion and the retention after it are over; for ever where one has no
-// end. Of a player who was erased before, it is as it was.
-func (r *Rights) heldUntil(facts *event.Facts, was time.Time) time.Time {
-	if len(facts.Exclusions) == 0 {
-		return was
-	}
-	law, ok := r.law.Retention(facts.Jurisdiction)
+// end. Zero: the player is not excluded.
+func (r *Rights) heldUntil(facts *event.Facts) time.Time {
 	last := time.Time{}
+	law, ok := r.law.Retention(facts.Jurisdiction)
 	for _, x := range facts.Exclusions {
 		if x.Until.IsZero() || !ok {
-			return forever
+			return journal.Forever
 		}
 		if x.Until.After(last) {
 			last = x.Until
 		}
+	}
+	if last.IsZero() {
+		return last
 	}
 	return last.Add(time.Duration(law.For))
 }

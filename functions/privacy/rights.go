@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,10 +53,6 @@ type LegalHold struct {
 	Exclusions []event.Exclusion `json:"exclusions"`
 }
 
-// forever is how long a legal hold stops marketing and prompts to play, unless
-// it is released.
-var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // erasure is the journal's entry of an erasure. It names nobody.
 type erasure struct {
 	Request string    `json:"request"`
@@ -63,37 +60,48 @@ type erasure struct {
 	Held    bool      `json:"held"`
 }
 
+// attempts bounds how often an erasure begins anew because the player's state
+// changed on the way.
+const attempts = 10
+
 // Erase removes the player: state, duplicate memory, reminders, contact history,
 // copies that wait to be fetched, dead letters that the console keeps, and the
 // sealing key. For player.Config.ErasedFor a mark keeps events of before
-// from bringing the player back. It may be repeated. held: an exclusion is kept.
+// from bringing the player back. It may be repeated, wherever it ended before.
+// held: an exclusion is kept.
 func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (held bool, err error) {
+	for range attempts {
+		if held, err = r.erase(ctx, id, request, now); !errors.Is(err, player.ErrConflict) {
+			break
+		}
+	}
+	return held, err
+}
+
+// erase fails with player.ErrConflict where the state has changed since what the
+// law has us keep was taken from it: an exclusion may have come in.
+func (r *Rights) erase(ctx context.Context, id, request string, now time.Time) (held bool, err error) {
 	st, version, err := r.store.Read(ctx, id)
 	if err != nil {
 		return false, err
 	}
-	var record []byte
 	facts := r.set.Facts(st)
-	if x := facts.Exclusions; len(x) > 0 {
-		if record, err = json.Marshal(LegalHold{request, now, x}); err != nil {
-			return false, fmt.Errorf("privacy: legal hold: %w", err)
-		}
-	}
 	if version != (player.Version{}) {
 		if err := r.keep(ctx, id, request, &facts, now); err != nil {
 			return false, err
 		}
 	}
-	kept, err := r.journal.Hold(ctx, id, record, r.heldUntil(&facts, forever))
+	until, err := r.hold(ctx, id, request, &facts, now)
 	if err != nil {
 		return false, err
 	}
-	held = kept != nil
-	if err := r.dropCopies(ctx, id); err != nil {
+	held = !until.IsZero()
+	// The state first: a decision that is under way finds nobody to decide on, and a
+	// copy that is being made finds the mark, or is found below.
+	if err := r.store.Erase(ctx, id, version, now); err != nil {
 		return false, err
 	}
-	// The state first: a decision that is under way finds nobody to decide on.
-	if err := r.store.Erase(ctx, id, now); err != nil {
+	if err := r.dropCopies(ctx, id); err != nil {
 		return false, err
 	}
 	past, err := r.unlink(ctx, id, held)
@@ -111,7 +119,7 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	}
 	contacts := &policy.Contacts{}
 	if held {
-		contacts.Hold, contacts.Links = r.heldUntil(&facts, past.Hold), past.Links
+		contacts.Hold, contacts.Links = until, past.Links
 	}
 	_, err = r.journal.Record(ctx, id, journal.Anew, func(journal.View) (*journal.Draft, error) {
 		return &journal.Draft{Kind: journal.KindErase, Time: now, Open: open, Contacts: contacts}, nil
@@ -120,6 +128,19 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 		return false, err
 	}
 	return held, r.journal.Shred(ctx, id, held)
+}
+
+// hold keeps that the player is excluded, and returns until when; zero: not at all.
+// Of a player whose state is gone already it is as it was.
+func (r *Rights) hold(ctx context.Context, id, request string, facts *event.Facts, now time.Time) (time.Time, error) {
+	if len(facts.Exclusions) == 0 {
+		return r.journal.Hold(ctx, id, nil, time.Time{})
+	}
+	record, err := json.Marshal(LegalHold{request, now, facts.Exclusions})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("privacy: legal hold: %w", err)
+	}
+	return r.journal.Hold(ctx, id, record, r.heldUntil(facts))
 }
 
 // unlink takes the account off the indexes of the persons it was linked to. One

@@ -26,6 +26,9 @@ import (
 //     current one, and only if the former was read during this call.
 //     The script then checks the current version, so nothing slips in between.
 //   - If contact history or head have changed, all of it is decided again.
+//   - That there is nothing to record, as of an event that was decided on before,
+//     stands only if Redis has the contact history that says so: a failover may
+//     have lost what this process remembers.
 //
 // Players of one shard are not recorded by one script: with 4,096 shards two
 // busy ones seldom share one, and each batch would conflict when any of its
@@ -180,10 +183,15 @@ func (b *batch) record(ctx context.Context) {
 	keep := false
 	for range attempts {
 		if !keep && !b.decide(ctx) {
-			if err := b.j.confirm(ctx, b.shard); err != nil {
+			stands, err := b.confirm(ctx)
+			if err != nil {
 				b.fail(err)
 			}
-			return
+			if err != nil || stands {
+				return
+			}
+			b.h.forget()
+			continue
 		}
 		done, changed, err := b.commit(ctx)
 		if err != nil {

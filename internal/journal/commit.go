@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 // What the script found changed, as bits.
@@ -127,6 +128,35 @@ func (b *batch) learn(c changes) (err error) {
 		b.h.learn(c.head)
 	}
 	return nil
+}
+
+// confirm reports whether Redis has the contact history that the batch was
+// decided on, else learns the one it has. It waits for the replicas to have what
+// was recorded before: WAIT asks about the writes of its own connection, so the
+// head is written as it is.
+func (b *batch) confirm(ctx context.Context) (stands bool, err error) {
+	if b.j.replicas > 0 {
+		if _, err := b.j.run.Run(ctx, confirmScript, []string{HeadKey(b.shard)}); err != nil {
+			return false, fmt.Errorf("journal: confirm: %w", err)
+		}
+	}
+	version, err := redisdb.Prefix(ctx, b.j.run, ContactsKey(b.id), 8)
+	if err != nil {
+		return false, fmt.Errorf("journal: confirm: %w", err)
+	}
+	if version == b.who.version {
+		return true, nil
+	}
+	value, err := redisdb.Get(ctx, b.j.run, ContactsKey(b.id))
+	var key []byte
+	if err == nil && len(value) >= 8+keyNameSize {
+		key, err = redisdb.Get(ctx, b.j.run, SealPrefix(b.shard)+string(value[8:8+keyNameSize]))
+	}
+	if err != nil {
+		return false, fmt.Errorf("journal: confirm: %w", err)
+	}
+	b.who, err = parseKnown(string(value), string(key))
+	return false, err
 }
 
 func (h *head) learn(b string) {

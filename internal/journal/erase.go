@@ -21,19 +21,41 @@ func ExportKey(request string) string { return "pitboss:export:" + request }
 // that an erasure finds them.
 func exportsKey(id string) string { return tag(player.Shard(id)) + ":e:" + id }
 
-// Hold keeps a legal hold until its time is over, unless there is one already,
-// and returns the one kept.
-func (j *Journal) Hold(ctx context.Context, id string, record []byte, until time.Time) ([]byte, error) {
-	if record != nil {
-		made, err := j.rdb.SetNX(ctx, LegalHoldKey(id), record, 0).Result()
-		if err == nil && made && until.Year() < 9999 {
-			err = j.rdb.ExpireAt(ctx, LegalHoldKey(id), until).Err()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("journal: legal hold: %w", err)
-		}
+// Forever is until when a legal hold is kept that has no end.
+var Forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Hold keeps a legal hold until its time is over, unless one that ends later is
+// kept already; nil asks for what is kept. It returns until when one is; zero: none.
+func (j *Journal) Hold(ctx context.Context, id string, record []byte, until time.Time) (time.Time, error) {
+	kept, err := j.heldUntil(ctx, id)
+	if err != nil || record == nil || !until.After(kept) {
+		return kept, err
 	}
-	return j.LegalHold(ctx, id)
+	var opt redisdb.SetArgs
+	if until.Before(Forever) {
+		opt.ExpireAt = until // in one command: a process that dies must not leave a hold without an end
+	}
+	if err := j.rdb.SetArgs(ctx, LegalHoldKey(id), record, opt).Err(); err != nil {
+		return kept, fmt.Errorf("journal: legal hold: %w", err)
+	}
+	if kept, err = j.heldUntil(ctx, id); kept.IsZero() || err != nil { // its time is over
+		return kept, err
+	}
+	return until, nil
+}
+
+// heldUntil is until when a legal hold is kept, to about a second.
+func (j *Journal) heldUntil(ctx context.Context, id string) (time.Time, error) {
+	left, err := j.rdb.PTTL(ctx, LegalHoldKey(id)).Result()
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("journal: legal hold: %w", err)
+	case left == -2: // there is none
+		return time.Time{}, nil
+	case left < 0:
+		return Forever, nil
+	}
+	return time.Now().Add(left).UTC().Truncate(time.Second), nil
 }
 
 // LegalHold returns what is kept of an erased player; nil: nothing.
@@ -93,9 +115,11 @@ func (j *Journal) PutExport(ctx context.Context, id, request string, doc []byte,
 	return nil
 }
 
-// DropExports removes the copies of a player's data that wait to be fetched.
-func (j *Journal) DropExports(ctx context.Context, id string) error {
+// DropExports removes the copies of a player's data that wait to be fetched, and
+// those of more requests, which the index may have lost.
+func (j *Journal) DropExports(ctx context.Context, id string, more ...string) error {
 	requests, err := j.rdb.SMembers(ctx, exportsKey(id)).Result()
+	requests = append(requests, more...)
 	for i := 0; err == nil && i < len(requests); i++ {
 		err = j.rdb.Del(ctx, ExportKey(requests[i])).Err()
 	}

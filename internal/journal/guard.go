@@ -41,7 +41,7 @@ func (j *Journal) GuardFound(ctx context.Context) ([]byte, error) {
 
 // KeepGuard keeps what the guard rail has found, and whom it counted now.
 func (j *Journal) KeepGuard(ctx context.Context, found []byte, counted []uint64) error {
-	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
+	_, err := j.rdb.TxPipelined(ctx, func(p redisdb.Pipeliner) error { // all or nothing: who is in one is in the other
 		p.Set(ctx, guardKey, found, 0)
 		for _, bit := range counted {
 			p.SetBit(ctx, guardSeenKey, int64(bit), 1)

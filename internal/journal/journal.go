@@ -12,7 +12,6 @@
 package journal
 
 import (
-	"context"
 	"crypto/cipher"
 	"crypto/rand"
 	_ "embed"
@@ -102,18 +101,6 @@ func (j *Journal) WaitReplicas(replicas int, timeout time.Duration) *Journal {
 	j.replicas = replicas
 	j.run.Wait(replicas, timeout)
 	return j
-}
-
-// confirm waits for the replicas to have what was recorded before: WAIT asks
-// about the writes of its own connection, so the head is written as it is.
-func (j *Journal) confirm(ctx context.Context, shard int) error {
-	if j.replicas == 0 {
-		return nil
-	}
-	if _, err := j.run.Run(ctx, confirmScript, []string{HeadKey(shard)}); err != nil {
-		return fmt.Errorf("journal: confirm: %w", err)
-	}
-	return nil
 }
 
 // History is a contact history as the caller has it.

@@ -158,6 +158,9 @@ func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, 
 		if err := os.Link(tmp.Name(), name); err != nil { // fails where another run took the number
 			return "", 0, fmt.Errorf("journal: segments: %w", err)
 		}
+		if err := syncFolder(s.Dir); err != nil { // before Redis drops what is in the file
+			return "", 0, fmt.Errorf("journal: segments: %w", err)
+		}
 	}
 	if keep > 0 {
 		for shard, seq := range drop {
@@ -167,6 +170,15 @@ func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, 
 		}
 	}
 	return name, n, nil
+}
+
+// syncFolder makes the name of a new file survive a power cut.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // writeSegment also returns, by shard, the first entry to stay in Redis.

@@ -106,8 +106,13 @@ const SwitchPoll = 250 * time.Millisecond
 // SwitchBoard follows the kill switches.
 type SwitchBoard struct {
 	journal *Journal
-	on      atomic.Pointer[[]string]
-	read    atomic.Int64 // when, ns since 1970
+	last    atomic.Pointer[reading] // nil: they were never read
+}
+
+// reading is what was read of the switches.
+type reading struct {
+	on []string
+	at time.Time // with Go's monotonic clock: setting the machine's clock back must not make it young
 }
 
 // Board returns a SwitchBoard that has read the switches once, if it could.
@@ -140,17 +145,17 @@ func (b *SwitchBoard) refresh(ctx context.Context) {
 		return
 	}
 	sort.Strings(names)
-	b.on.Store(&names)
-	b.read.Store(at.UnixNano())
+	b.last.Store(&reading{names, at})
 }
 
 // On lists the switches that are on, sorted. ok is false where they were not
 // read within the last second: then nobody knows what is to be stopped.
 func (b *SwitchBoard) On() (names []string, ok bool) {
-	if time.Now().UnixNano()-b.read.Load() > int64(time.Second) {
+	last := b.last.Load()
+	if last == nil || time.Since(last.at) > time.Second {
 		return nil, false
 	}
-	return *b.on.Load(), true
+	return last.on, true
 }
 
 // Current is On, after reading once more where the last reading is too old (a

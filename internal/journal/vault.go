@@ -73,8 +73,9 @@ func (v *Vault) place(ctx context.Context, id string) (at string, gcm cipher.AEA
 	return tag(player.Shard(name)) + ":w:" + name, gcm, err
 }
 
-// Put keeps a document until its time is over. One of the same request is kept
-// as it was: an erasure that is repeated finds nobody any more.
+// Put keeps a document until its time is over. Where one of the same request is
+// kept that is no shorter it is left at that: an erasure that is repeated finds the
+// same, or less. A longer one is kept beside it: something came in meanwhile.
 func (v *Vault) Put(ctx context.Context, id string, k Kept) error {
 	at, gcm, err := v.place(ctx, id)
 	if err != nil {
@@ -86,7 +87,7 @@ func (v *Vault) Put(ctx context.Context, id string, k Kept) error {
 	}
 	last := k.Until
 	for _, d := range docs {
-		if d.Request == k.Request {
+		if d.Request == k.Request && len(d.Document) >= len(k.Document) {
 			return nil
 		}
 		if d.Until.After(last) {

@@ -2,6 +2,7 @@ package player
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -22,6 +23,15 @@ func at(ms int64) Op[ledger] {
 	return op
 }
 
+// erase removes the player at whatever version they are.
+func erase(st *Store[ledger], id string, moment time.Time) error {
+	_, version, err := st.Read(context.Background(), id)
+	if err != nil {
+		return err
+	}
+	return st.Erase(context.Background(), id, version, moment)
+}
+
 func TestErase(t *testing.T) {
 	t.Parallel()
 	backends(t, func(t *testing.T, rdb redis.UniversalClient) {
@@ -39,7 +49,15 @@ func TestErase(t *testing.T) {
 		}
 		update(st, at(500))
 		update(other, at(505))
-		if err := st.Erase(ctx, id, now); err != nil {
+		_, old := mustRead(t, st, id)
+		update(st, at(507))
+		if err := st.Erase(ctx, id, old, now); !errors.Is(err, ErrConflict) {
+			t.Fatalf("erased although the state has changed since it was looked at: %v", err)
+		}
+		if err := erase(st, id, now); err != nil {
+			t.Fatal(err)
+		}
+		if err := erase(other, id, now); err != nil { // it may be repeated
 			t.Fatal(err)
 		}
 		t.Run("a mark is all that is left, and it goes, too", func(t *testing.T) {
@@ -129,7 +147,7 @@ func TestErasureIsFinal(t *testing.T) {
 			deliver(stores, id, early[:len(early)/2])
 			var during sync.WaitGroup
 			during.Go(func() { deliver(stores, id, early[len(early)/2:]) })
-			for stores[0].Erase(context.Background(), id, time.UnixMilli(moment)) != nil {
+			for erase(stores[0], id, time.UnixMilli(moment)) != nil {
 			}
 			deliver(stores, id, late)
 			during.Wait()

@@ -39,9 +39,7 @@ func (st *Store[S]) Export(ctx context.Context, player string) (*Copy[S], error)
 	if out.State, err = st.codec.Reuse(nil, v.state); err != nil {
 		return nil, fmt.Errorf("player: decode: %w", err)
 	}
-	if v.erased != (mark{}) {
-		out.Erased = time.UnixMilli(v.erased.at).UTC()
-	}
+	out.Erased = v.erased.time()
 	if !v.nobody() {
 		out.Version, out.Bytes = v.version, headSize+len(v.ids)+len(v.state)
 	}

@@ -99,7 +99,7 @@ type Config struct {
 
 // Errors of this package; all are worth a retry.
 var (
-	// ErrConflict: other writers won every attempt.
+	// ErrConflict: another writer was first, in Update every time.
 	ErrConflict = errors.New("player: state kept changing")
 	// ErrNotReplicated: the commit is on the primary, but fewer replicas than
 	// Config.WaitReplicas confirmed it in time. A retry is a duplicate, and

@@ -97,18 +97,33 @@ func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error
 	return s, v.version, nil
 }
 
-// Erase removes the player's state, duplicate memory and reminders. For
-// Config.ErasedFor a mark stays, which says when that was and nothing else: an
+// Erase removes the player's state, duplicate memory and reminders, if the state
+// is still the one of version was, as [Store.Read] gave it: else [ErrConflict]. What
+// the law has the caller keep of the state must not have changed since it was read.
+// For Config.ErasedFor a mark stays, which says when that was and nothing else: an
 // event from up to at that is still on its way then has no effect. A later
 // one begins a new player.
-func (st *Store[S]) Erase(ctx context.Context, player string, at time.Time) error {
+func (st *Store[S]) Erase(ctx context.Context, player string, was Version, at time.Time) error {
 	m := mark{at.UnixMilli(), st.cfg.Now().Add(st.cfg.ErasedFor).UnixMilli()}
 	args := append(eraseScript.Args(StateKey(player), ReminderKey(Shard(player))),
-		player, appendHead(nil, markVersion(), m, nil), st.cfg.ErasedFor.Milliseconds())
-	if _, err := eraseScript.Eval(ctx, st.redis, args); err != nil {
+		player, appendHead(nil, markVersion(), m, nil), st.cfg.ErasedFor.Milliseconds(), was.bytes())
+	reply, err := eraseScript.Eval(ctx, st.redis, args)
+	if err != nil {
 		return fmt.Errorf("player: erase: %w", err)
 	}
+	if reply != int64(1) {
+		return fmt.Errorf("player: erase: %w", ErrConflict)
+	}
 	return nil
+}
+
+// Erased is when the player was erased last; zero: not of late.
+func (st *Store[S]) Erased(ctx context.Context, player string) (time.Time, error) {
+	v, err := st.get(ctx, player)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return v.erased.time(), nil
 }
 
 func (st *Store[S]) get(ctx context.Context, player string) (value, error) {

@@ -50,6 +50,14 @@ type value struct {
 // do not bring them back, until until (ms). The zero mark refuses nothing.
 type mark struct{ at, until int64 }
 
+// time is when the player was erased; zero where the mark is.
+func (m mark) time() time.Time {
+	if m == (mark{}) {
+		return time.Time{}
+	}
+	return time.UnixMilli(m.at).UTC()
+}
+
 // nobody is true where there is no such player: nothing, or just a mark.
 func (v *value) nobody() bool { return binary.BigEndian.Uint32(v.version[:]) == 0 }
 

@@ -1,9 +1,13 @@
--- Removes a player's state and reminders. A mark stays for a while, so that
--- events from before do not bring the player back.
+-- Removes a player's state and reminders, unless it changed since it was read. A
+-- mark stays for a while, so that events from before do not bring the player back.
 -- KEYS[1] state of the player   KEYS[2] reminders of the shard
 -- ARGV[1] player   ARGV[2] mark, a value without state   ARGV[3] how long it stays, ms
--- Returns how many reminders were removed.
-local removed, mine = 0, {}
+-- ARGV[4] version it had, '' = no such player, or the mark of an erasure before
+-- Returns 1 when done, 0 when it has another version.
+local version = redis.call('GETRANGE', KEYS[1], 0, 7)
+if string.sub(version, 1, 4) == '\0\0\0\0' then version = '' end
+if version ~= ARGV[4] then return 0 end
+local mine = {}
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 local size, chunk = redis.call('ZCARD', KEYS[2]), 1000
 for from = 0, size - 1, chunk do
@@ -12,5 +16,5 @@ for from = 0, size - 1, chunk do
     if player == ARGV[1] then mine[#mine + 1] = member end
   end
 end
-for _, member in ipairs(mine) do removed = removed + redis.call('ZREM', KEYS[2], member) end
-return removed
+for _, member in ipairs(mine) do redis.call('ZREM', KEYS[2], member) end
+return 1

@@ -1,0 +1,217 @@
+package privacy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"pitboss/internal/event"
+	"pitboss/internal/feature"
+	"pitboss/internal/journal"
+	"pitboss/internal/player"
+	"pitboss/internal/policy"
+	"pitboss/test/redistest"
+)
+
+// meddler does something before or after commands of a function's.
+type meddler struct {
+	before func(cmd string)
+	fails  func() (before, after bool) // loses a command, or its reply
+}
+
+var errLost = errors.New("lost")
+
+// DialHook implements [redis.Hook].
+func (m *meddler) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements [redis.Hook].
+func (m *meddler) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return m.around(strings.ToLower(cmd.String()), func() error { return next(ctx, cmd) }, cmd)
+	}
+}
+
+// ProcessPipelineHook implements [redis.Hook].
+func (m *meddler) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		return m.around(strings.ToLower(fmt.Sprint(cmds)), func() error { return next(ctx, cmds) }, cmds...)
+	}
+}
+
+func (m *meddler) around(text string, do func() error, cmds ...redis.Cmder) error {
+	lose := func() error {
+		for _, c := range cmds {
+			c.SetErr(errLost)
+		}
+		return errLost
+	}
+	var before, after bool
+	if m.fails != nil {
+		before, after = m.fails()
+	}
+	if before {
+		return lose()
+	}
+	if m.before != nil {
+		m.before(text)
+	}
+	err := do()
+	if after {
+		return lose()
+	}
+	return err
+}
+
+// exclude folds an exclusion into the player's state, as profile does.
+func exclude(t *testing.T, f *Function, id string) {
+	t.Helper()
+	r, err := event.Parse(request(t, id, event.TypeExcluded, event.Excluded{Scheme: "BetStop"}), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.rights.store.Update(t.Context(), id, player.Op[feature.State]{Key: r.Key(), At: r.Time.UnixMilli(), Keep: true,
+		Fold: func(s *feature.State, _ bool, _ uint8) (player.Effects, error) {
+			_, err := f.rights.set.Fold(s, r)
+			return player.Effects{}, err
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// held fails the test unless the player is known to be excluded, and by nothing else.
+func held(t *testing.T, f *Function, id string) {
+	t.Helper()
+	record, err := f.rights.journal.LegalHold(t.Context(), id)
+	if err != nil || !strings.Contains(string(record), "BetStop") {
+		t.Errorf("%s: the legal hold is %q, %v", id, record, err)
+	}
+	b, err := f.rights.journal.Contacts(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := policy.ParseContacts(b)
+	if err != nil || !c.Hold.Equal(journal.Forever) || len(c.Sent)+len(c.Made) != 0 {
+		t.Errorf("%s: the contact history is %+v, %v", id, c, err)
+	}
+	if _, version, err := f.rights.store.Read(t.Context(), id); err != nil || version != (player.Version{}) {
+		t.Errorf("%s: the state is still there, %v", id, err)
+	}
+}
+
+// A player excludes themselves and asks to be erased at the same time. Whichever
+// Pitboss hears of first, wherever the other comes in between, they stay excluded.
+func TestAnExclusionDuringAnErasureIsKept(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	f, other := start(t, url), start(t, url)
+	var commands atomic.Int64
+	at, id := int64(0), ""
+	f.rights.rdb.AddHook(&meddler{before: func(string) {
+		if commands.Add(1) == at {
+			exclude(t, other, id)
+		}
+	}})
+	for at = 1; ; at++ {
+		id = fmt.Sprint("torn-", at)
+		live(t, other, id)
+		commands.Store(0)
+		e := request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})
+		if _, err := f.Handle(t.Context(), *e); err != nil {
+			t.Fatal(err)
+		}
+		if commands.Load() < at {
+			break // the erasure has no more steps
+		}
+		st, version, err := other.rights.store.Read(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if version == (player.Version{}) {
+			held(t, f, id)
+		} else if len(f.rights.set.Facts(st).Exclusions) != 1 { // it came after the state was gone, and begins a new one
+			t.Errorf("%s: the exclusion is lost", id)
+		}
+	}
+	if at < 8 {
+		t.Fatalf("only %d steps: nothing was put to the test", at)
+	}
+}
+
+// An erasure that ends at any command, or loses any reply, and is repeated ends
+// as one that does not: with the exclusion kept, and nothing else.
+func TestAnErasureMayEndAnywhere(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	f, other := start(t, url), start(t, url)
+	var commands, at atomic.Int64
+	var reply atomic.Bool
+	f.rights.rdb.AddHook(&meddler{fails: func() (before, after bool) {
+		fail := commands.Add(1) == at.Load()
+		return fail && !reply.Load(), fail && reply.Load()
+	}})
+	for _, lost := range []bool{false, true} {
+		reply.Store(lost)
+		steps := 0
+		for n := int64(1); ; n++ {
+			id := fmt.Sprintf("cut-%v-%d", lost, n)
+			live(t, other, id, request(t, id, event.TypeExcluded, event.Excluded{Scheme: "BetStop"}))
+			e := request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: id})
+			commands.Store(0)
+			at.Store(n)
+			_, err := f.Handle(t.Context(), *e)
+			at.Store(-1)
+			if err == nil && commands.Load() < n {
+				break
+			}
+			steps++
+			if out, err := f.Handle(t.Context(), *e); err != nil || !strings.Contains(string(out.Data()), `"held":true`) {
+				t.Fatalf("%s: repeated: %v %v", id, out, err)
+			}
+			held(t, f, id)
+		}
+		if steps < 8 {
+			t.Fatalf("only %d steps: nothing was put to the test", steps)
+		}
+	}
+}
+
+// A copy that was being made while the player was erased does not stay.
+func TestNoCopyOutlivesAnErasure(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	f, other := start(t, url), start(t, url)
+	var commands atomic.Int64
+	at, id := int64(0), ""
+	f.rights.rdb.AddHook(&meddler{before: func(string) {
+		if commands.Add(1) == at {
+			if _, err := other.Handle(t.Context(), *request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	for at = 1; ; at++ {
+		id = fmt.Sprint("copied-", at)
+		live(t, other, id)
+		commands.Store(0)
+		_, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyExport, event.PrivacyRequest{Request: id}))
+		if err != nil && !errors.Is(err, errErased) {
+			t.Fatal(err)
+		}
+		if commands.Load() < at {
+			break
+		}
+		copied, err := f.rights.journal.Export(t.Context(), id)
+		if err == nil && strings.Contains(string(copied), "book") || err != nil && !errors.Is(err, journal.ErrNotFound) {
+			t.Errorf("erased before command %d: a copy of %d bytes stays, %v", at, len(copied), err)
+		}
+	}
+	if at < 8 {
+		t.Fatalf("only %d steps: nothing was put to the test", at)
+	}
+}
