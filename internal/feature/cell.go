@@ -121,6 +121,9 @@ func addDoubles(aHi, aLo, bHi, bLo float64) (hi, lo float64) {
 func (sl *slot) decayed(c *cell, ms int64, m growing) float64 {
 	start, factor := m.at(sl, ms)
 	left := fade(start-c.t, sl.halfLife)
+	if c.t > start { // kept by an older release, which counts from the latest event on
+		left = math.Exp2(float64(c.t-start) / sl.halfLife)
+	}
 	hi, lo := c.f*left, c.g*left
 	x := hi / factor
 	return x + (math.FMA(-x, factor, hi)+lo)/factor

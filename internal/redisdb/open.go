@@ -7,6 +7,7 @@ package redisdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -63,6 +64,9 @@ func redisOptions(rawURL string) (*redis.UniversalOptions, error) {
 	if !ok || (base != "redis" && base != "rediss") || (mode != "" && mode != "cluster" && mode != "sentinel") {
 		return nil, fmt.Errorf("REDIS_URL %s: want redis://, rediss://, redis+cluster:// or redis+sentinel://", redact(rawURL))
 	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 && strings.Contains(rest[i:], "@") {
+		return nil, fmt.Errorf("REDIS_URL %s: %w", redact(rawURL), errNotEncoded)
+	}
 	hosts, tail := splitHosts(rest)
 	addrs := strings.Split(hosts, ",")
 	first := base + "://" + userinfo(rest) + addrs[0]
@@ -73,7 +77,7 @@ func redisOptions(rawURL string) (*redis.UniversalOptions, error) {
 	}
 	one, err := redis.ParseURL(first)
 	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL %s: %w", redact(rawURL), err)
+		return nil, fmt.Errorf("REDIS_URL %s: %w", redact(rawURL), quiet(err))
 	}
 	opt := &redis.UniversalOptions{
 		Addrs: addrs, Username: one.Username, Password: one.Password, DB: one.DB, TLSConfig: one.TLSConfig,
@@ -124,13 +128,24 @@ func orDefault(d, def time.Duration) time.Duration {
 	return d
 }
 
-// redact removes credentials, so that a URL may appear in an error or a log.
+var errNotEncoded = errors.New("percent-encode the user and the password")
+
+// redact removes credentials, so that a URL may appear in an error or a log: all
+// up to the last @, since a password that is not percent-encoded may be in any
+// part of the URL.
 func redact(raw string) string {
-	if u, err := url.Parse(raw); err == nil {
-		return u.Redacted()
-	}
-	if u := userinfo(strings.SplitN(raw+"://", "://", 3)[1]); u != "" {
-		return strings.Replace(raw, u, "***@", 1)
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if at := strings.LastIndex(rest, "@"); ok && at >= 0 {
+		return scheme + "://***" + rest[at:]
 	}
 	return raw
+}
+
+// quiet is what is wrong with a URL. What net/url says quotes the URL.
+func quiet(err error) error {
+	var bad *url.Error
+	if errors.As(err, &bad) {
+		return fmt.Errorf("it cannot be read as a URL: %w", errNotEncoded)
+	}
+	return err
 }

@@ -107,3 +107,16 @@ func selfSigned(t *testing.T) (certFile, keyFile string) {
 	}
 	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", key)
 }
+
+// A password must not come out in an error, whether its URL can be taken apart or not.
+func TestNoErrorTellsThePassword(t *testing.T) {
+	t.Parallel()
+	for _, password := range []string{"secretsecret", "secret%secret", "secret%zzsecret", "secret/secret", "secret#secret", "12#secret", "12/secret", "secret?secret", "secret@secret", "secret:secret"} {
+		for _, form := range []string{"redis://:%s@127.0.0.1:1", "redis://user:%s@127.0.0.1:1/x", "redis+cluster://:%s@127.0.0.1:1,127.0.0.1:2", "redis+sentinel://:%s@127.0.0.1:1", "http://:%s@127.0.0.1"} {
+			raw := fmt.Sprintf(form, password)
+			if _, err := Open(t.Context(), raw); err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), ":12") {
+				t.Errorf("%s: %v", raw, err)
+			}
+		}
+	}
+}
