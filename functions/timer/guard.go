@@ -57,6 +57,7 @@ type guard struct {
 	seen    []byte
 	effects policy.Effects
 	settled time.Time // trials up to then are in effects
+	stopped []string  // actions that it stopped, until it sees that a person let them go
 }
 
 // noneStopped leaves one series, so that the alert on it can be told from one on
@@ -127,7 +128,7 @@ func (g *guard) begin(ctx context.Context) error {
 	}
 	g.seen = make([]byte, journal.GuardBits/8)
 	copy(g.seen, seen)
-	g.settled, g.effects = state.Settled, policy.Restore(state.Effects)
+	g.settled, g.effects, g.stopped = state.Settled, policy.Restore(state.Effects), state.Stopped
 	g.next, g.open = map[int]uint64{}, map[uint64]bool{}
 	g.trials = policy.NewTrials(experiment, func(player, action, arm string) bool {
 		k := trialKey(player, action, arm)
@@ -199,21 +200,53 @@ func (g *guard) settle(ctx context.Context) error {
 	if last := settled[len(settled)-1].At; last.After(g.settled) {
 		g.settled = last
 	}
-	raw, err := json.Marshal(policy.Found{Settled: g.settled, Effects: g.effects.All()})
+	return g.keep(ctx, bits)
+}
+
+// keep stores what was found, and whom it counted now.
+func (g *guard) keep(ctx context.Context, counted []uint64) error {
+	raw, err := json.Marshal(policy.Found{Settled: g.settled, Effects: g.effects.All(), Stopped: g.stopped})
 	if err != nil {
 		return fmt.Errorf("timer: guard: %w", err)
 	}
-	return g.journal.KeepGuard(ctx, raw, bits)
+	return g.journal.KeepGuard(ctx, raw, counted)
+}
+
+// letGo forgets what stopped an action that a person has let go: only what comes
+// in from then on may stop it again. What was stopped is seen by the switches, so
+// an instance that died between a switch and its own record leaves no doubt.
+func (g *guard) letGo(ctx context.Context, on []journal.SwitchChange) error {
+	var now []string
+	for _, c := range on {
+		action, ok := strings.CutPrefix(c.Switch, policy.Switch("action", ""))
+		if ok && (c.By == guardRail || slices.Contains(g.stopped, action)) {
+			now = append(now, action)
+		}
+	}
+	slices.Sort(now)
+	if slices.Equal(now, g.stopped) {
+		return nil
+	}
+	for _, action := range g.stopped {
+		if !slices.Contains(now, action) {
+			g.effects.Forget(action, policy.OutcomeHarmed)
+		}
+	}
+	g.stopped = now
+	return g.keep(ctx, nil)
 }
 
 // stop turns the kill switch of each action that is shown to raise markers of
 // harm, and tells teams by event.
 func (g *guard) stop(ctx context.Context) error {
-	effects := slices.DeleteFunc(g.effects.All(), func(e *policy.Effect) bool { return e.Outcome != policy.OutcomeHarmed || e.Segment != "" })
 	on, err := g.journal.Switches(ctx)
 	if err != nil {
 		return err
 	}
+	if err := g.letGo(ctx, on); err != nil {
+		return err
+	}
+	effects := slices.DeleteFunc(g.effects.All(), func(e *policy.Effect) bool { return e.Outcome != policy.OutcomeHarmed || e.Segment != "" })
 	stopped := map[string]bool{}
 	noneStopped()
 	for _, c := range on {

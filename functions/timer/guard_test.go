@@ -118,6 +118,54 @@ func TestTheGuardRailStopsWhatHarms(t *testing.T) {
 	}
 }
 
+// An action that people let go is not stopped again for what they knew, and is
+// for what comes in since, whichever instance looks.
+func TestWhatPeopleLetGoIsStoppedForNewHarmOnly(t *testing.T) {
+	t.Parallel()
+	g, told := guarded(t, redistest.Start(t))
+	now := noon
+	g.f.now = func() time.Time { return now.Add(25 * time.Hour) }
+	harm := func(group string, n int) {
+		t.Helper()
+		for i := range n {
+			player, held := fmt.Sprint(group, i), i%10 < 3
+			decided(t, g.journal, player, now.Add(time.Duration(i)*time.Millisecond), message("free_spins", held))
+			if !held {
+				decided(t, g.journal, player, now.Add(time.Hour), policy.Decision{Action: policy.NoAction, Arm: "greedy",
+					Markers: []policy.Marker{{ID: "chasing", Group: "g", Strength: "low", At: now.Add(time.Hour)}}})
+			}
+		}
+	}
+	step := func(want bool) {
+		t.Helper()
+		for range 2 { // the second sees what the first did
+			if err := g.step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		on, err := g.journal.Switches(t.Context())
+		if err != nil || (len(on) == 1) != want {
+			t.Fatalf("stopped: %+v, want %v (%v)", on, want, err)
+		}
+	}
+	harm("before-", 450)
+	step(true)
+	off := journal.SwitchChange{Switch: "action/free_spins", By: "two people", Reason: "known", At: now}
+	if err := g.journal.TurnOff(t.Context(), off, now.Add(48*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	step(false)
+	other := g.f.newGuard() // takes over after a restart
+	other.me, g = g.me, other
+	step(false)
+	now = now.Add(48 * time.Hour)
+	harm("since-", 450)
+	step(true)
+	if told.Load() != 2 {
+		t.Errorf("told of %d times", told.Load())
+	}
+}
+
 func asText(t *testing.T, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -223,6 +224,11 @@ func (es Effects) Add(t *Trial, outcome string) {
 	}
 }
 
+// Forget begins anew to count an outcome of an action.
+func (es Effects) Forget(action, outcome string) {
+	maps.DeleteFunc(es, func(k effectKey, _ *Effect) bool { return k.action == action && k.outcome == outcome })
+}
+
 // All are the effects by action, arm, outcome and segment.
 func (es Effects) All() []*Effect {
 	out := make([]*Effect, 0, len(es))
@@ -239,6 +245,8 @@ func (es Effects) All() []*Effect {
 type Found struct {
 	Settled time.Time `json:"settled"` // trials up to then are in it
 	Effects []*Effect `json:"effects"`
+	// Stopped are the actions that the guard rail stopped and nobody let go since.
+	Stopped []string `json:"stopped,omitempty"`
 }
 
 // Told is an effect with its interval, as it is shown.
