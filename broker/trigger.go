@@ -60,10 +60,10 @@ func newTrigger(b *Broker, m *spec.Trigger) (*trigger, error) {
 	json := delivery.Format != nil && *delivery.Format == "json"
 	var err error
 	if t.subscriber, err = b.reach(m.Spec.Subscriber, json); err != nil {
-		return nil, &spec.Problem{File: m.File, Field: "spec.subscriber", Detail: err.Error(), Remedy: "name a function that runs here, or give an absolute uri"}
+		return nil, &spec.Problem{File: m.File, Where: "spec.subscriber", Detail: err.Error(), Remedy: "name a function that runs here, or give an absolute uri"}
 	}
 	if t.retries, err = retriesOf(delivery); err != nil {
-		return nil, &spec.Problem{File: m.File, Field: "spec.delivery", Detail: err.Error()}
+		return nil, &spec.Problem{File: m.File, Where: "spec.delivery", Detail: err.Error()}
 	}
 	if delivery.DeadLetterSink != nil {
 		if t.sink, err = b.reach(*delivery.DeadLetterSink, false); err != nil {

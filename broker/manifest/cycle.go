@@ -44,7 +44,7 @@ func lintCycles(triggers []Trigger, funcs []*Func) Problems {
 		sets, _ := exacts(t.Trigger)
 		for _, set := range sets {
 			if typ := set.attributes["type"]; typ != "" && !slices.Contains(expand(f.list(takesAnnotation)), typ) {
-				ps = append(ps, &Problem{File: t.File, Field: set.field + ".type", Detail: fmt.Sprintf("%s does not take %s", f.Folder, typ), Remedy: "add it to " + takesAnnotation + " in " + f.File + " if it does"})
+				ps = append(ps, &Problem{File: t.File, Where: set.field + ".type", Detail: fmt.Sprintf("%s does not take %s", f.Folder, typ), Remedy: "add it to " + takesAnnotation + " in " + f.File + " if it does"})
 			}
 		}
 	}
@@ -68,7 +68,7 @@ func lintEverything(t Trigger, f *Func) Problems {
 		if set.attributes["type"] != "" || slices.ContainsFunc(slices.Collect(maps.Keys(set.attributes)), misspelt) {
 			continue // what is misspelt may be the type: that is said already
 		}
-		ps = append(ps, &Problem{File: t.File, Field: set.field + ".type", Detail: fmt.Sprintf("is missing: %s would get every event and refuse all but %s", f.Folder, strings.Join(takes, ", ")),
+		ps = append(ps, &Problem{File: t.File, Where: set.field + ".type", Detail: fmt.Sprintf("is missing: %s would get every event and refuse all but %s", f.Folder, strings.Join(takes, ", ")),
 			Remedy: "name each type, or " + takesAnnotation + ": all in " + f.File + " if the function takes everything"})
 	}
 	return ps
@@ -80,7 +80,7 @@ func lintTypes(f *Func) Problems {
 	for _, a := range []string{takesAnnotation, repliesAnnotation} {
 		for _, typ := range f.list(a) {
 			if _, ok := event.Lookup(typ); !ok && (a == repliesAnnotation || typ != "in" && typ != "all") {
-				ps = append(ps, &Problem{File: f.File, Field: "deploy.annotations." + a, Detail: fmt.Sprintf("%q is not in the event catalogue", typ), Remedy: "a type of the catalogue, in, or all"})
+				ps = append(ps, &Problem{File: f.File, Where: "deploy.annotations." + a, Detail: fmt.Sprintf("%q is not in the event catalogue", typ), Remedy: "a type of the catalogue, in, or all"})
 			}
 		}
 	}
@@ -162,5 +162,5 @@ func cycleProblem(loop []hop) *Problem {
 		way += fmt.Sprintf(" –%s→ %s", strings.TrimSuffix(filepath.Base(h.trigger.File), ".yaml"), h.to)
 	}
 	last := loop[len(loop)-1].trigger
-	return &Problem{File: last.File, Field: "spec.filter.attributes.type", Detail: "a cycle of replies: " + way, Remedy: "narrow the filter, or reply with another type; on Kafka and RabbitMQ nothing stops the loop"}
+	return &Problem{File: last.File, Where: "spec.filter.attributes.type", Detail: "a cycle of replies: " + way, Remedy: "narrow the filter, or reply with another type; on Kafka and RabbitMQ nothing stops the loop"}
 }

@@ -178,7 +178,7 @@ func (f *Func) list(annotation string) []string {
 func (f *Func) check(known []string) Problems {
 	var ps Problems
 	refuse := func(field, detail, remedy string) {
-		ps = append(ps, &Problem{File: f.File, Field: field, Detail: detail, Remedy: remedy})
+		ps = append(ps, &Problem{File: f.File, Where: field, Detail: detail, Remedy: remedy})
 	}
 	target, ok := f.env("FUNCTION_TARGET")
 	switch {
@@ -276,7 +276,7 @@ func (f *Func) checkSize() Problems {
 		{"resources.limits.cpu", r.Limits.CPU == ""}, {"resources.limits.memory", r.Limits.Memory == ""}, {"resources.limits.concurrency", r.Limits.Concurrency == nil},
 	} {
 		if c.unset {
-			ps = append(ps, &Problem{File: f.File, Field: "deploy.options." + c.field, Detail: "is not set", Remedy: "every function is bounded; write the reason beside the number"})
+			ps = append(ps, &Problem{File: f.File, Where: "deploy.options." + c.field, Detail: "is not set", Remedy: "every function is bounded; write the reason beside the number"})
 		}
 	}
 	return append(ps, f.checkMemory()...)
@@ -294,5 +294,5 @@ func (f *Func) checkMemory() Problems {
 	if share := soft.AsApproximateFloat64() / limit.AsApproximateFloat64(); err == nil && strings.HasSuffix(value, "iB") && share > 0 && share <= 0.9 {
 		return nil
 	}
-	return Problems{{File: f.File, Field: "run.envs.GOMEMLIMIT", Detail: fmt.Sprintf("is %q where the limit of memory is %s", value, limit.String()), Remedy: "at most nine tenths of the limit, such as 450MiB of 512Mi"}}
+	return Problems{{File: f.File, Where: "run.envs.GOMEMLIMIT", Detail: fmt.Sprintf("is %q where the limit of memory is %s", value, limit.String()), Remedy: "at most nine tenths of the limit, such as 450MiB of 512Mi"}}
 }

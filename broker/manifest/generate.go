@@ -131,11 +131,11 @@ func services(funcs []*Func) ([]byte, error) {
 func (f *Func) Service(image string) (*servingv1.Service, error) {
 	limits, err := quantities(f.Deploy.Options.Resources.Limits.CPU, f.Deploy.Options.Resources.Limits.Memory)
 	if err != nil {
-		return nil, &Problem{File: f.File, Field: "deploy.options.resources.limits", Detail: err.Error(), Remedy: "cpu: 500m, memory: 512Mi"}
+		return nil, &Problem{File: f.File, Where: "deploy.options.resources.limits", Detail: err.Error(), Remedy: "cpu: 500m, memory: 512Mi"}
 	}
 	requests, err := quantities(f.Deploy.Options.Resources.Requests.CPU, f.Deploy.Options.Resources.Requests.Memory)
 	if err != nil {
-		return nil, &Problem{File: f.File, Field: "deploy.options.resources.requests", Detail: err.Error(), Remedy: "cpu: 500m, memory: 512Mi"}
+		return nil, &Problem{File: f.File, Where: "deploy.options.resources.requests", Detail: err.Error(), Remedy: "cpu: 500m, memory: 512Mi"}
 	}
 	c := corev1.Container{
 		Image: image, Env: f.containerEnv(),

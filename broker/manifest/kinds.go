@@ -103,7 +103,7 @@ func Check(name string, text []byte) Problems {
 func checkDocument(file string, doc spec.Document) Problems {
 	newObj, ok := kinds[doc.APIVersion+"/"+doc.Kind]
 	if !ok {
-		return Problems{{File: file, Field: "kind", Detail: fmt.Sprintf("%s %s is not a kind this project deploys", doc.APIVersion, doc.Kind), Remedy: "mend apiVersion and kind, or add it to broker/manifest/kinds.go"}}
+		return Problems{{File: file, Where: "kind", Detail: fmt.Sprintf("%s %s is not a kind this project deploys", doc.APIVersion, doc.Kind), Remedy: "mend apiVersion and kind, or add it to broker/manifest/kinds.go"}}
 	}
 	obj := newObj()
 	if o, ok := obj.(object); ok {

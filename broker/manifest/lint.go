@@ -79,10 +79,10 @@ func lintRoot(root string) error {
 		return err
 	}
 	if f.Created == "" {
-		return &Problem{File: file, Field: "created", Detail: "is missing", Remedy: "func takes the function for uninitialised without a creation time"}
+		return &Problem{File: file, Where: "created", Detail: "is missing", Remedy: "func takes the function for uninitialised without a creation time"}
 	}
 	if _, ok := f.env("FUNCTION_TARGET"); ok {
-		return &Problem{File: file, Field: "run.envs.FUNCTION_TARGET", Detail: "the root is only built, so it names no function", Remedy: "set it in functions/<name>/func.yaml"}
+		return &Problem{File: file, Where: "run.envs.FUNCTION_TARGET", Detail: "the root is only built, so it names no function", Remedy: "set it in functions/<name>/func.yaml"}
 	}
 	return nil
 }
@@ -95,19 +95,19 @@ const deadLetters = "/deadletters"
 func lintDelivery(file string, d *eventingduckv1.DeliverySpec, services []string) Problems {
 	const field = "spec.delivery.deadLetterSink"
 	if d == nil || d.DeadLetterSink == nil {
-		return Problems{{File: file, Field: field, Detail: "is missing: an event that cannot be delivered would be lost",
+		return Problems{{File: file, Where: field, Detail: "is missing: an event that cannot be delivered would be lost",
 			Remedy: "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: pitboss-console}, uri: " + deadLetters + "}"}}
 	}
 	ps := lintDestination(file, field, *d.DeadLetterSink, services)
 	if to := d.DeadLetterSink; to.Ref != nil && to.Ref.Name == "pitboss-console" && (to.URI == nil || to.URI.Path != deadLetters) {
-		ps = append(ps, &Problem{File: file, Field: field + ".uri", Detail: "the console keeps dead letters under another path", Remedy: "uri: " + deadLetters})
+		ps = append(ps, &Problem{File: file, Where: field + ".uri", Detail: "the console keeps dead letters under another path", Remedy: "uri: " + deadLetters})
 	}
 	if d.Retry == nil || *d.Retry == 0 {
-		ps = append(ps, &Problem{File: file, Field: "spec.delivery.retry", Detail: "is missing: a restart would make dead letters", Remedy: "retry: 10"})
+		ps = append(ps, &Problem{File: file, Where: "spec.delivery.retry", Detail: "is missing: a restart would make dead letters", Remedy: "retry: 10"})
 	}
 	if d.BackoffDelay != nil {
 		if p, err := period.Parse(*d.BackoffDelay); err == nil && p.DurationApprox() < 100*time.Millisecond {
-			ps = append(ps, &Problem{File: file, Field: "spec.delivery.backoffDelay", Detail: *d.BackoffDelay + " is under PT0.1S, which Knative takes for no wait at all", Remedy: "backoffDelay: PT0.2S"})
+			ps = append(ps, &Problem{File: file, Where: "spec.delivery.backoffDelay", Detail: *d.BackoffDelay + " is under PT0.1S, which Knative takes for no wait at all", Remedy: "backoffDelay: PT0.2S"})
 		}
 	}
 	return ps
@@ -149,13 +149,13 @@ const orderAnnotation = "kafka.eventing.knative.dev/delivery.order"
 func lintTrigger(t Trigger, services []string) Problems {
 	ps := lintDelivery(t.File, t.Spec.Delivery, services)
 	if t.Annotations[orderAnnotation] == "ordered" {
-		ps = append(ps, &Problem{File: t.File, Field: "metadata.annotations." + orderAnnotation,
+		ps = append(ps, &Problem{File: t.File, Where: "metadata.annotations." + orderAnnotation,
 			Detail: "an event would wait for the retries of the one before it, and Kafka's Broker would deliver at most 250 events/s",
 			Remedy: "take it away: no function of Pitboss needs order"})
 	}
 	sets, ok := exacts(t.Trigger)
 	if !ok && len(t.Spec.Filters) > 0 && t.Annotations[anywayAnnotation] == "" {
-		ps = append(ps, &Problem{File: t.File, Field: "spec.filters", Detail: "the RabbitMQ Broker ignores it and would deliver everything",
+		ps = append(ps, &Problem{File: t.File, Where: "spec.filters", Detail: "the RabbitMQ Broker ignores it and would deliver everything",
 			Remedy: "one any of nothing but exact, which make generate splits up for that Broker, or say with the annotation " + anywayAnnotation + " why the function may get everything"})
 	}
 	for _, set := range sets {
@@ -169,14 +169,14 @@ func lintTrigger(t Trigger, services []string) Problems {
 func lintAttribute(file, field, name, value string) Problems {
 	field += "." + name
 	if !slices.Contains(attributeNames, name) {
-		return Problems{{File: file, Field: field, Detail: "no event has this attribute, so nothing would match", Remedy: "docs/events.md has the attributes" + spec.Nearest(name, attributeNames)}}
+		return Problems{{File: file, Where: field, Detail: "no event has this attribute, so nothing would match", Remedy: "docs/events.md has the attributes" + spec.Nearest(name, attributeNames)}}
 	}
 	if _, ok := event.Lookup(value); name == "type" && !ok && value != "" {
 		var types []string
 		for _, i := range event.Types() {
 			types = append(types, i.Type)
 		}
-		return Problems{{File: file, Field: field, Detail: fmt.Sprintf("%q is not in the event catalogue, so nothing would match", value), Remedy: "docs/events.md has the catalogue" + spec.Nearest(value, types)}}
+		return Problems{{File: file, Where: field, Detail: fmt.Sprintf("%q is not in the event catalogue, so nothing would match", value), Remedy: "docs/events.md has the catalogue" + spec.Nearest(value, types)}}
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func lintDestination(file, field string, d duckv1.Destination, services []string
 	if d.Ref == nil || d.Ref.Kind != "Service" || slices.Contains(services, d.Ref.Name) {
 		return nil
 	}
-	return Problems{{File: file, Field: field + ".ref.name", Detail: fmt.Sprintf("no func.yaml deploys a Service %q", d.Ref.Name), Remedy: "one of " + strings.Join(services, ", ") + spec.Nearest(d.Ref.Name, services)}}
+	return Problems{{File: file, Where: field + ".ref.name", Detail: fmt.Sprintf("no func.yaml deploys a Service %q", d.Ref.Name), Remedy: "one of " + strings.Join(services, ", ") + spec.Nearest(d.Ref.Name, services)}}
 }
 
 // lintTwice refuses a second Trigger that brings a function the same events.
@@ -204,7 +204,7 @@ func lintTwice(triggers []Trigger) Problems {
 			}
 			text, err := yaml.Marshal(of)
 			if other, twice := seen[string(text)]; twice && err == nil {
-				ps = append(ps, &Problem{File: t.File, Field: set.field, Detail: "filter and subscriber are those of " + other + ": each event would be delivered twice", Remedy: "keep one of the two"})
+				ps = append(ps, &Problem{File: t.File, Where: set.field, Detail: "filter and subscriber are those of " + other + ": each event would be delivered twice", Remedy: "keep one of the two"})
 			}
 			seen[string(text)] = t.File
 		}
@@ -231,7 +231,7 @@ func lintListed(dir string) Problems {
 	var ps Problems
 	for _, f := range files {
 		if name := filepath.Base(f); !slices.Contains(k.Resources, name) {
-			ps = append(ps, &Problem{File: file, Field: "resources", Detail: name + " is not in the list: a cluster would not get that Trigger", Remedy: "add - " + name})
+			ps = append(ps, &Problem{File: file, Where: "resources", Detail: name + " is not in the list: a cluster would not get that Trigger", Remedy: "add - " + name})
 		}
 	}
 	return ps

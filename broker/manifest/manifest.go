@@ -61,7 +61,7 @@ func Broker(file string) (*eventingv1.Broker, error) {
 			continue
 		}
 		if found != nil {
-			return nil, &Problem{File: file, Field: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
+			return nil, &Problem{File: file, Where: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
 		}
 		found = &eventingv1.Broker{}
 		if err := decode(file, doc, found); err != nil {
@@ -69,7 +69,7 @@ func Broker(file string) (*eventingv1.Broker, error) {
 		}
 	}
 	if found == nil {
-		return nil, &Problem{File: file, Field: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: eventing.knative.dev/v1"}
+		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: eventing.knative.dev/v1"}
 	}
 	return found, nil
 }
@@ -93,7 +93,7 @@ func Triggers(broker string, dirs ...string) ([]Trigger, error) {
 				continue
 			}
 			if other, ok := byName[t.Name]; ok {
-				bad = append(bad, &Problem{File: file, Field: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Name, other), Remedy: "give each Trigger its own name"})
+				bad = append(bad, &Problem{File: file, Where: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Name, other), Remedy: "give each Trigger its own name"})
 				continue
 			}
 			byName[t.Name] = file
@@ -109,14 +109,14 @@ func trigger(file, broker string) (*eventingv1.Trigger, error) {
 		return nil, err
 	}
 	if len(docs) != 1 || docs[0].Kind != "Trigger" {
-		return nil, &Problem{File: file, Field: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
+		return nil, &Problem{File: file, Where: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
 	}
 	t := &eventingv1.Trigger{}
 	if err := decode(file, docs[0], t); err != nil {
 		return nil, err
 	}
 	if t.Spec.Broker != broker {
-		return nil, &Problem{File: file, Field: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
+		return nil, &Problem{File: file, Where: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
 	}
 	return t, nil
 }
@@ -136,7 +136,7 @@ func decode(file string, doc spec.Document, obj object) error {
 		return spec.Undecodable(file, doc.Text, obj, err, seeReference)
 	}
 	if doc.Name == "" {
-		return &Problem{File: file, Field: "metadata.name", Detail: "is missing"}
+		return &Problem{File: file, Where: "metadata.name", Detail: "is missing"}
 	}
 	return validate(file, obj)
 }
@@ -158,7 +158,7 @@ func fieldProblems(file string, fe *apis.FieldError) Problems {
 	var out Problems
 	for _, one := range fe.WrappedErrors() {
 		field := strings.Join(one.Paths, ", ")
-		out = append(out, &Problem{File: file, Field: field, Detail: one.Message, Remedy: one.Details})
+		out = append(out, &Problem{File: file, Where: field, Detail: one.Message, Remedy: one.Details})
 	}
 	return out
 }

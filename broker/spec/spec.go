@@ -113,7 +113,7 @@ func ReadBroker(file string) (*Broker, error) {
 			continue
 		}
 		if found != nil {
-			return nil, &Problem{File: file, Field: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
+			return nil, &Problem{File: file, Where: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
 		}
 		found = &Broker{}
 		if err := decode(file, doc, found); err != nil {
@@ -130,7 +130,7 @@ func ReadBroker(file string) (*Broker, error) {
 		}
 	}
 	if found == nil {
-		return nil, &Problem{File: file, Field: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + version}
+		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + version}
 	}
 	return found, nil
 }
@@ -153,7 +153,7 @@ func ReadTriggers(broker string, dirs ...string) (out []*Trigger, err error) {
 				continue
 			}
 			if other, ok := byName[t.Metadata.Name]; ok {
-				bad = append(bad, &Problem{File: file, Field: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Metadata.Name, other), Remedy: "give each Trigger its own name"})
+				bad = append(bad, &Problem{File: file, Where: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Metadata.Name, other), Remedy: "give each Trigger its own name"})
 				continue
 			}
 			byName[t.Metadata.Name] = file
@@ -169,14 +169,14 @@ func readTrigger(file, broker string) (*Trigger, error) {
 		return nil, err
 	}
 	if len(docs) != 1 || docs[0].Kind != "Trigger" {
-		return nil, &Problem{File: file, Field: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
+		return nil, &Problem{File: file, Where: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
 	}
 	t := &Trigger{File: file}
 	if err := decode(file, docs[0], t); err != nil {
 		return nil, err
 	}
 	if t.Spec.Broker != broker || t.Spec.BrokerRef != nil {
-		return nil, &Problem{File: file, Field: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
+		return nil, &Problem{File: file, Where: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
 	}
 	c := &checker{file: file}
 	if t.Spec.Filter != nil {
@@ -194,9 +194,9 @@ func decode(file string, doc Document, into any) error {
 	}
 	switch {
 	case doc.APIVersion != version:
-		return &Problem{File: file, Field: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + version}
+		return &Problem{File: file, Where: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + version}
 	case doc.Name == "":
-		return &Problem{File: file, Field: "metadata.name", Detail: "is missing"}
+		return &Problem{File: file, Where: "metadata.name", Detail: "is missing"}
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ type checker struct {
 }
 
 func (c *checker) refuse(field, format string, args ...any) {
-	c.ps = append(c.ps, &Problem{File: c.file, Field: field, Detail: fmt.Sprintf(format, args...)})
+	c.ps = append(c.ps, &Problem{File: c.file, Where: field, Detail: fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) delivery(field string, d *Delivery) {

@@ -10,7 +10,7 @@ import (
 // Undecodable says why text can't be decoded into obj. A strict decoder names a
 // field that is unknown without its path, and not what it may have been meant for.
 func Undecodable(file string, text []byte, obj any, err error, remedy string) *Problem {
-	p := &Problem{File: file, Field: fieldOf(err), Detail: cleanYAML(err), Remedy: remedy}
+	p := &Problem{File: file, Where: fieldOf(err), Detail: cleanYAML(err), Remedy: remedy}
 	var doc any
 	if p.Field == "" || yaml.Unmarshal(text, &doc) != nil {
 		return p

@@ -43,14 +43,11 @@ const guardRail = "guard rail"
 // guard stops an action that raises markers of harm. It reads the decisions in
 // the journal as they are made and compares players who got a message with those
 // held out, by a confidence sequence, so that looking every minute is no mistake.
-// One instance works at a time.
 type guard struct {
-	f       *Function
+	leased
 	journal *journal.Journal
-	me      string
 
 	spec    *learn.Spec // whose segments effects are told by; nil: none
-	mine    bool        // the lease was this instance's at the step before
 	next    map[int]uint64
 	trials  *policy.Trials
 	open    map[uint64]bool // who has a trial that waits
@@ -69,35 +66,14 @@ func noneStopped() {
 
 func (f *Function) newGuard() *guard {
 	noneStopped()
-	return &guard{f: f, journal: f.journal, me: rand.Text()}
+	g := &guard{journal: f.journal}
+	g.leased = leased{f: f, name: "guard", every: f.cfg.GuardEvery, begin: g.begin, step: g.look,
+		failed: "the guard rail of harm could not look; it tries again"}
+	return g
 }
 
-func (g *guard) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := g.step(ctx); err != nil && ctx.Err() == nil {
-			g.mine = false
-			g.f.Log.Warn("the guard rail of harm could not look; it tries again", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(g.f.cfg.GuardEvery):
-		}
-	}
-}
-
-// step looks at what was decided since the step before.
-func (g *guard) step(ctx context.Context) error {
-	held, err := g.journal.Lease(ctx, "guard", g.me, 3*g.f.cfg.GuardEvery)
-	if err != nil || !held {
-		g.mine = false
-		return err
-	}
-	if !g.mine {
-		if err := g.begin(ctx); err != nil {
-			return err
-		}
-		g.mine = true
-	}
+// look takes in what was decided since the look before.
+func (g *guard) look(ctx context.Context) error {
 	if err := g.read(ctx); err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func TestTheGuardRailStopsWhatHarms(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := g.step(t.Context()); err != nil {
+		if err := g.round(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -105,11 +105,11 @@ func TestTheGuardRailStopsWhatHarms(t *testing.T) {
 		t.Errorf("told of %d times", told.Load())
 	}
 	other := g.f.newGuard()
-	if err := other.step(t.Context()); err != nil || other.mine {
+	if err := other.round(t.Context()); err != nil || other.mine {
 		t.Fatalf("two instances work at once: %v", err)
 	}
 	other.me = g.me // the lease is its own now
-	if err := other.step(t.Context()); err != nil {
+	if err := other.round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	a, b := asText(t, g.effects.All()), asText(t, other.effects.All())
@@ -139,7 +139,7 @@ func TestWhatPeopleLetGoIsStoppedForNewHarmOnly(t *testing.T) {
 	step := func(want bool) {
 		t.Helper()
 		for range 2 { // the second sees what the first did
-			if err := g.step(t.Context()); err != nil {
+			if err := g.round(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -3,7 +3,6 @@ package timer
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
@@ -41,18 +39,16 @@ const labelsAtOnce = 1000
 // What is journaled is the truth, the sums that calibrations are made of follow
 // from it: a decision counts once, when the entry that settles it is read, and
 // only if no entry before has settled it. So it does not matter when an instance
-// dies, nor whether two should work at once. One instance works at a time.
+// dies, nor whether two should work at once.
 type labels struct {
-	f       *Function
+	leased
 	journal *journal.Journal
 	players *player.Store[feature.State]
-	me      string
 
 	byScore map[string]*feature.Label
 	from    time.Duration // after a decision, when it is settled at the earliest
 	until   time.Duration // and at the latest: a rule that asks nothing of what came
 
-	mine    bool
 	read    [player.Shards]uint64 // entries read
 	waiting map[int][]waiting     // by shard, in order
 	state   labelState
@@ -99,7 +95,9 @@ func (f *Function) newLabels(rdb setup.Client) (*labels, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &labels{f: f, journal: f.journal, me: rand.Text(), byScore: map[string]*feature.Label{}, until: 1 << 62}
+	l := &labels{journal: f.journal, byScore: map[string]*feature.Label{}, until: 1 << 62}
+	l.leased = leased{f: f, name: "labels", every: f.cfg.LabelsEvery, begin: l.begin, step: l.look, leave: tellNoCalibration,
+		failed: "what came of decisions could not be settled; it is tried again"}
 	for _, d := range declared {
 		if d.Score == "" {
 			continue
@@ -128,36 +126,9 @@ func (f *Function) newLabels(rdb setup.Client) (*labels, error) {
 	return l, nil
 }
 
-func (l *labels) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := l.step(ctx); err != nil && ctx.Err() == nil {
-			l.mine = false
-			l.f.Log.Warn("what came of decisions could not be settled; it is tried again", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(l.f.cfg.LabelsEvery):
-		}
-	}
-}
-
-// step settles the decisions that are due.
-func (l *labels) step(ctx context.Context) error {
-	held, err := l.journal.Lease(ctx, "labels", l.me, 3*l.f.cfg.LabelsEvery)
-	if err != nil || !held {
-		if l.mine {
-			tellNoCalibration()
-		}
-		l.mine = false
-		return err
-	}
-	if !l.mine {
-		if err := l.begin(ctx); err != nil {
-			return err
-		}
-		l.mine = true
-	}
-	_, err = l.journal.Since(ctx, &l.read, func(e *journal.Entry) error {
+// look settles the decisions that are due.
+func (l *labels) look(ctx context.Context) error {
+	_, err := l.journal.Since(ctx, &l.read, func(e *journal.Entry) error {
 		if e.Kind == journal.KindDecision {
 			l.waiting[e.Shard] = append(l.waiting[e.Shard], waiting{e.Seq, e.Time.UnixMilli()})
 		}

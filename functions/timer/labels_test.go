@@ -163,7 +163,7 @@ func TestScoresAreCalibratedInServing(t *testing.T) {
 		for r.Time.Sub(s.now) > 3*time.Minute {
 			s.now = s.now.Add(3 * time.Minute)
 			for _, l := range both {
-				if err := l.step(t.Context()); err != nil {
+				if err := l.round(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -14,6 +14,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"pitboss/internal/strictyaml"
 )
 
 // Set is a compiled features.yaml. It is immutable and safe for concurrent use.
@@ -77,7 +79,7 @@ func Read(path string) (*Declarations, error) {
 func readFile(path string, src []byte) (*Declarations, error) {
 	f, err := read(src)
 	if err != nil {
-		return nil, yamlProblem(path, err)
+		return nil, strictyaml.AsProblems(path, err)[0]
 	}
 	return &Declarations{path, src, f}, nil
 }

@@ -68,11 +68,11 @@ func LoadLabels(path string) ([]*Label, error) {
 }
 
 // ParseLabels compiles labels; file is their name in error messages. Every
-// error is a [*Problem].
+// error is a [*strictyaml.Problem].
 func ParseLabels(file string, src []byte) (out []*Label, err error) {
 	var f LabelFile
 	if err := strictyaml.Decode(src, &f); err != nil {
-		return nil, yamlProblem(file, err)
+		return nil, strictyaml.AsProblems(file, err)[0]
 	}
 	b := &builder{file: file, src: src}
 	if f.Version != fileVersion {

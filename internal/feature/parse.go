@@ -1,7 +1,6 @@
 package feature
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -21,7 +20,7 @@ const fileVersion = 1
 const maxInputs = 64
 
 // Parse compiles declarations; file is their name in error messages. Every
-// error is a [*Problem].
+// error is a [*strictyaml.Problem].
 func Parse(file string, src []byte) (*Set, error) {
 	d, err := readFile(file, src)
 	if err != nil {
@@ -30,7 +29,7 @@ func Parse(file string, src []byte) (*Set, error) {
 	return d.Compile()
 }
 
-// Compile compiles the declarations, once. Every error is a [*Problem].
+// Compile compiles the declarations, once. Every error is a [*strictyaml.Problem].
 func (d *Declarations) Compile() (*Set, error) {
 	b := &builder{file: d.file, src: d.src, decl: d.decl, slotAt: map[string]int{}, inputAt: map[string]int{}, programAt: map[string]int{}, set: &Set{
 		file: d.file, bySlot: map[uint32]int{}, byInput: map[uint32]int{}, plans: map[string]*plan{},
@@ -41,16 +40,6 @@ func (d *Declarations) Compile() (*Set, error) {
 		}
 	}
 	return b.set, nil
-}
-
-// yamlProblem keeps the line the YAML parser names.
-func yamlProblem(file string, err error) error {
-	p := &Problem{File: file, Detail: err.Error()}
-	var e *strictyaml.Error
-	if errors.As(err, &e) {
-		p.Line, p.Detail = e.Line, e.Detail
-	}
-	return p
 }
 
 // builder compiles a file step by step.
@@ -64,13 +53,13 @@ type builder struct {
 	languages                  map[string]*language
 }
 
-// fault is a [Problem] at a YAML path; the path's parent is used where it is absent.
+// fault is a [strictyaml.Problem] at a YAML path; the path's parent is used where it is absent.
 func (b *builder) fault(path, within, format string, args ...any) error {
 	parent := path
 	if n := strings.LastIndexByte(path, '.'); n > 1 {
 		parent = path[:n]
 	}
-	return &Problem{File: b.file, Line: strictyaml.Line(b.src, path, parent), Within: within, Detail: fmt.Sprintf(format, args...)}
+	return &strictyaml.Problem{File: b.file, Line: strictyaml.Line(b.src, path, parent), Where: within, Detail: fmt.Sprintf(format, args...)}
 }
 
 func (b *builder) limits() error {

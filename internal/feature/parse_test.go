@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"pitboss/internal/feature"
+	"pitboss/internal/strictyaml"
 )
 
 func readFile(t *testing.T, path string) string {
@@ -60,7 +61,7 @@ func TestMistakesNameLineAndFeatureAndSayWhatToDo(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := feature.Parse("features.yaml", []byte(tc.text))
-			var p *feature.Problem
+			var p *strictyaml.Problem
 			if !errors.As(err, &p) {
 				t.Fatalf("error is %v, want a Problem", err)
 			}

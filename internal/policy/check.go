@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/event"
+	"pitboss/internal/strictyaml"
 )
 
 // CheckReport is what [Policy.Check] looked at.
@@ -15,10 +16,10 @@ type CheckReport struct {
 }
 
 // Check runs the examples that stand beside each rule, and demands one that
-// passes and one that does not. The error is [Problems].
+// passes and one that does not. The error is a [strictyaml.Problems].
 func (p *Policy) Check() (CheckReport, error) {
 	var rep CheckReport
-	var problems Problems
+	var problems strictyaml.Problems
 	for _, name := range p.order {
 		k := p.packs[name]
 		rep.Packs++
@@ -52,7 +53,7 @@ func (p *Policy) Check() (CheckReport, error) {
 	}
 	problems = append(problems, p.checkMarkers(&rep)...)
 	if len(problems) > 0 {
-		return rep, problems
+		return rep, fmt.Errorf("policy: %w", problems)
 	}
 	return rep, nil
 }
@@ -65,7 +66,7 @@ const (
 
 // checkMarkers runs the examples of the markers: the numbers that raise one,
 // and those that don't.
-func (p *Policy) checkMarkers(rep *CheckReport) (problems Problems) {
+func (p *Policy) checkMarkers(rep *CheckReport) (problems strictyaml.Problems) {
 	src := newSource(markersName, p.files[markersName])
 	for i, m := range p.markers {
 		rep.Markers++

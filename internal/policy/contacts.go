@@ -269,7 +269,7 @@ func (c *Contacts) Append(dst []byte) []byte {
 	return dst
 }
 
-var errContacts = errors.New("decide: contact history is not readable")
+var errContacts = errors.New("policy: contact history is not readable")
 
 // ParseContacts reads what Append wrote; no bytes are an empty history.
 func ParseContacts(b []byte) (*Contacts, error) {

@@ -21,7 +21,7 @@ func (p *Policy) Document() ([]byte, error) {
 	}
 	out, err := json.Marshal(d, json.Deterministic(true))
 	if err != nil {
-		return nil, fmt.Errorf("decide: document: %w", err)
+		return nil, fmt.Errorf("policy: document: %w", err)
 	}
 	return out, nil
 }
@@ -56,7 +56,7 @@ func DocumentFeatures(b []byte) ([]string, error) {
 
 func readDocument(b []byte) (d document, err error) {
 	if err := json.Unmarshal(b, &d); err != nil {
-		return d, fmt.Errorf("decide: document: %w", err)
+		return d, fmt.Errorf("policy: document: %w", err)
 	}
 	return d, nil
 }

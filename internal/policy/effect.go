@@ -20,11 +20,11 @@ func (p *Policy) Experiment() Experiment { return p.file.Experiment }
 func ReadExperiment(path string) (Experiment, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return Experiment{}, fmt.Errorf("decide: %w", err)
+		return Experiment{}, fmt.Errorf("policy: %w", err)
 	}
 	var file ActionFile
 	if err := strictyaml.Decode(text, &file); err != nil {
-		return Experiment{}, fmt.Errorf("decide: %s: %w", path, err)
+		return Experiment{}, fmt.Errorf("policy: %s: %w", path, err)
 	}
 	return file.Experiment, nil
 }

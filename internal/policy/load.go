@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"golang.org/x/sync/errgroup"
+
+	"pitboss/internal/strictyaml"
 )
 
 var (
@@ -25,13 +27,13 @@ var (
 // loader compiles files and gathers every mistake.
 type loader struct {
 	p        *Policy
-	problems Problems
+	problems strictyaml.Problems
 	src      *source
 	ids      map[string]string // rule id → file
 	legacy   bool              // a stored policy of a release before markers.yaml
 }
 
-func (l *loader) add(p *Problem) {
+func (l *loader) add(p *strictyaml.Problem) {
 	if p != nil {
 		l.problems = append(l.problems, p)
 	}
@@ -74,7 +76,7 @@ func (l *loader) read() []*packFile {
 	}
 	l.src = newSource("actions.yaml", l.p.files["actions.yaml"])
 	if l.src.text == nil {
-		l.add(&Problem{File: l.src.file, Detail: "is missing"})
+		l.add(&strictyaml.Problem{File: l.src.file, Detail: "is missing"})
 	} else {
 		l.add(decodeYAML(l.src, &l.p.file))
 	}
@@ -82,7 +84,7 @@ func (l *loader) read() []*packFile {
 	if text, ok := l.p.files[markersName]; ok {
 		l.add(decodeYAML(newSource(markersName, text), &l.p.signs))
 	} else if !l.legacy {
-		l.add(&Problem{File: markersName, Detail: "is missing", Remedy: "signs of harm are declared there; write `version: 1` and `markers: []` for none"})
+		l.add(&strictyaml.Problem{File: markersName, Detail: "is missing", Remedy: "signs of harm are declared there; write `version: 1` and `markers: []` for none"})
 	}
 	return packs
 }
@@ -91,7 +93,7 @@ func (l *loader) read() []*packFile {
 type packFile struct {
 	PackFile
 	src     *source
-	problem *Problem
+	problem *strictyaml.Problem
 }
 
 // texts lists the expressions of everything that was read.
@@ -297,7 +299,7 @@ func (l *loader) rule(path, pack string, d *RuleDecl) *rule {
 // include puts the included packs' rules before each pack's own.
 func (l *loader) include() {
 	if l.p.packs[DefaultPack] == nil {
-		l.add(&Problem{File: "rules/default.yaml", Detail: "is missing", Remedy: "an unknown jurisdiction needs the strictest rules"})
+		l.add(&strictyaml.Problem{File: "rules/default.yaml", Detail: "is missing", Remedy: "an unknown jurisdiction needs the strictest rules"})
 	}
 	own := map[string][]*rule{}
 	for name, k := range l.p.packs {

@@ -114,7 +114,7 @@ func (b *Bonus) products() int64 {
 const DefaultPack = "default"
 
 // Load reads dir/actions.yaml and dir/rules/*.yaml and compiles them against
-// the features that a feature set declares. The error is [Problems]: every
+// the features that a feature set declares. The error is a [strictyaml.Problems]: every
 // mistake with its file, line and remedy.
 func Load(dir string, features []string) (*Policy, error) {
 	f, err := Read(dir)
@@ -136,7 +136,7 @@ func Read(dir string) (*Files, error) {
 	files := map[string][]byte{}
 	names, err := filepath.Glob(filepath.Join(dir, "rules", "*.yaml"))
 	if err != nil {
-		return nil, fmt.Errorf("decide: %w", err)
+		return nil, fmt.Errorf("policy: %w", err)
 	}
 	for _, name := range append(names, filepath.Join(dir, "actions.yaml"), filepath.Join(dir, markersName)) {
 		b, err := os.ReadFile(name)
@@ -144,11 +144,11 @@ func Read(dir string) (*Files, error) {
 			continue // told by Compile, with the other mistakes
 		}
 		if err != nil {
-			return nil, fmt.Errorf("decide: %w", err)
+			return nil, fmt.Errorf("policy: %w", err)
 		}
 		rel, err := filepath.Rel(dir, name)
 		if err != nil {
-			return nil, fmt.Errorf("decide: %w", err)
+			return nil, fmt.Errorf("policy: %w", err)
 		}
 		files[filepath.ToSlash(rel)] = b
 	}
@@ -172,7 +172,7 @@ func (f *Files) Texts() map[string][]byte { return f.loader.p.files }
 func (f *Files) Hash(features []string) string { return hashFiles(f.loader.p.files, features) }
 
 // Compile compiles the files, once, against the features that a feature set
-// declares. The error is [Problems].
+// declares. The error is a [strictyaml.Problems].
 func (f *Files) Compile(features []string) (*Policy, error) {
 	lang, err := newLanguage(features)
 	if err != nil {
@@ -188,7 +188,7 @@ func (f *Files) Compile(features []string) (*Policy, error) {
 	}
 	l.include()
 	if len(l.problems) > 0 {
-		return nil, l.problems
+		return nil, fmt.Errorf("policy: %w", l.problems)
 	}
 	l.p.hash = hashFiles(l.p.files, features)
 	return l.p, nil

@@ -173,16 +173,16 @@ func (in *Input) write(w *event.Writer, name string) {
 func Join(openPart, personalPart []byte) (*Record, error) {
 	var o open
 	if err := json.Unmarshal(openPart, &o); err != nil {
-		return nil, fmt.Errorf("decide: record: %w", err)
+		return nil, fmt.Errorf("policy: record: %w", err)
 	}
 	if o.Result == nil {
-		return nil, fmt.Errorf("decide: record: not a decision")
+		return nil, fmt.Errorf("policy: record: not a decision")
 	}
 	r := &Record{Decision: *o.Result}
 	if personalPart != nil {
 		p := personal{Input: &r.Input}
 		if err := json.Unmarshal(personalPart, &p); err != nil {
-			return nil, fmt.Errorf("decide: record: %w", err)
+			return nil, fmt.Errorf("policy: record: %w", err)
 		}
 		r.Decision.Params = p.Params
 		for i := range min(len(p.Markers), len(r.Decision.Markers)) {

@@ -12,10 +12,10 @@ import (
 // bit for bit. It returns what differs, or "".
 func (p *Policy) Reproduce(r *Record) (diff string, err error) {
 	if r.Decision.Policy != p.hash {
-		return "", fmt.Errorf("decide: reproduce: decided by policy %s, this one is %s", r.Decision.Policy, p.hash)
+		return "", fmt.Errorf("policy: reproduce: decided by policy %s, this one is %s", r.Decision.Policy, p.hash)
 	}
 	if r.Decision.Learned != "" && (p.learned == nil || p.learned.Hash != r.Decision.Learned) {
-		return "", fmt.Errorf("decide: reproduce: decided by the learned snapshot %s, which is not this one", r.Decision.Learned)
+		return "", fmt.Errorf("policy: reproduce: decided by the learned snapshot %s, which is not this one", r.Decision.Learned)
 	}
 	switch {
 	case r.Decision.Shadow == nil: // none was in the shadow, or it did not know the player's context
@@ -23,10 +23,10 @@ func (p *Policy) Reproduce(r *Record) (diff string, err error) {
 			p = p.WithShadow(nil)
 		}
 	case p.shadow == nil || p.shadow.Hash != r.Decision.Shadow.Learned:
-		return "", fmt.Errorf("decide: reproduce: the learned snapshot %s was in the shadow, which is not this one", r.Decision.Shadow.Learned)
+		return "", fmt.Errorf("policy: reproduce: the learned snapshot %s was in the shadow, which is not this one", r.Decision.Shadow.Learned)
 	}
 	if r.Input.Player == "" {
-		return "", fmt.Errorf("decide: reproduce: the player was erased, and the decision's inputs with them")
+		return "", fmt.Errorf("policy: reproduce: the player was erased, and the decision's inputs with them")
 	}
 	stored, err := canonical(&r.Decision)
 	if err != nil {
@@ -42,7 +42,7 @@ func (p *Policy) Reproduce(r *Record) (diff string, err error) {
 func canonical(d *Decision) (string, error) {
 	b, err := json.Marshal(d, json.Deterministic(true), jsontext.WithIndent(" "))
 	if err != nil {
-		return "", fmt.Errorf("decide: reproduce: %w", err)
+		return "", fmt.Errorf("policy: reproduce: %w", err)
 	}
 	return string(b), nil
 }

@@ -111,7 +111,7 @@ func (r *Rows) known(personal []byte, policy string, features func(hash string) 
 		} `json:"input"`
 	}
 	if err := json.Unmarshal(personal, &part); err != nil {
-		return nil, fmt.Errorf("decide: record: %w", err)
+		return nil, fmt.Errorf("policy: record: %w", err)
 	}
 	in := &part.Input
 	k := &Known{AsOf: in.AsOf, Limits: in.Facts.Limits, Exclusions: in.Facts.Exclusions, values: make([]float64, len(places))}
@@ -128,7 +128,7 @@ func (r *Rows) known(personal []byte, policy string, features func(hash string) 
 func (r *Rows) Outcome(open []byte) error {
 	var out Outcome
 	if err := json.Unmarshal(open, &out); err != nil {
-		return fmt.Errorf("decide: outcome: %w", err)
+		return fmt.Errorf("policy: outcome: %w", err)
 	}
 	r.outcomes[out.Decision] = append(r.outcomes[out.Decision], out.Status)
 	return nil

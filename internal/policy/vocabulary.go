@@ -133,7 +133,7 @@ func newLanguage(features []string) (*language, error) {
 	}
 	env, err := cel.NewEnv(opts...)
 	if err != nil {
-		return nil, fmt.Errorf("decide: vocabulary: %w", err)
+		return nil, fmt.Errorf("policy: vocabulary: %w", err)
 	}
 	l.env = env
 	return l, nil
