@@ -174,7 +174,8 @@ func (p *pace) wait(now time.Time) time.Duration {
 }
 
 func (p *pace) add(n int, now time.Time) {
-	since := max(now.Sub(p.last), time.Microsecond).Seconds() / groupEvery.Seconds() // a clock may stand still: 0/0 would stay for good
+	// A clock may stand still: without a bound 0/0 would stay in rate for good.
+	since := max(now.Sub(p.last), time.Microsecond).Seconds() / groupEvery.Seconds()
 	weight := math.Exp(-since / 25) // of what was before: it fades in 50 ms
 	p.rate = weight*p.rate + (1-weight)*float64(n)/since
 	p.last = now

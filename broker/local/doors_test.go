@@ -24,6 +24,7 @@ import (
 	"pitboss/internal/player"
 	"pitboss/internal/replay"
 	"pitboss/internal/setup"
+	"pitboss/test/shipped"
 )
 
 // sent is an event before it has a form: attributes, of which some may be wrong
@@ -197,7 +198,7 @@ func (s *system) store() (store *player.Store[feature.State], set *feature.Set, 
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	set = s.features()
+	set = shipped.Features(s.t)
 	return player.NewStore(rdb, set, player.Config{}), set, func() { rdb.Close() }
 }
 

@@ -25,6 +25,7 @@ import (
 	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 // system is `pitboss run`, with a real redis-server and no simulated players.
@@ -191,7 +192,7 @@ func TestReplayIsExactlyOnceThroughARedisOutage(t *testing.T) {
 	if again.Duplicates-got.Duplicates != 3000 {
 		t.Errorf("sent again: %d duplicates, want 3000", again.Duplicates-got.Duplicates)
 	}
-	set := s.features()
+	set := shipped.Features(s.t)
 	for id, now := range s.states(events) {
 		a, _ := set.Append(nil, before[id])
 		b, _ := set.Append(nil, now)
@@ -199,15 +200,6 @@ func TestReplayIsExactlyOnceThroughARedisOutage(t *testing.T) {
 			t.Errorf("sending again changed the state of %s", id)
 		}
 	}
-}
-
-func (s *system) features() *feature.Set {
-	s.t.Helper()
-	set, err := feature.Load("../../models/features.yaml")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return set
 }
 
 // states reads the state of every player that the events are about.
@@ -218,7 +210,7 @@ func (s *system) states(events []*ce.Event) map[string]*feature.State {
 		s.t.Fatal(err)
 	}
 	defer rdb.Close()
-	store := player.NewStore(rdb, s.features(), player.Config{})
+	store := player.NewStore(rdb, shipped.Features(s.t), player.Config{})
 	out := map[string]*feature.State{}
 	for _, e := range events {
 		if _, known := out[e.Subject()]; known {
@@ -313,7 +305,7 @@ func (s *system) checkRounds(events []*ce.Event, states map[string]*feature.Stat
 			want[e.Subject()]--
 		}
 	}
-	set := s.features()
+	set := shipped.Features(s.t)
 	for id, n := range want {
 		vector := set.Vector(nil, states[id], states[id].AsOf())
 		if got := vector[slices.Index(set.Names(), "rounds_total")]; got != n {

@@ -10,6 +10,7 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
 	"pitboss/internal/event"
+	"pitboss/test/shipped"
 )
 
 // What cannot be read is refused for good at the first attempt, whoever's it
@@ -58,7 +59,7 @@ func TestUnreadableDataIsNeverRetried(t *testing.T) {
 	}
 	about := ce.New()
 	about.SetSubject("mallory")
-	if state := s.states([]*ce.Event{&about})["mallory"]; len(s.features().Facts(state).Exclusions) != 1 {
+	if state := s.states([]*ce.Event{&about})["mallory"]; len(shipped.Features(s.t).Facts(state).Exclusions) != 1 {
 		t.Error("mallory is not excluded")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"pitboss/internal/policy"
 	"pitboss/internal/redisdb"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 // recorded is a decision of the day as the journal was given it.
@@ -38,14 +39,7 @@ func (d *recorded) verdict() string {
 func day(t *testing.T, url, segments string) []*recorded {
 	t.Helper()
 	ctx := context.Background()
-	set, err := feature.Load("../../models/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := policy.Load("../../models", set.Names())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, set := shipped.Policy(t)
 	rdb, err := redisdb.Open(ctx, url)
 	if err != nil {
 		t.Fatal(err)

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"pitboss/internal/event"
-	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 const twoPeople = `compliance anna compliance-anna-0123456789
@@ -225,14 +225,7 @@ func TestAChangeIsTried(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	s := startTwo(t, map[string]string{"REDIS_URL": url})
-	set, err := feature.Load("../../models/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := policy.Load("../../models", set.Names())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, set := shipped.Policy(t)
 	rdb, err := setup.Redis(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

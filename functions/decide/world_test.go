@@ -15,6 +15,7 @@ import (
 	"pitboss/internal/player"
 	"pitboss/internal/setup"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 // world is a Redis with players, folded as profile does, and functions that
@@ -41,11 +42,8 @@ func newWorld(tb testing.TB, real bool) *world {
 
 func newWorldAt(tb testing.TB, url string) *world {
 	tb.Helper()
-	w := &world{tb: tb, url: url}
+	w := &world{tb: tb, url: url, set: shipped.Features(tb)}
 	var err error
-	if w.set, err = feature.Load("../../models/features.yaml"); err != nil {
-		tb.Fatal(err)
-	}
 	if w.rdb, err = setup.Redis(context.Background(), w.url); err != nil {
 		tb.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 // startLearning starts feedback with the models' own learning.yaml, on a real Redis.
@@ -64,25 +65,11 @@ func decided(t *testing.T, f *Function, p *policy.Policy, set *feature.Set, id s
 	return r
 }
 
-// shipped is the policy of models/, and its features.
-func shipped(t *testing.T) (*policy.Policy, *feature.Set) {
-	t.Helper()
-	set, err := feature.Load("../../models/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := policy.Load("../../models", set.Names())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, set
-}
-
 // Whatever the order in which outcomes come, however often, and through however
 // many instances: the sums are those of each decision's highest outcome, once.
 func TestOutcomesAreLearnedOnceInAnyOrder(t *testing.T) {
 	t.Parallel()
-	p, set := shipped(t)
+	p, set := shipped.Policy(t)
 	spec, err := learn.ReadSpec(filepath.Join("../../models", "learning.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +221,7 @@ func TestLateOutcomesTeachNothing(t *testing.T) {
 	if _, err := os.Stat("../../models/learning.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	p, set := shipped(t)
+	p, set := shipped.Policy(t)
 	f := startLearning(t, redistest.Start(t))
 	f.now = func() time.Time { return noon.Add(25 * time.Hour) }
 	var r *policy.Record
@@ -255,7 +242,7 @@ func TestLateOutcomesTeachNothing(t *testing.T) {
 // come at their age; once their time is over, in full.
 func TestPendingDecisionsCountLess(t *testing.T) {
 	t.Parallel()
-	p, set := shipped(t)
+	p, set := shipped.Policy(t)
 	f := startLearning(t, redistest.Start(t))
 	now := noon.Add(6 * time.Hour)
 	f.now = func() time.Time { return now }

@@ -15,8 +15,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"pitboss/internal/event"
-	"pitboss/internal/feature"
 	"pitboss/internal/model"
+	"pitboss/test/shipped"
 )
 
 const models = "../../models"
@@ -53,10 +53,7 @@ func updated(t *testing.T, features jsontext.Value) ce.Event {
 // playing is player.updated of somebody who played 30 rounds of a product.
 func playing(t *testing.T, product string) ce.Event {
 	t.Helper()
-	set, err := feature.Load(models + "/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := shipped.Features(t)
 	st, err := set.Decode(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -73,10 +70,7 @@ func playing(t *testing.T, product string) ce.Event {
 func updatedOf(t *testing.T, features jsontext.Value, facts event.Facts) ce.Event {
 	t.Helper()
 	if features == nil {
-		set, err := feature.Load(models + "/features.yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
+		set := shipped.Features(t)
 		st, err := set.Decode(nil)
 		if err != nil {
 			t.Fatal(err)

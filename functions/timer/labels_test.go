@@ -26,6 +26,7 @@ import (
 	"pitboss/internal/setup"
 	"pitboss/internal/trainingset"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 const models = "../../models"
@@ -208,10 +209,7 @@ func (s *serving) checkCalibrated(rounds []played) {
 	for _, r := range rounds {
 		gone[r.ID] = r.gone
 	}
-	p, _, err := s.policy()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	p, _ := shipped.Policy(s.t)
 	var raw, decided ece
 	calibrated := 0
 	half := rounds[len(rounds)/2].Time
@@ -249,15 +247,6 @@ func (s *serving) checkCalibrated(rounds []played) {
 			s.t.Errorf("%+v", c)
 		}
 	}
-}
-
-func (s *serving) policy() (*policy.Policy, *feature.Set, error) {
-	set, err := feature.Load(models + "/features.yaml")
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := policy.Load(models, set.Names())
-	return p, set, err
 }
 
 // checkCountedOnce: each decision that the journal says something came of is in
@@ -323,11 +312,8 @@ func (m rowsByID) Write(r *trainingset.Row) error {
 // folded without Redis, functions or a journal.
 func (s *serving) checkTrainingSet(rounds []played) {
 	s.t.Helper()
-	_, set, err := s.policy()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	opt := trainingset.Options{Set: set, Points: trainingset.All}
+	var err error
+	opt := trainingset.Options{Set: shipped.Features(s.t), Points: trainingset.All}
 	if opt.Labels, err = feature.LoadLabels(models + "/labels.yaml"); err != nil {
 		s.t.Fatal(err)
 	}

@@ -13,12 +13,12 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 	"pitboss/internal/setup"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 // explored journals decisions of an arm that explores two messages, of which
@@ -31,14 +31,7 @@ func explored(t *testing.T, url string) (candidate string) {
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
 	j := journal.New(rdb, 16)
-	set, err := feature.Load("../../models/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := policy.Load("../../models", set.Names())
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, set := shipped.Policy(t)
 	doc, err := p.Document()
 	if err == nil {
 		err = j.KeepDocument(t.Context(), p.Hash(), doc)

@@ -13,6 +13,7 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/trainingset"
+	"pitboss/test/shipped"
 )
 
 // BenchmarkTrainingSet writes the Parquet file of the loot-box recording, labels and all, and reports
@@ -25,10 +26,7 @@ func BenchmarkTrainingSet(b *testing.B) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		b.Skip("the data folder has no csgo-openings-2023.csv.gz")
 	}
-	set, err := feature.Load(models + "/features.yaml")
-	if err != nil {
-		b.Fatal(err)
-	}
+	set := shipped.Features(b)
 	labels, err := feature.LoadLabels(models + "/labels.yaml")
 	if err != nil {
 		b.Fatal(err)

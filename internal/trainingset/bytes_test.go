@@ -14,6 +14,7 @@ import (
 	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 // spinner is a player with an account, who plays rounds so far apart.
@@ -60,7 +61,7 @@ func TestBytesOfLightMedianAndHeavyPlayers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	set, begin := load(t), time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	set, begin := shipped.Features(t), time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	now := begin
 	store := player.NewStore(rdb, set, player.Config{Now: func() time.Time { return now }})
 	var events []*event.Record

@@ -8,6 +8,7 @@ import (
 
 	"pitboss/internal/dataset"
 	"pitboss/internal/feature"
+	"pitboss/test/shipped"
 )
 
 // Every player of the loot-box file, with account, consents, every opening
@@ -35,7 +36,7 @@ func TestTheMedianPlayerTakesAtMostAKilobyte(t *testing.T) {
 
 func sizes(t *testing.T, path string) (total, state []int) {
 	t.Helper()
-	set := load(t)
+	set := shipped.Features(t)
 	r, err := dataset.Open(path)
 	if err != nil {
 		t.Fatal(err)

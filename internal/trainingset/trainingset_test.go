@@ -23,20 +23,12 @@ import (
 	"pitboss/internal/simulator"
 	"pitboss/internal/trainingset"
 	"pitboss/test/redistest"
+	"pitboss/test/shipped"
 )
 
 const models = "../../models"
 
 var start = time.Date(2026, 1, 5, 18, 0, 0, 0, time.UTC)
-
-func load(t testing.TB) *feature.Set {
-	t.Helper()
-	s, err := feature.Load(models + "/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 func labels(t testing.TB, text string) []*feature.Label {
 	t.Helper()
@@ -106,7 +98,7 @@ func TestLabelsLookAheadOnly(t *testing.T) {
 		{ID: "5", Source: "/p", Type: event.TypePaymentDeposited, Subject: "b", Time: start.Add(40 * time.Minute), Info: info, Data: &event.Payment{Amount: 5, Currency: "EUR"}},
 		settled("6", "c", 70*time.Minute, "x", 10, 0),
 	}
-	got, totals := run(t, trainingset.Options{Set: load(t), Labels: labels(t, gone), Points: trainingset.Rounds}, events)
+	got, totals := run(t, trainingset.Options{Set: shipped.Features(t), Labels: labels(t, gone), Points: trainingset.Rounds}, events)
 	want := map[string]string{ // gone more back spent next; ? is not known
 		"1": "0 1 0 20 y",
 		"2": "1 0 1 0 ",
@@ -159,7 +151,7 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	sent, records := simulated(t, 6000)
-	table, _ := run(t, trainingset.Options{Set: load(t), Points: trainingset.ScoreWhen, Block: 8, Games: true}, records)
+	table, _ := run(t, trainingset.Options{Set: shipped.Features(t), Points: trainingset.ScoreWhen, Block: 8, Games: true}, records)
 	trained := map[string]trainingset.Row{}
 	for _, r := range table {
 		trained[r.ID] = r
@@ -172,7 +164,7 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Stop(ctx)
-	names, served := load(t).Names(), 0
+	names, served := shipped.Features(t).Names(), 0
 	games := 0
 	for _, e := range sent {
 		reply, err := f.Handle(ctx, *e)
@@ -223,7 +215,7 @@ func TestServingSendsTheVectorsOfTheTrainingSet(t *testing.T) {
 func TestBlocksDoNotChangeTheRows(t *testing.T) {
 	t.Parallel()
 	_, records := simulated(t, 4000)
-	opt := trainingset.Options{Set: load(t), Labels: labels(t, gone), Points: trainingset.All}
+	opt := trainingset.Options{Set: shipped.Features(t), Labels: labels(t, gone), Points: trainingset.All}
 	want, _ := run(t, opt, records)
 	for _, opt.Block = range []int{1, 7, 1000} {
 		got, _ := run(t, opt, records)
@@ -241,7 +233,7 @@ func TestBlocksDoNotChangeTheRows(t *testing.T) {
 func TestFilesHoldTheRowsToTheBit(t *testing.T) {
 	t.Parallel()
 	_, records := simulated(t, 5000)
-	set, ls := load(t), labels(t, gone)
+	set, ls := shipped.Features(t), labels(t, gone)
 	opt := trainingset.Options{Set: set, Labels: ls, Points: trainingset.All, Games: true}
 	want, _ := run(t, opt, records)
 	var pq, text bytes.Buffer

@@ -23,10 +23,10 @@ import (
 	"pitboss/functions/profile"
 	"pitboss/functions/score"
 	"pitboss/internal/event"
-	"pitboss/internal/feature"
 	"pitboss/internal/model"
 	"pitboss/internal/policy"
 	"pitboss/internal/strictyaml"
+	"pitboss/test/shipped"
 )
 
 const models = "../../models"
@@ -82,14 +82,8 @@ func start(t *testing.T) *world {
 	if err := model.OpenRuntime(model.Library(os.Getenv("ONNXRUNTIME_LIB"))); err == model.ErrNoRuntime {
 		t.Skip(err)
 	}
-	set, err := feature.Load(models + "/features.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &world{base: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -20)}
-	if w.policy, err = policy.Load(models, set.Names()); err != nil {
-		t.Fatal(err)
-	}
+	w.policy, _ = shipped.Policy(t)
 	cfg := map[string]string{"REDIS_URL": "redis://" + miniredis.RunT(t).Addr(), "MODELS_DIR": models, "DECIDE_CLOCK": "event", "MODELS_POLL": "0s",
 		"ONNXRUNTIME_LIB": os.Getenv("ONNXRUNTIME_LIB")}
 	p, s, d := profile.New(), score.New(), decide.New()
