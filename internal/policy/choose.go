@@ -32,10 +32,10 @@ const (
 )
 
 // unrated says which scores the decision was made without.
-func (s *evaluation) unrated() (out []event.Reason) {
+func (e *evaluation) unrated() (out []event.Reason) {
 	for _, name := range Scores {
-		if _, ok := s.scope.scores[name]; !ok {
-			why, code := s.silent(name)
+		if _, ok := e.scope.scores[name]; !ok {
+			why, code := e.silent(name)
 			out = append(out, event.Reason{Code: code + name,
 				Text: "There is no " + name + " score: " + why + ". Marketing that needs it stops, protection goes on."})
 		}
@@ -46,11 +46,11 @@ func (s *evaluation) unrated() (out []event.Reason) {
 // silent says why no model gave a score, without the player's numbers: they are
 // with the model's run, which an erasure takes. Where one model only waits for
 // more of a history, it is the player's, whoever else does not know them.
-func (s *evaluation) silent(output string) (why, code string) {
+func (e *evaluation) silent(output string) (why, code string) {
 	var outside, waiting []string
-	for _, m := range s.in.Models {
+	for _, m := range e.in.Models {
 		switch {
-		case m.Output != output || m.Outside == "" || m.Shadow || s.kill[Switch("model", m.Name)]:
+		case m.Output != output || m.Outside == "" || m.Shadow || e.kill[Switch("model", m.Name)]:
 		case m.TooNew:
 			waiting = append(waiting, m.Name)
 		default:
@@ -66,23 +66,23 @@ func (s *evaluation) silent(output string) (why, code string) {
 	return "its model said nothing or is switched off", NotRated
 }
 
-func (s *evaluation) decide() *Decision {
-	p, in := s.p, s.in
-	candidates, acts, reviews := s.candidates()
+func (e *evaluation) decide() *Decision {
+	p, in := e.p, e.in
+	candidates, acts, reviews := e.candidates()
 	arm, holdout := p.armOf(in.Player)
 	d := &Decision{Action: NoAction, Arm: arm.Name, Holdout: holdout, Candidates: candidates,
-		Markers: s.markers, Rules: s.verdicts, Pack: p.packOf(in.Facts.Jurisdiction).decl.Pack, Policy: p.hash}
+		Markers: e.markers, Rules: e.verdicts, Pack: p.packOf(in.Facts.Jurisdiction).decl.Pack, Policy: p.hash}
 
 	if n := best(candidates, func(c *Candidate) bool { return c.Kind == Protection }); n >= 0 {
 		d.Candidates[n].Propensity = 1
-		s.issue(d, n, acts[n], reviews[n])
+		e.issue(d, n, acts[n], reviews[n])
 		d.Reasons = append(d.Reasons, event.Reason{Code: "protection-first", Text: "A protection message goes before anything else."})
 		return d
 	}
-	s.shadow(d)
-	n, learned := s.chooseLearned(d, arm)
+	e.shadow(d)
+	n, learned := e.chooseLearned(d, arm)
 	if !learned {
-		n = s.choose(d.Candidates, arm)
+		n = e.choose(d.Candidates, arm)
 	}
 	switch {
 	case n >= 0 && holdout:
@@ -90,9 +90,9 @@ func (s *evaluation) decide() *Decision {
 		d.Propensity = candidates[n].Propensity
 		d.Reasons = []event.Reason{{Code: HoldoutArm, Text: "The player is in the holdout, who get protection messages only, so that the effect of the others can be measured."}}
 	case n >= 0:
-		s.issue(d, n, acts[n], reviews[n])
+		e.issue(d, n, acts[n], reviews[n])
 	default:
-		s.suppress(d)
+		e.suppress(d)
 	}
 	return d
 }
@@ -111,7 +111,7 @@ func best(cs []Candidate, want func(*Candidate) bool) int {
 
 // choose draws among the unblocked candidates of positive value, by the arm's
 // softmax, and sets their propensities.
-func (s *evaluation) choose(cs []Candidate, arm Arm) int {
+func (e *evaluation) choose(cs []Candidate, arm Arm) int {
 	top := best(cs, func(c *Candidate) bool { return c.Value > 0 })
 	if top < 0 {
 		return -1
@@ -127,7 +127,7 @@ func (s *evaluation) choose(cs []Candidate, arm Arm) int {
 			sum += cs[i].Propensity
 		}
 	}
-	draw := unit("draw", s.p.file.Experiment.Salt, s.in.Player, s.in.Decision)
+	draw := unit("draw", e.p.file.Experiment.Salt, e.in.Player, e.in.Decision)
 	chosen := -1
 	for i := range cs {
 		if cs[i].Propensity == 0 {
@@ -169,15 +169,15 @@ func unit(what, salt, player, decision string) float64 {
 }
 
 // issue fills in the chosen action.
-func (s *evaluation) issue(d *Decision, n int, a *action, review []string) {
+func (e *evaluation) issue(d *Decision, n int, a *action, review []string) {
 	c := &d.Candidates[n]
-	s.scope.act, s.scope.channel = a, c.Channel
+	e.scope.act, e.scope.channel = a, c.Channel
 	d.Issued, d.Action, d.Kind, d.Channel, d.Propensity = true, c.Action, c.Kind, c.Channel, c.Propensity
 	d.Severity, d.Review = a.decl.Severity, review
-	d.Expires = s.in.Now.Add(time.Duration(a.decl.Expiry))
+	d.Expires = e.in.Now.Add(time.Duration(a.decl.Expiry))
 	d.Message = a.decl.Message
 	for _, p := range a.params {
-		v := p.expr.plain(s.scope)
+		v := p.expr.plain(e.scope)
 		if v == nil {
 			continue
 		}
@@ -190,14 +190,14 @@ func (s *evaluation) issue(d *Decision, n int, a *action, review []string) {
 		d.Reasons = append(d.Reasons, event.Reason{Code: a.decl.ID, Text: a.decl.Doc})
 	}
 	for _, rule := range review {
-		if r, ok := s.p.Rule(rule); ok {
+		if r, ok := e.p.Rule(rule); ok {
 			d.Reasons = append(d.Reasons, event.Reason{Code: "review:" + rule, Text: "A person will look at this case: " + r.Rule.Text})
 		}
 	}
 }
 
 // suppress says why nothing is sent.
-func (s *evaluation) suppress(d *Decision) {
+func (e *evaluation) suppress(d *Decision) {
 	n := -1
 	for i := range d.Candidates {
 		if len(d.Candidates[i].Blocked) > 0 && (n < 0 || d.Candidates[i].Value > d.Candidates[n].Value) {

@@ -10,50 +10,50 @@ import (
 )
 
 // policyBlocks is what actions.yaml and the kill switches say, whatever the channel.
-func (s *evaluation) policyBlocks(a *action) (out []event.Blocked) {
+func (e *evaluation) policyBlocks(a *action) (out []event.Blocked) {
 	block := func(rule, format string, args ...any) {
 		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
 	}
-	if s.kill[Switch("action", a.decl.ID)] {
+	if e.kill[Switch("action", a.decl.ID)] {
 		block(BlockKill, "The kill switch of %s is on.", a.decl.ID)
 	}
 	if a.kind != bitProtection {
-		out = append(out, s.place(a)...)
-		s.silence(a, block)
-		if s.kill[Switch("jurisdiction", s.in.Facts.Jurisdiction)] {
-			block(BlockKill, "The kill switch of %s is on.", s.in.Facts.Jurisdiction)
+		out = append(out, e.place(a)...)
+		e.silence(a, block)
+		if e.kill[Switch("jurisdiction", e.in.Facts.Jurisdiction)] {
+			block(BlockKill, "The kill switch of %s is on.", e.in.Facts.Jurisdiction)
 		}
-		if s.in.Now.Before(s.in.Contacts.Hold) && (a.kind == bitMarketing || a.play || a.deposit) {
+		if e.in.Now.Before(e.in.Contacts.Hold) && (a.kind == bitMarketing || a.play || a.deposit) {
 			block(BlockHold, "An exclusion or a withdrawn consent has just come in.")
 		}
-		if late := s.in.Now.Sub(s.in.AsOf); s.p.file.MaxAge > 0 && late > time.Duration(s.p.file.MaxAge) {
-			block(BlockStale, "What it answers happened %s ago.", s.in.span(late.Round(time.Second)))
+		if late := e.in.Now.Sub(e.in.AsOf); e.p.file.MaxAge > 0 && late > time.Duration(e.p.file.MaxAge) {
+			block(BlockStale, "What it answers happened %s ago.", e.in.span(late.Round(time.Second)))
 		}
 	}
-	s.capsOf(&a.contact.Contact, a, block, "this message", func(x *Sent) bool { return x.Action == a.code })
-	if all, ok := s.p.file.Contact[a.decl.Kind]; ok {
-		s.capsOf(&all, a, block, a.decl.Kind, func(x *Sent) bool { return x.Kind == a.decl.Kind[0] })
+	e.capsOf(&a.contact.Contact, a, block, "this message", func(x *Sent) bool { return x.Action == a.code })
+	if all, ok := e.p.file.Contact[a.decl.Kind]; ok {
+		e.capsOf(&all, a, block, a.decl.Kind, func(x *Sent) bool { return x.Kind == a.decl.Kind[0] })
 	}
 	return out
 }
 
 // silence keeps marketing and prompts quiet after a protection message.
-func (s *evaluation) silence(a *action, block func(string, string, ...any)) {
-	if a.kind != bitMarketing && !a.play && !a.deposit || len(s.p.file.AfterProtection) == 0 {
+func (e *evaluation) silence(a *action, block func(string, string, ...any)) {
+	if a.kind != bitMarketing && !a.play && !a.deposit || len(e.p.file.AfterProtection) == 0 {
 		return
 	}
-	for i := len(s.in.Contacts.Sent) - 1; i >= 0; i-- {
-		x := &s.in.Contacts.Sent[i]
+	for i := len(e.in.Contacts.Sent) - 1; i >= 0; i-- {
+		x := &e.in.Contacts.Sent[i]
 		if x.Kind != Protection[0] {
 			continue
 		}
-		wait := s.p.silenceAfter(x.Action)
+		wait := e.p.silenceAfter(x.Action)
 		span := time.Duration(wait.Prompts)
 		if a.kind == bitMarketing {
 			span = time.Duration(wait.Marketing)
 		}
-		if ago := s.in.Now.Sub(x.At); ago < span {
-			block(BlockSilence, "The player had a protection message %s ago; it is quiet for %s after one.", s.in.span(ago.Round(time.Second)), s.in.span(span))
+		if ago := e.in.Now.Sub(x.At); ago < span {
+			block(BlockSilence, "The player had a protection message %s ago; it is quiet for %s after one.", e.in.span(ago.Round(time.Second)), e.in.span(span))
 			return
 		}
 	}
@@ -74,12 +74,12 @@ func (p *Policy) silenceAfter(code uint32) (longest Silence) {
 }
 
 // capsOf is what a contact policy says: so many a day and a week, so far apart.
-func (s *evaluation) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {
+func (e *evaluation) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {
 	if c.PerDay == 0 && c.PerWeek == 0 && c.Spacing == 0 {
 		return
 	}
-	day := s.in.Contacts.sentWithin(24*time.Hour, s.in.Now, mine)
-	week := s.in.Contacts.sentWithin(7*24*time.Hour, s.in.Now, mine)
+	day := e.in.Contacts.sentWithin(24*time.Hour, e.in.Now, mine)
+	week := e.in.Contacts.sentWithin(7*24*time.Hour, e.in.Now, mine)
 	switch {
 	case c.PerDay > 0 && day >= c.PerDay:
 		block(BlockCap, "The player had %d of %d a day of %s.", day, c.PerDay, of)
@@ -89,18 +89,18 @@ func (s *evaluation) capsOf(c *Contact, a *action, block func(string, string, ..
 	if c.Spacing == 0 {
 		return
 	}
-	for _, x := range slices.Backward(s.in.Contacts.Sent) {
+	for _, x := range slices.Backward(e.in.Contacts.Sent) {
 		if !mine(&x) {
 			continue
 		}
-		ago := s.in.Now.Sub(x.At)
+		ago := e.in.Now.Sub(x.At)
 		if ago < 0 && x.Decision == "" {
 			continue // sent to a linked account at the same time: the later of the two gives way
 		}
 		// The player's own were decided before this, whatever the clock of the
 		// instance that did says.
 		if ago = max(0, ago); ago < time.Duration(c.Spacing) {
-			block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, s.in.span(ago.Round(time.Second)), s.in.span(time.Duration(c.Spacing)))
+			block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, e.in.span(ago.Round(time.Second)), e.in.span(time.Duration(c.Spacing)))
 		}
 		return
 	}
@@ -142,22 +142,22 @@ func inWords(d time.Duration) string {
 
 // quiet is whether the player's quiet hours hold on a channel. Where the time
 // zone is unknown, marketing on such a channel waits until it is known.
-func (s *evaluation) quiet(a *action, channel string) []event.Blocked {
+func (e *evaluation) quiet(a *action, channel string) []event.Blocked {
 	if a.kind == bitProtection {
 		return nil
 	}
 	contacts := []contact{a.contact}
-	if all, ok := s.p.quietOf[a.decl.Kind]; ok {
+	if all, ok := e.p.quietOf[a.decl.Kind]; ok {
 		contacts = append(contacts, all)
 	}
 	for _, c := range contacts {
 		if c.quietFrom == c.quietTo || !slices.Contains(c.quietOn, channel) {
 			continue
 		}
-		text := fmt.Sprintf("It is %s where the player is; %s is quiet %s.", s.scope.local.Format("15:04"), channel, c.Quiet)
-		if !s.scope.zone {
+		text := fmt.Sprintf("It is %s where the player is; %s is quiet %s.", e.scope.local.Format("15:04"), channel, c.Quiet)
+		if !e.scope.zone {
 			text = "The player's time zone is unknown, so quiet hours can't be kept on " + channel + "."
-		} else if !within(s.scope.local.Hour()*60+s.scope.local.Minute(), c.quietFrom, c.quietTo) {
+		} else if !within(e.scope.local.Hour()*60+e.scope.local.Minute(), c.quietFrom, c.quietTo) {
 			continue
 		}
 		return []event.Blocked{{Action: a.decl.ID, Rule: BlockQuiet, Text: text}}

@@ -23,41 +23,41 @@ type evaluation struct {
 
 func (p *Policy) evaluate(in *Input) *evaluation {
 	in = in.bound()
-	s := &evaluation{p: p, in: in, kill: make(map[string]bool, len(in.Killed))}
+	e := &evaluation{p: p, in: in, kill: make(map[string]bool, len(in.Killed))}
 	for _, k := range in.Killed {
-		s.kill[k] = true
+		e.kill[k] = true
 	}
-	s.scope = p.lang.newScope(in, s.liveScores())
+	e.scope = p.lang.newScope(in, e.liveScores())
 	k := p.packOf(in.Facts.Jurisdiction)
-	s.pack = k
-	s.lookForHarm()
-	s.rules = make([]*rule, 0, len(k.rules))
+	e.pack = k
+	e.lookForHarm()
+	e.rules = make([]*rule, 0, len(k.rules))
 	for _, r := range k.rules {
 		if r.decl.Effective.at(in.Now) {
-			s.rules = append(s.rules, r)
+			e.rules = append(e.rules, r)
 		}
 	}
-	s.fixed = make([]truth, len(s.rules))
-	s.verdicts = make([]Verdict, len(s.rules))
-	for i, r := range s.rules {
-		s.verdicts[i] = Verdict{Rule: r.decl.ID, Version: r.decl.Version, Result: VerdictIdle}
+	e.fixed = make([]truth, len(e.rules))
+	e.verdicts = make([]Verdict, len(e.rules))
+	for i, r := range e.rules {
+		e.verdicts[i] = Verdict{Rule: r.decl.ID, Version: r.decl.Version, Result: VerdictIdle}
 	}
-	return s
+	return e
 }
 
 // liveScores are the scores of models that no kill switch names.
-func (s *evaluation) liveScores() map[string]float64 {
+func (e *evaluation) liveScores() map[string]float64 {
 	dead := map[string]bool{}
-	for _, m := range s.in.Models {
-		if !m.Shadow && s.kill[Switch("model", m.Name)] {
+	for _, m := range e.in.Models {
+		if !m.Shadow && e.kill[Switch("model", m.Name)] {
 			dead[m.Output] = true
 		}
 	}
 	if len(dead) == 0 {
-		return s.in.Scores
+		return e.in.Scores
 	}
-	live := make(map[string]float64, len(s.in.Scores))
-	for name, v := range s.in.Scores {
+	live := make(map[string]float64, len(e.in.Scores))
+	for name, v := range e.in.Scores {
 		if !dead[name] {
 			live[name] = v
 		}
@@ -67,17 +67,17 @@ func (s *evaluation) liveScores() map[string]float64 {
 
 // candidates are the eligible actions, each on the first of its channels that
 // nothing blocks; where all are blocked, with what blocks the first.
-func (s *evaluation) candidates() ([]Candidate, []*action, [][]string) {
+func (e *evaluation) candidates() ([]Candidate, []*action, [][]string) {
 	var out []Candidate
 	var acts []*action
 	var reviews [][]string
-	for _, a := range s.p.actions {
-		s.scope.act, s.scope.channel = a, a.decl.Channels[0]
-		eligible := a.eligible.truth(s.scope)
+	for _, a := range e.p.actions {
+		e.scope.act, e.scope.channel = a, a.decl.Channels[0]
+		eligible := a.eligible.truth(e.scope)
 		if eligible == no {
 			continue
 		}
-		value, known := a.value.number(s.scope)
+		value, known := a.value.number(e.scope)
 		c := Candidate{Action: a.decl.ID, Kind: a.decl.Kind, Channel: a.decl.Channels[0], Value: value}
 		var review []string
 		if eligible == doubt || !known {
@@ -86,8 +86,8 @@ func (s *evaluation) candidates() ([]Candidate, []*action, [][]string) {
 			}
 			c.Blocked = []event.Blocked{{Action: a.decl.ID, Rule: BlockClosed, Text: "a score or fact it is chosen by is missing"}}
 		} else {
-			c.Channel, c.Blocked, review = s.reach(a)
-			if name := s.unfilled(a); name != "" {
+			c.Channel, c.Blocked, review = e.reach(a)
+			if name := e.unfilled(a); name != "" {
 				c.Blocked = append(c.Blocked, event.Blocked{Action: a.decl.ID, Rule: BlockMessage, Text: "what the message calls {" + name + "} is not known"})
 			}
 		}
@@ -97,9 +97,9 @@ func (s *evaluation) candidates() ([]Candidate, []*action, [][]string) {
 }
 
 // unfilled names a parameter of the message that would be empty; "" if none is.
-func (s *evaluation) unfilled(a *action) string {
+func (e *evaluation) unfilled(a *action) string {
 	for _, p := range a.params {
-		if v := p.expr.plain(s.scope); v == nil || v == "" {
+		if v := p.expr.plain(e.scope); v == nil || v == "" {
 			return p.name
 		}
 	}
@@ -107,12 +107,12 @@ func (s *evaluation) unfilled(a *action) string {
 }
 
 // reach finds the channel to use.
-func (s *evaluation) reach(a *action) (channel string, blocked []event.Blocked, review []string) {
-	general := s.policyBlocks(a)
+func (e *evaluation) reach(a *action) (channel string, blocked []event.Blocked, review []string) {
+	general := e.policyBlocks(a)
 	for i, ch := range a.decl.Channels {
-		s.scope.channel = ch
-		rules, rev := s.judge(a)
-		all := append(append(slices.Clone(general), s.quiet(a, ch)...), rules...)
+		e.scope.channel = ch
+		rules, rev := e.judge(a)
+		all := append(append(slices.Clone(general), e.quiet(a, ch)...), rules...)
 		if len(all) == 0 {
 			return ch, nil, rev
 		}
@@ -124,21 +124,21 @@ func (s *evaluation) reach(a *action) (channel string, blocked []event.Blocked, 
 }
 
 // judge asks every rule in effect about the action on the scope's channel.
-func (s *evaluation) judge(a *action) (blocked []event.Blocked, review []string) {
-	for i, r := range s.rules {
+func (e *evaluation) judge(a *action) (blocked []event.Blocked, review []string) {
+	for i, r := range e.rules {
 		if r.kinds&a.kind == 0 {
 			continue
 		}
-		v := &s.verdicts[i]
+		v := &e.verdicts[i]
 		if v.Result == VerdictIdle {
 			v.Result = VerdictPass
 		}
-		if s.kill[Switch("rule", r.decl.ID)] && a.kind != bitProtection {
+		if e.kill[Switch("rule", r.decl.ID)] && a.kind != bitProtection {
 			blocked = append(blocked, event.Blocked{Action: a.decl.ID, Rule: r.decl.ID, Text: "the rule's kill switch is on: what it governs is stopped"})
 			v.add(VerdictDeny, a.decl.ID)
 			continue
 		}
-		switch s.outcome(i, r, a) {
+		switch e.outcome(i, r, a) {
 		case VerdictDeny:
 			v.add(VerdictDeny, a.decl.ID)
 			blocked = append(blocked, event.Blocked{Action: a.decl.ID, Rule: r.decl.ID, Text: r.decl.Text})
@@ -154,8 +154,8 @@ func (s *evaluation) judge(a *action) (blocked []event.Blocked, review []string)
 }
 
 // outcome is what one rule says of one action.
-func (s *evaluation) outcome(i int, r *rule, a *action) string {
-	t := s.holds(i, r)
+func (e *evaluation) outcome(i int, r *rule, a *action) string {
+	t := e.holds(i, r)
 	switch r.decl.Effect {
 	case "allow-only":
 		switch t {
@@ -173,7 +173,7 @@ func (s *evaluation) outcome(i int, r *rule, a *action) string {
 		switch {
 		case t == no:
 			return VerdictPass
-		case t == yes && !s.capped(r.decl.Cap, a):
+		case t == yes && !e.capped(r.decl.Cap, a):
 			return VerdictPass
 		case t == yes:
 			return VerdictDeny
@@ -189,27 +189,27 @@ func (s *evaluation) outcome(i int, r *rule, a *action) string {
 	return VerdictDoubt
 }
 
-func (s *evaluation) holds(i int, r *rule) truth {
+func (e *evaluation) holds(i int, r *rule) truth {
 	if r.when.perAction {
-		return r.when.truth(s.scope)
+		return r.when.truth(e.scope)
 	}
-	if s.fixed[i] == 0 {
-		s.fixed[i] = r.when.truth(s.scope) + 1
+	if e.fixed[i] == 0 {
+		e.fixed[i] = r.when.truth(e.scope) + 1
 	}
-	return s.fixed[i] - 1
+	return e.fixed[i] - 1
 }
 
 // capped reports whether one more would be too many.
-func (s *evaluation) capped(c *Cap, a *action) bool {
+func (e *evaluation) capped(c *Cap, a *action) bool {
 	if c.Count == "bonus" {
 		if a.decl.Bonus == nil {
 			return false
 		}
 		if c.Per == 0 {
-			return int(s.in.Contacts.Bonuses) >= c.Max
+			return int(e.in.Contacts.Bonuses) >= c.Max
 		}
 	}
-	return s.in.Contacts.sentWithin(time.Duration(c.Per), s.in.Now, func(x *Sent) bool {
+	return e.in.Contacts.sentWithin(time.Duration(c.Per), e.in.Now, func(x *Sent) bool {
 		switch c.Count {
 		case "bonus":
 			return x.Bonus

@@ -22,12 +22,12 @@ const HarmScore = "harm"
 // chooseLearned draws among the candidates that rules, caps and protection left,
 // by what was learned of them. false: the arm does not learn, there is no
 // snapshot, or its context is not known of this player.
-func (s *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
-	m := s.p.learned
-	if m == nil || !arm.Learned || s.kill[Switch("model", LearnedModel)] {
+func (e *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
+	m := e.p.learned
+	if m == nil || !arm.Learned || e.kill[Switch("model", LearnedModel)] {
 		return -1, false
 	}
-	x, known := learnedContext(m.Spec, s.p.lang.featureNames, s.in, s.scope.scores)
+	x, known := learnedContext(m.Spec, e.p.lang.featureNames, e.in, e.scope.scores)
 	if !known {
 		return -1, false
 	}
@@ -35,7 +35,7 @@ func (s *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool)
 	if len(options) == 0 {
 		return -1, false
 	}
-	n, none := s.draw(m, options, x)
+	n, none := e.draw(m, options, x)
 	d.Learned = m.Hash
 	for k, o := range options {
 		c := &d.Candidates[at[k]]
@@ -50,11 +50,11 @@ func (s *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool)
 
 // draw weighs the options by a model and draws one of them, or -1 for none, which
 // has the propensity none.
-func (s *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (chosen int, none float64) {
-	salt := s.p.file.Experiment.Salt
-	none = m.Weigh(options, x, weighSeed(salt, s.in))
+func (e *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (chosen int, none float64) {
+	salt := e.p.file.Experiment.Salt
+	none = m.Weigh(options, x, weighSeed(salt, e.in))
 	chosen = -1
-	u := unit("draw", salt, s.in.Player, s.in.Decision) - none
+	u := unit("draw", salt, e.in.Player, e.in.Decision) - none
 	for k, o := range options {
 		if u >= 0 && o.Propensity > 0 {
 			chosen = k
@@ -66,17 +66,17 @@ func (s *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (
 
 // shadow notes what the learned policy in the shadow would choose, of what the
 // live one chooses among.
-func (s *evaluation) shadow(d *Decision) {
-	m := s.p.shadow
-	if m == nil || s.kill[Switch("model", LearnedModel)] {
+func (e *evaluation) shadow(d *Decision) {
+	m := e.p.shadow
+	if m == nil || e.kill[Switch("model", LearnedModel)] {
 		return
 	}
-	x, known := learnedContext(m.Spec, s.p.lang.featureNames, s.in, s.scope.scores)
+	x, known := learnedContext(m.Spec, e.p.lang.featureNames, e.in, e.scope.scores)
 	options, _ := learnedOptions(d.Candidates)
 	if !known || len(options) == 0 {
 		return
 	}
-	n, none := s.draw(m, options, x)
+	n, none := e.draw(m, options, x)
 	d.Shadow = &Shadowed{Learned: m.Hash, Action: NoAction, Propensity: none}
 	if n >= 0 {
 		d.Shadow.Action, d.Shadow.Propensity = options[n].Action, options[n].Propensity

@@ -143,74 +143,74 @@ func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
 
 // lookForHarm finds the markers that hold now. What can't be read leaves the
 // indicators in doubt, which stops marketing.
-func (s *evaluation) lookForHarm() {
-	for _, m := range s.p.markers {
-		if len(m.decl.Jurisdictions) > 0 && s.pack.decl.Pack != DefaultPack && !slices.Contains(m.decl.Jurisdictions, s.in.Facts.Jurisdiction) {
+func (e *evaluation) lookForHarm() {
+	for _, m := range e.p.markers {
+		if len(m.decl.Jurisdictions) > 0 && e.pack.decl.Pack != DefaultPack && !slices.Contains(m.decl.Jurisdictions, e.in.Facts.Jurisdiction) {
 			continue
 		}
-		cleared, once := s.in.Facts.Cleared[m.decl.Group]
-		values, state := s.readMarker(m)
-		if once && s.in.Now.Sub(cleared) < time.Duration(s.p.signs.AfterClearing) {
+		cleared, once := e.in.Facts.Cleared[m.decl.Group]
+		values, state := e.readMarker(m)
+		if once && e.in.Now.Sub(cleared) < time.Duration(e.p.signs.AfterClearing) {
 			state = no // a person has just looked
 		}
 		found := Marker{ID: m.decl.ID, Version: m.decl.Version, Group: m.decl.Group, Strength: m.decl.Strength}
 		if state == yes {
-			found.At, found.Text = s.in.Now, s.markerText(m, values)
+			found.At, found.Text = e.in.Now, e.markerText(m, values)
 		} else {
-			at, ok := s.in.Contacts.raised(m.code)
-			if !ok || s.in.Now.Sub(at) >= time.Duration(m.decl.Holds) || once && cleared.After(at) {
-				s.scope.uncertain = s.scope.uncertain || state == doubt
+			at, ok := e.in.Contacts.raised(m.code)
+			if !ok || e.in.Now.Sub(at) >= time.Duration(m.decl.Holds) || once && cleared.After(at) {
+				e.scope.uncertain = e.scope.uncertain || state == doubt
 				continue
 			}
 			found.At, found.Text = at, m.decl.Doc+" (seen on "+at.Format("2 January 15:04 UTC")+")"
 		}
-		s.markers = append(s.markers, found)
+		e.markers = append(e.markers, found)
 	}
-	s.scope.markers = s.markers
+	e.scope.markers = e.markers
 }
 
-func (s *evaluation) readMarker(m *marker) ([]float64, truth) {
+func (e *evaluation) readMarker(m *marker) ([]float64, truth) {
 	values := make([]float64, 0, 4)
 	for i := range m.reads {
 		r := &m.reads[i]
 		var v float64
 		var known bool
 		if r.feature >= 0 {
-			known = r.feature < len(s.in.Features) && !slices.Contains(s.in.Missing, s.p.lang.featureNames[r.feature])
+			known = r.feature < len(e.in.Features) && !slices.Contains(e.in.Missing, e.p.lang.featureNames[r.feature])
 			if known {
-				v = s.in.Features[r.feature]
+				v = e.in.Features[r.feature]
 			}
 		} else {
-			v, known = r.expr.number(s.scope)
+			v, known = r.expr.number(e.scope)
 		}
 		if !known {
 			return nil, doubt
 		}
-		if v < s.threshold(r) {
+		if v < e.threshold(r) {
 			return nil, no
 		}
 		values = append(values, v)
 	}
-	if m.unless != nil && m.unless.truth(s.scope) == yes {
+	if m.unless != nil && m.unless.truth(e.scope) == yes {
 		return nil, no
 	}
 	return values, yes
 }
 
-func (s *evaluation) threshold(r *markerRead) float64 {
-	if units, ok := s.p.signs.Currencies[s.in.Facts.Currency]; ok && r.Money {
+func (e *evaluation) threshold(r *markerRead) float64 {
+	if units, ok := e.p.signs.Currencies[e.in.Facts.Currency]; ok && r.Money {
 		return r.AtLeast * units
 	}
 	return r.AtLeast
 }
 
 // markerText fills in the numbers.
-func (s *evaluation) markerText(m *marker, values []float64) string {
+func (e *evaluation) markerText(m *marker, values []float64) string {
 	text := m.decl.Text
 	for i, r := range m.reads {
 		shown := strconv.FormatFloat(math.Round(values[i]*10)/10, 'f', -1, 64)
 		if r.Money {
-			shown = strings.TrimSpace(fmt.Sprintf("%.2f %s", values[i]/100, s.in.Facts.Currency))
+			shown = strings.TrimSpace(fmt.Sprintf("%.2f %s", values[i]/100, e.in.Facts.Currency))
 		}
 		text = strings.ReplaceAll(text, "{"+r.name+"}", shown)
 	}

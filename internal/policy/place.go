@@ -71,41 +71,41 @@ func (f *PackFile) minAge(product string) int {
 
 // product is what an action is about: where that is everything, what the
 // player plays; empty: not known.
-func (s *evaluation) product(a *action) string {
+func (e *evaluation) product(a *action) string {
 	if a.decl.Product != "all" {
 		return a.decl.Product
 	}
-	return s.in.Facts.LastProduct
+	return e.in.Facts.LastProduct
 }
 
 // licensed tells whether the player's licensee may offer anything there.
-func (s *evaluation) licensed(jurisdiction string) bool {
-	licensee := s.in.Facts.Licensee
+func (e *evaluation) licensed(jurisdiction string) bool {
+	licensee := e.in.Facts.Licensee
 	if licensee == "" {
 		licensee = "default"
 	}
-	return slices.Contains(s.p.file.Licensees[licensee], jurisdiction)
+	return slices.Contains(e.p.file.Licensees[licensee], jurisdiction)
 }
 
 // place is what the jurisdiction's declaration says of service and marketing.
-func (s *evaluation) place(a *action) (out []event.Blocked) {
-	k := s.pack.decl
+func (e *evaluation) place(a *action) (out []event.Blocked) {
+	k := e.pack.decl
 	if k.Products == nil {
 		return nil // a policy of a release before packs declared this
 	}
 	block := func(rule, format string, args ...any) {
 		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
 	}
-	marketing, where, product, last := a.kind == bitMarketing, k.Title, s.product(a), s.in.Facts.LastProduct
+	marketing, where, product, last := a.kind == bitMarketing, k.Title, e.product(a), e.in.Facts.LastProduct
 	if k.Pack == DefaultPack {
 		if marketing || a.play || a.deposit {
-			block(BlockNoPack, "There is no rule pack for %s: no marketing and no prompt to play or deposit there.", orUnknown(s.in.Facts.Jurisdiction))
+			block(BlockNoPack, "There is no rule pack for %s: no marketing and no prompt to play or deposit there.", orUnknown(e.in.Facts.Jurisdiction))
 		}
-	} else if k.Licence == "required" && !s.licensed(k.Pack) {
+	} else if k.Licence == "required" && !e.licensed(k.Pack) {
 		block(BlockLicence, "The player's licensee has no licence in %s.", where)
 	}
-	if age := k.minAge(product); s.scope.age >= 0 && s.scope.age < age {
-		block(BlockAge, "The player is %d; one must be %d in %s.", s.scope.age, age, where)
+	if age := k.minAge(product); e.scope.age >= 0 && e.scope.age < age {
+		block(BlockAge, "The player is %d; one must be %d in %s.", e.scope.age, age, where)
 	}
 	switch {
 	case product != "" && !slices.Contains(k.Products, product):
