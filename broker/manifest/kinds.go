@@ -15,7 +15,6 @@ import (
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	"knative.dev/pkg/apis"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
-	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/spec"
 )
@@ -109,7 +108,7 @@ func checkDocument(file string, doc spec.Document) Problems {
 	if o, ok := obj.(object); ok {
 		return problemsOrNone(file, decode(file, doc, o))
 	}
-	if err := yaml.UnmarshalStrict(doc.Text, obj); err != nil {
+	if err := spec.Unmarshal(doc.Text, obj); err != nil {
 		return Problems{spec.Undecodable(file, doc.Text, obj, err, seeReference)}
 	}
 	if v, ok := obj.(apis.Validatable); ok {

@@ -18,7 +18,6 @@ import (
 	"knative.dev/eventing/pkg/apis/config"
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/ptr"
-	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/spec"
 )
@@ -64,12 +63,12 @@ func Broker(file string) (*eventingv1.Broker, error) {
 			return nil, &Problem{File: file, Where: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
 		}
 		found = &eventingv1.Broker{}
-		if err := decode(file, doc, found); err != nil {
+		if err := eventing(file, doc, found); err != nil {
 			return nil, err
 		}
 	}
 	if found == nil {
-		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: eventing.knative.dev/v1"}
+		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + version}
 	}
 	return found, nil
 }
@@ -112,7 +111,7 @@ func trigger(file, broker string) (*eventingv1.Trigger, error) {
 		return nil, &Problem{File: file, Where: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
 	}
 	t := &eventingv1.Trigger{}
-	if err := decode(file, docs[0], t); err != nil {
+	if err := eventing(file, docs[0], t); err != nil {
 		return nil, err
 	}
 	if t.Spec.Broker != broker {
@@ -121,18 +120,29 @@ func trigger(file, broker string) (*eventingv1.Trigger, error) {
 	return t, nil
 }
 
+// eventing is decode of a Broker or a Trigger.
+func eventing(file string, doc spec.Document, obj object) error {
+	if doc.APIVersion != version {
+		return &Problem{File: file, Where: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + version}
+	}
+	return decode(file, doc, obj)
+}
+
 // object is what every Knative type offers its webhook.
 type object interface {
 	apis.Defaultable
 	apis.Validatable
 }
 
+// version is the API that Brokers and Triggers are read as.
+const version = "eventing.knative.dev/v1"
+
 const seeReference = "see the type's reference for its fields"
 
 // decode reads doc into obj, sets its defaults and validates it, as the
 // webhook would on creation.
 func decode(file string, doc spec.Document, obj object) error {
-	if err := yaml.UnmarshalStrict(doc.Text, obj); err != nil {
+	if err := spec.Unmarshal(doc.Text, obj); err != nil {
 		return spec.Undecodable(file, doc.Text, obj, err, seeReference)
 	}
 	if doc.Name == "" {

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -46,6 +47,19 @@ func Split(file string, raw []byte) ([]Document, error) {
 		out = append(out, Document{APIVersion: head.APIVersion, Kind: head.Kind, Name: head.Metadata.Name, Text: text})
 	}
 	return out, nil
+}
+
+// Unmarshal decodes a document as a cluster's API server does: an unknown or
+// repeated field is refused, and so is a number where text is meant, which
+// [yaml.UnmarshalStrict] would make text of.
+func Unmarshal(text []byte, into any) error {
+	raw, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
 }
 
 var comment = regexp.MustCompile(`(?m)^\s*#.*$`)

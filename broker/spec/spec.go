@@ -16,7 +16,6 @@ import (
 
 	cesql "github.com/cloudevents/sdk-go/sql/v2/parser"
 	"github.com/rickb777/date/period"
-	"sigs.k8s.io/yaml"
 )
 
 // Broker is a Broker's manifest.
@@ -189,7 +188,7 @@ func readTrigger(file, broker string) (*Trigger, error) {
 }
 
 func decode(file string, doc Document, into any) error {
-	if err := yaml.UnmarshalStrict(doc.Text, into); err != nil {
+	if err := Unmarshal(doc.Text, into); err != nil {
 		return Undecodable(file, doc.Text, into, err, "docs/broker.md says what the one-machine Broker reads")
 	}
 	switch {

@@ -12,12 +12,12 @@ import (
 func Undecodable(file string, text []byte, obj any, err error, remedy string) *Problem {
 	p := &Problem{File: file, Where: fieldOf(err), Detail: cleanYAML(err), Remedy: remedy}
 	var doc any
-	if p.Field == "" || yaml.Unmarshal(text, &doc) != nil {
+	if p.Where == "" || yaml.Unmarshal(text, &doc) != nil {
 		return p
 	}
-	if path, known, ok := locate(doc, reflect.TypeOf(obj), p.Field[strings.LastIndexByte(p.Field, '.')+1:]); ok {
+	if path, known, ok := locate(doc, reflect.TypeOf(obj), p.Where[strings.LastIndexByte(p.Where, '.')+1:]); ok {
 		p.Detail, p.Remedy = "there is no such field", remedy+Nearest(path[len(path)-1], known)
-		p.Field = strings.Join(path, ".")
+		p.Where = strings.Join(path, ".")
 	}
 	return p
 }

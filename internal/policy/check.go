@@ -118,16 +118,16 @@ func (p *Policy) try(k *pack, d *RuleDecl, t *RuleTest) (string, error) {
 		return "", err
 	}
 	a := t.Action.compile(d)
-	s := p.evaluate(in)
-	s.rules = nil
+	e := p.evaluate(in)
+	e.rules = nil
 	for _, r := range k.rules {
 		if r.decl.ID == d.ID && r.decl.Effective.at(in.Now) {
-			s.rules = []*rule{r}
+			e.rules = []*rule{r}
 		}
 	}
-	s.fixed, s.verdicts = make([]truth, len(s.rules)), make([]Verdict, len(s.rules))
-	s.scope.act, s.scope.channel = a, a.decl.Channels[0]
-	blocked, review := s.judge(a)
+	e.fixed, e.verdicts = make([]truth, len(e.rules)), make([]Verdict, len(e.rules))
+	e.scope.act, e.scope.channel = a, a.decl.Channels[0]
+	blocked, review := e.judge(a)
 	switch {
 	case len(blocked) > 0:
 		return VerdictDeny, nil

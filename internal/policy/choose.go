@@ -17,9 +17,9 @@ const HoldoutArm = "holdout"
 
 // Decide picks what to do. It never fails: what it can't know, it doesn't do.
 func (p *Policy) Decide(in *Input) *Decision {
-	s := p.evaluate(in)
-	d := s.decide()
-	d.Reasons = append(d.Reasons, s.unrated()...)
+	e := p.evaluate(in)
+	d := e.decide()
+	d.Reasons = append(d.Reasons, e.unrated()...)
 	d.Reasons = append(d.Reasons, in.Linked.tell(in.Now)...)
 	return d
 }
