@@ -164,6 +164,41 @@ func TestALostRaceDecidesAgainOnlyWhereItMatters(t *testing.T) {
 	})
 }
 
+// What a failover lost is recorded again when its event is delivered again,
+// although this process remembers that it was recorded.
+func TestARedeliveryOfALostEntryIsRecorded(t *testing.T) {
+	t.Parallel()
+	srv := redistest.New(t) // keeps nothing over a restart, as a failover without WAIT may
+	j := New(client(t, srv.URL()), 10)
+	deliver := func() *acknowledged {
+		t.Helper()
+		a := &acknowledged{Player: "alice", Event: "e1"}
+		if err := a.record(j); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if err := (&acknowledged{Player: "alice", Event: "e0"}).record(j); err != nil {
+		t.Fatal(err)
+	}
+	if a := deliver(); !a.Fresh {
+		t.Fatalf("%+v", a)
+	}
+	if a := deliver(); a.Fresh || a.Seq != 2 {
+		t.Fatalf("a redelivery: %+v", a)
+	}
+	srv.Kill()
+	if err := srv.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if a := deliver(); !a.Fresh || a.Seq != 1 {
+		t.Fatalf("after the failover: %+v", a)
+	}
+	if v, err := j.Verify(t.Context(), Segments{}); err != nil || v.Entries != 1 || len(v.Findings) > 0 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+}
+
 // Two instances decide about few players while they play on, one is excluded,
 // commands and replies get lost and events are redelivered: every event is
 // decided once, chains are whole, caps hold, and nothing is recorded on a
