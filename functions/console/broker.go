@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"pitboss/internal/repeat"
 )
 
 // brokerClient asks the one-machine Broker's admin API. On a cluster there is
@@ -72,9 +74,7 @@ func (b *brokerClient) watch(ctx context.Context, every time.Duration) {
 	if !b.known() {
 		return
 	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
+	for range repeat.Now(ctx, every) {
 		s := brokerStatus{Known: true}
 		if err := b.call(ctx, http.MethodGet, "/admin/stats", &s); err != nil {
 			s = brokerStatus{Known: true, Error: err.Error()}
@@ -88,11 +88,6 @@ func (b *brokerClient) watch(ctx context.Context, every time.Duration) {
 			}
 		}
 		b.last.Store(&s)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"pitboss/internal/access"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
+	"pitboss/internal/repeat"
 )
 
 // Four eyes: what loosens or changes a running system is proposed by one person
@@ -216,17 +217,10 @@ func (f *Function) settle(verdict string) http.HandlerFunc {
 // followProposals keeps how many wait, for the page's badge, and finishes what
 // others left.
 func (f *Function) followProposals(ctx context.Context, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
+	for range repeat.Now(ctx, every) {
 		if all, err := f.proposals(ctx); err == nil {
 			f.proposed.Store(int64(len(all)))
 		}
 		f.finishOthers(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
 }

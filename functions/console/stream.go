@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/access"
+	"pitboss/internal/repeat"
 )
 
 // frame is what an open page is told a few times a second, however many
@@ -94,15 +95,8 @@ func newHub(every time.Duration, makeFrame func(int64) (*frame, int64)) *hub {
 
 func (h *hub) run(ctx context.Context) {
 	defer close(h.done)
-	tick := time.NewTicker(h.every)
-	defer tick.Stop()
 	since := int64(-1)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range repeat.After(ctx, h.every) {
 		if h.open() == 0 {
 			since = -1
 			continue // nobody looks; the next page begins with the newest

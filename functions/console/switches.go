@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"pitboss/internal/repeat"
 )
 
 // stopped is the kill switches that are on, as last read: an open page is told
@@ -26,9 +28,7 @@ func (s *stopped) now() ([]killSwitch, string) {
 // watch reads the switches every so often until ctx ends. While they cannot be
 // read, the last known ones stay, with the reason.
 func (s *stopped) watch(ctx context.Context, every time.Duration, read func(context.Context) ([]killSwitch, error)) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
+	for range repeat.Now(ctx, every) {
 		on, err := read(ctx)
 		s.mu.Lock()
 		if s.why = ""; err != nil {
@@ -37,10 +37,5 @@ func (s *stopped) watch(ctx context.Context, every time.Duration, read func(cont
 			s.on = on
 		}
 		s.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
 }

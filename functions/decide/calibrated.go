@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -12,6 +11,7 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
+	"pitboss/internal/repeat"
 )
 
 // calibrations are how the scores of models are calibrated, by their SHA-256.
@@ -19,7 +19,7 @@ type calibrations map[string]journal.Calibration
 
 // followCalibrations takes over how scores are calibrated, until ctx ends.
 func (f *Function) followCalibrations(ctx context.Context) {
-	for ctx.Err() == nil {
+	for range repeat.Now(ctx, f.cfg.LearnPoll) {
 		now, err := f.journal.Calibrations(ctx)
 		switch {
 		case err == nil:
@@ -27,10 +27,6 @@ func (f *Function) followCalibrations(ctx context.Context) {
 			f.calibrations.Store(&all)
 		case ctx.Err() == nil:
 			f.Log.Warn("how scores are calibrated is not taken over; as before", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(f.cfg.LearnPoll):
 		}
 	}
 }

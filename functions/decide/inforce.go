@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"pitboss/internal/policy"
+	"pitboss/internal/repeat"
 )
 
 // policyPoll is how often decide asks whether another policy was approved.
@@ -15,16 +16,9 @@ const policyPoll = time.Second
 // followPolicy takes over a policy that was approved on the running system, and
 // goes back to the files' own when it is no longer in force.
 func (f *Function) followPolicy(ctx context.Context) {
-	tick := time.NewTicker(policyPoll)
-	defer tick.Stop()
-	for {
+	for range repeat.Now(ctx, policyPoll) {
 		if err := f.takePolicy(ctx); err != nil && ctx.Err() == nil {
 			f.Log.Warn("the policy in force can't be read; the one before decides", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }

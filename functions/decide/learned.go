@@ -15,6 +15,7 @@ import (
 
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
+	"pitboss/internal/repeat"
 )
 
 var shadowed = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -73,13 +74,9 @@ func (f *Function) startLearning() error {
 }
 
 func (l *follower) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for range repeat.Now(ctx, min(promotionPoll, l.f.cfg.LearnPoll)) {
 		if err := errors.Join(l.step(ctx), l.f.takeShadow(ctx)); err != nil && ctx.Err() == nil {
 			l.f.Log.Warn("what was learned is not taken over; the one before decides", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(promotionPoll, l.f.cfg.LearnPoll)):
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -12,6 +11,7 @@ import (
 	"pitboss/internal/learn"
 	"pitboss/internal/player"
 	"pitboss/internal/policy"
+	"pitboss/internal/repeat"
 	"pitboss/internal/setup"
 )
 
@@ -28,7 +28,7 @@ const (
 
 // followRanking takes over what players opened next, until ctx ends.
 func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
-	for ctx.Err() == nil {
+	for range repeat.Now(ctx, f.cfg.LearnPoll) {
 		chain, rounds := learn.NewChain(), 0.0
 		err := player.EachTransition(ctx, rdb, f.now(), rankDays, func(t player.Transition, ago int, n int64) {
 			weight := float64(n) * math.Pow(rankFade, float64(ago))
@@ -40,10 +40,6 @@ func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
 			f.Log.Warn("what players open next is not taken over; the ranking before stands", zap.Error(err))
 		case rounds >= rankFrom:
 			f.ranker.Store(chain.Ranker())
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(f.cfg.LearnPoll):
 		}
 	}
 }

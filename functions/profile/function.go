@@ -24,6 +24,7 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
+	"pitboss/internal/repeat"
 	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
 )
@@ -94,24 +95,17 @@ const keptOutEvery = 2 * time.Second
 // tellKeptOut writes, by producer, how many events did not count, and which games
 // were opened after which.
 func (f *Function) tellKeptOut(ctx context.Context) {
-	tick := time.NewTicker(keptOutEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			_ = f.kept.Flush(ctx) // Ready tells what is wrong with Redis; the counts wait
-			_ = f.games.Flush(ctx)
-		case <-ctx.Done():
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), keptOutEvery)
-			defer cancel()
-			if err := f.kept.Flush(end); err != nil {
-				f.Log.Warn("what was kept out lately is not counted", zap.Error(err))
-			}
-			if err := f.games.Flush(end); err != nil {
-				f.Log.Warn("what was opened next lately is not counted", zap.Error(err))
-			}
-			return
-		}
+	for range repeat.After(ctx, keptOutEvery) {
+		_ = f.kept.Flush(ctx) // Ready tells what is wrong with Redis; the counts of events wait
+		_ = f.games.Flush(ctx)
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), keptOutEvery)
+	defer cancel()
+	if err := f.kept.Flush(end); err != nil {
+		f.Log.Warn("what was kept out lately is not counted", zap.Error(err))
+	}
+	if err := f.games.Flush(end); err != nil {
+		f.Log.Warn("what was opened next lately is not counted", zap.Error(err))
 	}
 }
 

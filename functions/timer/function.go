@@ -29,6 +29,7 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
+	"pitboss/internal/repeat"
 	"pitboss/internal/setup"
 	"pitboss/internal/sink"
 	"pitboss/internal/telemetry"
@@ -97,16 +98,9 @@ func (f *Function) start(ctx context.Context) error {
 }
 
 func (f *Function) loop(ctx context.Context) {
-	tick := time.NewTicker(f.cfg.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := f.tick(ctx); err != nil && ctx.Err() == nil {
-				f.Log.Warn("tick failed; the reminders stay due", zap.Error(err))
-			}
+	for range repeat.After(ctx, f.cfg.Every) {
+		if err := f.tick(ctx); err != nil && ctx.Err() == nil {
+			f.Log.Warn("tick failed; the reminders stay due", zap.Error(err))
 		}
 	}
 }

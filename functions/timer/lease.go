@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"pitboss/internal/repeat"
 )
 
 // leased is work that one instance does at a time: whoever holds the lease of its
@@ -27,13 +29,9 @@ type leased struct {
 
 // run does rounds until ctx ends.
 func (l *leased) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for range repeat.Now(ctx, l.every) {
 		if err := l.round(ctx); err != nil && ctx.Err() == nil {
 			l.f.Log.Warn(l.failed, zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(l.every):
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/redisdb"
+	"pitboss/internal/repeat"
 )
 
 // SwitchesKey is the hash of kill switches that are on, by name.
@@ -124,15 +125,8 @@ func (j *Journal) Board(ctx context.Context) *SwitchBoard {
 
 // Follow reads the switches until ctx ends.
 func (b *SwitchBoard) Follow(ctx context.Context) {
-	tick := time.NewTicker(SwitchPoll)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			b.refresh(ctx)
-		}
+	for range repeat.After(ctx, SwitchPoll) {
+		b.refresh(ctx)
 	}
 }
 

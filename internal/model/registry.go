@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"pitboss/internal/repeat"
 )
 
 // Config says where models lie and how they are loaded.
@@ -70,16 +72,9 @@ func Open(conf Config) (*Registry, error) {
 // of each model file it names, by content, so that a rename, a rewrite in place
 // and a ConfigMap's symlink swap are all seen.
 func (r *Registry) Watch(ctx context.Context, interval time.Duration) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if _, err := r.Reload(); err != nil {
-				r.conf.Log.Error("models: a change was refused; what served goes on serving", zap.Error(err))
-			}
+	for range repeat.After(ctx, interval) {
+		if _, err := r.Reload(); err != nil {
+			r.conf.Log.Error("models: a change was refused; what served goes on serving", zap.Error(err))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
+	"pitboss/internal/repeat"
 )
 
 // Index is the index of a journal. It is safe for concurrent use.
@@ -64,19 +65,13 @@ const updateEvery = 5 * time.Second
 
 // Run updates the index until ctx ends.
 func (x *Index) Run(ctx context.Context, log *zap.Logger) {
-	tick := time.NewTicker(updateEvery)
-	defer tick.Stop()
-	for failed := false; ; {
+	failed := false
+	for range repeat.Now(ctx, updateEvery) {
 		err := x.Update(ctx)
 		if err != nil && !failed && ctx.Err() == nil {
 			log.Warn("the index of decisions is behind", zap.Error(err))
 		}
 		failed = err != nil
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 	}
 }
 

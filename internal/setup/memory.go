@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"pitboss/internal/redisdb"
+	"pitboss/internal/repeat"
 )
 
 // allowEviction is the setting that lets a Redis be used that may forget.
@@ -39,14 +40,7 @@ func (g *Edge) checkMemory(ctx context.Context, rdb Client, reached bool) error 
 		told = policy
 	}
 	g.Go(func(ctx context.Context) {
-		tick := time.NewTicker(memoryCheck)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
+		for range repeat.After(ctx, memoryCheck) {
 			// One that does not answer is Ready's to tell.
 			if policy, err := g.lookAtMemory(ctx, rdb); err == nil && policy != told {
 				told = policy

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"pitboss/internal/repeat"
 )
 
 // notYet marks an error of a start that ends without a new process.
@@ -71,16 +73,9 @@ func (g *Edge) startLater(start func(context.Context) error) {
 	ctx, stop := context.WithCancel(g.living)
 	g.AtEnd(func() error { stop(); return nil })
 	go func() {
-		tick := time.NewTicker(startAgain)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
+		for range repeat.After(ctx, startAgain) {
+			if g.startNow(ctx, start) {
 				return
-			case <-tick.C:
-				if g.startNow(ctx, start) {
-					return
-				}
 			}
 		}
 	}()
