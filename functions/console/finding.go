@@ -59,16 +59,12 @@ func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	out := decisionPage{Decisions: []*decision{}, Matched: found.Matched, Kept: found.Total, Next: found.Next, Facets: map[string][]counted{},
-		Journal: true, Whole: found.Whole, Behind: found.Behind}
-	for _, h := range found.Hits {
-		d, err := shown(h, personOf(r))
-		if err != nil {
-			failed(w, err)
-			return
-		}
-		out.Decisions = append(out.Decisions, d)
+	decisions, ok := shownAll(w, r, found.Hits)
+	if !ok {
+		return
 	}
+	out := decisionPage{Decisions: decisions, Matched: found.Matched, Kept: found.Total, Next: found.Next, Facets: map[string][]counted{},
+		Journal: true, Whole: found.Whole, Behind: found.Behind}
 	for name, list := range found.Facets {
 		for _, c := range list {
 			out.Facets[name] = append(out.Facets[name], counted{c.Name, c.N, c.Text})
@@ -98,6 +94,21 @@ func within(q search.Query, p *access.Person) search.Query {
 		q.Allowed = p.Sees
 	}
 	return q
+}
+
+// shownAll is the decisions that were found, as the page shows them to whoever
+// asks; where one cannot be read the answer says so.
+func shownAll(w http.ResponseWriter, r *http.Request, hits []search.Hit) ([]*decision, bool) {
+	out := []*decision{}
+	for _, h := range hits {
+		d, err := shown(h, personOf(r))
+		if err != nil {
+			failed(w, err)
+			return nil, false
+		}
+		out = append(out, d)
+	}
+	return out, true
 }
 
 // shown is a decision that was found, as the page shows it. Of an erased player's

@@ -36,14 +36,9 @@ func (f *Function) listPast(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	out := pastDecisions{Decisions: []*decision{}, Whole: found.Whole, Behind: found.Behind, Next: found.Next}
-	for _, h := range found.Hits {
-		d, err := shown(h, personOf(r))
-		if err != nil {
-			failed(w, err)
-			return
-		}
-		out.Decisions = append(out.Decisions, d)
+	decisions, ok := shownAll(w, r, found.Hits)
+	if !ok {
+		return
 	}
-	answer(w, out)
+	answer(w, pastDecisions{Decisions: decisions, Whole: found.Whole, Behind: found.Behind, Next: found.Next})
 }

@@ -184,6 +184,18 @@ type said struct {
 	Note      string   `json:"note"`
 }
 
+// saidBy reads what a person said; where it is wrong the answer says so.
+func saidBy(w http.ResponseWriter, r *http.Request) (in said, ok bool) {
+	if !body(w, r, &in) {
+		return in, false
+	}
+	if err := in.check(); err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+		return in, false
+	}
+	return in, true
+}
+
 func (s *said) check() error {
 	if s.Verdict != "approved" && s.Verdict != "overturned" || s.Note == "" || len(s.Note) > 256 {
 		return errors.New("verdict is approved or overturned, and the note says why, in at most 256 characters")
@@ -198,12 +210,8 @@ func (s *said) check() error {
 // journaled by feedback. Overturning an issued recommendation also takes it
 // back: recommendation.revoked goes to its consumers.
 func (f *Function) review(w http.ResponseWriter, r *http.Request) {
-	var in said
-	if !body(w, r, &in) {
-		return
-	}
-	if err := in.check(); err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+	in, ok := saidBy(w, r)
+	if !ok {
 		return
 	}
 	v, err := f.reviewOne(r.Context(), personOf(r), r.PathValue("id"), in.Verdict, in.Note)
@@ -223,12 +231,8 @@ type notReviewed struct {
 // reviewMany says the same of several decisions. Each stands for itself: what
 // fails is told and can be said again.
 func (f *Function) reviewMany(w http.ResponseWriter, r *http.Request) {
-	var in said
-	if !body(w, r, &in) {
-		return
-	}
-	if err := in.check(); err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+	in, ok := saidBy(w, r)
+	if !ok {
 		return
 	}
 	done, not := 0, []notReviewed{}
