@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 )
@@ -70,7 +72,7 @@ func TestARedeliveryThatIsMadeAnewIsRecalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	data.AsOf = noon.Add(time.Duration(since.Load()))
-	if err := anew.SetData("application/json", data); err != nil {
+	if anew.DataEncoded, err = json.Marshal(data); err != nil {
 		t.Fatal(err)
 	}
 	again, _ := handle(t, f, anew)

@@ -41,7 +41,7 @@ const eventsEach = 150
 
 func killPlayers() []string { return append(neighbours(2), "kill-1", "kill-2") }
 
-// made is an operation as a process tells of it, a line each: an event that was
+// acknowledged is what a process tells of an event, in a line: that it was
 // acknowledged, and when it was brought.
 type acknowledged struct {
 	Call, Return int64 // ns since 1970
