@@ -26,9 +26,9 @@ import (
 //     current one, and only if the former was read during this call.
 //     The script then checks the current version, so nothing slips in between.
 //   - If contact history or head have changed, all of it is decided again.
-//   - That there is nothing to record, as of an event that was decided on before,
-//     stands only if Redis has the contact history that says so: a failover may
-//     have lost what this process remembers.
+//   - That there is nothing to record, since an event was decided on before or may
+//     not be decided on, stands only if Redis has the contact history that says so:
+//     a failover or an erasure may have removed what this process remembers.
 //
 // Players of one shard are not recorded by one script: with 4,096 shards two
 // busy ones seldom share one, and each batch would conflict when any of its
@@ -254,10 +254,7 @@ func (b *batch) decide(ctx context.Context) (anything bool) {
 	contacts, seq := History(b.who.contacts), b.h.seq
 	recorded := func(decision string) (uint64, bool, error) { return b.recorded(ctx, decision) }
 	for _, c := range b.calls {
-		c.draft, c.seq = nil, 0
-		if c.err != nil {
-			continue
-		}
+		c.draft, c.seq, c.err = nil, 0, nil // an error of before may have been about a history that is not current
 		v := View{Seq: seq + 1, Contacts: contacts, Recorded: recorded}
 		if b.fresh(c) {
 			v.Fresh, v.State = true, b.state

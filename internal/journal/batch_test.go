@@ -199,6 +199,35 @@ func TestARedeliveryOfALostEntryIsRecorded(t *testing.T) {
 	}
 }
 
+// A refusal that rests on a history which is no longer there is not final.
+func TestARefusalOnAnOldHistoryIsDecidedAnew(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, rdb redis.UniversalClient) {
+		a, b := New(rdb, 10), New(rdb, 10)
+		full := errors.New("there are too many")
+		add := func(j *Journal) error {
+			_, err := j.Record(t.Context(), "alice", Anew, func(v View) (*Draft, error) {
+				if len(v.Contacts.Append(nil)) >= 2 {
+					return nil, full
+				}
+				return &Draft{Kind: KindLink, Time: noon, Contacts: also(v, "x"), Open: []byte(`{}`)}, nil
+			})
+			return err
+		}
+		for i, want := range []error{nil, nil, full} {
+			if err := add(a); !errors.Is(err, want) {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		if err := b.Shred(t.Context(), "alice", false); err != nil { // erased by another instance
+			t.Fatal(err)
+		}
+		if err := add(a); err != nil {
+			t.Fatalf("after the erasure: %v", err)
+		}
+	})
+}
+
 // Two instances decide about few players while they play on, one is excluded,
 // commands and replies get lost and events are redelivered: every event is
 // decided once, chains are whole, caps hold, and nothing is recorded on a
