@@ -5,10 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
+
+	"pitboss/internal/access"
 )
 
 // Stats is what the Broker did since it was opened.
@@ -112,12 +113,12 @@ func (b *Broker) SetHealth(check func(context.Context) error) {
 	b.health.Store(&h)
 }
 
-// loopbackOnly keeps the admin API from other machines.
+// loopbackOnly keeps the admin API from other machines, and from web pages
+// whose name resolves to this one.
 func loopbackOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			problem(w, http.StatusForbidden, "the admin API answers to this machine only")
+		if !access.FromThisMachine(r) {
+			problem(w, http.StatusForbidden, "the admin API answers to this machine only, by a loopback address or as localhost")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -63,8 +63,10 @@ func TestIngressAnswers(t *testing.T) {
 		"no event":       {"POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\n{}", "400 "},
 		"chunked":        {strings.Replace(raw("t", "", ""), "Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 1), "202 "},
 		"health":         {"GET /healthz HTTP/1.1\r\nHost: b\r\n\r\n", "200 "},
-		"dead letters":   {"GET /admin/deadletters HTTP/1.1\r\nHost: b\r\n\r\n", "200 "},
-		"a web page":     {"POST /admin/deadletters/replay HTTP/1.1\r\nHost: b\r\nOrigin: http://elsewhere\r\nContent-Length: 0\r\n\r\n", "403 "},
+		"dead letters":   {"GET /admin/deadletters HTTP/1.1\r\nHost: localhost\r\n\r\n", "200 "},
+		"everywhere":     {"GET /admin/deadletters HTTP/1.1\r\nHost: [::]:8080\r\n\r\n", "200 "},
+		"another name":   {"GET /admin/deadletters HTTP/1.1\r\nHost: rebound.example\r\n\r\n", "403 "},
+		"a web page":     {"POST /admin/deadletters/replay HTTP/1.1\r\nHost: localhost\r\nOrigin: http://elsewhere\r\nContent-Length: 0\r\n\r\n", "403 "},
 		"too large":      {raw("t", strings.Repeat(" ", 1<<20+1), ""), "413 "},
 	} {
 		t.Run(name, func(t *testing.T) {

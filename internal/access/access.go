@@ -191,17 +191,24 @@ func (a *Access) Who(r *http.Request) (*Person, error) {
 	return a.local(r)
 }
 
-// local lets this machine in. Behind Knative's queue-proxy every caller looks
-// like loopback, and a name that resolves to loopback may be a rebinding attack.
-func (a *Access) local(r *http.Request) (*Person, error) {
+// FromThisMachine says whether a request came over loopback and asks for it by
+// address or as localhost: any other name that leads here may be a web page's,
+// which lets its own name resolve to loopback (DNS rebinding).
+func FromThisMachine(r *http.Request) bool {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	name := r.Host
 	if h, _, err := net.SplitHostPort(r.Host); err == nil {
 		name = h
 	}
 	ip, asked := net.ParseIP(host), net.ParseIP(strings.Trim(name, "[]"))
-	loopback := ip != nil && ip.IsLoopback() && (name == "localhost" || asked != nil && asked.IsLoopback())
-	if !loopback || a.cfg.KnativeName != "" {
+	return ip != nil && ip.IsLoopback() &&
+		(name == "localhost" || asked != nil && (asked.IsLoopback() || asked.IsUnspecified())) // [::]: as a server says that listens everywhere
+}
+
+// local lets this machine in. Behind Knative's queue-proxy every caller looks
+// like loopback.
+func (a *Access) local(r *http.Request) (*Person, error) {
+	if !FromThisMachine(r) || a.cfg.KnativeName != "" {
 		return nil, errors.New("set CONSOLE_TOKENS_FILE or CONSOLE_OIDC_ISSUER: without them the console answers to its own machine only")
 	}
 	p := &Person{Name: "local"}

@@ -26,7 +26,7 @@ export function Chart(p: { at: number[]; lines: Line[]; height: number; label: s
     const axis = { stroke: token("--ink-3"), grid: { stroke: token("--line"), width: 1 }, ticks: { show: false }, font: "11px " + token("--sans") };
     const u = new uPlot({
       width: el.clientWidth, height: p.height, legend: { show: false }, cursor: { y: false, drag: { x: true, y: false } }, hooks: { setCursor: [(u) => hover(u.cursor.idx ?? null)] },
-      padding: [8, 8, 0, 0], scales: { y: { range: (_u, _lo, hi) => [0, Math.max(1, hi * 1.1)] } },
+      padding: [8, 28, 0, 0], scales: { y: { range: (_u, _lo, hi) => [0, Math.max(1, hi * 1.1)] } },
       series: [{}, ...p.lines.map((l, i) => ({
         label: l.label, stroke: token(l.color), width: 2, dash: dashes[i % dashes.length], points: { show: false },
         ...(l.fill ? { fill: token(l.color) + "22" } : {}),
