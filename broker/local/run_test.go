@@ -179,6 +179,8 @@ func TestReplayIsExactlyOnceThroughARedisOutage(t *testing.T) {
 	if totals := <-done; totals.Accepted != 2000 {
 		t.Errorf("accepted %+v, want 2000", totals)
 	}
+	s.quiet() // every event is folded, and so every reminder set
+	s.awaitReminders(events)
 	got := s.quiet()
 	if got.DeadLetters != 0 || got.Scored == 0 || got.Issued == 0 {
 		t.Errorf("after the outage: %+v", got)
@@ -200,6 +202,34 @@ func TestReplayIsExactlyOnceThroughARedisOutage(t *testing.T) {
 			t.Errorf("sending again changed the state of %s", id)
 		}
 	}
+}
+
+// awaitReminders waits until every reminder that is due has been sent: each
+// changes its player's state.
+func (s *system) awaitReminders(events []*ce.Event) {
+	s.t.Helper()
+	rdb, err := setup.Redis(context.Background(), s.redis.URL())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rdb.Close()
+	store := player.NewStore(rdb, shipped.Features(s.t), player.Config{})
+	players := map[string]bool{}
+	for _, e := range events {
+		players[e.Subject()] = true
+	}
+	s.await("rid of due reminders", func() bool {
+		for id := range players {
+			all, err := store.Export(context.Background(), id)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if slices.ContainsFunc(all.Reminders, func(r player.Reminder) bool { return !r.Due.After(time.Now()) }) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // states reads the state of every player that the events are about.
