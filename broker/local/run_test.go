@@ -204,16 +204,22 @@ func TestReplayIsExactlyOnceThroughARedisOutage(t *testing.T) {
 	}
 }
 
-// awaitReminders waits until every reminder that is due has been sent: each
-// changes its player's state.
-func (s *system) awaitReminders(events []*ce.Event) {
+// players is the store of the system's Redis.
+func (s *system) players() *player.Store[feature.State] {
 	s.t.Helper()
 	rdb, err := setup.Redis(context.Background(), s.redis.URL())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer rdb.Close()
-	store := player.NewStore(rdb, shipped.Features(s.t), player.Config{})
+	s.t.Cleanup(func() { rdb.Close() })
+	return player.NewStore(rdb, shipped.Features(s.t), player.Config{})
+}
+
+// awaitReminders waits until every reminder that is due has been sent: each
+// changes its player's state.
+func (s *system) awaitReminders(events []*ce.Event) {
+	s.t.Helper()
+	store := s.players()
 	players := map[string]bool{}
 	for _, e := range events {
 		players[e.Subject()] = true
@@ -235,12 +241,7 @@ func (s *system) awaitReminders(events []*ce.Event) {
 // states reads the state of every player that the events are about.
 func (s *system) states(events []*ce.Event) map[string]*feature.State {
 	s.t.Helper()
-	rdb, err := setup.Redis(context.Background(), s.redis.URL())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer rdb.Close()
-	store := player.NewStore(rdb, shipped.Features(s.t), player.Config{})
+	store := s.players()
 	out := map[string]*feature.State{}
 	for _, e := range events {
 		if _, known := out[e.Subject()]; known {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"pitboss/internal/repeat"
 )
 
 // arrival is how many dead letters came between two observations.
@@ -20,17 +22,10 @@ const deadLettersFresh = 5 * time.Minute
 
 // watch observes until the console stops.
 func (l *deadLetters) watch(ctx context.Context, now func() time.Time, log *zap.Logger) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
+	for range repeat.Now(ctx, time.Second) {
 		l.observe(now())
 		if err := l.learn(ctx, l.broker.status()); err != nil && ctx.Err() == nil {
 			log.Warn("timelines do not tell what was refused", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }

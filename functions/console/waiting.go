@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"pitboss/internal/repeat"
 )
 
 // queueEvery is how often the journal's queue of reviews is read. What the console
@@ -38,16 +40,9 @@ func (f *Function) followQueue(ctx context.Context) {
 	if f.store.journal == nil {
 		return
 	}
-	tick := time.NewTicker(queueEvery)
-	defer tick.Stop()
-	for {
+	for range repeat.Now(ctx, queueEvery) {
 		if err := f.readQueue(ctx); err != nil && ctx.Err() == nil {
 			f.Log.Warn("how many decisions wait for a person is not known", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }
