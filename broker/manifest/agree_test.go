@@ -99,7 +99,7 @@ func drawObject(t *rapid.T, kind string) map[string]any {
 	if rarely("annotations") {
 		some(t, meta, "annotations", map[string]any{"a/b": "c"}, map[string]any{"a": 7}, []any{})
 	}
-	out := map[string]any{"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec}
+	out := map[string]any{"apiVersion": "eventing.knative.dev/v1", "kind": kind, "metadata": meta, "spec": spec}
 	if rarely("another version") {
 		some(t, out, "apiVersion", "eventing.knative.dev/v1beta1", "v1", "")
 	}

@@ -23,6 +23,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/yaml"
 
+	"pitboss/broker/spec"
 	"pitboss/internal/event"
 )
 
@@ -89,7 +90,7 @@ func eventTypes() ([]byte, error) {
 			TypeMeta:   metav1.TypeMeta{APIVersion: "eventing.knative.dev/v1beta3", Kind: "EventType"},
 			ObjectMeta: metav1.ObjectMeta{Name: i.Type, Labels: partOf("")},
 			Spec: eventingv1beta3.EventTypeSpec{
-				Reference:   &duckv1.KReference{APIVersion: "eventing.knative.dev/v1", Kind: "Broker", Name: "pitboss"},
+				Reference:   &duckv1.KReference{APIVersion: spec.Version, Kind: "Broker", Name: "pitboss"},
 				Description: i.Doc,
 				Attributes: []eventingv1beta3.EventAttributeDefinition{
 					{Name: "specversion", Required: true, Value: "1.0"}, {Name: "type", Required: true, Value: i.Type},

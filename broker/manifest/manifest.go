@@ -68,7 +68,7 @@ func Broker(file string) (*eventingv1.Broker, error) {
 		}
 	}
 	if found == nil {
-		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + version}
+		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + spec.Version}
 	}
 	return found, nil
 }
@@ -122,8 +122,8 @@ func trigger(file, broker string) (*eventingv1.Trigger, error) {
 
 // eventing is decode of a Broker or a Trigger.
 func eventing(file string, doc spec.Document, obj object) error {
-	if doc.APIVersion != version {
-		return &Problem{File: file, Where: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + version}
+	if doc.APIVersion != spec.Version {
+		return &Problem{File: file, Where: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + spec.Version}
 	}
 	return decode(file, doc, obj)
 }
@@ -133,9 +133,6 @@ type object interface {
 	apis.Defaultable
 	apis.Validatable
 }
-
-// version is the API that Brokers and Triggers are read as.
-const version = "eventing.knative.dev/v1"
 
 const seeReference = "see the type's reference for its fields"
 

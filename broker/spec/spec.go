@@ -98,7 +98,8 @@ type Delivery struct {
 	RetryAfterMax *string `json:"retryAfterMax,omitempty"`
 }
 
-const version = "eventing.knative.dev/v1"
+// Version is the API that Brokers and Triggers are read as.
+const Version = "eventing.knative.dev/v1"
 
 // ReadBroker reads the one Broker that file holds.
 func ReadBroker(file string) (*Broker, error) {
@@ -129,7 +130,7 @@ func ReadBroker(file string) (*Broker, error) {
 		}
 	}
 	if found == nil {
-		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + version}
+		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + Version}
 	}
 	return found, nil
 }
@@ -192,8 +193,8 @@ func decode(file string, doc Document, into any) error {
 		return Undecodable(file, doc.Text, into, err, "docs/broker.md says what the one-machine Broker reads")
 	}
 	switch {
-	case doc.APIVersion != version:
-		return &Problem{File: file, Where: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + version}
+	case doc.APIVersion != Version:
+		return &Problem{File: file, Where: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + Version}
 	case doc.Name == "":
 		return &Problem{File: file, Where: "metadata.name", Detail: "is missing"}
 	}

@@ -7,11 +7,27 @@ import (
 	"testing"
 	"time"
 
+	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 )
+
+// forgotten has alice decided on, and then so often, three seconds apart, that her
+// contact history remembers the first no more: that event, and what it was answered with.
+func forgotten(t *testing.T, w *world, f *Function, since *atomic.Int64) (first, was *ce.Event) {
+	t.Helper()
+	w.adult("alice", "GB")
+	w.happen("alice", event.TypeGameFailed, noon.Add(-time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
+	first = w.scored("alice", calm)
+	was, _ = handle(t, f, first)
+	for range 300 { // the history keeps 256
+		since.Add(int64(3 * time.Second))
+		handle(t, f, w.scored("alice", calm))
+	}
+	return first, was
+}
 
 // An event is decided on once, however many decisions about the player came in
 // between: beyond the contact history's memory the journal knows.
@@ -21,14 +37,7 @@ func TestARedeliveryIsRecalledBeyondTheHistory(t *testing.T) {
 	var since atomic.Int64 // the clock, as the time since noon
 	clock := func() time.Time { return noon.Add(time.Duration(since.Load())) }
 	f := w.functionAt(clock)
-	w.adult("alice", "GB")
-	w.happen("alice", event.TypeGameFailed, noon.Add(-time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
-	first := w.scored("alice", calm)
-	was, _ := handle(t, f, first)
-	for range 300 { // the history keeps 256
-		since.Add(int64(3 * time.Second))
-		handle(t, f, w.scored("alice", calm))
-	}
+	first, was := forgotten(t, w, f, &since)
 	for _, f := range []*Function{f, w.functionAt(clock)} { // the same instance, and one that knows nothing
 		again, _ := handle(t, f, first)
 		if again == nil || again.ID() != was.ID() || string(again.Data()) != string(was.Data()) {
@@ -57,14 +66,7 @@ func TestARedeliveryThatIsMadeAnewIsRecalled(t *testing.T) {
 	w := newWorld(t, true)
 	var since atomic.Int64
 	f := w.functionAt(func() time.Time { return noon.Add(time.Duration(since.Load())) })
-	w.adult("alice", "GB")
-	w.happen("alice", event.TypeGameFailed, noon.Add(-time.Second), event.GameFailed{Game: "book", Product: "casino", Error: "timeout"})
-	first := w.scored("alice", calm)
-	was, _ := handle(t, f, first)
-	for range 300 { // the history keeps 256
-		since.Add(int64(3 * time.Second))
-		handle(t, f, w.scored("alice", calm))
-	}
+	first, was := forgotten(t, w, f, &since)
 	anew := w.scored("alice", calm)
 	anew.SetID(first.ID())
 	data, err := event.Decode[event.PlayerScored](anew)

@@ -20,7 +20,7 @@ import (
 
 // meddler does something before or after commands of a function's.
 type meddler struct {
-	before func(cmd string)
+	before func()
 	fails  func() (before, after bool) // loses a command, or its reply
 }
 
@@ -32,18 +32,18 @@ func (m *meddler) DialHook(next redis.DialHook) redis.DialHook { return next }
 // ProcessHook implements [redis.Hook].
 func (m *meddler) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		return m.around(strings.ToLower(cmd.String()), func() error { return next(ctx, cmd) }, cmd)
+		return m.around(func() error { return next(ctx, cmd) }, cmd)
 	}
 }
 
 // ProcessPipelineHook implements [redis.Hook].
 func (m *meddler) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		return m.around(strings.ToLower(fmt.Sprint(cmds)), func() error { return next(ctx, cmds) }, cmds...)
+		return m.around(func() error { return next(ctx, cmds) }, cmds...)
 	}
 }
 
-func (m *meddler) around(text string, do func() error, cmds ...redis.Cmder) error {
+func (m *meddler) around(do func() error, cmds ...redis.Cmder) error {
 	lose := func() error {
 		for _, c := range cmds {
 			c.SetErr(errLost)
@@ -58,7 +58,7 @@ func (m *meddler) around(text string, do func() error, cmds ...redis.Cmder) erro
 		return lose()
 	}
 	if m.before != nil {
-		m.before(text)
+		m.before()
 	}
 	err := do()
 	if after {
@@ -104,30 +104,45 @@ func held(t *testing.T, f *Function, id string) {
 	}
 }
 
+// atEveryCommand does something to a new player each time, until it is over before
+// its nth command, with between happening before that command; check looks at what
+// came of it.
+func atEveryCommand(t *testing.T, f, other *Function, name string, between, do, check func(id string)) {
+	t.Helper()
+	var commands atomic.Int64
+	at, id := int64(0), ""
+	f.rights.rdb.AddHook(&meddler{before: func() {
+		if commands.Add(1) == at {
+			between(id)
+		}
+	}})
+	for at = 1; ; at++ {
+		id = fmt.Sprint(name, at)
+		live(t, other, id)
+		commands.Store(0)
+		do(id)
+		if commands.Load() < at {
+			break // there are no more steps
+		}
+		check(id)
+	}
+	if at < 8 {
+		t.Fatalf("only %d steps: nothing was put to the test", at)
+	}
+}
+
 // A player excludes themselves and asks to be erased at the same time. Whichever
 // Pitboss hears of first, wherever the other comes in between, they stay excluded.
 func TestAnExclusionDuringAnErasureIsKept(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	f, other := start(t, url), start(t, url)
-	var commands atomic.Int64
-	at, id := int64(0), ""
-	f.rights.rdb.AddHook(&meddler{before: func(string) {
-		if commands.Add(1) == at {
-			exclude(t, other, id)
-		}
-	}})
-	for at = 1; ; at++ {
-		id = fmt.Sprint("torn-", at)
-		live(t, other, id)
-		commands.Store(0)
+	atEveryCommand(t, f, other, "torn-", func(id string) { exclude(t, other, id) }, func(id string) {
 		e := request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})
 		if _, err := f.Handle(t.Context(), *e); err != nil {
 			t.Fatal(err)
 		}
-		if commands.Load() < at {
-			break // the erasure has no more steps
-		}
+	}, func(id string) {
 		st, version, err := other.rights.store.Read(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
@@ -137,10 +152,7 @@ func TestAnExclusionDuringAnErasureIsKept(t *testing.T) {
 		} else if len(f.rights.set.Facts(st).Exclusions) != 1 { // it came after the state was gone, and begins a new one
 			t.Errorf("%s: the exclusion is lost", id)
 		}
-	}
-	if at < 8 {
-		t.Fatalf("only %d steps: nothing was put to the test", at)
-	}
+	})
 }
 
 // An erasure that ends at any command, or loses any reply, and is repeated ends
@@ -186,32 +198,19 @@ func TestNoCopyOutlivesAnErasure(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	f, other := start(t, url), start(t, url)
-	var commands atomic.Int64
-	at, id := int64(0), ""
-	f.rights.rdb.AddHook(&meddler{before: func(string) {
-		if commands.Add(1) == at {
-			if _, err := other.Handle(t.Context(), *request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})); err != nil {
-				t.Error(err)
-			}
+	atEveryCommand(t, f, other, "copied-", func(id string) {
+		if _, err := other.Handle(t.Context(), *request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})); err != nil {
+			t.Error(err)
 		}
-	}})
-	for at = 1; ; at++ {
-		id = fmt.Sprint("copied-", at)
-		live(t, other, id)
-		commands.Store(0)
+	}, func(id string) {
 		_, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyExport, event.PrivacyRequest{Request: id}))
 		if err != nil && !errors.Is(err, errErased) {
 			t.Fatal(err)
 		}
-		if commands.Load() < at {
-			break
-		}
+	}, func(id string) {
 		copied, err := f.rights.journal.Export(t.Context(), id)
 		if err == nil && strings.Contains(string(copied), "book") || err != nil && !errors.Is(err, journal.ErrNotFound) {
-			t.Errorf("erased before command %d: a copy of %d bytes stays, %v", at, len(copied), err)
+			t.Errorf("%s: erased before that command: a copy of %d bytes stays, %v", id, len(copied), err)
 		}
-	}
-	if at < 8 {
-		t.Fatalf("only %d steps: nothing was put to the test", at)
-	}
+	})
 }
