@@ -156,7 +156,7 @@ func (f *Function) send(ctx context.Context, due []player.Reminder) error {
 // so that a reminder sent twice counts once.
 func (f *Function) post(ctx context.Context, r player.Reminder) error {
 	e := ce.New()
-	e.SetID(event.ReplyID(r.Player, r.Name, r.Due.UTC().Format(time.RFC3339)))
+	e.SetID(event.ReplyID(r.Player, r.Name, r.Due.UTC().Format(time.RFC3339Nano)))
 	e.SetSource(event.SourceOf(name))
 	e.SetType(event.TypeReminderDue)
 	e.SetSubject(r.Player)

@@ -208,6 +208,37 @@ func TestAKilledTimersRemindersFireElsewhere(t *testing.T) {
 	}
 }
 
+// A reminder that was moved by less than a second after it had fired, as happens
+// where play of before is caught up on, fires again: it is another event.
+func TestAReminderMovedWithinItsSecondFires(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	rdb, err := setup.Redis(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rdb.Close() })
+	w := &world{t: t, store: player.NewStore(rdb, effects{}, player.Config{}), posts: map[string]int{}}
+	broker := httptest.NewServer(w)
+	t.Cleanup(broker.Close)
+	process(t, url, broker.URL)
+	first := time.Now().Add(-time.Minute).Truncate(time.Second)
+	for n, due := range []time.Time{first, first.Add(time.Millisecond), first.Add(999 * time.Millisecond)} {
+		_, err := w.store.Update(t.Context(), "alice", player.Op[effects]{Key: uint64(n + 1), Fold: func(*effects, bool, uint8) (player.Effects, error) {
+			return player.Effects{Reminders: []player.ReminderChange{{Name: "idle", New: due}}}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.wait("the reminder fires", 20*time.Second, func() bool { return len(w.others) == n+1 })
+		w.wait("it is acknowledged", 5*time.Second, func() bool { return left(t, rdb) == 0 })
+	}
+	s, _, err := w.store.Read(t.Context(), "alice")
+	if err != nil || (*s)["fired"] != 3 || len(w.posts) != 3 {
+		t.Errorf("%d events, of which %d counted, want 3 (%v)", len(w.posts), (*s)["fired"], err)
+	}
+}
+
 // left is how many reminders there are in Redis.
 func left(t *testing.T, rdb setup.Client) (n int64) {
 	for shard := range player.Shards {
