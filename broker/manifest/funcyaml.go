@@ -10,6 +10,7 @@ import (
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"knative.dev/serving/pkg/apis/serving"
 	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/spec"
@@ -163,6 +164,26 @@ func (f *Func) label(key string) string {
 	return ""
 }
 
+// busy is the CPU request from which on a function must ask for CPU for its
+// queue-proxy, too: each event costs the proxy about half of what it costs the
+// function (docs/sizing.md). With Knative's default, 25m, the proxy is starved by
+// the functions of the node as soon as they start or are busy.
+var busy = resource.MustParse("250m")
+
+// checkQueueProxy says what is wrong with the CPU that the function's
+// queue-proxy asks for.
+func (f *Func) checkQueueProxy() error {
+	asked, ok := f.Deploy.Annotations[serving.QueueSidecarCPUResourceRequestAnnotationKey]
+	if ok {
+		_, err := resource.ParseQuantity(asked)
+		return err
+	}
+	if own, err := resource.ParseQuantity(f.Deploy.Options.Resources.Requests.CPU); err == nil && own.Cmp(busy) >= 0 {
+		return fmt.Errorf("is missing; a function that asks for %s or more of CPU is on the way of many events, and each passes its queue-proxy", busy.String())
+	}
+	return nil
+}
+
 // list reads a comma-separated annotation.
 func (f *Func) list(annotation string) []string {
 	var out []string
@@ -205,6 +226,9 @@ func (f *Func) check(known []string) Problems {
 		if strings.HasPrefix(a, "autoscaling.knative.dev/") {
 			refuse("deploy.annotations."+a, "serving rejects autoscaling annotations on a Service", "use deploy.options.scale")
 		}
+	}
+	if err := f.checkQueueProxy(); err != nil {
+		refuse("deploy.annotations."+serving.QueueSidecarCPUResourceRequestAnnotationKey, err.Error(), "half of the function's own request: 200m")
 	}
 	if local := f.label(visibilityLabel) == clusterLocal; local == (f.Deploy.Annotations[publicAnnotation] != "") {
 		refuse("deploy.labels", "anybody outside the cluster could POST events that it believes",

@@ -20,6 +20,7 @@ import (
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	"knative.dev/pkg/ptr"
 	"knative.dev/serving/pkg/apis/autoscaling"
+	"knative.dev/serving/pkg/apis/serving"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/yaml"
 
@@ -154,6 +155,9 @@ func (f *Func) Service(image string) (*servingv1.Service, error) {
 	}
 	t := &s.Spec.Template
 	t.Labels, t.Annotations = partOf(f.Folder), f.autoscaling()
+	if cpu := f.Deploy.Annotations[serving.QueueSidecarCPUResourceRequestAnnotationKey]; cpu != "" {
+		t.Annotations[serving.QueueSidecarCPUResourceRequestAnnotationKey] = cpu
+	}
 	for _, l := range f.Deploy.Labels {
 		s.Labels[l.Key] = l.Value
 		if l.Key != visibilityLabel { // of the Service alone

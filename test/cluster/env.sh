@@ -4,7 +4,7 @@ here=test/cluster
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/cluster
 bin=$cache/bin # built once
 run=$cache/run # the running cluster's state; make cluster-down removes it
-group=pitboss-cluster # the cgroup that every process of the cluster is in
+group=pitboss-cluster # the cgroup that every process of the cluster is in: pods in kubepods, all else in system, as systemd has it on a node
 ns=pitboss-cluster netns=/run/netns/pitboss-cluster
 state=/run/pitboss-cluster # sockets, which want short paths
 node=pitboss-node ip=10.200.0.1 pods=10.244.0.0/22 services=10.96.0.0/16 dns=10.96.0.10
@@ -32,7 +32,7 @@ start() {
   local name=$1 g
   shift
   (
-    for g in $(cgroups); do echo $BASHPID >"$g/cgroup.procs"; done
+    for g in $(cgroups); do echo $BASHPID >"$g/system/cgroup.procs"; done
     exec nsenter --net="$netns" -- setsid "$@" >"$run/log/$name" 2>&1 </dev/null
   ) &
   disown

@@ -16,7 +16,7 @@ network() {
 
 cgroup() {
   local g
-  for g in $(cgroups); do
+  for g in $(cgroups | sed 's|.*|&\n&/system|'); do
     mkdir -p "$g"
     [[ ! -e $g/cpuset.cpus || -s $g/cpuset.cpus && -n $(cat "$g/cpuset.cpus") ]] || cat "$g/../cpuset.cpus" >"$g/cpuset.cpus"
     [[ ! -e $g/cpuset.mems || -n $(cat "$g/cpuset.mems") ]] || cat "$g/../cpuset.mems" >"$g/cpuset.mems"
