@@ -19,7 +19,7 @@ func ready(ctx context.Context, c *cluster) (figures, error) {
 	var all []object
 	err := await(ctx, 3*time.Minute, "all Ready", func() (bool, error) {
 		var err error
-		if all, err = get(ctx, "broker,trigger,ksvc,sinkbinding", "-l", ours); err != nil {
+		if all, err = list(ctx, ours, brokersPath, triggersPath, ksvcPath, bindingsPath); err != nil {
 			return false, err
 		}
 		for _, o := range all {
@@ -49,7 +49,7 @@ func ready(ctx context.Context, c *cluster) (figures, error) {
 // restarts counts the restarts of every container since the pods were made, and
 // how long ago the oldest was.
 func restarts(ctx context.Context, _ *cluster) (figures, error) {
-	all, err := get(ctx, "pods")
+	all, err := list(ctx, "", podsPath)
 	n, who := 0, map[string]int{}
 	for _, p := range all {
 		for _, s := range p.Status.ContainerStatuses {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // throughput is the latency POST → consumer at a steady rate, each for a player
@@ -87,20 +89,23 @@ func heldOut(ctx context.Context, players []string) (n int, err error) {
 func revise(ctx context.Context, function string) (time.Duration, error) {
 	began := time.Now()
 	name := "pitboss-" + function
-	was, err := kubectl(ctx, "-n", namespace, "get", "ksvc", name, "-o", "jsonpath={.status.latestReadyRevisionName}")
-	if err != nil {
+	var was, now object
+	if err := read(ctx, ksvcPath+"/"+name, "", &was); err != nil {
 		return 0, err
 	}
 	patch := fmt.Sprintf(`[{"op":"add","path":"/spec/template/metadata/annotations/pitboss~1try","value":"%d"}]`, began.UnixNano())
-	if _, err := kubectl(ctx, "-n", namespace, "patch", "ksvc", name, "--type=json", "-p", patch); err != nil {
+	c, err := server()
+	if err != nil {
+		return 0, err
+	}
+	if err := c.Patch(types.JSONPatchType).AbsPath(ksvcPath + "/" + name).Body([]byte(patch)).Do(ctx).Error(); err != nil {
 		return 0, err
 	}
 	err = await(ctx, 3*time.Minute, name+" rolled out", func() (bool, error) {
-		out, err := kubectl(ctx, "-n", namespace, "get", "ksvc", name, "-o",
-			`jsonpath={.status.latestReadyRevisionName} {.status.traffic[0].revisionName} {.status.conditions[?(@.type=="Ready")].status}`)
-		var now, traffic, ready string
-		_, _ = fmt.Sscan(out, &now, &traffic, &ready) // fewer words: not yet
-		return now != was && traffic == now && ready == "True", err
+		now = object{}
+		err := read(ctx, ksvcPath+"/"+name, "", &now)
+		s := now.Status
+		return s.LatestReadyRevisionName != was.Status.LatestReadyRevisionName && now.ready() && len(s.Traffic) > 0 && s.Traffic[0].RevisionName == s.LatestReadyRevisionName, err
 	})
 	return time.Since(began), err
 }
