@@ -1,8 +1,8 @@
 package event
 
 import (
-	"bytes"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,9 +13,11 @@ import (
 // Anything else, right or wrong, is json.Unmarshal's, which takes two to three
 // times as long and stays the definition (TestDecodeEqualsUnmarshal).
 
-// reader reads JSON as a Writer writes it.
+// reader reads JSON as a Writer writes it. It reads from a string, so that the
+// strings it finds are parts of it and need no memory of their own: whoever keeps
+// one for long keeps the event, and should clone it.
 type reader struct {
-	b    []byte
+	b    string
 	open bool // an object or array has just begun
 	bad  bool // it is not so written
 }
@@ -46,15 +48,15 @@ func (r *reader) member(name string) bool {
 		b = b[1:]
 	}
 	n := len(name)
-	if r.bad || len(b) < n+3 || b[0] != '"' || string(b[1:n+1]) != name || b[n+1] != '"' || b[n+2] != ':' {
+	if r.bad || len(b) < n+3 || b[0] != '"' || b[1:n+1] != name || b[n+1] != '"' || b[n+2] != ':' {
 		return false
 	}
 	r.b, r.open = b[n+3:], false
 	return true
 }
 
-// text is the bytes of a string.
-func (r *reader) text() []byte {
+// text is what a string says.
+func (r *reader) text() string {
 	r.take('"')
 	n := 0
 	for n < len(r.b) && plain[r.b[n]] {
@@ -62,7 +64,7 @@ func (r *reader) text() []byte {
 	}
 	if r.bad || n == len(r.b) || r.b[n] != '"' {
 		r.bad = true
-		return nil
+		return ""
 	}
 	s := r.b[:n]
 	r.b = r.b[n+1:]
@@ -77,7 +79,7 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-func (r *reader) str(s *string) { *s = string(r.text()) }
+func (r *reader) str(s *string) { *s = r.text() }
 
 func (r *reader) time(t *time.Time) {
 	s := r.text()
@@ -86,24 +88,24 @@ func (r *reader) time(t *time.Time) {
 		return
 	}
 	var err error
-	if *t, err = time.Parse(time.RFC3339Nano, string(s)); err != nil {
+	if *t, err = time.Parse(time.RFC3339Nano, s); err != nil {
 		r.bad = true
 	}
 }
 
 func (r *reader) isTrue(v *bool) {
 	switch {
-	case bytes.HasPrefix(r.b, []byte("true")):
+	case strings.HasPrefix(r.b, "true"):
 		*v, r.b = true, r.b[4:]
-	case bytes.HasPrefix(r.b, []byte("false")):
+	case strings.HasPrefix(r.b, "false"):
 		*v, r.b = false, r.b[5:]
 	default:
 		r.bad = true
 	}
 }
 
-// number is the bytes of a number (RFC 8259, section 6).
-func (r *reader) number() []byte {
+// number is a number as it stands (RFC 8259, section 6).
+func (r *reader) number() string {
 	b := r.b
 	n := 0
 	if len(b) > 0 && b[0] == '-' {
@@ -126,13 +128,13 @@ func (r *reader) number() []byte {
 	}
 	if r.bad || !ok {
 		r.bad = true
-		return nil
+		return ""
 	}
 	r.b = b[n:]
 	return b[:n]
 }
 
-func digits(b []byte) (n int) {
+func digits(b string) (n int) {
 	for n < len(b) && b[n]-'0' < 10 {
 		n++
 	}
@@ -141,14 +143,14 @@ func digits(b []byte) (n int) {
 
 func (r *reader) num(v *float64) {
 	var err error
-	if *v, err = strconv.ParseFloat(string(r.number()), 64); err != nil {
+	if *v, err = strconv.ParseFloat(r.number(), 64); err != nil {
 		r.bad = true
 	}
 }
 
 func (r *reader) integer(v *int64) {
 	var err error
-	if *v, err = strconv.ParseInt(string(r.number()), 10, 64); err != nil {
+	if *v, err = strconv.ParseInt(r.number(), 10, 64); err != nil {
 		r.bad = true
 	}
 }
@@ -166,7 +168,7 @@ func (r *reader) numbers(v *jsontext.Value) {
 		r.number()
 	}
 	if !r.bad {
-		*v = bytes.Clone(all[:len(all)-len(r.b)])
+		*v = jsontext.Value(all[:len(all)-len(r.b)])
 	}
 }
 
@@ -189,7 +191,7 @@ func readMap[T any](r *reader, m *map[string]T, each func(*reader, *T)) {
 		if !first {
 			r.take(',')
 		}
-		key := string(r.text())
+		key := r.text()
 		r.take(':')
 		var v T
 		each(r, &v)
@@ -203,7 +205,7 @@ func readMap[T any](r *reader, m *map[string]T, each func(*reader, *T)) {
 // read reads the data of a player.scored. false: it is json.Unmarshal's, and s
 // is not to be used.
 func (s *PlayerScored) read(data []byte) bool {
-	r := &reader{b: data}
+	r := &reader{b: string(data)}
 	r.take('{')
 	s.PlayerUpdated.readMembers(r)
 	if r.member("scores") {
@@ -230,7 +232,7 @@ func (s *PlayerScored) read(data []byte) bool {
 
 // read is PlayerScored's, of a player.updated.
 func (u *PlayerUpdated) read(data []byte) bool {
-	r := &reader{b: data}
+	r := &reader{b: string(data)}
 	r.take('{')
 	u.readMembers(r)
 	r.take('}')

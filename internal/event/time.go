@@ -51,7 +51,7 @@ func isRFC3339(s string) bool {
 	}
 	rest := s[19:]
 	if rest[0] == '.' {
-		n := digits([]byte(rest[1:]))
+		n := digits(rest[1:])
 		if n == 0 || n > 9 {
 			return false
 		}
@@ -61,7 +61,7 @@ func isRFC3339(s string) bool {
 		return true
 	}
 	return len(rest) == len("+00:00") && (rest[0] == '+' || rest[0] == '-') && rest[3] == ':' &&
-		digits([]byte(rest[1:3])) == 2 && digits([]byte(rest[4:])) == 2 && rest[1:3] < "24" && rest[4:] < "60"
+		digits(rest[1:3]) == 2 && digits(rest[4:]) == 2 && rest[1:3] < "24" && rest[4:] < "60"
 }
 
 // wrongYear says what is wrong with the year of a time as it was written, or "".
