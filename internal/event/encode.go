@@ -192,6 +192,8 @@ type appender interface{ AppendJSON(dst []byte) []byte }
 // marshal is json.Marshal, quicker for the types that are written by hand.
 func marshal(data any) ([]byte, error) {
 	switch v := data.(type) {
+	case *PlayerUpdated:
+		return v.AppendJSON(make([]byte, 0, len(v.Features)+1536)), nil
 	case appender:
 		return v.AppendJSON(make([]byte, 0, 2048)), nil
 	case jsontext.Value:

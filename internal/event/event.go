@@ -97,7 +97,7 @@ func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, err
 	}
 	out := newEvent(fn, typ, in.Subject(), ReplyID(Source(in), in.ID(), typ), at, body)
 	exts := extensions(in)
-	for _, name := range []string{ExtPartitionKey, ExtTraceparent, ExtTracestate, ExtReceived} {
+	for _, name := range [...]string{ExtPartitionKey, ExtTraceparent, ExtTracestate, ExtReceived} {
 		if v, ok := exts[name]; ok {
 			out.SetExtension(name, v)
 		}

@@ -38,6 +38,7 @@ type Set struct {
 	watch    *watch   // for markers of harm; nil: no condition does
 	asks     []string // names of the conditions
 	quoted   [][]byte // `"name":`, comma in front of all but the first
+	jsonSize int      // of a vector as JSON, about
 
 	valued   uint64 // inputs whose values rows store
 	recorded uint64 // the input that marks rounds of which the timeline keeps what they added to sums

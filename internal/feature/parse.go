@@ -281,6 +281,7 @@ func (s *Set) listNames() {
 				quoted = quoted[1:]
 			}
 			s.quoted = append(s.quoted, []byte(quoted))
+			s.jsonSize += len(quoted) + 12
 		}
 	}
 	s.hash = fmt.Sprintf("%016x", h.Sum64())

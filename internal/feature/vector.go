@@ -92,7 +92,7 @@ func (p *program) float(sc *scope) float64 {
 // AppendJSON appends the vector as a JSON object in order of declaration.
 // Every number reads back to the same bits.
 func (s *Set) AppendJSON(dst []byte, vector []float64) []byte {
-	dst = append(dst, '{')
+	dst = append(slices.Grow(dst, s.jsonSize), '{')
 	for i, x := range vector {
 		dst = append(dst, s.quoted[i]...)
 		switch n := int64(x); {
