@@ -77,10 +77,10 @@ func (b *batch) commit(ctx context.Context) (done bool, changed changes, err err
 func (b *batch) entry(seq uint64, d *Draft) []byte {
 	e := Entry{Shard: b.shard, Seq: seq, Time: d.Time, Kind: d.Kind, Open: d.Open, Personal: d.Personal}
 	if d.Personal == nil {
-		return e.append(make([]byte, 0, 1024), nil)
+		return e.bytes(nil)
 	}
 	e.KeyName = b.who.keyName
-	return e.append(make([]byte, 0, 1024), b.who.gcm)
+	return e.bytes(b.who.gcm)
 }
 
 // stateText is the state's version that the script is to check.

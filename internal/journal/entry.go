@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -67,8 +68,22 @@ const (
 	keyNameSize = 16
 )
 
-// append writes the entry's bytes after dst. gcm is nil where nothing is sealed.
-func (e *Entry) append(dst []byte, gcm cipher.AEAD) []byte {
+// compressed is the memory for the parts of one entry while it is written.
+type compressed struct{ open, personal []byte }
+
+var compressors = sync.Pool{New: func() any { return new(compressed) }}
+
+// bytes is the entry as it is stored. gcm is nil where nothing is sealed.
+func (e *Entry) bytes(gcm cipher.AEAD) []byte {
+	parts := compressors.Get().(*compressed)
+	defer compressors.Put(parts)
+	parts.open = openDict.Encode(parts.open, e.Open)
+	size := 1 + 2*binary.MaxVarintLen64 + kindSize + keyNameSize + 2*binary.MaxVarintLen32 + len(parts.open)
+	if gcm != nil {
+		parts.personal = personalDict.Encode(parts.personal, e.Personal)
+		size += gcm.NonceSize() + len(parts.personal) + gcm.Overhead()
+	}
+	dst := make([]byte, 0, size)
 	dst = append(dst, entryLayout)
 	dst = binary.AppendUvarint(dst, e.Seq)
 	dst = binary.AppendVarint(dst, e.Time.UnixMilli())
@@ -76,18 +91,16 @@ func (e *Entry) append(dst []byte, gcm cipher.AEAD) []byte {
 	var name [keyNameSize]byte
 	copy(name[:], e.KeyName)
 	dst = append(dst, name[:]...)
-	open := openDict.Encode(nil, e.Open)
-	dst = binary.AppendUvarint(dst, uint64(len(open)))
-	dst = append(dst, open...)
+	dst = binary.AppendUvarint(dst, uint64(len(parts.open)))
+	dst = append(dst, parts.open...)
 	if gcm == nil {
 		return binary.AppendUvarint(dst, 0)
 	}
-	plain := personalDict.Encode(nil, e.Personal)
-	dst = binary.AppendUvarint(dst, uint64(gcm.NonceSize()+len(plain)+gcm.Overhead()))
-	nonce := make([]byte, gcm.NonceSize())
-	_, _ = rand.Read(nonce) // never fails (Go 1.24)
-	dst = append(dst, nonce...)
-	return gcm.Seal(dst, nonce, plain, name[:])
+	dst = binary.AppendUvarint(dst, uint64(gcm.NonceSize()+len(parts.personal)+gcm.Overhead()))
+	n := len(dst)
+	dst = dst[:n+gcm.NonceSize()]
+	_, _ = rand.Read(dst[n:]) // never fails (Go 1.24)
+	return gcm.Seal(dst, dst[n:], parts.personal, name[:])
 }
 
 // parseEntry reads an entry's bytes; key finds the sealing key by name, and

@@ -29,7 +29,7 @@ func WriteTestSegment(name string, number int, each func(write func(*Entry) erro
 		if e.Personal == nil {
 			seal = nil
 		}
-		raw := e.append(nil, seal)
+		raw := e.bytes(seal)
 		hash = link(hash, raw)
 		meta.Heads[e.Shard] = Link{e.Seq, hex.EncodeToString(hash[:])}
 		_, err := pw.Write([]segmentRow{{int32(e.Shard), int64(e.Seq), e.Time.UnixMilli(), e.Kind, e.KeyName, string(e.Open), raw, hash[:]}})

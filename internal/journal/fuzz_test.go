@@ -35,7 +35,7 @@ func FuzzEntry(f *testing.F) {
 		if e.Personal == nil {
 			sealed = nil
 		}
-		raw := e.append(nil, sealed)
+		raw := e.bytes(sealed)
 		got, err := parseEntry(3, raw, keys)
 		if err != nil || got.Seq != e.Seq || !got.Time.Equal(e.Time) || got.Kind != e.Kind || !bytes.Equal(got.Open, e.Open) || !bytes.Equal(got.Personal, e.Personal) {
 			f.Fatalf("%+v became %+v (%v)", e, got, err)

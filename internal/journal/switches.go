@@ -179,7 +179,7 @@ func (j *Journal) recordIn(ctx context.Context, shard int, d *Draft) error {
 func (j *Journal) recordOne(ctx context.Context, shard int, h *head, d *Draft) error {
 	for range attempts {
 		e := Entry{Shard: shard, Seq: h.seq + 1, Time: d.Time, Kind: d.Kind, Open: d.Open}
-		raw := e.append(nil, nil)
+		raw := e.bytes(nil)
 		hash := link(h.hash, raw)
 		changed, err := j.send(ctx, shard, tag(shard)+":p", tag(shard)+":c", []any{"*", "*", headBytes(h.seq, h.hash), "",
 			headBytes(e.Seq, hash), "", "", streamID(e.Seq), raw, hash[:], "", ""})
