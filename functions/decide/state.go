@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
 	"pitboss/internal/event"
@@ -14,22 +15,45 @@ import (
 // current is a player's current state as decisions read it. Those of one batch
 // share it.
 type current struct {
-	state    *feature.State
 	facts    event.Facts
-	features []float64 // as of asOf; nil: not asked for yet
+	latest   time.Time // the latest event in the state
+	features []float64 // as of asOf
 	asOf     time.Time
 }
 
-func (f *Function) current(s *journal.State) (*current, error) {
+// states are decoded states that were read, whose memory the next may have.
+var states = sync.Pool{New: func() any { return (*feature.State)(nil) }}
+
+// facts reads the state without its features.
+func (f *Function) facts(s *journal.State) (event.Facts, error) {
 	if c, ok := s.Decoded.(*current); ok {
+		return c.facts, nil
+	}
+	c, err := f.current(s, time.Time{})
+	if err != nil {
+		return event.Facts{}, err
+	}
+	return c.facts, nil
+}
+
+// current reads the state, with its features as of asOf or of the latest event in
+// it, whichever is later.
+func (f *Function) current(s *journal.State, asOf time.Time) (*current, error) {
+	c, ok := s.Decoded.(*current)
+	if ok && c.asOf.Equal(later(asOf, c.latest)) {
 		return c, nil
 	}
-	st, err := f.set.Decode(s.Bytes)
+	st, err := f.set.Reuse(states.Get().(*feature.State), s.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("decide: state: %w", err)
 	}
-	c := &current{state: st, facts: f.set.Facts(st)}
-	s.Decoded = c
+	defer states.Put(st)
+	if !ok {
+		c = &current{facts: f.set.Facts(st), latest: st.AsOf()}
+		s.Decoded = c
+	}
+	c.asOf = later(asOf, c.latest)
+	c.features = f.set.Vector(nil, st, c.asOf)
 	return c, nil
 }
 
@@ -40,17 +64,13 @@ func (t *request) refresh(s *journal.State) error {
 		t.gone = true
 		return nil
 	}
-	c, err := t.f.current(s)
+	c, err := t.f.current(s, t.in.AsOf)
 	if err != nil {
 		return err
 	}
 	t.in.StateVersion, t.in.Refreshed = s.Version.String(), true
 	t.in.Facts = c.facts
-	t.in.AsOf = later(t.in.AsOf, c.state.AsOf())
-	if c.features == nil || !c.asOf.Equal(t.in.AsOf) {
-		c.features, c.asOf = t.f.set.Vector(nil, c.state, t.in.AsOf), t.in.AsOf
-	}
-	t.in.Features = c.features
+	t.in.AsOf, t.in.Features = c.asOf, c.features
 	t.in.FeatureSet, t.in.Missing = t.f.set.Hash(), nil
 	return nil
 }
@@ -72,12 +92,12 @@ func (f *Function) sameFacts(was, is *journal.State) bool {
 	if was.Version == (player.Version{}) || is.Version == (player.Version{}) {
 		return false
 	}
-	a, err := f.current(was)
+	a, err := f.facts(was)
 	if err != nil {
 		return false
 	}
-	b, err := f.current(is)
-	return err == nil && reflect.DeepEqual(lawful(a.facts), lawful(b.facts))
+	b, err := f.facts(is)
+	return err == nil && reflect.DeepEqual(lawful(a), lawful(b))
 }
 
 // lawful are the facts without what every round changes.
