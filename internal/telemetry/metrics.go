@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 
+	"pitboss/internal/cache"
 	"pitboss/internal/event"
 )
 
@@ -53,10 +55,12 @@ const (
 type series struct {
 	seconds, received, event prometheus.Observer
 	inFlight                 prometheus.Gauge
-	counters                 sync.Map // type and result → prometheus.Counter
+	handled                  *cache.Of[counterKey, prometheus.Counter]
 }
 
 type counterKey struct{ typ, result string }
+
+func (k counterKey) clone() counterKey { return counterKey{strings.Clone(k.typ), k.result} }
 
 var byFunction sync.Map // name → *series
 
@@ -67,19 +71,12 @@ func seriesOf(fn string) *series {
 	s, _ := byFunction.LoadOrStore(fn, &series{
 		seconds: seconds.WithLabelValues(fn), received: sinceReceived.WithLabelValues(fn), event: sinceEvent.WithLabelValues(fn),
 		inFlight: inFlight.WithLabelValues(fn),
+		handled:  cache.New(1024, counterKey.clone, func(k counterKey) prometheus.Counter { return handled.WithLabelValues(fn, k.typ, k.result) }),
 	})
 	return s.(*series)
 }
 
-func (s *series) count(fn, typ, result string) {
-	typ = known(typ)
-	key := counterKey{typ, result}
-	c, ok := s.counters.Load(key)
-	if !ok {
-		c, _ = s.counters.LoadOrStore(key, handled.WithLabelValues(fn, typ, result))
-	}
-	c.(prometheus.Counter).Inc()
-}
+func (s *series) count(typ, result string) { s.handled.Get(counterKey{known(typ), result}).Inc() }
 
 // Func is what a function does with one event.
 type Func func(context.Context, *ce.Event) (*ce.Event, error)
@@ -95,7 +92,7 @@ func Handle(ctx context.Context, fn string, log *zap.Logger, e *ce.Event, next F
 	ctx, p := begin(ctx, fn, processing, e)
 	reply, err := next(ctx, e)
 	now, result := time.Now(), resultOf(reply, err)
-	s.done(fn, e, &p, log, result, now.Sub(began), err)
+	s.done(e, &p, log, result, now.Sub(began), err)
 	if reply != nil && err == nil {
 		s.reply(reply, &p, now)
 	}
@@ -116,7 +113,7 @@ func Send(ctx context.Context, fn string, log *zap.Logger, e *ce.Event) (_ conte
 		if err != nil {
 			result = resultOf(nil, err)
 		}
-		s.done(fn, e, &p, log, result, time.Since(began), err)
+		s.done(e, &p, log, result, time.Since(began), err)
 	}
 }
 
@@ -151,12 +148,12 @@ func Failed(fn, typ string, took time.Duration) { byHand(fn, typ, resultFailed, 
 func byHand(fn, typ, result string, took time.Duration) {
 	s := seriesOf(fn)
 	s.seconds.Observe(took.Seconds())
-	s.count(fn, typ, result)
+	s.count(typ, result)
 }
 
-func (s *series) done(fn string, e *ce.Event, p *part, log *zap.Logger, result string, took time.Duration, err error) {
+func (s *series) done(e *ce.Event, p *part, log *zap.Logger, result string, took time.Duration, err error) {
 	p.observe(s.seconds, took)
-	s.count(fn, e.Type(), result)
+	s.count(e.Type(), result)
 	p.end(result, err)
 	p.tell(log, e, result, took, err)
 }
@@ -216,6 +213,17 @@ func (p *part) observe(o prometheus.Observer, d time.Duration) {
 	o.Observe(v)
 }
 
+type decisionKey struct{ verdict, kind, jurisdiction string }
+
+func (k decisionKey) clone() decisionKey {
+	return decisionKey{k.verdict, strings.Clone(k.kind), strings.Clone(k.jurisdiction)}
+}
+
+// verdicts saves looking the label values up for each decision.
+var verdicts = cache.New(1024, decisionKey.clone, func(k decisionKey) prometheus.Counter {
+	return decisions.WithLabelValues(k.verdict, k.kind, k.jurisdiction)
+})
+
 func decided(verdict string, e *ce.Event) {
-	decisions.WithLabelValues(verdict, extension(e, event.ExtKind), extension(e, event.ExtJurisdiction)).Inc()
+	verdicts.Get(decisionKey{verdict, extension(e, event.ExtKind), extension(e, event.ExtJurisdiction)}).Inc()
 }
