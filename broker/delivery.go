@@ -46,13 +46,14 @@ func (d *delivery) run(instead func()) (next *trigger, late bool) {
 	t := d.t
 	ctx, cancel := context.WithTimeout(t.ctx, t.retries.timeout)
 	defer cancel()
-	inTime := context.AfterFunc(ctx, func() {
-		d.settle(answer{}, ctx.Err())
+	// A timer of its own, since context.AfterFunc costs fifty allocations.
+	limit := time.AfterFunc(t.retries.timeout, func() {
+		d.settle(answer{}, context.DeadlineExceeded)
 		t.ran()
 		instead()
 	})
 	a, err := deliver(ctx, t.subscriber, d.m)
-	if !inTime() {
+	if !limit.Stop() {
 		return nil, true
 	}
 	next = d.settle(a, err)
@@ -65,11 +66,11 @@ func (d *delivery) settle(a answer, err error) (next *trigger) {
 	t := d.t
 	d.tries++
 	switch {
+	case t.ctx.Err() != nil: // what is kept is delivered after the next start
 	case err == nil && a.ok():
 		next, failed, err := d.reply(a.reply)
 		d.end(failed, err)
 		return next
-	case t.ctx.Err() != nil: // what is kept is delivered after the next start
 	case again(a, err) && d.tries <= t.retries.most:
 		t.retried.Add(1)
 		d.wait()
