@@ -50,7 +50,7 @@ func (e *evaluation) silent(output string) (why, code string) {
 	var outside, waiting []string
 	for _, m := range e.in.Models {
 		switch {
-		case m.Output != output || m.Outside == "" || m.Shadow || e.kill[Switch("model", m.Name)]:
+		case m.Output != output || m.Outside == "" || m.Shadow || e.killed("model", m.Name):
 		case m.TooNew:
 			waiting = append(waiting, m.Name)
 		default:

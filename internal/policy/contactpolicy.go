@@ -14,13 +14,13 @@ func (e *evaluation) policyBlocks(a *action) (out []event.Blocked) {
 	block := func(rule, format string, args ...any) {
 		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
 	}
-	if e.kill[Switch("action", a.decl.ID)] {
+	if e.killed("action", a.decl.ID) {
 		block(BlockKill, "The kill switch of %s is on.", a.decl.ID)
 	}
 	if a.kind != bitProtection {
 		out = append(out, e.place(a)...)
 		e.silence(a, block)
-		if e.kill[Switch("jurisdiction", e.in.Facts.Jurisdiction)] {
+		if e.killed("jurisdiction", e.in.Facts.Jurisdiction) {
 			block(BlockKill, "The kill switch of %s is on.", e.in.Facts.Jurisdiction)
 		}
 		if e.in.Now.Before(e.in.Contacts.Hold) && (a.kind == bitMarketing || a.play || a.deposit) {
@@ -89,8 +89,9 @@ func (e *evaluation) capsOf(c *Contact, a *action, block func(string, string, ..
 	if c.Spacing == 0 {
 		return
 	}
-	for _, x := range slices.Backward(e.in.Contacts.Sent) {
-		if !mine(&x) {
+	for i := len(e.in.Contacts.Sent) - 1; i >= 0; i-- { // by index, since a copy of each would be an allocation of each
+		x := &e.in.Contacts.Sent[i]
+		if !mine(x) {
 			continue
 		}
 		ago := e.in.Now.Sub(x.At)

@@ -16,14 +16,17 @@ type evaluation struct {
 	// fixed holds the outcome of rules that don't depend on the action: truth+1, 0: not asked.
 	fixed    []truth
 	verdicts []Verdict
-	kill     map[string]bool
+	kill     map[string]bool // nil: no kill switch is on
 	pack     *pack
 	markers  []Marker // that hold
 }
 
 func (p *Policy) evaluate(in *Input) *evaluation {
 	in = in.bound()
-	e := &evaluation{p: p, in: in, kill: make(map[string]bool, len(in.Killed))}
+	e := &evaluation{p: p, in: in}
+	if len(in.Killed) > 0 {
+		e.kill = make(map[string]bool, len(in.Killed))
+	}
 	for _, k := range in.Killed {
 		e.kill[k] = true
 	}
@@ -45,11 +48,20 @@ func (p *Policy) evaluate(in *Input) *evaluation {
 	return e
 }
 
+// killed reports whether a kill switch is on. Mostly none is, and every rule is
+// asked about for every action, so that the switch's name need not be made then.
+func (e *evaluation) killed(what, name string) bool {
+	return e.kill != nil && e.kill[Switch(what, name)]
+}
+
 // liveScores are the scores of models that no kill switch names.
 func (e *evaluation) liveScores() map[string]float64 {
+	if e.kill == nil {
+		return e.in.Scores
+	}
 	dead := map[string]bool{}
 	for _, m := range e.in.Models {
-		if !m.Shadow && e.kill[Switch("model", m.Name)] {
+		if !m.Shadow && e.killed("model", m.Name) {
 			dead[m.Output] = true
 		}
 	}
@@ -133,7 +145,7 @@ func (e *evaluation) judge(a *action) (blocked []event.Blocked, review []string)
 		if v.Result == VerdictIdle {
 			v.Result = VerdictPass
 		}
-		if e.kill[Switch("rule", r.decl.ID)] && a.kind != bitProtection {
+		if e.killed("rule", r.decl.ID) && a.kind != bitProtection {
 			blocked = append(blocked, event.Blocked{Action: a.decl.ID, Rule: r.decl.ID, Text: "the rule's kill switch is on: what it governs is stopped"})
 			v.add(VerdictDeny, a.decl.ID)
 			continue

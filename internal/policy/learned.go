@@ -24,7 +24,7 @@ const HarmScore = "harm"
 // snapshot, or its context is not known of this player.
 func (e *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
 	m := e.p.learned
-	if m == nil || !arm.Learned || e.kill[Switch("model", LearnedModel)] {
+	if m == nil || !arm.Learned || e.killed("model", LearnedModel) {
 		return -1, false
 	}
 	x, known := learnedContext(m.Spec, e.p.lang.featureNames, e.in, e.scope.scores)
@@ -68,7 +68,7 @@ func (e *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (
 // live one chooses among.
 func (e *evaluation) shadow(d *Decision) {
 	m := e.p.shadow
-	if m == nil || e.kill[Switch("model", LearnedModel)] {
+	if m == nil || e.killed("model", LearnedModel) {
 		return
 	}
 	x, known := learnedContext(m.Spec, e.p.lang.featureNames, e.in, e.scope.scores)

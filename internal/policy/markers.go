@@ -144,12 +144,13 @@ func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
 // lookForHarm finds the markers that hold now. What can't be read leaves the
 // indicators in doubt, which stops marketing.
 func (e *evaluation) lookForHarm() {
+	room := make([]float64, 0, 8)
 	for _, m := range e.p.markers {
 		if len(m.decl.Jurisdictions) > 0 && e.pack.decl.Pack != DefaultPack && !slices.Contains(m.decl.Jurisdictions, e.in.Facts.Jurisdiction) {
 			continue
 		}
 		cleared, once := e.in.Facts.Cleared[m.decl.Group]
-		values, state := e.readMarker(m)
+		values, state := e.readMarker(m, room[:0])
 		if once && e.in.Now.Sub(cleared) < time.Duration(e.p.signs.AfterClearing) {
 			state = no // a person has just looked
 		}
@@ -169,8 +170,8 @@ func (e *evaluation) lookForHarm() {
 	e.scope.markers = e.markers
 }
 
-func (e *evaluation) readMarker(m *marker) ([]float64, truth) {
-	values := make([]float64, 0, 4)
+// readMarker appends what the marker reads to values, where it holds.
+func (e *evaluation) readMarker(m *marker, values []float64) ([]float64, truth) {
 	for i := range m.reads {
 		r := &m.reads[i]
 		var v float64
