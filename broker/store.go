@@ -263,11 +263,13 @@ func answered(err error) bool {
 	return errors.Is(err, jetstream.ErrMsgNotFound) || errors.As(err, &refused)
 }
 
+var probe [probeBytes]byte
+
 // roomOn writes a file as large as what the log may write next, and removes it.
 func roomOn(dir string) error {
 	path := filepath.Join(dir, "probe")
 	defer os.Remove(path)
-	if err := os.WriteFile(path, make([]byte, probeBytes), 0o600); err != nil {
+	if err := os.WriteFile(path, probe[:], 0o600); err != nil {
 		return fmt.Errorf("broker: log: %w", err)
 	}
 	return nil
