@@ -36,7 +36,7 @@ func (f *Function) makeReport(ctx context.Context) (policy.Report, time.Time, er
 	}
 	rows := policy.NewRows(in.policy)
 	features := f.featuresOf(ctx)
-	err = f.store.journal.Everything(ctx, journal.Segments{}, false, func(e *journal.Entry) error {
+	err = f.store.journal.Opened(ctx, journal.Segments{}, time.Time{}, func(e *journal.Entry) error {
 		switch e.Kind {
 		case journal.KindDecision:
 			return rows.Decision(e.KeyName, e.Open, e.Personal, features)

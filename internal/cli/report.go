@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,7 +65,7 @@ func (o *oversight) rows(cmd *cobra.Command) (*policy.Rows, error) {
 		}
 		return policy.DocumentFeatures(text)
 	}
-	err = o.journal.Everything(cmd.Context(), written, false, func(e *journal.Entry) error {
+	err = o.journal.Opened(cmd.Context(), written, time.Time{}, func(e *journal.Entry) error {
 		switch e.Kind {
 		case journal.KindDecision:
 			return rows.Decision(e.KeyName, e.Open, e.Personal, features)

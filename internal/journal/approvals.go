@@ -48,11 +48,11 @@ func (j *Journal) swap(ctx context.Context, from, to, field, was, is string) (bo
 func (j *Journal) approve(ctx context.Context, a *Approval) error {
 	raw, err := json.Marshal(a)
 	if err != nil {
-		return fmt.Errorf("journal: approve: %w", err)
+		return failed("approve", err)
 	}
 	ok, err := j.swap(ctx, proposalsKey, approvedKey, a.ID, "", string(raw))
 	if err != nil {
-		return fmt.Errorf("journal: approve: %w", err)
+		return failed("approve", err)
 	}
 	if !ok {
 		return fmt.Errorf("%w: proposal %s was settled by somebody else", ErrNotFound, a.ID)
@@ -70,10 +70,7 @@ func (j *Journal) wait(ctx context.Context, a *Approval, p Proposal) error {
 	if err == nil {
 		_, err = j.swap(ctx, approvedKey, proposalsKey, a.ID, a.raw, string(raw))
 	}
-	if err != nil {
-		return fmt.Errorf("journal: put back: %w", err)
-	}
-	return nil
+	return failed("put back", err)
 }
 
 // journalApproval journals who approved, before anything is carried out.
@@ -90,14 +87,7 @@ func (j *Journal) journalApproval(ctx context.Context, a *Approval) error {
 }
 
 func (j *Journal) recordSettlement(ctx context.Context, s Settlement) error {
-	raw, err := json.Marshal(s)
-	if err == nil {
-		err = j.RecordOps(ctx, &Draft{Kind: KindSettle, Time: s.Settled, Open: raw})
-	}
-	if err != nil {
-		return fmt.Errorf("journal: settle: %w", err)
-	}
-	return nil
+	return j.recordJSON(ctx, "settle", KindSettle, s.Settled, s)
 }
 
 // errTaken: another process has the approval now.
@@ -107,12 +97,12 @@ var errTaken = errors.New("journal: another process carries the approval out")
 func (j *Journal) update(ctx context.Context, a, next *Approval) error {
 	raw, err := json.Marshal(next)
 	if err != nil {
-		return fmt.Errorf("journal: approval: %w", err)
+		return failed("approval", err)
 	}
 	ok, err := j.swap(ctx, approvedKey, approvedKey, a.ID, a.raw, string(raw))
 	switch {
 	case err != nil:
-		return fmt.Errorf("journal: approval: %w", err)
+		return failed("approval", err)
 	case !ok:
 		return errTaken
 	}
@@ -130,10 +120,7 @@ func (j *Journal) HandOver(ctx context.Context, a *Approval) error {
 
 // Finished forgets an approval that was carried out.
 func (j *Journal) Finished(ctx context.Context, a *Approval) error {
-	if err := j.rdb.HDel(ctx, approvedKey, a.ID).Err(); err != nil {
-		return fmt.Errorf("journal: approval: %w", err)
-	}
-	return nil
+	return failed("approval", j.rdb.HDel(ctx, approvedKey, a.ID).Err())
 }
 
 // PutBack lets a proposal wait again that was approved and can't be carried out,
@@ -186,7 +173,7 @@ func (j *Journal) Approved(ctx context.Context, id string) (bool, error) {
 func (j *Journal) approvals(ctx context.Context) ([]*Approval, error) {
 	all, err := j.rdb.HGetAll(ctx, approvedKey).Result()
 	if err != nil {
-		return nil, fmt.Errorf("journal: approvals: %w", err)
+		return nil, failed("approvals", err)
 	}
 	var out []*Approval
 	for id, raw := range all {

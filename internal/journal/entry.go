@@ -103,10 +103,11 @@ func (e *Entry) bytes(gcm cipher.AEAD) []byte {
 	return gcm.Seal(dst, dst[n:], parts.personal, name[:])
 }
 
-// parseEntry reads an entry's bytes; key finds the sealing key by name, and
-// answers nil where it was destroyed.
-func parseEntry(shard int, b []byte, key func(name string) ([]byte, error)) (*Entry, error) {
+// parseEntry reads an entry's bytes and takes over its hash; what is personal stays
+// sealed where key is nil.
+func parseEntry(shard int, b, hash []byte, key keyring) (*Entry, error) {
 	e := &Entry{Shard: shard}
+	copy(e.Hash[:], hash)
 	if len(b) < 1 || b[0] != entryLayout {
 		return nil, fmt.Errorf("%w: layout", ErrFormat)
 	}

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -36,7 +35,7 @@ func (j *Journal) Hold(ctx context.Context, id string, record []byte, until time
 		opt.ExpireAt = until // in one command: a process that dies must not leave a hold without an end
 	}
 	if err := j.rdb.SetArgs(ctx, LegalHoldKey(id), record, opt).Err(); err != nil {
-		return kept, fmt.Errorf("journal: legal hold: %w", err)
+		return kept, failed("legal hold", err)
 	}
 	if kept, err = j.heldUntil(ctx, id); kept.IsZero() || err != nil { // its time is over
 		return kept, err
@@ -49,7 +48,7 @@ func (j *Journal) heldUntil(ctx context.Context, id string) (time.Time, error) {
 	left, err := j.rdb.PTTL(ctx, LegalHoldKey(id)).Result()
 	switch {
 	case err != nil:
-		return time.Time{}, fmt.Errorf("journal: legal hold: %w", err)
+		return time.Time{}, failed("legal hold", err)
 	case left == -2: // there is none
 		return time.Time{}, nil
 	case left < 0:
@@ -60,14 +59,7 @@ func (j *Journal) heldUntil(ctx context.Context, id string) (time.Time, error) {
 
 // LegalHold returns what is kept of an erased player; nil: nothing.
 func (j *Journal) LegalHold(ctx context.Context, id string) ([]byte, error) {
-	b, err := j.rdb.Get(ctx, LegalHoldKey(id)).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("journal: legal hold: %w", err)
-	}
-	return b, nil
+	return j.get(ctx, "legal hold", LegalHoldKey(id))
 }
 
 // Shred destroys the player's sealing key: what is personal in the journal, in
@@ -76,27 +68,19 @@ func (j *Journal) LegalHold(ctx context.Context, id string) ([]byte, error) {
 func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 	defer j.players.Remove(id)
 	if err := j.rdb.Del(ctx, ranksKey(id)).Err(); err != nil {
-		return fmt.Errorf("journal: shred: %w", err)
+		return failed("shred", err)
 	}
-	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("journal: shred: %w", err)
+	b, err := j.get(ctx, "shred", ContactsKey(id))
+	if b == nil || err != nil {
+		return err
 	}
 	if len(b) >= 8+keyNameSize {
-		if err := j.rdb.Del(ctx, SealPrefix(player.Shard(id))+string(b[8:8+keyNameSize])).Err(); err != nil {
-			return fmt.Errorf("journal: shred: %w", err)
-		}
+		err = j.rdb.Del(ctx, SealPrefix(player.Shard(id))+string(b[8:8+keyNameSize])).Err()
 	}
-	if keep {
-		return nil
+	if err == nil && !keep {
+		err = j.rdb.Del(ctx, ContactsKey(id)).Err()
 	}
-	if err := j.rdb.Del(ctx, ContactsKey(id)).Err(); err != nil {
-		return fmt.Errorf("journal: shred: %w", err)
-	}
-	return nil
+	return failed("shred", err)
 }
 
 // PutExport keeps a copy of a player's data until it is too old.
@@ -109,10 +93,7 @@ func (j *Journal) PutExport(ctx context.Context, id, request string, doc []byte,
 	if err == nil {
 		err = j.rdb.Set(ctx, ExportKey(request), doc, ttl).Err()
 	}
-	if err != nil {
-		return fmt.Errorf("journal: export: %w", err)
-	}
-	return nil
+	return failed("export", err)
 }
 
 // DropExports removes the copies of a player's data that wait to be fetched, and
@@ -126,29 +107,23 @@ func (j *Journal) DropExports(ctx context.Context, id string, more ...string) er
 	if err == nil {
 		err = j.rdb.Del(ctx, exportsKey(id)).Err()
 	}
-	if err != nil {
-		return fmt.Errorf("journal: drop exports: %w", err)
-	}
-	return nil
+	return failed("drop exports", err)
 }
 
 // Export returns a copy that PutExport kept.
 func (j *Journal) Export(ctx context.Context, request string) ([]byte, error) {
-	b, err := j.rdb.Get(ctx, ExportKey(request)).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return nil, fmt.Errorf("%w: export %s (never made, or its time is over)", ErrNotFound, request)
+	b, err := j.get(ctx, "export", ExportKey(request))
+	if b == nil && err == nil {
+		err = fmt.Errorf("%w: export %s (never made, or its time is over)", ErrNotFound, request)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("journal: export: %w", err)
-	}
-	return b, nil
+	return b, err
 }
 
 // Release lifts a legal hold.
 func (j *Journal) Release(ctx context.Context, id string) error {
-	if err := j.rdb.Del(ctx, LegalHoldKey(id), ContactsKey(id)).Err(); err != nil {
-		return fmt.Errorf("journal: release: %w", err)
+	err := j.rdb.Del(ctx, LegalHoldKey(id), ContactsKey(id)).Err()
+	if err == nil {
+		j.players.Remove(id)
 	}
-	j.players.Remove(id)
-	return nil
+	return failed("release", err)
 }

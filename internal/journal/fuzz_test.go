@@ -13,7 +13,7 @@ func TestHugePartIsRefused(t *testing.T) {
 	raw := []byte{entryLayout, 1, 2}
 	raw = append(raw, make([]byte, kindSize+keyNameSize)...)
 	raw = append(raw, 5, 0xff, 0xff, 0xff, 0xff, 0x0f, 0) // 4 GiB of open part, nothing sealed
-	if _, err := parseEntry(0, raw, nil); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "4294967295") {
+	if _, err := parseEntry(0, raw, nil, nil); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "4294967295") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -36,14 +36,14 @@ func FuzzEntry(f *testing.F) {
 			sealed = nil
 		}
 		raw := e.bytes(sealed)
-		got, err := parseEntry(3, raw, keys)
+		got, err := parseEntry(3, raw, nil, keys)
 		if err != nil || got.Seq != e.Seq || !got.Time.Equal(e.Time) || got.Kind != e.Kind || !bytes.Equal(got.Open, e.Open) || !bytes.Equal(got.Personal, e.Personal) {
 			f.Fatalf("%+v became %+v (%v)", e, got, err)
 		}
 		f.Add(raw)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := parseEntry(0, b, keys)
+		e, err := parseEntry(0, b, nil, keys)
 		if (e == nil) != (err != nil) {
 			t.Errorf("%+v and %v", e, err)
 		}

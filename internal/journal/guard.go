@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"pitboss/internal/redisdb"
@@ -21,22 +20,16 @@ const (
 // Guard is what the guard rail of harm has found so far, as it wrote it, and the
 // set of those whom it counted; nil where it never looked.
 func (j *Journal) Guard(ctx context.Context) (found, seen []byte, err error) {
-	for key, into := range map[string]*[]byte{guardKey: &found, guardSeenKey: &seen} {
-		if *into, err = j.rdb.Get(ctx, key).Bytes(); err != nil && !errors.Is(err, redisdb.Nil) {
-			return nil, nil, fmt.Errorf("journal: guard: %w", err)
-		}
+	if found, err = j.GuardFound(ctx); err == nil {
+		seen, err = j.get(ctx, "guard", guardSeenKey)
 	}
-	return found, seen, nil
+	return found, seen, err
 }
 
 // GuardFound is what the guard rail has found so far, without whom it counted; nil
 // where it never looked.
 func (j *Journal) GuardFound(ctx context.Context) ([]byte, error) {
-	found, err := j.rdb.Get(ctx, guardKey).Bytes()
-	if err != nil && !errors.Is(err, redisdb.Nil) {
-		return nil, fmt.Errorf("journal: guard: %w", err)
-	}
-	return found, nil
+	return j.get(ctx, "guard", guardKey)
 }
 
 // KeepGuard keeps what the guard rail has found, and whom it counted now.
@@ -48,10 +41,7 @@ func (j *Journal) KeepGuard(ctx context.Context, found []byte, counted []uint64)
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("journal: guard: %w", err)
-	}
-	return nil
+	return failed("guard", err)
 }
 
 // Lease reports whether the instance called me is the one that does the work
@@ -73,5 +63,5 @@ func leaseError(err error) error {
 	if err == nil || errors.Is(err, redisdb.Nil) { // it ended just now: another look takes it
 		return nil
 	}
-	return fmt.Errorf("journal: lease: %w", err)
+	return failed("lease", err)
 }

@@ -425,7 +425,7 @@ func TestSegments(t *testing.T) {
 			t.Fatalf("shredding broke the chain: %+v %v", v, err)
 		}
 		count := 0
-		if err := j.Everything(ctx, s, true, func(*Entry) error { count++; return nil }); err != nil || count != 16 {
+		if err := j.Opened(ctx, s, time.Time{}, func(*Entry) error { count++; return nil }); err != nil || count != 16 {
 			t.Fatalf("%d entries, %v", count, err)
 		}
 		if err := os.Remove(filepath.Join(s.Dir, "segment-00000001.parquet")); err != nil {

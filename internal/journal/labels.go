@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +29,7 @@ type Came struct {
 func (j *Journal) KeepLabels(ctx context.Context, s *Settled) error {
 	open, err := json.Marshal(s)
 	if err != nil {
-		return fmt.Errorf("journal: labels: %w", err)
+		return failed("labels", err)
 	}
 	return j.recordIn(ctx, Labels, &Draft{Kind: KindLabel, Time: s.At, Open: open})
 }
@@ -50,8 +49,8 @@ func (j *Journal) EachSettled(ctx context.Context, from uint64, visit func(seq u
 // SettledIn calls visit with what came of decisions, of those in segments and in Redis.
 func (j *Journal) SettledIn(ctx context.Context, written Segments, visit func(s *Settled) error) error {
 	last := uint64(0)
-	take := func(raw, _ []byte) error {
-		e, err := parseEntry(Labels, raw, nil)
+	take := func(raw, hash []byte) error {
+		e, err := parseEntry(Labels, raw, hash, nil)
 		if err != nil {
 			return err
 		}
@@ -103,39 +102,23 @@ const (
 func (j *Journal) KeepCalibrators(ctx context.Context, state []byte, fitted map[string]Calibration) error {
 	text, err := json.Marshal(fitted, json.Deterministic(true))
 	if err != nil {
-		return fmt.Errorf("journal: calibration: %w", err)
+		return failed("calibration", err)
 	}
 	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 		p.Set(ctx, calibratorsKey, state, 0)
 		p.Set(ctx, calibrationKey, text, calibrationsFor)
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("journal: calibration: %w", err)
-	}
-	return nil
+	return failed("calibration", err)
 }
 
 // Calibrators is what KeepCalibrators stored; nil where nothing is.
 func (j *Journal) Calibrators(ctx context.Context) ([]byte, error) {
-	b, err := j.rdb.Get(ctx, calibratorsKey).Bytes()
-	if err != nil && !errors.Is(err, redisdb.Nil) {
-		return nil, fmt.Errorf("journal: calibrators: %w", err)
-	}
-	return b, nil
+	return j.get(ctx, "calibrators", calibratorsKey)
 }
 
 // Calibrations are how scores are calibrated now, by the model's SHA-256.
 func (j *Journal) Calibrations(ctx context.Context) (out map[string]Calibration, err error) {
-	b, err := j.rdb.Get(ctx, calibrationKey).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &out)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("journal: calibration: %w", err)
-	}
-	return out, nil
+	_, err = j.getJSON(ctx, "calibration", calibrationKey, &out)
+	return out, err
 }

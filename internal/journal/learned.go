@@ -58,7 +58,7 @@ func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) 
 	keys := []string{ranksKey(id), sumsKey(player.Shard(id), key), player.StateKey(id)}
 	v, err := j.run.Run(ctx, learnScript, keys, args...)
 	if err != nil {
-		return false, fmt.Errorf("journal: learn: %w", err)
+		return false, failed("learn", err)
 	}
 	first, changed := v == int64(3), v == int64(1) || v == int64(3)
 	if first {
@@ -74,29 +74,12 @@ func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) 
 
 // Learned adds up the sums of all shards, by action.
 func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*learn.Sums, error) {
-	const batch = 512
-	key := spec.Key()
-	out := map[string]*learn.Sums{}
-	for from := 0; from < player.Shards; from += batch {
-		cmds := make([]*redisdb.MapStringStringCmd, 0, batch)
-		_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
-			for s := from; s < min(from+batch, player.Shards); s++ {
-				cmds = append(cmds, p.HGetAll(ctx, sumsKey(s, key)))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("journal: learned: %w", err)
-		}
-		for _, c := range cmds {
-			for field, text := range c.Val() {
-				if err := addField(spec, out, field, text); err != nil {
-					return nil, fmt.Errorf("journal: learned: %q: %w", field, err)
-				}
-			}
-		}
-	}
-	return out, nil
+	key, out := spec.Key(), map[string]*learn.Sums{}
+	ask := func(p redisdb.Pipeliner, s int) *redisdb.MapStringStringCmd { return p.HGetAll(ctx, sumsKey(s, key)) }
+	err := ofShards(ctx, j, "learned", 0, player.Shards, ask, func(_ int, c *redisdb.MapStringStringCmd) error {
+		return addFields(spec, out, c.Val())
+	})
+	return out, err
 }
 
 // snapshotFor is how long what decide learned by itself is kept, as the sums are:
@@ -111,8 +94,14 @@ func (j *Journal) KeepSnapshot(ctx context.Context, hash string, text []byte) er
 		p.ExpireGT(ctx, DocumentKey(hash), snapshotFor)
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("journal: snapshot: %w", err)
+	return failed("snapshot", err)
+}
+
+func addFields(spec *learn.Spec, out map[string]*learn.Sums, fields map[string]string) error {
+	for field, text := range fields {
+		if err := addField(spec, out, field, text); err != nil {
+			return fmt.Errorf("%q: %w", field, err)
+		}
 	}
 	return nil
 }

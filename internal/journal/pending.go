@@ -48,10 +48,7 @@ func (j *Journal) notePending(ctx context.Context, spec *learn.Spec, l *Lesson) 
 		p.Expire(ctx, key, l.Remember+2*spec.SlotLength())
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("journal: pending: %w", err)
-	}
-	return nil
+	return failed("pending", err)
 }
 
 // noteDelay counts how long after its decision an outcome came.
@@ -62,17 +59,14 @@ func (j *Journal) noteDelay(ctx context.Context, spec *learn.Spec, delay time.Du
 		p.Expire(ctx, key, delaysFor)
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("journal: delays: %w", err)
-	}
-	return nil
+	return failed("delays", err)
 }
 
 // pending is how long outcomes took, and what is pending by action.
 func (j *Journal) pending(ctx context.Context, spec *learn.Spec, now time.Time) (d learn.Delays, by map[string][]learn.Pending, err error) {
 	counts, err := j.rdb.HGetAll(ctx, delaysKey(spec)).Result()
 	if err != nil {
-		return d, nil, fmt.Errorf("journal: delays: %w", err)
+		return d, nil, failed("delays", err)
 	}
 	for part, text := range counts {
 		i, err := strconv.Atoi(part)
@@ -86,13 +80,11 @@ func (j *Journal) pending(ctx context.Context, spec *learn.Spec, now time.Time) 
 	for slot := newest; slot >= newest-learn.PendingSlots; slot-- {
 		fields, err := j.rdb.HGetAll(ctx, pendingKey(spec, slot)).Result()
 		if err != nil {
-			return d, nil, fmt.Errorf("journal: pending: %w", err)
+			return d, nil, failed("pending", err)
 		}
 		sums := map[string]*learn.Sums{}
-		for field, text := range fields {
-			if err := addField(spec, sums, field, text); err != nil {
-				return d, nil, fmt.Errorf("journal: pending: %q: %w", field, err)
-			}
+		if err := addFields(spec, sums, fields); err != nil {
+			return d, nil, failed("pending", err)
 		}
 		oldest := now.Sub(time.Unix(slot*int64(spec.SlotLength().Seconds()), 0))
 		for action, s := range sums {

@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"fmt"
 	"slices"
 
 	"pitboss/internal/player"
@@ -29,18 +28,13 @@ func PersonKey(person string) string { return player.ShardTag(player.Shard(perso
 // Index adds an account to those of a person. The account's contact history
 // must have the link already.
 func (j *Journal) Index(ctx context.Context, person, id string) error {
-	if _, err := j.run.Run(ctx, linkScript, []string{PersonKey(person)}, id); err != nil {
-		return fmt.Errorf("journal: index of a person: %w", err)
-	}
-	return nil
+	_, err := j.run.Run(ctx, linkScript, []string{PersonKey(person)}, id)
+	return failed("index of a person", err)
 }
 
 // Unindex takes an erased account off a person's index.
 func (j *Journal) Unindex(ctx context.Context, person, id string) error {
-	if err := j.rdb.SRem(ctx, PersonKey(person), id).Err(); err != nil {
-		return fmt.Errorf("journal: index of a person: %w", err)
-	}
-	return nil
+	return failed("index of a person", j.rdb.SRem(ctx, PersonKey(person), id).Err())
 }
 
 // Account is an account of a person, as Redis has it now.
@@ -60,7 +54,7 @@ func (j *Journal) Accounts(ctx context.Context, persons []string) ([]Account, er
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("journal: index of a person: %w", err)
+		return nil, failed("index of a person", err)
 	}
 	var ids []string
 	for _, c := range indexes {
@@ -82,17 +76,17 @@ func (j *Journal) accounts(ctx context.Context, ids []string) ([]Account, error)
 		return nil
 	})
 	if err != nil && !errors.Is(err, redisdb.Nil) {
-		return nil, fmt.Errorf("journal: linked accounts: %w", err)
+		return nil, failed("linked accounts", err)
 	}
 	out := make([]Account, len(ids))
 	for i, id := range ids {
 		raw, err := values[2*i].Bytes()
 		if err != nil && !errors.Is(err, redisdb.Nil) {
-			return nil, fmt.Errorf("journal: linked account: %w", err)
+			return nil, failed("linked account", err)
 		}
 		history, err := values[2*i+1].Bytes()
 		if err != nil && !errors.Is(err, redisdb.Nil) {
-			return nil, fmt.Errorf("journal: linked account: %w", err)
+			return nil, failed("linked account", err)
 		}
 		v, state, err := player.ParseValue(raw)
 		if err != nil {

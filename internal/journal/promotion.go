@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/go-json-experiment/json"
-
-	"pitboss/internal/redisdb"
 )
 
 // promotedKey holds the promotion that is in force.
@@ -86,17 +82,13 @@ func (j *Journal) RollbackLearned(ctx context.Context, by, reason string, at tim
 func (j *Journal) promote(ctx context.Context, key string, p Promotion) error {
 	if p.Snapshot != "" {
 		if _, err := j.Document(ctx, p.Snapshot); err != nil {
-			return fmt.Errorf("journal: promote: %w", err)
+			return failed("promote", err)
 		}
 	}
-	raw, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("journal: promote: %w", err)
+	if err := j.setJSON(ctx, "promote", key, p); err != nil {
+		return err
 	}
-	if err := j.rdb.Set(ctx, key, raw, 0).Err(); err != nil {
-		return fmt.Errorf("journal: promote: %w", err)
-	}
-	return j.RecordOps(ctx, &Draft{Kind: KindLearned, Time: p.At, Open: raw})
+	return j.recordJSON(ctx, "promote", KindLearned, p.At, p)
 }
 
 // Promoted is the promotion in force; zero where nothing was ever promoted.
@@ -105,15 +97,6 @@ func (j *Journal) Promoted(ctx context.Context) (Promotion, error) {
 }
 
 func (j *Journal) promotedBy(ctx context.Context, key string) (p Promotion, err error) {
-	raw, err := j.rdb.Get(ctx, key).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return p, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &p)
-	}
-	if err != nil {
-		return p, fmt.Errorf("journal: promoted: %w", err)
-	}
-	return p, nil
+	_, err = j.getJSON(ctx, "promoted", key, &p)
+	return p, err
 }

@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"pitboss/internal/redisdb"
 )
 
 // What loosens or changes a running system takes two people: one proposes, another
@@ -69,56 +66,37 @@ var ErrSamePerson = errors.New("journal: a change is approved by another person 
 
 // SetApprovers says how many people a change takes: one or two.
 func (j *Journal) SetApprovers(ctx context.Context, n int) error {
-	if err := j.rdb.Set(ctx, approversKey, n, 0).Err(); err != nil {
-		return fmt.Errorf("journal: approvers: %w", err)
-	}
-	return nil
+	return j.setJSON(ctx, "approvers", approversKey, n)
 }
 
 // Approvers is how many people a change takes; two unless somebody said one.
 func (j *Journal) Approvers(ctx context.Context) (int, error) {
-	s, err := j.rdb.Get(ctx, approversKey).Result()
-	if errors.Is(err, redisdb.Nil) {
-		return 2, nil
-	}
-	n, bad := strconv.Atoi(s)
-	if err == nil {
-		err = bad
-	}
-	if err != nil {
-		return 2, fmt.Errorf("journal: approvers: %w", err)
-	}
-	return n, nil
+	n := 2
+	_, err := j.getJSON(ctx, "approvers", approversKey, &n)
+	return n, err
 }
 
 // Propose journals a proposal and lets it wait. It returns it with its id.
 func (j *Journal) Propose(ctx context.Context, p Proposal) (Proposal, error) {
 	p.ID = strings.ToLower(rand.Text()[:12])
-	raw, err := json.Marshal(p)
-	if err == nil {
-		err = j.RecordOps(ctx, &Draft{Kind: KindPropose, Time: p.At, Open: raw})
+	if err := j.recordJSON(ctx, "propose", KindPropose, p.At, p); err != nil {
+		return p, err
 	}
-	if err == nil {
-		err = j.rdb.HSet(ctx, proposalsKey, p.ID, raw).Err()
-	}
-	if err != nil {
-		return p, fmt.Errorf("journal: propose: %w", err)
-	}
-	return p, nil
+	return p, j.restore(ctx, p)
 }
 
 // Proposals lists those that wait, the oldest first. Expired ones are removed.
 func (j *Journal) Proposals(ctx context.Context, now time.Time) ([]Proposal, error) {
 	all, err := j.rdb.HGetAll(ctx, proposalsKey).Result()
 	if err != nil {
-		return nil, fmt.Errorf("journal: proposals: %w", err)
+		return nil, failed("proposals", err)
 	}
 	var out []Proposal
 	for id, raw := range all {
 		var p Proposal
 		if err := json.Unmarshal([]byte(raw), &p); err != nil || !now.Before(p.Until) {
 			if err := j.rdb.HDel(ctx, proposalsKey, id).Err(); err != nil {
-				return nil, fmt.Errorf("journal: proposals: %w", err)
+				return nil, failed("proposals", err)
 			}
 			continue
 		}
@@ -156,7 +134,7 @@ func (j *Journal) Settle(ctx context.Context, p Proposal, verdict, by, byID stri
 	}
 	n, err := j.rdb.HDel(ctx, proposalsKey, p.ID).Result()
 	if err != nil {
-		return nil, fmt.Errorf("journal: settle: %w", err)
+		return nil, failed("settle", err)
 	}
 	if n == 0 {
 		return nil, fmt.Errorf("%w: proposal %s was settled by somebody else", ErrNotFound, p.ID)
@@ -167,16 +145,13 @@ func (j *Journal) Settle(ctx context.Context, p Proposal, verdict, by, byID stri
 	return nil, nil
 }
 
-// restore lets a proposal wait again.
+// restore lets a proposal wait, or wait again.
 func (j *Journal) restore(ctx context.Context, p Proposal) error {
 	raw, err := json.Marshal(p)
 	if err == nil {
 		err = j.rdb.HSet(ctx, proposalsKey, p.ID, raw).Err()
 	}
-	if err != nil {
-		return fmt.Errorf("journal: restore proposal: %w", err)
-	}
-	return nil
+	return failed("proposal", err)
 }
 
 // SamePerson reports whether somebody made the proposal. Where both have an OIDC

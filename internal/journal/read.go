@@ -2,10 +2,10 @@ package journal
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,27 +22,19 @@ var ErrNotFound = errors.New("journal: no such entry")
 // Read returns one entry of a shard, with the personal part unless its key was
 // destroyed.
 func (j *Journal) Read(ctx context.Context, shard int, seq uint64) (*Entry, error) {
-	msgs, err := j.rdb.XRange(ctx, StreamKey(shard), streamID(seq), streamID(seq)).Result()
-	if err != nil {
-		return nil, fmt.Errorf("journal: read: %w", err)
-	}
-	if len(msgs) == 0 {
-		return nil, fmt.Errorf("%w: shard %d, entry %d", ErrNotFound, shard, seq)
-	}
-	return j.parse(ctx, shard, &msgs[0])
-}
-
-func (j *Journal) parse(ctx context.Context, shard int, m *redisdb.XMessage) (*Entry, error) {
-	raw, hash, err := fields(m)
+	found, err := j.Places(ctx, []Place{{shard, seq}})
 	if err != nil {
 		return nil, err
 	}
-	e, err := parseEntry(shard, raw, func(name string) ([]byte, error) { return j.sealingKey(ctx, shard, name) })
-	if err != nil {
-		return nil, fmt.Errorf("shard %d, entry %s: %w", shard, m.ID, err)
+	if found[0] == nil {
+		return nil, fmt.Errorf("%w: shard %d, entry %d", ErrNotFound, shard, seq)
 	}
-	copy(e.Hash[:], hash)
-	return e, nil
+	return found[0], nil
+}
+
+// opens finds the key of a shard's sealed part.
+func (j *Journal) opens(ctx context.Context, shard int) keyring {
+	return func(name string) ([]byte, error) { return j.get(ctx, "sealing key", SealPrefix(shard)+name) }
 }
 
 func fields(m *redisdb.XMessage) (raw, hash []byte, err error) {
@@ -54,17 +46,6 @@ func fields(m *redisdb.XMessage) (raw, hash []byte, err error) {
 	return []byte(e), []byte(h), nil
 }
 
-func (j *Journal) sealingKey(ctx context.Context, shard int, name string) ([]byte, error) {
-	b, err := j.rdb.Get(ctx, SealPrefix(shard)+name).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("journal: sealing key: %w", err)
-	}
-	return b, nil
-}
-
 // page is how many entries one read takes.
 const page = 500
 
@@ -72,31 +53,32 @@ const page = 500
 // order, until it returns an error, which Each returns. With open, personal
 // parts stay sealed: that is faster.
 func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, visit func(*Entry) error) error {
-	key := j.opener(ctx, shard, open)
+	var keys keyring
+	if !open {
+		keys = j.opens(ctx, shard).once()
+	}
 	return j.raw(ctx, shard, from, func(_ string, raw, hash []byte) error {
-		e, err := parseEntry(shard, raw, key)
+		e, err := parseEntry(shard, raw, hash, keys)
 		if err != nil {
 			return err
 		}
-		copy(e.Hash[:], hash)
 		return visit(e)
 	})
 }
 
-// opener finds the keys of a shard's sealed parts, each once; nil where they stay
-// sealed.
-func (j *Journal) opener(ctx context.Context, shard int, open bool) func(name string) ([]byte, error) {
-	if open {
-		return nil
-	}
-	keys := map[string][]byte{}
+// keyring finds a sealing key by its name; nil where it was destroyed.
+type keyring func(name string) ([]byte, error)
+
+// once looks for each key once.
+func (k keyring) once() keyring {
+	known := map[string][]byte{}
 	return func(name string) ([]byte, error) {
-		if k, ok := keys[name]; ok {
-			return k, nil
+		if key, ok := known[name]; ok {
+			return key, nil
 		}
-		k, err := j.sealingKey(ctx, shard, name)
-		keys[name] = k
-		return k, err
+		key, err := k(name)
+		known[name] = key
+		return key, err
 	}
 }
 
@@ -105,16 +87,13 @@ func (j *Journal) opener(ctx context.Context, shard int, open bool) func(name st
 // only Redis has. whole is false where entries of the player's shard are missing:
 // they were written out to segments other than those given.
 func (j *Journal) About(ctx context.Context, s Segments, id string, visit func(*Entry) error) (whole bool, err error) {
-	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
-	if errors.Is(err, redisdb.Nil) || err == nil && len(b) < 8+keyNameSize {
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("journal: about: %w", err)
+	b, err := j.get(ctx, "about", ContactsKey(id))
+	if err != nil || len(b) < 8+keyNameSize {
+		return err == nil, err
 	}
 	shard := player.Shard(id)
 	a := about{key: string(b[8 : 8+keyNameSize]), mine: map[string]bool{}, visit: visit, whole: true}
-	if a.secret, err = j.sealingKey(ctx, shard, a.key); err != nil {
+	if a.secret, err = j.opens(ctx, shard)(a.key); err != nil {
 		return false, err
 	}
 	end, _, err := j.Head(ctx, shard)
@@ -163,7 +142,7 @@ type about struct {
 }
 
 func (a *about) take(shard int, raw, hash []byte) error {
-	e, err := parseEntry(shard, raw, a.open)
+	e, err := parseEntry(shard, raw, hash, a.open)
 	if err != nil {
 		return err
 	}
@@ -172,7 +151,6 @@ func (a *about) take(shard int, raw, hash []byte) error {
 	}
 	a.whole = a.whole && e.Seq == a.last+1
 	a.last = e.Seq
-	copy(e.Hash[:], hash)
 	var open struct {
 		Decision string `json:"decision"`
 	}
@@ -201,7 +179,7 @@ func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id
 	for {
 		msgs, err := j.rdb.XRangeN(ctx, StreamKey(shard), start, "+", page).Result()
 		if err != nil {
-			return fmt.Errorf("journal: read: %w", err)
+			return failed("read", err)
 		}
 		for i := range msgs {
 			raw, hash, err := fields(&msgs[i])
@@ -221,77 +199,51 @@ func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id
 
 // Head is the head of a shard's chain; zero where it has no entry.
 func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, err error) {
-	b, err := j.rdb.Get(ctx, HeadKey(shard)).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return 0, hash, nil
-	}
-	if err != nil {
-		return 0, hash, fmt.Errorf("journal: head: %w", err)
+	b, err := j.get(ctx, "head", HeadKey(shard))
+	if b == nil || err != nil {
+		return 0, hash, err
 	}
 	if len(b) != 8+len(hash) {
 		return 0, hash, fmt.Errorf("%w: head of shard %d", ErrFormat, shard)
 	}
 	copy(hash[:], b[8:])
-	seq, err = strconv.ParseUint(fmt.Sprintf("%x", b[:8]), 16, 64)
-	return seq, hash, err
+	return binary.BigEndian.Uint64(b), hash, nil
 }
 
 // Shards lists those that have entries, Ops (-1) and Labels (-2) among them.
-func (j *Journal) Shards(ctx context.Context) ([]int, error) {
-	const batch = 512
-	var out []int
-	for from := Labels; from < player.Shards; from += batch {
-		to := min(from+batch, player.Shards)
-		cmds := make([]*redisdb.IntCmd, 0, batch)
-		_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
-			for s := from; s < to; s++ {
-				cmds = append(cmds, p.Exists(ctx, HeadKey(s)))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("journal: shards: %w", err)
+func (j *Journal) Shards(ctx context.Context) (out []int, err error) {
+	ask := func(p redisdb.Pipeliner, s int) *redisdb.IntCmd { return p.Exists(ctx, HeadKey(s)) }
+	err = ofShards(ctx, j, "shards", Labels, player.Shards, ask, func(s int, c *redisdb.IntCmd) error {
+		if c.Val() == 1 {
+			out = append(out, s)
 		}
-		for i, c := range cmds {
-			if c.Val() == 1 {
-				out = append(out, from+i)
-			}
-		}
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
 // Contacts returns a player's contact history as decide wrote it; nil: none.
 func (j *Journal) Contacts(ctx context.Context, id string) ([]byte, error) {
-	b, err := j.rdb.Get(ctx, ContactsKey(id)).Bytes()
-	if err != nil && !errors.Is(err, redisdb.Nil) {
-		return nil, fmt.Errorf("journal: contacts: %w", err)
-	}
+	b, err := j.get(ctx, "contacts", ContactsKey(id))
 	if len(b) < 8+keyNameSize {
-		return nil, nil
+		return nil, err
 	}
-	return b[8+keyNameSize:], nil
+	return b[8+keyNameSize:], err
 }
 
 // KeepDocument stores a text under its hash, once: what a decision was made by
 // must be there when it is reproduced.
 func (j *Journal) KeepDocument(ctx context.Context, hash string, text []byte) error {
-	if err := j.rdb.SetNX(ctx, DocumentKey(hash), text, 0).Err(); err != nil {
-		return fmt.Errorf("journal: document: %w", err)
-	}
-	return nil
+	return failed("document", j.rdb.SetNX(ctx, DocumentKey(hash), text, 0).Err())
 }
 
 // Document returns a text by its hash.
 func (j *Journal) Document(ctx context.Context, hash string) ([]byte, error) {
-	b, err := j.rdb.Get(ctx, DocumentKey(hash)).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return nil, fmt.Errorf("%w: document %s", ErrNotFound, hash)
+	b, err := j.get(ctx, "document", DocumentKey(hash))
+	if b == nil && err == nil {
+		err = fmt.Errorf("%w: document %s", ErrNotFound, hash)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("journal: document: %w", err)
-	}
-	return b, nil
+	return b, err
 }
 
 // isDecision tells whether the entry is the decision of that id.

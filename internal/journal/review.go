@@ -2,8 +2,7 @@ package journal
 
 import (
 	"context"
-	"fmt"
-	"sort"
+	"slices"
 	"time"
 
 	"pitboss/internal/player"
@@ -17,29 +16,19 @@ type Waiting struct {
 }
 
 // Reviews lists the decisions that wait for a person, the most urgent first.
-func (j *Journal) Reviews(ctx context.Context) ([]Waiting, error) {
-	const batch = 512
-	var out []Waiting
-	for from := 0; from < player.Shards; from += batch {
-		var cmds []*redisdb.ZSliceCmd
-		_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
-			for s := from; s < from+batch; s++ {
-				cmds = append(cmds, p.ZRangeWithScores(ctx, ReviewKey(s), 0, -1))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("journal: reviews: %w", err)
-		}
-		for _, c := range cmds {
-			for _, z := range c.Val() {
-				id, _ := z.Member.(string)
-				out = append(out, Waiting{id, time.Unix(int64(z.Score), 0).UTC()})
-			}
-		}
+func (j *Journal) Reviews(ctx context.Context) (out []Waiting, err error) {
+	ask := func(p redisdb.Pipeliner, s int) *redisdb.ZSliceCmd {
+		return p.ZRangeWithScores(ctx, ReviewKey(s), 0, -1)
 	}
-	sort.Slice(out, func(a, b int) bool { return out[a].Deadline.Before(out[b].Deadline) })
-	return out, nil
+	err = ofShards(ctx, j, "reviews", 0, player.Shards, ask, func(_ int, c *redisdb.ZSliceCmd) error {
+		for _, z := range c.Val() {
+			id, _ := z.Member.(string)
+			out = append(out, Waiting{id, time.Unix(int64(z.Score), 0).UTC()})
+		}
+		return nil
+	})
+	slices.SortStableFunc(out, func(a, b Waiting) int { return a.Deadline.Compare(b.Deadline) })
+	return out, err
 }
 
 // Reviewed takes a decision off the queue; it reports whether it was on it.
@@ -49,8 +38,5 @@ func (j *Journal) Reviewed(ctx context.Context, decision string) (bool, error) {
 		return false, err
 	}
 	n, err := j.rdb.ZRem(ctx, ReviewKey(shard), decision).Result()
-	if err != nil {
-		return false, fmt.Errorf("journal: reviews: %w", err)
-	}
-	return n == 1, nil
+	return n == 1, failed("reviews", err)
 }

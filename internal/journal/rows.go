@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -43,11 +42,10 @@ type entryRow struct {
 func EachRow(file string, visit func(row uint32, e *Entry) error) error {
 	row := uint32(0)
 	return Segments{}.each(file, func(shard int, raw, hash []byte) error {
-		e, err := parseEntry(shard, raw, nil)
+		e, err := parseEntry(shard, raw, hash, nil)
 		if err != nil {
 			return fmt.Errorf("%s, row %d: %w", file, row, err)
 		}
-		copy(e.Hash[:], hash)
 		row++
 		return visit(row-1, e)
 	})
@@ -55,40 +53,28 @@ func EachRow(file string, visit func(row uint32, e *Entry) error) error {
 
 // Rows returns a segment's entries by row number, opened where their key is
 // still there. rows must ascend: then each page is read once.
-func (j *Journal) Rows(ctx context.Context, file string, rows []uint32) ([]*Entry, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("journal: segment: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("journal: segment: %w", err)
-	}
-	pf, err := parquet.OpenFile(f, st.Size(), parquet.ReadBufferSize(64<<10))
-	if err != nil {
-		return nil, fmt.Errorf("journal: segment %s: %w", file, err)
-	}
-	var out []*Entry
-	first := int64(0)
-	for _, group := range pf.RowGroups() {
-		end := first + group.NumRows()
-		for len(rows) > 0 && int64(rows[0]) < end {
+func (j *Journal) Rows(ctx context.Context, file string, rows []uint32) (out []*Entry, err error) {
+	err = withSegment(file, func(pf *parquet.File) error {
+		first := int64(0)
+		for _, group := range pf.RowGroups() {
+			end := first + group.NumRows()
 			n := 0
 			for n < len(rows) && int64(rows[n]) < end {
 				n++
 			}
-			if out, err = j.groupRows(ctx, group, first, rows[:n], out); err != nil {
-				return nil, fmt.Errorf("journal: segment %s: %w", file, err)
+			if n > 0 {
+				if out, err = j.groupRows(ctx, group, first, rows[:n], out); err != nil {
+					return err
+				}
 			}
-			rows = rows[n:]
+			rows, first = rows[n:], end
 		}
-		first = end
-	}
-	if len(rows) > 0 {
-		return nil, fmt.Errorf("%w: segment %s has no row %d", ErrNotFound, file, rows[0])
-	}
-	return out, nil
+		if len(rows) > 0 {
+			return fmt.Errorf("%w: there is no row %d", ErrNotFound, rows[0])
+		}
+		return nil
+	})
+	return out, err
 }
 
 // groupRows reads rows of one row group, which begins at row first.
@@ -104,11 +90,10 @@ func (j *Journal) groupRows(ctx context.Context, group parquet.RowGroup, first i
 			return nil, errors.Join(err, io.ErrUnexpectedEOF)
 		}
 		shard := int(one[0].Shard)
-		e, err := parseEntry(shard, one[0].Entry, func(name string) ([]byte, error) { return j.sealingKey(ctx, shard, name) })
+		e, err := parseEntry(shard, one[0].Entry, one[0].Hash, j.opens(ctx, shard))
 		if err != nil {
 			return nil, err
 		}
-		copy(e.Hash[:], one[0].Hash)
 		out = append(out, e)
 	}
 	return out, nil
@@ -131,15 +116,19 @@ func (j *Journal) Places(ctx context.Context, places []Place) ([]*Entry, error) 
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("journal: read: %w", err)
+		return nil, failed("read", err)
 	}
 	out := make([]*Entry, len(places))
 	for i, c := range cmds {
 		if len(c.Val()) == 0 {
 			continue
 		}
-		if out[i], err = j.parse(ctx, places[i].Shard, &c.Val()[0]); err != nil {
-			return nil, err
+		raw, hash, err := fields(&c.Val()[0])
+		if err == nil {
+			out[i], err = parseEntry(places[i].Shard, raw, hash, j.opens(ctx, places[i].Shard))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("shard %d, entry %d: %w", places[i].Shard, places[i].Seq, err)
 		}
 	}
 	return out, nil
@@ -190,7 +179,7 @@ func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shar
 		return nil
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("journal: read: %w", err)
+		return nil, false, failed("read", err)
 	}
 	for i, shard := range shards {
 		msgs := cmds[i].Val()
@@ -199,12 +188,11 @@ func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shar
 			if err != nil {
 				return nil, false, err
 			}
-			e, err := parseEntry(shard, raw, nil)
-			if err != nil {
-				return nil, false, err
+			e, err := parseEntry(shard, raw, hash, nil)
+			if err == nil {
+				err = visit(e)
 			}
-			copy(e.Hash[:], hash)
-			if err := visit(e); err != nil {
+			if err != nil {
 				return nil, false, err
 			}
 			gaps = gaps || e.Seq != after[shard]+1
@@ -219,30 +207,19 @@ func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shar
 
 // Heads are the sequence numbers of the last entries, by shard.
 func (j *Journal) Heads(ctx context.Context) (out [player.Shards]uint64, err error) {
-	cmds := make([]*redisdb.StringCmd, 0, player.Shards)
-	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
-		for s := range player.Shards {
-			cmds = append(cmds, p.GetRange(ctx, HeadKey(s), 0, 7))
+	ask := func(p redisdb.Pipeliner, s int) *redisdb.StringCmd { return p.GetRange(ctx, HeadKey(s), 0, 7) }
+	err = ofShards(ctx, j, "heads", 0, player.Shards, ask, func(s int, c *redisdb.StringCmd) error {
+		for _, b := range []byte(c.Val()) {
+			out[s] = out[s]<<8 | uint64(b)
 		}
 		return nil
 	})
-	if err != nil {
-		return out, fmt.Errorf("journal: heads: %w", err)
-	}
-	for shard, c := range cmds {
-		for _, b := range []byte(c.Val()) {
-			out[shard] = out[shard]<<8 | uint64(b)
-		}
-	}
-	return out, nil
+	return out, err
 }
 
 // KeyName is the name of the player's sealing key, which is how entries about
 // them are known; empty: there are none.
 func (j *Journal) KeyName(ctx context.Context, id string) (string, error) {
 	b, err := j.rdb.GetRange(ctx, ContactsKey(id), 8, 8+keyNameSize-1).Result()
-	if err != nil {
-		return "", fmt.Errorf("journal: key name: %w", err)
-	}
-	return b, nil
+	return b, failed("key name", err)
 }

@@ -90,41 +90,43 @@ func (s Segments) last() (segmentMeta, error) {
 	return meta, err
 }
 
-func readMeta(name string) (m segmentMeta, err error) {
+// withSegment opens a segment for use.
+func withSegment(name string, use func(*parquet.File) error) error {
 	f, err := os.Open(name)
 	if err != nil {
-		return m, fmt.Errorf("journal: segment: %w", err)
+		return failed("segment", err)
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return m, fmt.Errorf("journal: segment: %w", err)
+		return failed("segment", err)
 	}
-	pf, err := parquet.OpenFile(f, st.Size())
-	if err != nil {
-		return m, fmt.Errorf("journal: segment %s: %w", name, err)
+	pf, err := parquet.OpenFile(f, st.Size(), parquet.ReadBufferSize(64<<10))
+	if err == nil {
+		err = use(pf)
 	}
-	text, ok := pf.Lookup(metaKey)
-	if !ok {
-		return m, fmt.Errorf("journal: segment %s has no %s", name, metaKey)
-	}
-	if err := json.Unmarshal([]byte(text), &m); err != nil {
-		return m, fmt.Errorf("journal: segment %s: %w", name, err)
-	}
-	return m, nil
+	return failed("segment "+name, err)
+}
+
+func readMeta(name string) (m segmentMeta, err error) {
+	return m, withSegment(name, func(pf *parquet.File) error {
+		text, ok := pf.Lookup(metaKey)
+		if !ok {
+			return errors.New("it has no " + metaKey)
+		}
+		return json.Unmarshal([]byte(text), &m)
+	})
 }
 
 func fileHash(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return "", fmt.Errorf("journal: segment: %w", err)
+		return "", failed("segment", err)
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("journal: segment: %w", err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), failed("segment", err)
 }
 
 // WriteOut writes every entry that no segment has into a new one, and then
@@ -133,7 +135,7 @@ func fileHash(name string) (string, error) {
 // was nothing to write, and how many entries it has.
 func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, now time.Time) (name string, n int, err error) {
 	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
-		return "", 0, fmt.Errorf("journal: segments: %w", err)
+		return "", 0, failed("segments", err)
 	}
 	meta, err := s.last()
 	if err != nil {
@@ -142,7 +144,7 @@ func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, 
 	meta.Number++
 	tmp, err := os.CreateTemp(s.Dir, ".segment-*")
 	if err != nil {
-		return "", 0, fmt.Errorf("journal: segments: %w", err)
+		return "", 0, failed("segments", err)
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
@@ -152,20 +154,20 @@ func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, 
 	}
 	if n > 0 {
 		if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
-			return "", 0, fmt.Errorf("journal: segments: %w", err)
+			return "", 0, failed("segments", err)
 		}
 		name = filepath.Join(s.Dir, fmt.Sprintf("segment-%08d.parquet", meta.Number))
 		if err := os.Link(tmp.Name(), name); err != nil { // fails where another run took the number
-			return "", 0, fmt.Errorf("journal: segments: %w", err)
+			return "", 0, failed("segments", err)
 		}
 		if err := syncFolder(s.Dir); err != nil { // before Redis drops what is in the file
-			return "", 0, fmt.Errorf("journal: segments: %w", err)
+			return "", 0, failed("segments", err)
 		}
 	}
 	if keep > 0 {
 		for shard, seq := range drop {
 			if err := j.rdb.XTrimMinID(ctx, StreamKey(shard), streamID(seq)).Err(); err != nil {
-				return name, n, fmt.Errorf("journal: trim: %w", err)
+				return name, n, failed("trim", err)
 			}
 		}
 	}
@@ -191,7 +193,7 @@ func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMe
 	drop = map[int]uint64{}
 	for _, shard := range shards {
 		err := j.raw(ctx, shard, 0, func(_ string, raw, hash []byte) error {
-			e, err := parseEntry(shard, raw, nil)
+			e, err := parseEntry(shard, raw, hash, nil)
 			if err != nil {
 				return err
 			}
@@ -212,20 +214,17 @@ func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMe
 	}
 	text, err := json.Marshal(meta)
 	if err != nil {
-		return 0, nil, fmt.Errorf("journal: segment: %w", err)
+		return 0, nil, failed("segment", err)
 	}
 	pw.SetKeyValueMetadata(metaKey, string(text))
-	if err := pw.Close(); err != nil {
-		return 0, nil, fmt.Errorf("journal: segment: %w", err)
-	}
-	return n, drop, nil
+	return n, drop, failed("segment", pw.Close())
 }
 
 // each calls visit with the rows of a segment file, in order.
 func (s Segments) each(name string, visit func(shard int, raw, hash []byte) error) error {
 	f, err := os.Open(name)
 	if err != nil {
-		return fmt.Errorf("journal: segment: %w", err)
+		return failed("segment", err)
 	}
 	defer f.Close()
 	r := parquet.NewGenericReader[segmentRow](f)
@@ -242,7 +241,7 @@ func (s Segments) each(name string, visit func(shard int, raw, hash []byte) erro
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("journal: segment %s: %w", name, err)
+			return failed("segment "+name, err)
 		}
 	}
 }
@@ -261,31 +260,18 @@ func (s Segments) of(shard int, visit func(raw, hash []byte) error) error {
 }
 
 func visitShard(name string, shard int32, visit func(raw, hash []byte) error) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return fmt.Errorf("journal: segment: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("journal: segment: %w", err)
-	}
-	pf, err := parquet.OpenFile(f, st.Size(), parquet.ReadBufferSize(64<<10))
-	if err != nil {
-		return fmt.Errorf("journal: segment %s: %w", name, err)
-	}
-	for _, group := range pf.RowGroups() {
-		from, to, err := rowsOf(group, shard)
-		if err != nil {
-			return fmt.Errorf("journal: segment %s: %w", name, err)
-		}
-		if from < to {
-			if err := visitRows(group, from, to, visit); err != nil {
+	return withSegment(name, func(pf *parquet.File) error {
+		for _, group := range pf.RowGroups() {
+			from, to, err := rowsOf(group, shard)
+			if err == nil && from < to {
+				err = visitRows(group, from, to, visit)
+			}
+			if err != nil {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // rowsOf finds where a shard's rows begin and end: by the index the page, in
@@ -340,7 +326,7 @@ func visitRows(group parquet.RowGroup, from, to int64, visit func(raw, hash []by
 	r := parquet.NewGenericRowGroupReader[segmentRow](group)
 	defer r.Close()
 	if err := r.SeekToRow(from); err != nil {
-		return fmt.Errorf("journal: segment: %w", err)
+		return err
 	}
 	rows := make([]segmentRow, min(256, to-from))
 	for from < to {
@@ -351,53 +337,14 @@ func visitRows(group parquet.RowGroup, from, to int64, visit func(raw, hash []by
 			}
 		}
 		if from += int64(n); err != nil && !errors.Is(err, io.EOF) || n == 0 {
-			return fmt.Errorf("journal: segment: %w", errors.Join(err, io.ErrUnexpectedEOF))
-		}
-	}
-	return nil
-}
-
-// Everything calls visit with every entry, from segments and Redis, once each,
-// a shard's in order. With open, personal parts stay sealed: that is faster.
-func (j *Journal) Everything(ctx context.Context, s Segments, open bool, visit func(*Entry) error) error {
-	names, err := s.list()
-	if err != nil {
-		return err
-	}
-	written := map[int]uint64{}
-	for _, name := range names {
-		last, key := Ops-1, (func(string) ([]byte, error))(nil)
-		err := s.each(name, func(shard int, raw, hash []byte) error {
-			if shard != last { // a segment has its entries shard by shard
-				last, key = shard, j.opener(ctx, shard, open)
-			}
-			e, err := parseEntry(shard, raw, key)
-			if err != nil {
-				return err
-			}
-			copy(e.Hash[:], hash)
-			written[shard] = e.Seq
-			return visit(e)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	shards, err := j.Shards(ctx)
-	if err != nil {
-		return err
-	}
-	for _, shard := range shards {
-		if err := j.Each(ctx, shard, written[shard]+1, open, visit); err != nil {
-			return err
+			return errors.Join(err, io.ErrUnexpectedEOF)
 		}
 	}
 	return nil
 }
 
 // Opened calls visit with every entry from a time on, from segments and Redis, once
-// each and a shard's in order, as Everything does, with the personal parts whose
-// keys are still there.
+// each and a shard's in order, with the personal parts whose keys are still there.
 func (j *Journal) Opened(ctx context.Context, s Segments, since time.Time, visit func(*Entry) error) error {
 	names, err := s.list()
 	if err != nil {
@@ -410,16 +357,11 @@ func (j *Journal) Opened(ctx context.Context, s Segments, since time.Time, visit
 		}
 	}
 	shards, err := j.Shards(ctx)
-	if err != nil {
-		return err
+	for i := 0; err == nil && i < len(shards); i++ {
+		shard := shards[i]
+		err = j.raw(ctx, shard, o.written[shard]+1, func(_ string, raw, hash []byte) error { return o.take(ctx, shard, raw, hash) })
 	}
-	for _, shard := range shards {
-		err := j.raw(ctx, shard, o.written[shard]+1, func(_ string, raw, hash []byte) error { return o.take(ctx, shard, raw, hash) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // opener opens entries in their order. It remembers the keys of one shard's players.
@@ -430,7 +372,7 @@ type opener struct {
 	visit   func(*Entry) error
 
 	shard int
-	keys  map[string][]byte
+	keys  keyring // of shard; nil: nothing was opened yet
 }
 
 func (o *opener) take(ctx context.Context, shard int, raw, hash []byte) error {
@@ -443,36 +385,24 @@ func (o *opener) take(ctx context.Context, shard int, raw, hash []byte) error {
 		return nil
 	}
 	if o.keys == nil || o.shard != shard {
-		o.shard, o.keys = shard, map[string][]byte{}
+		o.shard, o.keys = shard, o.j.opens(ctx, shard).once()
 	}
-	e, err := parseEntry(shard, raw, func(name string) ([]byte, error) {
-		k, ok := o.keys[name]
-		if ok {
-			return k, nil
-		}
-		k, err := o.j.sealingKey(ctx, shard, name)
-		o.keys[name] = k
-		return k, err
-	})
+	e, err := parseEntry(shard, raw, hash, o.keys)
 	if err != nil {
 		return err
 	}
-	copy(e.Hash[:], hash)
 	return o.visit(e)
 }
 
 // written looks a decision up in the segments, as [Journal.Find] does in Redis.
 func (s Segments) written(ctx context.Context, j *Journal, shard int, decision string) (found *Entry, about []*Entry, err error) {
 	err = s.of(shard, func(raw, hash []byte) error {
-		e, err := parseEntry(shard, raw, nil)
+		e, err := parseEntry(shard, raw, hash, nil)
 		switch {
 		case err != nil:
 			return err
 		case e.isDecision(decision):
-			found, err = parseEntry(shard, raw, func(k string) ([]byte, error) { return j.sealingKey(ctx, shard, k) })
-			if err == nil {
-				copy(found.Hash[:], hash)
-			}
+			found, err = parseEntry(shard, raw, hash, j.opens(ctx, shard))
 			return err
 		case e.isAbout(decision):
 			about = append(about, e)

@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -33,7 +32,7 @@ type SwitchChange struct {
 func (j *Journal) Turn(ctx context.Context, c SwitchChange) error {
 	raw, err := json.Marshal(c)
 	if err != nil {
-		return fmt.Errorf("journal: switch: %w", err)
+		return failed("switch", err)
 	}
 	// The switch first: stopping must not wait for the record of it.
 	if c.On {
@@ -42,17 +41,13 @@ func (j *Journal) Turn(ctx context.Context, c SwitchChange) error {
 		err = j.rdb.HDel(ctx, SwitchesKey, c.Switch).Err()
 	}
 	if err != nil {
-		return fmt.Errorf("journal: switch: %w", err)
+		return failed("switch", err)
 	}
 	return j.recordSwitch(ctx, c)
 }
 
 func (j *Journal) recordSwitch(ctx context.Context, c SwitchChange) error {
-	raw, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("journal: switch: %w", err)
-	}
-	return j.RecordOps(ctx, &Draft{Kind: KindSwitch, Time: c.At, Open: raw})
+	return j.recordJSON(ctx, "switch", KindSwitch, c.At, c)
 }
 
 // ErrStoppedAnew refuses to turn a switch off that was turned on again since that
@@ -64,7 +59,7 @@ var ErrStoppedAnew = errors.New("journal: it was stopped anew since this was pro
 func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Time) error {
 	raw, err := j.rdb.HGet(ctx, SwitchesKey, c.Switch).Result()
 	if err != nil && !errors.Is(err, redisdb.Nil) {
-		return fmt.Errorf("journal: switch: %w", err)
+		return failed("switch", err)
 	}
 	if err == nil {
 		var on SwitchChange
@@ -73,7 +68,7 @@ func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Tim
 		}
 		off, err := j.swap(ctx, SwitchesKey, SwitchesKey, c.Switch, raw, "")
 		if err != nil {
-			return fmt.Errorf("journal: switch: %w", err)
+			return failed("switch", err)
 		}
 		if !off {
 			return ErrStoppedAnew
@@ -86,7 +81,7 @@ func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Tim
 func (j *Journal) Switches(ctx context.Context) ([]SwitchChange, error) {
 	all, err := j.rdb.HGetAll(ctx, SwitchesKey).Result()
 	if err != nil {
-		return nil, fmt.Errorf("journal: switches: %w", err)
+		return nil, failed("switches", err)
 	}
 	out := make([]SwitchChange, 0, len(all))
 	for name, raw := range all {

@@ -160,7 +160,7 @@ func (j *Journal) verifyStream(ctx context.Context, v *verification, shard int) 
 	c := v.chain(shard)
 	first := true
 	visit := func(id string, raw, hash []byte) error {
-		e, err := parseEntry(shard, raw, nil)
+		e, err := parseEntry(shard, raw, hash, nil)
 		if err != nil || streamID(e.Seq) != id {
 			v.find(shard, c.seq+1, "redis", "stream entry %s is not what it should be", id)
 			c.known = false
@@ -205,7 +205,7 @@ func (j *Journal) verifyStream(ctx context.Context, v *verification, shard int) 
 func (v *verification) entry(shard int, where string, raw, hash []byte) {
 	v.out.Entries++
 	c := v.chain(shard)
-	e, err := parseEntry(shard, raw, nil)
+	e, err := parseEntry(shard, raw, hash, nil)
 	if err != nil || len(hash) != len(Hash{}) {
 		v.find(shard, c.seq+1, where, "unreadable: %v", err)
 		c.known = false
