@@ -19,79 +19,88 @@ import (
 
 type personKey struct{}
 
+// handler answers a request of the page: with what is written as JSON, with nil where
+// it wrote its answer itself, or with an error.
+type handler func(w http.ResponseWriter, r *http.Request) (any, error)
+
+func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch v, err := h(w, r); {
+	case err != nil:
+		refuse(w, err)
+	case v != nil:
+		answer(w, v)
+	}
+}
+
 // api lays out what the page asks for. Whatever changes something is a POST
 // with a JSON body, and names the role it needs.
 func (f *Function) api() http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /api/me", f.me)
-	m.HandleFunc("POST /api/login", f.login)
-	m.HandleFunc("POST /api/logout", f.logout)
+	m.Handle("GET /api/me", handler(f.me))
+	m.Handle("POST /api/login", handler(f.login))
+	m.Handle("POST /api/logout", handler(f.logout))
 	// What is about players is held against the places that the person may see;
 	// what is about all of them at once needs a role without limits.
-	look := func(pattern string, h http.HandlerFunc) { m.Handle(pattern, f.needs(access.Viewer, h)) }
-	all := func(pattern string, role access.Role, h http.HandlerFunc) {
+	some := func(role access.Role, pattern string, h handler) { m.Handle(pattern, f.needs(role, h)) }
+	all := func(role access.Role, pattern string, h handler) {
 		m.Handle(pattern, f.needs(role, everywhere(role, h)))
 	}
-	look("GET /api/stream", f.hub.ServeHTTP)
-	look("GET /api/live", f.live)
-	look("GET /api/players", f.searchPlayers)
-	look("GET /api/players/{id}", f.onePlayer)
-	look("GET /api/players/{id}/decisions", f.listPast)
-	look("GET /api/decisions", f.listDecisions)
-	look("GET /api/decisions.csv", f.exportDecisions)
-	look("GET /api/history", f.showHistory)
-	look("GET /api/decisions/{id}", f.oneDecision)
-	look("GET /api/reviews", f.listReviews)
-	look("GET /api/models", f.listModels)
-	all("GET /api/experiments", access.Viewer, f.listExperiments)
-	all("GET /api/effects", access.Viewer, f.listEffects)
-	all("GET /api/report", access.Viewer, f.showReport)
-	all("GET /api/deadletters", access.Viewer, f.listDeadLetters)
-	all("GET /api/keptout", access.Viewer, f.listKeptOut)
-	look("GET /api/rules", f.listRules)
-	all("GET /api/changes", access.Viewer, f.listChanges)
-	all("POST /api/deadletters/replay", access.Operator, f.replayDeadLetters)
-	all("POST /api/deadletters/{id}/replay", access.Operator, f.replayDeadLetters)
-	all("POST /api/deadletters/{id}/discard", access.Operator, f.discardDeadLetter)
-	all("POST /api/models/{name}/promote", access.Operator, f.promote)
-	all("POST /api/models/{name}/rollback", access.Operator, f.promote)
-	m.Handle("POST /api/reviews", f.needs(access.Compliance, f.reviewMany))
-	m.Handle("POST /api/reviews/assign", f.needs(access.Compliance, f.assign))
-	m.Handle("POST /api/reviews/{id}", f.needs(access.Compliance, f.review))
-	m.Handle("POST /api/players/{id}/erase", f.needs(access.Compliance, f.erase))
-	m.Handle("POST /api/players/{id}/export", f.needs(access.Compliance, f.export))
-	m.Handle("POST /api/players/{id}/exclude", f.needs(access.Compliance, f.exclude))
-	m.Handle("POST /api/players/{id}/kept", f.needs(access.Compliance, everywhere(access.Compliance, f.openKept)))
-	m.Handle("GET /api/exports/{request}", f.needs(access.Compliance, f.showExport))
-	m.Handle("POST /api/switches", f.needs(access.Compliance, f.turnSwitch))
-	all("GET /api/proposals", access.Viewer, f.listProposals)
-	all("POST /api/proposals/{id}/approve", access.Viewer, f.settle(journal.Approved)) // the role depends on what is proposed
-	all("POST /api/proposals/{id}/withdraw", access.Viewer, f.settle(journal.Withdrawn))
-	all("GET /api/policy", access.Viewer, f.showPolicy)
-	all("POST /api/policy", access.Compliance, f.changePolicy)
-	all("POST /api/policy/backtest", access.Viewer, f.tryPolicy)
+	some(access.Viewer, "GET /api/stream", f.hub.stream)
+	some(access.Viewer, "GET /api/live", f.live)
+	some(access.Viewer, "GET /api/players", f.searchPlayers)
+	some(access.Viewer, "GET /api/players/{id}", f.onePlayer)
+	some(access.Viewer, "GET /api/players/{id}/decisions", f.listPast)
+	some(access.Viewer, "GET /api/decisions", f.listDecisions)
+	some(access.Viewer, "GET /api/decisions.csv", f.exportDecisions)
+	some(access.Viewer, "GET /api/history", f.showHistory)
+	some(access.Viewer, "GET /api/decisions/{id}", f.oneDecision)
+	some(access.Viewer, "GET /api/reviews", f.listReviews)
+	some(access.Viewer, "GET /api/models", f.listModels)
+	all(access.Viewer, "GET /api/experiments", f.listExperiments)
+	all(access.Viewer, "GET /api/effects", f.listEffects)
+	all(access.Viewer, "GET /api/report", f.showReport)
+	all(access.Viewer, "GET /api/deadletters", f.listDeadLetters)
+	all(access.Viewer, "GET /api/keptout", f.listKeptOut)
+	some(access.Viewer, "GET /api/rules", f.listRules)
+	all(access.Viewer, "GET /api/changes", f.listChanges)
+	all(access.Operator, "POST /api/deadletters/replay", f.replayDeadLetters)
+	all(access.Operator, "POST /api/deadletters/{id}/replay", f.replayDeadLetters)
+	all(access.Operator, "POST /api/deadletters/{id}/discard", f.discardDeadLetter)
+	all(access.Operator, "POST /api/models/{name}/promote", f.promote)
+	all(access.Operator, "POST /api/models/{name}/rollback", f.promote)
+	some(access.Compliance, "POST /api/reviews", f.reviewMany)
+	some(access.Compliance, "POST /api/reviews/assign", f.assign)
+	some(access.Compliance, "POST /api/reviews/{id}", f.review)
+	some(access.Compliance, "POST /api/players/{id}/erase", f.erase)
+	some(access.Compliance, "POST /api/players/{id}/export", f.export)
+	some(access.Compliance, "POST /api/players/{id}/exclude", f.exclude)
+	all(access.Compliance, "POST /api/players/{id}/kept", f.openKept)
+	some(access.Compliance, "GET /api/exports/{request}", f.showExport)
+	some(access.Compliance, "POST /api/switches", f.turnSwitch)
+	all(access.Viewer, "GET /api/proposals", f.listProposals)
+	all(access.Viewer, "POST /api/proposals/{id}/approve", f.settle(journal.Approved)) // the role depends on what is proposed
+	all(access.Viewer, "POST /api/proposals/{id}/withdraw", f.settle(journal.Withdrawn))
+	all(access.Viewer, "GET /api/policy", f.showPolicy)
+	all(access.Compliance, "POST /api/policy", f.changePolicy)
+	all(access.Viewer, "POST /api/policy/backtest", f.tryPolicy)
 	return m
 }
 
 // needs lets a person with the role through.
-func (f *Function) needs(role access.Role, next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func (f *Function) needs(role access.Role, next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
 		if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
-			refuse(w, http.StatusForbidden, "only the console's own page may ask for this") // reads too, streams too
-			return
+			return nil, forbidden("only the console's own page may ask for this") // reads too, streams too
 		}
 		p, err := f.access.Who(r)
 		if err != nil {
-			refuse(w, unknownPerson(err), err.Error())
-			return
+			return nil, &problem{unknownPerson(err), err.Error()}
 		}
 		if !p.May(role) {
-			refuse(w, http.StatusForbidden, "this needs the role "+string(role)+"; "+p.Name+" has "+join(p.Roles))
-			return
+			return nil, lacks(p, role)
 		}
 		if r.Method == http.MethodPost && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-			refuse(w, http.StatusUnsupportedMediaType, "a change is sent as application/json") // a form of another site cannot
-			return
+			return nil, &problem{http.StatusUnsupportedMediaType, "a change is sent as application/json"} // a form of another site cannot
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		ctx := context.WithValue(r.Context(), personKey{}, p)
@@ -100,18 +109,17 @@ func (f *Function) needs(role access.Role, next http.HandlerFunc) http.Handler {
 			ctx, end = context.WithTimeout(ctx, p.Until.Sub(f.now()))
 			defer end()
 		}
-		next(w, r.WithContext(ctx))
-	})
+		return next(w, r.WithContext(ctx))
+	}
 }
 
 // everywhere refuses who has the role at some places only.
-func everywhere(role access.Role, next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func everywhere(role access.Role, next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
 		if p := personOf(r); !p.Everywhere(role) {
-			refuse(w, http.StatusForbidden, "this is about every place; "+p.Name+" has "+p.Key())
-			return
+			return nil, forbidden("this is about every place; " + p.Name + " has " + p.Key())
 		}
-		next(w, r)
+		return next(w, r)
 	}
 }
 
@@ -120,55 +128,72 @@ func personOf(r *http.Request) *access.Person {
 	return p
 }
 
-func join(roles []access.Role) string {
-	var names []string
-	for _, r := range roles {
-		names = append(names, string(r))
-	}
-	return strings.Join(names, ", ")
-}
-
 func answer(w http.ResponseWriter, v any) {
 	body, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true)) // an event's attribute may hold any byte
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "the answer cannot be written as JSON: "+err.Error())
+		refuse(w, &problem{http.StatusInternalServerError, "the answer cannot be written as JSON: " + err.Error()})
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(body)
 }
 
-// refuse answers with a problem document (RFC 9457).
-func refuse(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.MarshalWrite(w, map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+// problem is an error with the status that it is answered with.
+type problem struct {
+	status int
+	detail string
 }
 
-func failed(w http.ResponseWriter, err error) {
-	switch {
-	case errors.Is(err, errNotFound):
-		refuse(w, http.StatusNotFound, "there is none of this id any more")
-	case errors.Is(err, errConflict), errors.Is(err, errNoSink), errors.Is(err, errNoStore):
-		refuse(w, http.StatusConflict, err.Error())
-	case errors.Is(err, errNotAllowed):
-		refuse(w, http.StatusForbidden, err.Error())
-	case errors.Is(err, errNotJournaled):
-		refuse(w, http.StatusServiceUnavailable, err.Error())
-	default:
-		refuse(w, http.StatusBadGateway, err.Error())
+func (p *problem) Error() string { return p.detail }
+
+func bad(detail string) error       { return &problem{http.StatusBadRequest, detail} }
+func forbidden(detail string) error { return &problem{http.StatusForbidden, detail} }
+
+// lacks refuses a person without the role.
+func lacks(p *access.Person, role access.Role) error {
+	var has []string
+	for _, r := range p.Roles {
+		has = append(has, string(r))
 	}
+	return forbidden("this needs the role " + string(role) + "; " + p.Name + " has " + strings.Join(has, ", "))
+}
+
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, errConflict), errors.Is(err, errNoSink), errors.Is(err, errNoStore):
+		return http.StatusConflict
+	case errors.Is(err, errNotAllowed):
+		return http.StatusForbidden
+	case errors.Is(err, errNotJournaled):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadGateway
+}
+
+// refuse answers with a problem document (RFC 9457).
+func refuse(w http.ResponseWriter, err error) {
+	var p *problem
+	switch {
+	case errors.As(err, &p):
+	case errors.Is(err, errNotFound):
+		p = &problem{http.StatusNotFound, "there is none of this id any more"}
+	default:
+		p = &problem{statusOf(err), err.Error()}
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.status)
+	_ = json.MarshalWrite(w, map[string]any{"title": http.StatusText(p.status), "status": p.status, "detail": p.detail})
 }
 
 // body reads a small JSON body into v.
-func body(w http.ResponseWriter, r *http.Request, v any) bool { return bodyUpTo(w, r, v, 64<<10) }
+func body(w http.ResponseWriter, r *http.Request, v any) error { return bodyUpTo(w, r, v, 64<<10) }
 
-func bodyUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) bool {
+func bodyUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
 	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, most), v, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(false))
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "body: "+err.Error())
+		return bad("body: " + err.Error())
 	}
-	return err == nil
+	return nil
 }
 
 // unknownPerson is the status where err keeps somebody out: a token that nobody
@@ -181,7 +206,7 @@ func unknownPerson(err error) int {
 }
 
 // me tells the page who asks and how to sign in.
-func (f *Function) me(w http.ResponseWriter, r *http.Request) {
+func (f *Function) me(w http.ResponseWriter, r *http.Request) (any, error) {
 	w.Header().Set("Cache-Control", "no-store")
 	a := f.access
 	out := map[string]any{"person": nil, "login": !a.Open(), "sign_in": "", "token": a.TakesTokens()}
@@ -193,17 +218,17 @@ func (f *Function) me(w http.ResponseWriter, r *http.Request) {
 	} else {
 		out["person"], out["broker"], out["sink"] = p, f.broker.known(), f.sink != nil
 	}
-	answer(w, out)
+	return out, nil
 }
 
 // login exchanges a token for a session.
-func (f *Function) login(w http.ResponseWriter, r *http.Request) {
+func (f *Function) login(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Token string `json:"token"`
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	p, err := f.access.Verify(r.Context(), strings.TrimSpace(in.Token))
 	if err == nil {
@@ -211,22 +236,21 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		f.Log.Warn("sign-in refused")
-		refuse(w, unknownPerson(err), err.Error())
-		return
+		return nil, &problem{unknownPerson(err), err.Error()}
 	}
-	answer(w, map[string]any{"person": p})
+	return map[string]any{"person": p}, nil
 }
 
 // logout ends the session here and says where to end it at the provider.
-func (f *Function) logout(w http.ResponseWriter, r *http.Request) {
+func (f *Function) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	w.Header().Set("Cache-Control", "no-store")
 	p, _ := f.access.Who(r)
 	f.access.End(w, r)
-	answer(w, map[string]string{"next": f.access.SignOutURL(r.Context(), p)})
+	return map[string]string{"next": f.access.SignOutURL(r.Context(), p)}, nil
 }
 
 // live is what a page that just opened needs before the stream begins.
-func (f *Function) live(w http.ResponseWriter, r *http.Request) {
+func (f *Function) live(w http.ResponseWriter, r *http.Request) (any, error) {
 	fr, _ := f.frame(-1)
 	fr.erased = nil // a page that opens has nothing of them
 	now, who := f.now(), personOf(r)
@@ -234,12 +258,12 @@ func (f *Function) live(w http.ResponseWriter, r *http.Request) {
 	if !who.Everywhere(access.Viewer) {
 		f.flow.limitSeries(series, now, who.Sees)
 	}
-	answer(w, map[string]any{"frame": fr.forPerson(who), "series": series})
+	return map[string]any{"frame": fr.forPerson(who), "series": series}, nil
 }
 
-func (f *Function) searchPlayers(w http.ResponseWriter, r *http.Request) {
+func (f *Function) searchPlayers(w http.ResponseWriter, r *http.Request) (any, error) {
 	n, bytes := f.players.kept()
-	answer(w, map[string]any{"players": f.players.search(r.FormValue("q"), 30, personOf(r).Sees), "kept": n, "bytes": bytes})
+	return map[string]any{"players": f.players.search(r.FormValue("q"), 30, personOf(r).Sees), "kept": n, "bytes": bytes}, nil
 }
 
 // playerView is one player as the page shows it.
@@ -255,7 +279,7 @@ type playerView struct {
 	Masked    bool        `json:"masked,omitzero"` // birth date and markers of harm
 }
 
-func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) {
+func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) (any, error) {
 	id := r.PathValue("id")
 	events, scored, count, known := f.players.snapshot(id)
 	v := playerView{Player: id, Seen: count, Events: []moment{}, Scorings: []*scoring{}, Decisions: []*decision{}}
@@ -276,17 +300,16 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) {
 		v.StateNote = err.Error()
 	}
 	if !known && v.State == nil && len(v.Decisions) == 0 {
-		refuse(w, http.StatusNotFound, "no event of this player came in lately, and there is no state of theirs")
-		return
+		return nil, &problem{http.StatusNotFound, "no event of this player came in lately, and there is no state of theirs"}
 	}
 	who := personOf(r)
-	if !f.mayRead(w, r, id, v.Facts.Jurisdiction, v.Facts.Brand) {
-		return
+	if err := f.mayRead(r, id, v.Facts.Jurisdiction, v.Facts.Brand); err != nil {
+		return nil, err
 	}
 	if !who.MayAt(access.Compliance, v.Facts.Jurisdiction, v.Facts.Brand) {
 		v.mask()
 	}
-	answer(w, v)
+	return v, nil
 }
 
 // readState reads the player's state from Redis, without changing anything.
@@ -317,14 +340,13 @@ func (f *Function) readState(ctx context.Context, id string, v *playerView) erro
 
 // oneDecision is the whole why: what was known, what the models said and which
 // features moved them, each rule.
-func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
+func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) (any, error) {
 	d, err := f.decisionOf(r.Context(), r.PathValue("id"))
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
-	if !f.mayRead(w, r, d.Player, d.Jurisdiction, d.Brand) {
-		return
+	if err := f.mayRead(r, d.Player, d.Jurisdiction, d.Brand); err != nil {
+		return nil, err
 	}
 	record := f.journaled(r.Context(), d.Decision)
 	inputs := f.inputsOf(d)
@@ -345,7 +367,7 @@ func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) {
 	if v, ok := f.reviews()[d.Decision]; ok {
 		out["review"] = v
 	}
-	answer(w, out)
+	return out, nil
 }
 
 // inputsOf finds the player.scored that a decision was taken on.
@@ -360,37 +382,24 @@ func (f *Function) inputsOf(d *decision) *scoring {
 }
 
 // listDeadLetters answers with a page, newest first; ?before=ID gives the next.
-func (f *Function) listDeadLetters(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listDeadLetters(w http.ResponseWriter, r *http.Request) (any, error) {
 	list, err := f.deadLetters.list(r.Context(), r.FormValue("before"), 100)
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]any{"dead_letters": list, "total": f.deadLetters.count()})
+	return map[string]any{"dead_letters": list, "total": f.deadLetters.count()}, err
 }
 
-func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) (any, error) {
 	list, err := f.audit.changes(r.Context(), 200, r.FormValue("reads") != "")
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]any{"changes": list, "chained": f.store.journal != nil})
+	return map[string]any{"changes": list, "chained": f.store.journal != nil}, err
 }
 
 // keptOutDays is how many days of events that did not count are shown.
 const keptOutDays = 7
 
 // listKeptOut tells which producers' events came and did not count.
-func (f *Function) listKeptOut(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listKeptOut(w http.ResponseWriter, r *http.Request) (any, error) {
 	if f.store.rdb == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	list, err := player.ReadKeptOut(r.Context(), f.store.rdb, f.now(), keptOutDays)
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]any{"kept_out": list})
+	return map[string]any{"kept_out": list}, err
 }

@@ -87,17 +87,16 @@ func (c *cases) drop(ctx context.Context, decision string) error {
 }
 
 // assign says who looks at cases: {"decisions": […], "to": "cora"}; to nobody: "".
-func (f *Function) assign(w http.ResponseWriter, r *http.Request) {
+func (f *Function) assign(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Decisions []string `json:"decisions"`
 		To        string   `json:"to"`
 	}
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	if len(in.Decisions) == 0 || len(in.Decisions) > casesMost || len(in.To) > 128 {
-		refuse(w, http.StatusBadRequest, fmt.Sprintf("decisions: 1 to %d; to: a name of at most 128 characters", casesMost))
-		return
+		return nil, bad(fmt.Sprintf("decisions: 1 to %d; to: a name of at most 128 characters", casesMost))
 	}
 	who := personOf(r)
 	for _, id := range in.Decisions {
@@ -105,16 +104,15 @@ func (f *Function) assign(w http.ResponseWriter, r *http.Request) {
 		if err == nil && !who.MayAt(access.Compliance, d.Jurisdiction, d.Brand) {
 			err = errNotAllowed
 		}
-		if err == nil && !f.journal(w, r, "review.assign", d.Decision, in.To) {
-			return
+		if err == nil {
+			err = f.journal(r, "review.assign", d.Decision, in.To)
 		}
 		if err == nil {
 			err = f.cases.give(r.Context(), d.Decision, assigned{in.To, f.now().UTC(), who.Name})
 		}
 		if err != nil {
-			failed(w, err)
-			return
+			return nil, err
 		}
 	}
-	answer(w, map[string]int{"assigned": len(in.Decisions)})
+	return map[string]int{"assigned": len(in.Decisions)}, nil
 }

@@ -26,13 +26,12 @@ var (
 	errNotJournaled = errors.New("the change could not be journaled, so it was not made")
 )
 
-// journal records the change and answers the request if that failed.
-func (f *Function) journal(w http.ResponseWriter, r *http.Request, what, subject, note string) bool {
+// journal records the change, before it is made.
+func (f *Function) journal(r *http.Request, what, subject, note string) error {
 	if err := f.audit.record(r.Context(), personOf(r), what, subject, note); err != nil {
-		failed(w, fmt.Errorf("%w: %w", errNotJournaled, err))
-		return false
+		return fmt.Errorf("%w: %w", errNotJournaled, err)
 	}
-	return true
+	return nil
 }
 
 // send POSTs an event of the console's to the Broker.
@@ -60,28 +59,20 @@ func newID() string {
 	return hex.EncodeToString(b)
 }
 
-func (f *Function) replayDeadLetters(w http.ResponseWriter, r *http.Request) {
+func (f *Function) replayDeadLetters(_ http.ResponseWriter, r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	if !f.journal(w, r, "dead-letter.replay", id, "") {
-		return
+	if err := f.journal(r, "dead-letter.replay", id, ""); err != nil {
+		return nil, err
 	}
 	n, err := f.deadLetters.replay(r.Context(), f.sink, id)
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]int{"replayed": n})
+	return map[string]int{"replayed": n}, err
 }
 
-func (f *Function) discardDeadLetter(w http.ResponseWriter, r *http.Request) {
-	if !f.journal(w, r, "dead-letter.discard", r.PathValue("id"), "") {
-		return
+func (f *Function) discardDeadLetter(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if err := f.journal(r, "dead-letter.discard", r.PathValue("id"), ""); err != nil {
+		return nil, err
 	}
-	if err := f.deadLetters.remove(r.Context(), r.PathValue("id")); err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]bool{"ok": true})
+	return map[string]bool{"ok": true}, f.deadLetters.remove(r.Context(), r.PathValue("id"))
 }
 
 // request is the body of an erasure or an export.
@@ -91,47 +82,40 @@ type request struct {
 }
 
 // erase asks for a player's erasure; the id typed again confirms it.
-func (f *Function) erase(w http.ResponseWriter, r *http.Request) {
+func (f *Function) erase(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in request
 	id := r.PathValue("id")
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	if in.Confirm != id || in.Request == "" {
-		refuse(w, http.StatusBadRequest, "type the player's id to confirm, and the reference of the request")
-		return
+		return nil, bad("type the player's id to confirm, and the reference of the request")
 	}
-	f.askPrivacy(w, r, event.TypePrivacyErase, "player.erase", id, in.Request)
+	return f.askPrivacy(r, event.TypePrivacyErase, "player.erase", id, in.Request)
 }
 
-func (f *Function) export(w http.ResponseWriter, r *http.Request) {
+func (f *Function) export(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in request
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	if in.Request == "" {
-		refuse(w, http.StatusBadRequest, "the reference of the request is missing")
-		return
+		return nil, bad("the reference of the request is missing")
 	}
-	f.askPrivacy(w, r, event.TypePrivacyExport, "player.export", r.PathValue("id"), in.Request)
+	return f.askPrivacy(r, event.TypePrivacyExport, "player.export", r.PathValue("id"), in.Request)
 }
 
-func (f *Function) askPrivacy(w http.ResponseWriter, r *http.Request, typ, what, player, reference string) {
+func (f *Function) askPrivacy(r *http.Request, typ, what, player, reference string) (any, error) {
 	if f.sink == nil {
-		failed(w, errNoSink)
-		return
+		return nil, errNoSink
 	}
-	if !f.mayAct(w, r, access.Compliance, player) {
-		return
+	if err := f.mayAct(r, access.Compliance, player); err != nil {
+		return nil, err
 	}
 	// The journal keeps no player ids: the erased must be gone from here, too.
-	if !f.journal(w, r, what, event.HashPlayer(player), reference) {
-		return
+	if err := f.journal(r, what, event.HashPlayer(player), reference); err != nil {
+		return nil, err
 	}
 	id := newID()
-	if err := f.send(r.Context(), typ, player, id, event.PrivacyRequest{Request: reference}); err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]string{"event": id})
+	return map[string]string{"event": id}, f.send(r.Context(), typ, player, id, event.PrivacyRequest{Request: reference})
 }

@@ -12,30 +12,27 @@ import (
 // listEffects says what each action does against no message, by arm, outcome and
 // segment, as timer finds it in the journal: with intervals that may be looked at
 // at any time.
-func (f *Function) listEffects(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listEffects(w http.ResponseWriter, r *http.Request) (any, error) {
 	out := struct {
 		Settled time.Time     `json:"settled,omitzero"`
 		Effects []policy.Told `json:"effects"`
 	}{Effects: []policy.Told{}}
 	if f.store.journal == nil {
-		answer(w, out)
-		return
+		return out, nil
 	}
 	raw, err := f.store.journal.GuardFound(r.Context())
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	var found policy.Found
 	if raw != nil {
 		if err := json.Unmarshal(raw, &found); err != nil {
-			failed(w, err)
-			return
+			return nil, err
 		}
 	}
 	out.Settled = found.Settled
 	for _, e := range found.Effects {
 		out.Effects = append(out.Effects, e.Tell())
 	}
-	answer(w, out)
+	return out, nil
 }

@@ -284,8 +284,8 @@ func wilson(k, n int64) (low, high float64) {
 	return max(0, mid-half), min(1, mid+half)
 }
 
-func (f *Function) listExperiments(w http.ResponseWriter, _ *http.Request) {
+func (f *Function) listExperiments(w http.ResponseWriter, _ *http.Request) (any, error) {
 	f.experiments.expire(f.now())
 	arms, actions := f.experiments.view()
-	answer(w, map[string]any{"arms": arms, "actions": actions, "outcome": "placed another bet within 10 minutes of the decision"})
+	return map[string]any{"arms": arms, "actions": actions, "outcome": "placed another bet within 10 minutes of the decision"}, nil
 }

@@ -32,7 +32,7 @@ func queryOf(form url.Values) (q search.Query, err error) {
 	for name, to := range map[string]*time.Time{"from": &q.From, "to": &q.To} {
 		if text := get(name); text != "" {
 			if *to, err = time.Parse(time.RFC3339, text); err != nil {
-				return q, errors.New(name + " is a time like 2026-01-02T15:04:05Z, not " + clip(text, 40))
+				return q, bad(name + " is a time like 2026-01-02T15:04:05Z, not " + clip(text, 40))
 			}
 		}
 	}
@@ -40,28 +40,26 @@ func queryOf(form url.Values) (q search.Query, err error) {
 }
 
 // listDecisions searches the whole journal; without one, what is in memory.
-func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = r.ParseForm()
 	if f.index == nil {
 		q := memoryQuery(r.Form)
 		q.Sees = personOf(r).Sees
 		page := f.decisions.find(q)
 		page.Decisions = visible(page.Decisions, personOf(r))
-		answer(w, page)
-		return
+		return page, nil
 	}
 	q, err := queryOf(r.Form)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
-		return
+		return nil, err
 	}
-	found, ok := f.search(w, r, q)
-	if !ok {
-		return
+	found, err := f.search(r, q)
+	if err != nil {
+		return nil, err
 	}
-	decisions, ok := shownAll(w, r, found.Hits)
-	if !ok {
-		return
+	decisions, err := shownAll(r, found.Hits)
+	if err != nil {
+		return nil, err
 	}
 	out := decisionPage{Decisions: decisions, Matched: found.Matched, Kept: found.Total, Next: found.Next, Facets: map[string][]counted{},
 		Journal: true, Whole: found.Whole, Behind: found.Behind}
@@ -70,22 +68,16 @@ func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) {
 			out.Facets[name] = append(out.Facets[name], counted{c.Name, c.N, c.Text})
 		}
 	}
-	answer(w, out)
+	return out, nil
 }
 
-// search finds what is asked for and may be seen, or answers the request with
-// what is wrong.
-func (f *Function) search(w http.ResponseWriter, r *http.Request, q search.Query) (*search.Page, bool) {
+// search finds what is asked for and may be seen.
+func (f *Function) search(r *http.Request, q search.Query) (*search.Page, error) {
 	found, err := f.index.Find(r.Context(), within(q, personOf(r)))
 	if errors.Is(err, search.ErrQuery) {
-		refuse(w, http.StatusBadRequest, strings.TrimPrefix(err.Error(), search.ErrQuery.Error()+": "))
-		return nil, false
+		err = bad(strings.TrimPrefix(err.Error(), search.ErrQuery.Error()+": "))
 	}
-	if err != nil {
-		failed(w, err)
-		return nil, false
-	}
-	return found, true
+	return found, err
 }
 
 // within is a search of the places that the person may see.
@@ -96,19 +88,17 @@ func within(q search.Query, p *access.Person) search.Query {
 	return q
 }
 
-// shownAll is the decisions that were found, as the page shows them to whoever
-// asks; where one cannot be read the answer says so.
-func shownAll(w http.ResponseWriter, r *http.Request, hits []search.Hit) ([]*decision, bool) {
+// shownAll is the decisions that were found, as the page shows them to whoever asks.
+func shownAll(r *http.Request, hits []search.Hit) ([]*decision, error) {
 	out := []*decision{}
 	for _, h := range hits {
 		d, err := shown(h, personOf(r))
 		if err != nil {
-			failed(w, err)
-			return nil, false
+			return nil, err
 		}
 		out = append(out, d)
 	}
-	return out, true
+	return out, nil
 }
 
 // shown is a decision that was found, as the page shows it. Of an erased player's
@@ -147,21 +137,22 @@ func erasedDecision(e *journal.Entry) (*decision, error) {
 const csvMost = 10_000
 
 // exportDecisions answers a search as CSV, the newest first.
-func (f *Function) exportDecisions(w http.ResponseWriter, r *http.Request) {
+func (f *Function) exportDecisions(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = r.ParseForm()
 	if f.index == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	q, err := queryOf(r.Form)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
-		return
+		return nil, err
 	}
 	q.Max, q.HitsOnly = 1000, true
-	found, ok := f.search(w, r, q)
-	if !ok || !f.journal(w, r, "decisions.csv", clip(r.URL.RawQuery, 256), "") {
-		return
+	found, err := f.search(r, q)
+	if err == nil {
+		err = f.journal(r, "decisions.csv", clip(r.URL.RawQuery, 256), "")
+	}
+	if err != nil {
+		return nil, err
 	}
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", `attachment; filename="decisions.csv"`)
@@ -172,23 +163,23 @@ func (f *Function) exportDecisions(w http.ResponseWriter, r *http.Request) {
 		for _, h := range found.Hits {
 			d, err := shown(h, personOf(r))
 			if err != nil {
-				return
+				return nil, nil
 			}
 			_ = out.Write(d.csv())
 		}
 		n += len(found.Hits)
 		if found.Next == "" {
-			return
+			return nil, nil
 		}
 		if n >= csvMost {
 			_ = out.Write([]string{"more: ask again with before=" + found.Next})
-			return
+			return nil, nil
 		}
 		out.Flush()
 		q.Before = found.Next
 		if found, err = f.index.Find(r.Context(), within(q, personOf(r))); err != nil {
 			_ = out.Write([]string{"cut short: " + err.Error()})
-			return
+			return nil, nil
 		}
 	}
 }
@@ -217,32 +208,24 @@ var ranges = map[string]struct{ span, step time.Duration }{
 
 // showHistory answers GET /api/history?range=24h&jurisdiction=GB: what was decided,
 // by steps of time, from the journal.
-func (f *Function) showHistory(w http.ResponseWriter, r *http.Request) {
+func (f *Function) showHistory(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = r.ParseForm()
 	over, ok := ranges[r.FormValue("range")]
 	if !ok {
-		refuse(w, http.StatusBadRequest, "range is one of 1h, 6h, 24h, 7d and 30d")
-		return
+		return nil, bad("range is one of 1h, 6h, 24h, 7d and 30d")
 	}
 	q, err := queryOf(r.Form)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
-		return
+		return nil, err
 	}
 	if f.index == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	q.To = f.now().Truncate(over.step).Add(over.step)
 	q.From = q.To.Add(-over.span)
 	list, err := f.index.History(r.Context(), within(q, personOf(r)), over.step)
 	if errors.Is(err, search.ErrQuery) {
-		refuse(w, http.StatusBadRequest, err.Error())
-		return
+		err = bad(err.Error())
 	}
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]any{"step_s": over.step.Seconds(), "buckets": list})
+	return map[string]any{"step_s": over.step.Seconds(), "buckets": list}, err
 }

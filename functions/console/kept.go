@@ -11,35 +11,31 @@ import (
 
 // openKept shows what the law made the operator keep of an erased player. Who
 // looks and why is journaled first.
-func (f *Function) openKept(w http.ResponseWriter, r *http.Request) {
+func (f *Function) openKept(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Note string `json:"note"`
 	}
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	if in.Note == "" {
-		refuse(w, http.StatusBadRequest, "note: say why you look: it is journaled with your name")
-		return
+		return nil, bad("note: say why you look: it is journaled with your name")
 	}
 	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	secret, err := setup.Secret("PITBOSS_VAULT_KEY_FILE", f.cfg.VaultKey)
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	who := personOf(r)
 	docs, err := f.store.journal.Vault(secret).Open(r.Context(), r.PathValue("id"), journal.Opening{By: who.Name, ByID: who.ID, Reason: in.Note, At: f.now().UTC()})
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	kept := []jsontext.Value{}
 	for _, d := range docs {
 		kept = append(kept, d.Document)
 	}
-	answer(w, map[string]any{"kept": kept})
+	return map[string]any{"kept": kept}, nil
 }

@@ -131,42 +131,39 @@ func (r *reads) fresh(key string, now time.Time) bool {
 	return true
 }
 
-// mayRead reports whether the person may look at the player, and journals that
-// they do: who, when, and from where (header Pitboss-From, or ?why=). A reading
+// mayRead refuses a person who may not look at the player, and journals that the
+// others do: who, when, and from where (header Pitboss-From, or ?why=). A reading
 // that cannot be journaled is refused, as changes are.
-func (f *Function) mayRead(w http.ResponseWriter, r *http.Request, player, jurisdiction, brand string) bool {
+func (f *Function) mayRead(r *http.Request, player, jurisdiction, brand string) error {
 	p := personOf(r)
 	if !p.Sees(jurisdiction, brand) {
-		refuse(w, http.StatusForbidden, "this player is of a place that "+p.Name+" may not see")
-		return false
+		return forbidden("this player is of a place that " + p.Name + " may not see")
 	}
 	if f.access.Open() || player == "" { // one's own machine: nobody to tell apart
-		return true
+		return nil
 	}
 	why := clip(r.FormValue("why"), 128)
 	if why == "" {
 		why = clip(r.Header.Get("Pitboss-From"), 128)
 	}
 	if !f.reads.fresh(p.Name+"\x00"+p.ID+"\x00"+player+"\x00"+why, f.now()) {
-		return true
+		return nil
 	}
-	return f.journal(w, r, whatRead, event.HashPlayer(player), why)
+	return f.journal(r, whatRead, event.HashPlayer(player), why)
 }
 
-// mayAct reports whether the person has the role where the player is.
-func (f *Function) mayAct(w http.ResponseWriter, r *http.Request, role access.Role, player string) bool {
+// mayAct refuses a person who does not have the role where the player is.
+func (f *Function) mayAct(r *http.Request, role access.Role, player string) error {
 	p := personOf(r)
 	if p.Everywhere(role) {
-		return true
+		return nil
 	}
 	v := playerView{}
 	if err := f.readState(r.Context(), player, &v); err != nil {
-		failed(w, err)
-		return false
+		return err
 	}
 	if !p.MayAt(role, v.Facts.Jurisdiction, v.Facts.Brand) {
-		refuse(w, http.StatusForbidden, "this player is of a place where "+p.Name+" is not "+string(role))
-		return false
+		return forbidden("this player is of a place where " + p.Name + " is not " + string(role))
 	}
-	return true
+	return nil
 }

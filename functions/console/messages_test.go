@@ -39,13 +39,18 @@ func sentences(t *testing.T, dirs ...string) (all, blocks, refusals map[string]b
 						all[strings.TrimPrefix(text, hole+": ")] = true // what an error that it wraps is said with
 					}
 				}
-				if call, ok := n.(*ast.CallExpr); ok && len(call.Args) > 1 {
-					switch f, _ := call.Fun.(*ast.Ident); {
+				switch n := n.(type) {
+				case *ast.CallExpr:
+					switch f, _ := n.Fun.(*ast.Ident); {
 					case f == nil:
-					case f.Name == "block":
-						blocks[textOf(call.Args[1])] = true
-					case f.Name == "refuse" && len(call.Args) == 3:
-						refusals[textOf(call.Args[2])] = true
+					case f.Name == "block" && len(n.Args) > 1:
+						blocks[textOf(n.Args[1])] = true
+					case f.Name == "bad" || f.Name == "forbidden":
+						refusals[textOf(n.Args[0])] = true
+					}
+				case *ast.CompositeLit:
+					if f, _ := n.Type.(*ast.Ident); f != nil && f.Name == "problem" {
+						refusals[textOf(n.Elts[1])] = true
 					}
 				}
 				return true

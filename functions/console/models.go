@@ -78,11 +78,10 @@ func (f *Function) servingFile() string {
 	return filepath.Join(f.cfg.ModelsDir, "serving.yaml")
 }
 
-func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listModels(w http.ResponseWriter, r *http.Request) (any, error) {
 	serving, err := model.ReadServing(f.servingFile())
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	metrics, note := gathered()
 	f.experiments.expire(f.now())
@@ -111,7 +110,7 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) {
 		x, y := models[a], models[b]
 		return x.Name < y.Name || x.Name == y.Name && (rank[x.Role] < rank[y.Role] || rank[x.Role] == rank[y.Role] && x.Version > y.Version)
 	})
-	answer(w, map[string]any{"models": models, "note": note, "writable": writable(f.servingFile()), "calibration": f.experiments.calibrated()})
+	return map[string]any{"models": models, "note": note, "writable": writable(f.servingFile()), "calibration": f.experiments.calibrated()}, nil
 }
 
 // calibrations are how scores are calibrated, by the model's SHA-256; none where
@@ -150,19 +149,18 @@ func writable(file string) bool {
 // promote proposes to make a version live, or to go back to the one before. The
 // line in serving.yaml is what score watches: it acts within seconds, without a
 // deploy.
-func (f *Function) promote(w http.ResponseWriter, r *http.Request) {
+func (f *Function) promote(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Version string `json:"version"`
 		Note    string `json:"note"`
 	}
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	name, back := r.PathValue("name"), filepath.Base(r.URL.Path) == "rollback"
 	next, err := f.nextLine(name, in.Version, back)
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	what := journal.ProposePromote
 	if back {
@@ -170,10 +168,9 @@ func (f *Function) promote(w http.ResponseWriter, r *http.Request) {
 	}
 	was, err := f.liveVersion(name)
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
-	f.propose(w, r, what, name+"/"+next.Live, in.Note, promotion{Was: was})
+	return f.propose(w, r, what, name+"/"+next.Live, in.Note, promotion{Was: was})
 }
 
 // promotion is what the proposal of a promotion keeps.

@@ -17,28 +17,23 @@ type pastDecisions struct {
 }
 
 // listPast answers GET /api/players/{id}/decisions?until=TIME&before=CURSOR.
-func (f *Function) listPast(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listPast(w http.ResponseWriter, r *http.Request) (any, error) {
 	if f.index == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	// Of a player that may not be seen nothing is found; reading is journaled with the page.
 	q := search.Query{Player: r.PathValue("id"), Before: r.FormValue("before"), HitsOnly: true}
 	if text := r.FormValue("until"); text != "" {
 		until, err := time.Parse(time.RFC3339, text)
 		if err != nil {
-			refuse(w, http.StatusBadRequest, "until is a time like 2026-01-02T15:04:05Z, not "+clip(text, 40))
-			return
+			return nil, bad("until is a time like 2026-01-02T15:04:05Z, not " + clip(text, 40))
 		}
 		q.To = until.Add(time.Millisecond) // with those of that moment
 	}
-	found, ok := f.search(w, r, q)
-	if !ok {
-		return
+	found, err := f.search(r, q)
+	if err != nil {
+		return nil, err
 	}
-	decisions, ok := shownAll(w, r, found.Hits)
-	if !ok {
-		return
-	}
-	answer(w, pastDecisions{Decisions: decisions, Whole: found.Whole, Behind: found.Behind, Next: found.Next})
+	decisions, err := shownAll(r, found.Hits)
+	return pastDecisions{Decisions: decisions, Whole: found.Whole, Behind: found.Behind, Next: found.Next}, err
 }

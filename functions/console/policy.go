@@ -50,17 +50,16 @@ func (f *Function) readPolicy(ctx context.Context) (*inForce, error) {
 	return out, err
 }
 
-func (f *Function) showPolicy(w http.ResponseWriter, r *http.Request) {
+func (f *Function) showPolicy(w http.ResponseWriter, r *http.Request) (any, error) {
 	now, err := f.readPolicy(r.Context())
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	files := map[string]string{}
 	for name, text := range now.policy.Files() {
 		files[name] = string(text)
 	}
-	answer(w, map[string]any{"files": files, "hash": now.policy.Hash(), "since": now.since})
+	return map[string]any{"files": files, "hash": now.policy.Hash(), "since": now.since}, nil
 }
 
 // policyChange is the body of a proposal to change a policy file.
@@ -74,53 +73,43 @@ type policyChange struct {
 
 var policyFile = regexp.MustCompile(`^(actions|markers|rules/[A-Za-z][A-Za-z-]{1,15})\.yaml$`)
 
-// changeable is the policy in force where there is a journal to keep another one
-// in; false: the request is answered.
-func (f *Function) changeable(w http.ResponseWriter, r *http.Request) (*inForce, bool) {
+// changeable is the policy in force where there is a journal to keep another one in.
+func (f *Function) changeable(ctx context.Context) (*inForce, error) {
 	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return nil, false
+		return nil, errNoStore
 	}
-	now, err := f.readPolicy(r.Context())
-	if err != nil {
-		failed(w, err)
-		return nil, false
-	}
-	return now, true
+	return f.readPolicy(ctx)
 }
 
 // changePolicy proposes another text of one policy file.
-func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) {
+func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		File string `json:"file"`
 		Text string `json:"text"`
 		Note string `json:"note"`
 	}
-	if !bodyUpTo(w, r, &in, 1<<20) {
-		return
+	if err := bodyUpTo(w, r, &in, 1<<20); err != nil {
+		return nil, err
 	}
 	if !policyFile.MatchString(in.File) || in.Note == "" {
-		refuse(w, http.StatusBadRequest, "file is actions.yaml, markers.yaml or rules/PACK.yaml, and the note says why")
-		return
+		return nil, bad("file is actions.yaml, markers.yaml or rules/PACK.yaml, and the note says why")
 	}
-	now, ok := f.changeable(w, r)
-	if !ok {
-		return
+	now, err := f.changeable(r.Context())
+	if err != nil {
+		return nil, err
 	}
 	change, next, err := now.with(in.File, in.Text)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "text: "+err.Error())
-		return
+		return nil, bad("text: " + err.Error())
 	}
 	text, err := next.Document()
 	if err == nil {
 		err = f.store.journal.KeepDocument(r.Context(), next.Hash(), text)
 	}
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
-	f.propose(w, r, journal.ProposePolicy, in.File, in.Note, change)
+	return f.propose(w, r, journal.ProposePolicy, in.File, in.Note, change)
 }
 
 // The console tries a change on no more decisions than this, for no longer.
@@ -133,37 +122,34 @@ var errEnough = errors.New("console: enough was tried")
 
 // tryPolicy tells what another text of a policy file would have sent or stopped of
 // the decisions in Redis.
-func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) {
+func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		File  string `json:"file"`
 		Text  string `json:"text"`
 		Hours int    `json:"hours"`
 	}
-	if !bodyUpTo(w, r, &in, 1<<20) {
-		return
+	if err := bodyUpTo(w, r, &in, 1<<20); err != nil {
+		return nil, err
 	}
 	if !policyFile.MatchString(in.File) || in.Hours < 1 || in.Hours > 31*24 {
-		refuse(w, http.StatusBadRequest, "file is actions.yaml, markers.yaml or rules/PACK.yaml, and hours is from 1 to 744")
-		return
+		return nil, bad("file is actions.yaml, markers.yaml or rules/PACK.yaml, and hours is from 1 to 744")
 	}
-	now, ok := f.changeable(w, r)
-	if !ok {
-		return
+	now, err := f.changeable(r.Context())
+	if err != nil {
+		return nil, err
 	}
 	next, err := now.compile(in.File, in.Text)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "text: "+err.Error())
-		return
+		return nil, bad("text: " + err.Error())
 	}
 	began := time.Now()
 	b, err := f.backtest(r.Context(), next, f.now().Add(-time.Duration(in.Hours)*time.Hour))
 	whole := !errors.Is(err, errEnough) && !errors.Is(err, context.DeadlineExceeded)
 	if err != nil && whole {
-		failed(w, err)
-		return
+		return nil, err
 	}
-	answer(w, map[string]any{"tried": b.Decisions, "changed": b.Changed, "erased": b.Erased, "changes": b.Changes(), "whole": whole,
-		"took_ms": time.Since(began).Milliseconds()})
+	return map[string]any{"tried": b.Decisions, "changed": b.Changed, "erased": b.Erased, "changes": b.Changes(), "whole": whole,
+		"took_ms": time.Since(began).Milliseconds()}, nil
 }
 
 // backtest tries the decisions in Redis since a time.

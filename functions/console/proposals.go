@@ -43,33 +43,28 @@ var roleFor = map[string]access.Role{
 }
 
 // propose lets a change wait for a second person, or makes it.
-func (f *Function) propose(w http.ResponseWriter, r *http.Request, what, subject, note string, detail any) {
+func (f *Function) propose(w http.ResponseWriter, r *http.Request, what, subject, note string, detail any) (any, error) {
 	raw, err := json.Marshal(detail)
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	by, now := personOf(r), f.now().UTC()
 	p := journal.Proposal{What: what, Subject: subject, Note: note, By: by.Name, ByID: by.ID, At: now, Until: now.Add(f.cfg.ProposalsFor), Body: raw}
 	if f.cfg.Approvers == 1 {
 		if err := f.carryOut(r.Context(), p, "", now); err != nil {
-			failed(w, err)
-			return
+			return nil, err
 		}
-		answer(w, map[string]any{"done": true})
-		return
+		return map[string]any{"done": true}, nil
 	}
 	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	if p, err = f.store.journal.Propose(r.Context(), p); err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
-	answer(w, map[string]any{"proposal": p})
+	return map[string]any{"proposal": p}, nil
 }
 
 // carryOut makes a change; it may be made again after a crash. approved is by whom,
@@ -153,18 +148,17 @@ type proposalView struct {
 	Mine bool        `json:"mine"` // who asks proposed it
 }
 
-func (f *Function) listProposals(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listProposals(w http.ResponseWriter, r *http.Request) (any, error) {
 	out := []proposalView{}
 	all, err := f.proposals(r.Context())
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	who := personOf(r)
 	for _, p := range all {
 		out = append(out, proposalView{p, roleFor[p.What], p.SamePerson(who.Name, who.ID)})
 	}
-	answer(w, map[string]any{"proposals": out, "approvers": f.cfg.Approvers, "kept": f.cfg.ProposalsFor.Seconds()})
+	return map[string]any{"proposals": out, "approvers": f.cfg.Approvers, "kept": f.cfg.ProposalsFor.Seconds()}, nil
 }
 
 func (f *Function) proposals(ctx context.Context) ([]journal.Proposal, error) {
@@ -175,42 +169,32 @@ func (f *Function) proposals(ctx context.Context) ([]journal.Proposal, error) {
 }
 
 // settle approves or withdraws a proposal.
-func (f *Function) settle(verdict string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func (f *Function) settle(verdict string) handler {
+	return func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		if f.store.journal == nil {
-			failed(w, errNoStore)
-			return
+			return nil, errNoStore
 		}
 		who, j := personOf(r), f.store.journal
 		p, err := j.FindProposal(r.Context(), r.PathValue("id"), f.now())
 		if errors.Is(err, journal.ErrNotFound) {
-			refuse(w, http.StatusNotFound, "id: "+err.Error())
-			return
+			return nil, &problem{http.StatusNotFound, "id: " + err.Error()}
 		}
 		if err != nil {
-			failed(w, err)
-			return
+			return nil, err
 		}
 		if role := roleFor[p.What]; !who.Everywhere(role) {
-			refuse(w, http.StatusForbidden, "this needs the role "+string(role)+"; "+who.Name+" has "+join(who.Roles))
-			return
+			return nil, lacks(who, role)
 		}
 		a, err := j.Settle(r.Context(), p, verdict, who.Name, who.ID, f.now().UTC())
 		switch {
 		case errors.Is(err, journal.ErrSamePerson):
-			refuse(w, http.StatusForbidden, "another person than "+p.By+" approves this")
-			return
+			err = forbidden("another person than " + p.By + " approves this")
 		case errors.Is(err, journal.ErrNotFound):
-			refuse(w, http.StatusConflict, err.Error())
-			return
+			err = &problem{http.StatusConflict, err.Error()}
 		case err == nil && a != nil:
 			err = f.finish(r.Context(), a)
 		}
-		if err != nil {
-			failed(w, err)
-			return
-		}
-		answer(w, map[string]any{"settled": p.ID, "verdict": verdict})
+		return map[string]any{"settled": p.ID, "verdict": verdict}, err
 	}
 }
 

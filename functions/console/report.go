@@ -73,15 +73,10 @@ func (f *Function) featuresOf(ctx context.Context) func(hash string) ([]string, 
 	}
 }
 
-func (f *Function) showReport(w http.ResponseWriter, r *http.Request) {
+func (f *Function) showReport(w http.ResponseWriter, r *http.Request) (any, error) {
 	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	data, made, err := f.makeReport(r.Context())
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]any{"made": made, "report": data})
+	return map[string]any{"made": made, "report": data}, err
 }

@@ -68,7 +68,7 @@ func (ds *decisions) setDeadline(id string, at time.Time) {
 // listReviews is the queue: what waits first, the most urgent on top, then
 // what was said. The journal's queue outlives the console; what is known of a
 // decision only from there is shown by its id.
-func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) (any, error) {
 	said := f.reviews()
 	open, done := []reviewCase{}, []reviewCase{}
 	listed := map[string]bool{}
@@ -86,8 +86,7 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
 	if f.store.journal != nil {
 		waiting, err := f.store.journal.Reviews(r.Context())
 		if err != nil {
-			failed(w, err)
-			return
+			return nil, err
 		}
 		for _, c := range waiting {
 			if _, ok := said[c.Decision]; ok || listed[c.Decision] {
@@ -100,8 +99,7 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := f.cases.all(r.Context())
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	p := personOf(r)
 	hidden := func(c reviewCase) bool { return !p.Sees(c.Jurisdiction, c.Brand) }
@@ -112,7 +110,7 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	slices.SortStableFunc(open, func(a, b reviewCase) int { return a.Deadline.Compare(b.Deadline) })
-	answer(w, map[string]any{"open": open[:min(200, len(open))], "done": done[:min(100, len(done))], "waiting": len(open)})
+	return map[string]any{"open": open[:min(200, len(open))], "done": done[:min(100, len(done))], "waiting": len(open)}, nil
 }
 
 // remembered is a decision that waits for a person and that, it may be, only
@@ -184,24 +182,20 @@ type said struct {
 	Note      string   `json:"note"`
 }
 
-// saidBy reads what a person said; where it is wrong the answer says so.
-func saidBy(w http.ResponseWriter, r *http.Request) (in said, ok bool) {
-	if !body(w, r, &in) {
-		return in, false
+// saidBy reads what a person said.
+func saidBy(w http.ResponseWriter, r *http.Request) (in said, err error) {
+	if err = body(w, r, &in); err == nil {
+		err = in.check()
 	}
-	if err := in.check(); err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
-		return in, false
-	}
-	return in, true
+	return in, err
 }
 
 func (s *said) check() error {
 	if s.Verdict != "approved" && s.Verdict != "overturned" || s.Note == "" || len(s.Note) > 256 {
-		return errors.New("verdict is approved or overturned, and the note says why, in at most 256 characters")
+		return bad("verdict is approved or overturned, and the note says why, in at most 256 characters")
 	}
 	if len(s.Decisions) > casesMost {
-		return fmt.Errorf("decisions: at most %d at once", casesMost)
+		return bad(fmt.Sprintf("decisions: at most %d at once", casesMost))
 	}
 	return nil
 }
@@ -209,17 +203,12 @@ func (s *said) check() error {
 // review says what a person decided: review.decided goes to the Broker and is
 // journaled by feedback. Overturning an issued recommendation also takes it
 // back: recommendation.revoked goes to its consumers.
-func (f *Function) review(w http.ResponseWriter, r *http.Request) {
-	in, ok := saidBy(w, r)
-	if !ok {
-		return
-	}
-	v, err := f.reviewOne(r.Context(), personOf(r), r.PathValue("id"), in.Verdict, in.Note)
+func (f *Function) review(w http.ResponseWriter, r *http.Request) (any, error) {
+	in, err := saidBy(w, r)
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
-	answer(w, v)
+	return f.reviewOne(r.Context(), personOf(r), r.PathValue("id"), in.Verdict, in.Note)
 }
 
 // notReviewed is a decision of several that could not be reviewed.
@@ -230,10 +219,10 @@ type notReviewed struct {
 
 // reviewMany says the same of several decisions. Each stands for itself: what
 // fails is told and can be said again.
-func (f *Function) reviewMany(w http.ResponseWriter, r *http.Request) {
-	in, ok := saidBy(w, r)
-	if !ok {
-		return
+func (f *Function) reviewMany(w http.ResponseWriter, r *http.Request) (any, error) {
+	in, err := saidBy(w, r)
+	if err != nil {
+		return nil, err
 	}
 	done, not := 0, []notReviewed{}
 	for _, id := range in.Decisions {
@@ -243,7 +232,7 @@ func (f *Function) reviewMany(w http.ResponseWriter, r *http.Request) {
 		}
 		done++
 	}
-	answer(w, map[string]any{"done": done, "failed": not})
+	return map[string]any{"done": done, "failed": not}, nil
 }
 
 func (f *Function) reviewOne(ctx context.Context, who *access.Person, id, what, note string) (v verdict, err error) {

@@ -17,7 +17,7 @@ import (
 
 // exclude enters a self-exclusion that the player asked for: protection.excluded
 // goes to the Broker, as a platform would send it, and holds from then on.
-func (f *Function) exclude(w http.ResponseWriter, r *http.Request) {
+func (f *Function) exclude(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Scheme  string `json:"scheme"`
 		Until   string `json:"until"` // a day, or empty: no end
@@ -25,8 +25,8 @@ func (f *Function) exclude(w http.ResponseWriter, r *http.Request) {
 		Confirm string `json:"confirm"`
 	}
 	id := r.PathValue("id")
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	data := event.Excluded{Scheme: in.Scheme}
 	if data.Scheme == "" {
@@ -38,27 +38,20 @@ func (f *Function) exclude(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil || !data.Until.IsZero() && data.Until.Before(f.now()):
-		refuse(w, http.StatusBadRequest, "until is a day to come, like 2027-01-02, or empty for an exclusion without end")
-		return
+		return nil, bad("until is a day to come, like 2027-01-02, or empty for an exclusion without end")
 	case in.Confirm != id || in.Note == "" || len(in.Note) > 256 || len(data.Scheme) > 32:
-		refuse(w, http.StatusBadRequest, "type the player's id to confirm; the note says how the player asked, in at most 256 characters; scheme has at most 32")
-		return
+		return nil, bad("type the player's id to confirm; the note says how the player asked, in at most 256 characters; scheme has at most 32")
 	case f.sink == nil:
-		failed(w, errNoSink)
-		return
+		return nil, errNoSink
 	}
-	if !f.mayAct(w, r, access.Compliance, id) {
-		return
+	if err := f.mayAct(r, access.Compliance, id); err != nil {
+		return nil, err
 	}
-	if !f.journal(w, r, "player.exclude", event.HashPlayer(id), in.Note) {
-		return
+	if err := f.journal(r, "player.exclude", event.HashPlayer(id), in.Note); err != nil {
+		return nil, err
 	}
 	sent := newID()
-	if err := f.send(r.Context(), event.TypeExcluded, id, sent, data); err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]string{"event": sent})
+	return map[string]string{"event": sent}, f.send(r.Context(), event.TypeExcluded, id, sent, data)
 }
 
 // exportView is what the readable copy needs of the copy that privacy made.
@@ -105,41 +98,36 @@ type exportView struct {
 
 // showExport answers with a copy that privacy made: as JSON, or with
 // ?as=html&language=de as a page that the player can read.
-func (f *Function) showExport(w http.ResponseWriter, r *http.Request) {
+func (f *Function) showExport(w http.ResponseWriter, r *http.Request) (any, error) {
 	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	request := r.PathValue("request")
 	doc, err := f.store.journal.Export(r.Context(), request)
 	if errors.Is(err, journal.ErrNotFound) {
-		refuse(w, http.StatusNotFound, "there is no copy for this request: it was not made yet, or its time is over")
-		return
+		return nil, &problem{http.StatusNotFound, "there is no copy for this request: it was not made yet, or its time is over"}
 	}
 	if err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	var v exportView
 	if err := json.Unmarshal(doc, &v); err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	if !personOf(r).MayAt(access.Compliance, v.Facts.Jurisdiction, v.Facts.Brand) {
-		failed(w, errNotAllowed)
-		return
+		return nil, errNotAllowed
 	}
 	if r.Method == http.MethodHead { // is it there yet?
-		return
+		return nil, nil
 	}
-	if !f.journal(w, r, "player.export.read", event.HashPlayer(v.Player), request) {
-		return
+	if err := f.journal(r, "player.export.read", event.HashPlayer(v.Player), request); err != nil {
+		return nil, err
 	}
 	if r.FormValue("as") != "html" {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Disposition", `attachment; filename="export.json"`)
 		_, _ = w.Write(doc)
-		return
+		return nil, nil
 	}
 	for _, e := range v.Journal {
 		if e.Kind != journal.KindDecision {
@@ -153,4 +141,5 @@ func (f *Function) showExport(w http.ResponseWriter, r *http.Request) {
 	if err := writeCopy(w, r.FormValue("language"), v); err != nil {
 		f.Log.Warn("an export was cut short: " + err.Error())
 	}
+	return nil, nil
 }

@@ -139,7 +139,7 @@ func readActions(files map[string][]byte) []actionView {
 }
 
 // listRules shows every pack that is in force in words, and the kill switches.
-func (f *Function) listRules(w http.ResponseWriter, r *http.Request) {
+func (f *Function) listRules(w http.ResponseWriter, r *http.Request) (any, error) {
 	files, since, wrong := f.texts(r.Context())
 	packs, problems := readPacks(files)
 	if wrong != nil {
@@ -157,7 +157,7 @@ func (f *Function) listRules(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		out["switch_error"] = err.Error()
 	}
-	answer(w, out)
+	return out, nil
 }
 
 func (f *flow) blocked() map[string]int64 {
@@ -180,53 +180,42 @@ type killSwitch struct {
 }
 
 // turnSwitch turns a kill switch on, or proposes to turn it off.
-func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) {
+func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		What string `json:"what"`
 		Name string `json:"name"`
 		On   bool   `json:"on"`
 		Note string `json:"note"`
 	}
-	if !body(w, r, &in) {
-		return
+	if err := body(w, r, &in); err != nil {
+		return nil, err
 	}
 	known := map[string]bool{"jurisdiction": true, "action": true, "model": true, "rule": true}
 	if !known[in.What] || in.Name == "" || len(in.Name) > 128 || in.Note == "" {
-		refuse(w, http.StatusBadRequest, "what is jurisdiction, action, model or rule; name it, and the note says why")
-		return
+		return nil, bad("what is jurisdiction, action, model or rule; name it, and the note says why")
 	}
 	if in.On && !f.switchable(r.Context(), in.What, in.Name) {
-		refuse(w, http.StatusBadRequest, "name: there is no "+in.What+" "+in.Name+", so the switch would stop nothing")
-		return
+		return nil, bad("name: there is no " + in.What + " " + in.Name + ", so the switch would stop nothing")
 	}
 	if p := personOf(r); !p.Everywhere(access.Compliance) && !(in.What == "jurisdiction" && p.MayAt(access.Compliance, in.Name, "")) {
-		failed(w, fmt.Errorf("%w: the switch acts everywhere, and %s has %s", errNotAllowed, p.Name, p.Key()))
-		return
+		return nil, fmt.Errorf("%w: the switch acts everywhere, and %s has %s", errNotAllowed, p.Name, p.Key())
 	}
 	if f.store.journal == nil {
-		failed(w, errNoStore)
-		return
+		return nil, errNoStore
 	}
 	if on, err := f.switches(r.Context()); err == nil && !in.On && !slices.ContainsFunc(on, func(s killSwitch) bool { return s.What == in.What && s.Name == in.Name }) {
-		refuse(w, http.StatusBadRequest, "name: the switch of "+in.What+" "+in.Name+" is not on")
-		return
+		return nil, bad("name: the switch of " + in.What + " " + in.Name + " is not on")
 	}
 	change := journal.SwitchChange{Switch: in.What + "/" + in.Name, On: in.On, By: personOf(r).Name, Reason: in.Note, At: f.now().UTC()}
 	if !in.On { // stopping takes one person, letting it go on takes two
-		f.propose(w, r, journal.ProposeSwitchOff, change.Switch, in.Note, nil)
-		return
+		return f.propose(w, r, journal.ProposeSwitchOff, change.Switch, in.Note, nil)
 	}
 	if err := f.store.journal.Turn(r.Context(), change); err != nil {
-		failed(w, err)
-		return
+		return nil, err
 	}
 	f.tellTurned(r.Context(), change)
 	on, err := f.switches(r.Context())
-	if err != nil {
-		failed(w, err)
-		return
-	}
-	answer(w, map[string]any{"switches": on})
+	return map[string]any{"switches": on}, err
 }
 
 // switchable tells whether the files know the name: a switch with a typo looks

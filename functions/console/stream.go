@@ -149,10 +149,10 @@ func (h *hub) join(who *access.Person) (c chan []byte, leave func()) {
 // cuts an answer after 30 s. The page comes back by itself.
 const streamFor = 20 * time.Second
 
-// ServeHTTP streams frames as server-sent events. The connection is taken over
+// stream sends frames as server-sent events. The connection is taken over
 // from the server where it can be: the server's write time-out would cut it,
 // and an open page would hold up a drain for as long as the server waits.
-func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *hub) stream(w http.ResponseWriter, r *http.Request) (any, error) {
 	c, leave := h.join(personOf(r))
 	defer leave()
 	ctx, end := context.WithCancel(r.Context()) // it ends with the session, too
@@ -165,7 +165,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			_, _ = rw.ReadByte()
 		}()
 		h.takeOver(ctx, w, conn, rw, c)
-		return
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, streamFor)
 	defer cancel()
@@ -178,6 +178,7 @@ func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.Flush()
 	})
+	return nil, nil
 }
 
 func (h *hub) takeOver(ctx context.Context, w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter, c chan []byte) {
