@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/manifest"
+	"pitboss/test/kustomize"
 )
 
 const image = "registry.example/team/pitboss@sha256:aa3c1e7d7b0c6a2f8f5a0e2b6b1c4d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c"
@@ -246,7 +247,7 @@ func TestUndeploy(t *testing.T) {
 
 func rendered(t *testing.T, dir string) string {
 	t.Helper()
-	text, err := manifest.Render(dir)
+	text, err := kustomize.Render(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/manifest"
+	"pitboss/test/kustomize"
 )
 
 // On Kafka a dead letter that its sink does not take is gone. So no dead-letter
@@ -18,7 +19,7 @@ import (
 // own, which is drained to the console for longer than a weekend's night.
 func TestKafkasDeadLettersAreDurable(t *testing.T) {
 	t.Parallel()
-	text, err := manifest.Render(filepath.Join(root, "broker", "kafka"))
+	text, err := kustomize.Render(filepath.Join(root, "broker", "kafka"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pitboss/broker/manifest"
+	"pitboss/test/kustomize"
 )
 
 const root = "../.."
@@ -43,7 +44,7 @@ func TestOverlaysAreValid(t *testing.T) {
 	for overlay, class := range map[string]string{"kafka": "Kafka", "rabbitmq": "RabbitMQBroker", "in-memory": "MTChannelBasedBroker", "services": ""} {
 		t.Run(overlay, func(t *testing.T) {
 			t.Parallel()
-			text, err := manifest.Render(filepath.Join(root, "broker", overlay))
+			text, err := kustomize.Render(filepath.Join(root, "broker", overlay))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,8 +16,8 @@ import (
 	"knative.dev/eventing/pkg/eventfilter/subscriptionsapi"
 	"sigs.k8s.io/yaml"
 
-	"pitboss/broker/manifest"
 	"pitboss/internal/event"
+	"pitboss/test/kustomize"
 )
 
 // Every overlay brings each function the same events, asked of Knative's own
@@ -43,7 +43,7 @@ func TestEveryOverlayRoutesTheSameEvents(t *testing.T) {
 }
 
 func overlayTriggers(t *testing.T, class string) (out []*eventingv1.Trigger) {
-	text, err := manifest.Render(filepath.Join(root, "broker", class))
+	text, err := kustomize.Render(filepath.Join(root, "broker", class))
 	if err != nil {
 		t.Fatal(err)
 	}

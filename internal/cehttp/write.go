@@ -3,14 +3,10 @@ package cehttp
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"maps"
 	"net/http"
-	"slices"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/cloudevents/sdk-go/v2/types"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"pitboss/internal/event"
 )
@@ -78,28 +74,4 @@ func NewRequest(ctx context.Context, url string, e *ce.Event) (*http.Request, er
 	}
 	WriteHeader(r.Header, e)
 	return r, nil
-}
-
-// AppendJSON appends an event in the JSON format: a body in structured mode, an
-// element of a batch, a line of a recording.
-func AppendJSON(dst []byte, e *ce.Event) []byte {
-	attributes := map[string]string{}
-	each(e, func(name, value string) { attributes[name] = value })
-	dst = append(dst, '{')
-	for _, name := range slices.Sorted(maps.Keys(attributes)) {
-		dst, _ = jsontext.AppendQuote(dst, name)
-		dst = append(dst, ':')
-		dst, _ = jsontext.AppendQuote(dst, attributes[name])
-		dst = append(dst, ',')
-	}
-	switch data := e.Data(); {
-	case len(data) == 0:
-		dst = dst[:len(dst)-1]
-	case IsJSON(e.DataContentType()) && jsontext.Value(data).IsValid():
-		dst = append(append(dst, `"data":`...), bytes.TrimSpace(data)...)
-	default:
-		dst = append(dst, `"data_base64":"`...)
-		dst = append(base64.StdEncoding.AppendEncode(dst, data), '"')
-	}
-	return append(dst, '}')
 }

@@ -3,7 +3,6 @@ package simulator
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -21,16 +20,12 @@ type Runner struct {
 
 	mu    sync.Mutex
 	world *World
-	sent  atomic.Int64
 }
 
 // NewRunner returns a runner for world.
 func NewRunner(world *World, post func(context.Context, *ce.Event) error, log *zap.Logger) *Runner {
 	return &Runner{world: world, Post: post, Log: log}
 }
-
-// Sent is the number of events acknowledged so far.
-func (r *Runner) Sent() int64 { return r.sent.Load() }
 
 // Run sends events, each at its event time, until ctx ends. At most 32 are in
 // flight at once: a slow Broker slows the simulator, it does not overrun it.
@@ -59,18 +54,12 @@ func (r *Runner) Run(ctx context.Context) {
 			return
 		case slots <- struct{}{}:
 		}
-		inFlight.Add(1)
-		go func() {
-			defer inFlight.Done()
+		inFlight.Go(func() {
 			defer func() { <-slots }()
-			if err := r.Post(ctx, e); err != nil {
-				if ctx.Err() == nil {
-					r.Log.Warn("event not acknowledged", append(telemetry.Fields(e), zap.Error(err))...)
-				}
-				return
+			if err := r.Post(ctx, e); err != nil && ctx.Err() == nil {
+				r.Log.Warn("event not acknowledged", append(telemetry.Fields(e), zap.Error(err))...)
 			}
-			r.sent.Add(1)
-		}()
+		})
 	}
 }
 

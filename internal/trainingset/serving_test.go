@@ -79,7 +79,11 @@ func loadAlways(t interface{ Fatal(...any) }) *feature.Set {
 func recordAndFold(t *rapid.T, dir string, events []*ce.Event) map[string]trainingset.Row {
 	var text bytes.Buffer
 	for _, e := range events {
-		text.Write(append(cehttp.AppendJSON(nil, e), '\n'))
+		line, err := e.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(append(line, '\n'))
 	}
 	path := filepath.Join(dir, "recording.ndjson")
 	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {

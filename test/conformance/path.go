@@ -20,8 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pitboss/broker"
-	"pitboss/broker/manifest"
 	"pitboss/internal/event"
+	"pitboss/test/kustomize"
 	"pitboss/test/redistest"
 	"pitboss/test/scenario"
 )
@@ -152,7 +152,7 @@ subresources: {status: {}}, schema: {openAPIV3Schema: {type: object, x-kubernete
 			return "", err
 		}
 	}
-	text, err := manifest.Render(filepath.Join(p.root, "broker", "in-memory"))
+	text, err := kustomize.Render(filepath.Join(p.root, "broker", "in-memory"))
 	if err != nil {
 		return "", err
 	}

@@ -18,11 +18,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"pitboss/broker/manifest"
 	"pitboss/functions"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/setup"
+	"pitboss/test/kustomize"
 	"pitboss/test/redistest"
 )
 
@@ -181,7 +181,7 @@ func (c *cluster) pod(name, bin string, env []string) error {
 // plan asks broker/durable what the Broker's controller would create for the
 // overlay, with a consuming team's Triggers beside it.
 func (c *cluster) plan(ctx context.Context, o options, ingress string) (*topology, error) {
-	text, err := manifest.Render(filepath.Join(o.root, "broker", "rabbitmq"))
+	text, err := kustomize.Render(filepath.Join(o.root, "broker", "rabbitmq"))
 	if err != nil {
 		return nil, err
 	}

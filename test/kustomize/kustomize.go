@@ -1,4 +1,4 @@
-package manifest
+package kustomize
 
 import (
 	"fmt"
@@ -18,11 +18,11 @@ func Render(dir string) ([]byte, error) {
 	defer rendering.Unlock()
 	m, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
-		return nil, fmt.Errorf("manifest: render %s: %w", dir, err)
+		return nil, fmt.Errorf("kustomize:  %s: %w", dir, err)
 	}
 	text, err := m.AsYaml()
 	if err != nil {
-		return nil, fmt.Errorf("manifest: render %s: %w", dir, err)
+		return nil, fmt.Errorf("kustomize:  %s: %w", dir, err)
 	}
 	return text, nil
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // Markdown is the event catalogue as a document: docs/events.md holds it, and
-// a test keeps it current.
+// TestCatalogueIsCurrent writes it and keeps it current.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString(catalogueHead)
