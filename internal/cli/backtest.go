@@ -1,16 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
 )
@@ -25,11 +24,7 @@ sent or stopped, by rule, action, jurisdiction and brand, with decisions to look
 itself, on the contact history that it had: what a change would have led to later is not followed. A rule that is not in force at the
 decision's time stays out. Decisions that were written out to segments, and those of erased players, are not tried.`,
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
-			set, err := feature.Load(filepath.Join(args[0], "features.yaml"))
-			if err != nil {
-				return err
-			}
-			p, err := policy.Load(args[0], set.Names())
+			p, _, err := loadPolicy(args[0])
 			if err != nil {
 				return err
 			}
@@ -92,10 +87,7 @@ func printBacktest(cmd *cobra.Command, b *policy.Backtest, took time.Duration) {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "COUNT\tACTION\tWHAT\tBY\tJURISDICTION\tBRAND\tFOR EXAMPLE")
 	for _, c := range b.Changes() {
-		by := c.Rule
-		if by == "" {
-			by = "eligibility or value"
-		}
+		by := cmp.Or(c.Rule, "eligibility or value")
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Count, c.Action, c.What, by, c.Jurisdiction, c.Brand, strings.Join(c.Examples, " "))
 	}
 	_ = w.Flush() // to a terminal: there is nothing to do about it

@@ -42,19 +42,18 @@ func killSwitchCmd() *cobra.Command {
 
 func turnCmd(o *oversight, word string, on bool) *cobra.Command {
 	var who person
-	var reason string
 	var unknown bool
 	cmd := &cobra.Command{
 		Use: word + " WHAT NAME", Short: "turn a switch " + word + "; WHAT is jurisdiction, action, model or rule", Args: cobra.ExactArgs(2),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			what, name := args[0], args[1]
-			if reason == "" || who.by == "" {
-				return fmt.Errorf("killswitch: --reason and --by must say why and who: the journal keeps them")
+			if err := who.check("killswitch"); err != nil {
+				return err
 			}
 			if err := o.switchable(cmd, what, name, on, unknown); err != nil {
 				return err
 			}
-			c := journal.SwitchChange{Switch: policy.Switch(what, name), On: on, By: who.by, Reason: reason, At: time.Now().UTC()}
+			c := journal.SwitchChange{Switch: policy.Switch(what, name), On: on, By: who.by, Reason: who.reason, At: time.Now().UTC()}
 			if !on {
 				if proposed, err := o.proposeOff(cmd, c); proposed || err != nil {
 					return err
@@ -64,7 +63,7 @@ func turnCmd(o *oversight, word string, on bool) *cobra.Command {
 		}),
 	}
 	who.flags(cmd, "who turns it")
-	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	who.because(cmd)
 	cmd.Flags().BoolVar(&unknown, "unknown", false, "turn it on though the files of --models do not know the name")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
@@ -144,12 +143,25 @@ func (o *oversight) names(what string) (out []string, err error) {
 	return slices.Compact(out), nil
 }
 
-// person is who does something by hand, and where it is told.
-type person struct{ broker, by string }
+// person is who does something by hand, why, and where it is told.
+type person struct{ broker, by, reason string }
 
 func (p *person) flags(cmd *cobra.Command, by string) {
 	cmd.Flags().StringVar(&p.broker, "broker", brokerURL(), "the Broker to POST to")
 	cmd.Flags().StringVar(&p.by, "by", whoami(), by)
+}
+
+// because has the person say why.
+func (p *person) because(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.reason, "reason", "", "why; the journal keeps it")
+}
+
+// check refuses a person who does not say who they are and why.
+func (p *person) check(command string) error {
+	if p.reason == "" || p.by == "" {
+		return fmt.Errorf("%s: --reason and --by must say why and who: the journal keeps them", command)
+	}
+	return nil
 }
 
 func whoami() string {

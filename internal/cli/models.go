@@ -47,10 +47,7 @@ func modelsCmd() *cobra.Command {
 			Short: "make a version live; the one before becomes its shadow",
 			Args:  cobra.ExactArgs(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				if err := checkModels(io.Discard, dir, library, []string{filepath.Join(dir, args[0], args[1])}); err != nil {
-					return err
-				}
-				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l model.Line) (model.Line, error) {
+				return serveVersion(cmd.OutOrStdout(), dir, library, args[0], args[1], func(l model.Line) (model.Line, error) {
 					if l.Live == args[1] {
 						return l, fmt.Errorf("models: %s %s is live already", args[0], args[1])
 					}
@@ -63,10 +60,7 @@ func modelsCmd() *cobra.Command {
 			Short: "let a version score beside the live one, to be compared with it",
 			Args:  cobra.ExactArgs(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				if err := checkModels(io.Discard, dir, library, []string{filepath.Join(dir, args[0], args[1])}); err != nil {
-					return err
-				}
-				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l model.Line) (model.Line, error) {
+				return serveVersion(cmd.OutOrStdout(), dir, library, args[0], args[1], func(l model.Line) (model.Line, error) {
 					if l.Live == args[1] || slices.Contains(l.Shadow, args[1]) {
 						return l, fmt.Errorf("models: %s %s serves already: %s", args[0], args[1], l)
 					}
@@ -91,6 +85,14 @@ func modelsCmd() *cobra.Command {
 	return cmd
 }
 
+// serveVersion changes a model's line to one with a version that was checked.
+func serveVersion(out io.Writer, dir, library, name, version string, change func(model.Line) (model.Line, error)) error {
+	if err := checkModels(io.Discard, dir, library, []string{filepath.Join(dir, name, version)}); err != nil {
+		return err
+	}
+	return changeServing(out, dir, name, change)
+}
+
 // versions lists the folders NAME/VERSION below dir that hold a model.yaml.
 func versions(dir string) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(dir, "*", "*", "model.yaml"))
@@ -104,7 +106,7 @@ func versions(dir string) ([]string, error) {
 }
 
 func checkModels(out io.Writer, dir, library string, folders []string) error {
-	set, err := feature.Load(filepath.Join(dir, "features.yaml"))
+	set, err := loadFeatures(dir)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -61,12 +60,15 @@ func (o *oversight) connected(f func(cmd *cobra.Command, args []string) error) f
 }
 
 // policy loads the files' policy.
-func (o *oversight) policy() (*policy.Policy, *feature.Set, error) {
-	set, err := feature.Load(filepath.Join(o.models, "features.yaml"))
+func (o *oversight) policy() (*policy.Policy, *feature.Set, error) { return loadPolicy(o.models) }
+
+// loadPolicy loads the policy of a models folder, and its features.
+func loadPolicy(models string) (*policy.Policy, *feature.Set, error) {
+	set, err := loadFeatures(models)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := policy.Load(o.models, set.Names())
+	p, err := policy.Load(models, set.Names())
 	return p, set, err
 }
 

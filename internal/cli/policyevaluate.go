@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,9 +49,7 @@ func policySnapshotCmd(o *oversight) *cobra.Command {
 			if err := o.journal.KeepDocument(cmd.Context(), hash, text); err != nil {
 				return err
 			}
-			if out == "" {
-				out = "learned-" + hash + ".json"
-			}
+			out = cmp.Or(out, "learned-"+hash+".json")
 			if err := os.WriteFile(out, text, 0o644); err != nil {
 				return err
 			}
@@ -103,17 +102,8 @@ The gate: it may be promoted only if the lower bound of its reward less today's 
 			if err != nil {
 				return err
 			}
-			j, from, err := o.evaluate(cmd.Context(), candidate, against, since, gate)
-			if err != nil {
-				return err
-			}
-			if err := printJudgement(cmd.OutOrStdout(), as, candidate.Hash, from, j); err != nil {
-				return err
-			}
-			if len(j.Refused) > 0 {
-				return fmt.Errorf("policy: %s may not be promoted", candidate.Hash)
-			}
-			return nil
+			_, err = o.evaluate(cmd, candidate, against, as, since, gate)
+			return err
 		}),
 	}
 	f := cmd.Flags()
@@ -127,16 +117,17 @@ The gate: it may be promoted only if the lower bound of its reward less today's 
 }
 
 // evaluate judges a candidate by the decisions since it was made, and for so long
-// at most, against the policy called against: "" is the promoted one, or the values.
-func (o *oversight) evaluate(ctx context.Context, candidate *learn.Model, against string, since time.Duration, gate policy.Gate) (*policy.Judgement, time.Time, error) {
-	from := time.Now().Add(-since)
+// at most, against the policy called against ("" is the promoted one, or the values),
+// prints what it found, and refuses one that the gate does not let through.
+func (o *oversight) evaluate(cmd *cobra.Command, candidate *learn.Model, against, as string, since time.Duration, gate policy.Gate) (*policy.Judgement, error) {
+	ctx, from := cmd.Context(), time.Now().Add(-since)
 	if made := candidate.Snapshot().Made; made.After(from) {
 		from = made
 	}
 	if against == "" {
 		now, err := o.journal.Promoted(ctx)
 		if err != nil {
-			return nil, from, err
+			return nil, err
 		}
 		against = now.Snapshot
 	}
@@ -144,11 +135,17 @@ func (o *oversight) evaluate(ctx context.Context, candidate *learn.Model, agains
 	if against != "" {
 		var err error
 		if today, err = o.candidate(ctx, against); err != nil {
-			return nil, from, err
+			return nil, err
 		}
 	}
 	j, err := o.judge(ctx, candidate, today, from, gate)
-	return j, from, err
+	if err == nil {
+		err = printJudgement(cmd.OutOrStdout(), as, candidate.Hash, from, j)
+	}
+	if err == nil && len(j.Refused) > 0 {
+		err = fmt.Errorf("policy: %s may not be promoted", candidate.Hash)
+	}
+	return j, err
 }
 
 // days is a duration that may be in days, too.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -9,49 +10,40 @@ import (
 	"github.com/spf13/cobra"
 
 	"pitboss/internal/journal"
+	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 )
 
 // policyPromoteCmd is `pitboss policy promote`.
 func policyPromoteCmd(o *oversight) *cobra.Command {
 	var who person
-	var reason string
 	since := days(30 * 24 * time.Hour)
 	cmd := &cobra.Command{
 		Use: "promote CANDIDATE", Short: "propose that a learned policy (a file or a hash) decides in the arms that learn", Args: cobra.ExactArgs(1),
 		Long: `Holds the candidate against the gate of ` + "`pitboss policy evaluate`" + ` and, if it passes, proposes it to a second person
 (pitboss proposals approve ID, or the console). Once approved every decide follows within a second. The journal has the figures.`,
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
-			if reason == "" || who.by == "" {
-				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
+			if err := who.check("policy"); err != nil {
+				return err
 			}
 			ctx := cmd.Context()
 			candidate, err := o.candidate(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			j, from, err := o.evaluate(ctx, candidate, "", time.Duration(since), policy.DefaultGate)
+			j, err := o.evaluate(cmd, candidate, "", "text", time.Duration(since), policy.DefaultGate)
 			if err != nil {
 				return err
 			}
-			if err := printJudgement(cmd.OutOrStdout(), "text", candidate.Hash, from, j); err != nil {
-				return err
-			}
-			if len(j.Refused) > 0 {
-				return fmt.Errorf("policy: %s may not be promoted", candidate.Hash)
-			}
-			text, hash, err := candidate.Snapshot().Text()
+			hash, err := o.keep(ctx, candidate)
 			if err != nil {
 				return err
 			}
-			if err := o.journal.KeepDocument(ctx, hash, text); err != nil {
-				return err
-			}
-			return o.proposeLearned(cmd, hash, who.by, reason, j)
+			return o.proposeLearned(cmd, hash, who.by, who.reason, j)
 		}),
 	}
 	who.flags(cmd, "who proposes it")
-	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	who.because(cmd)
 	cmd.Flags().Var(&since, "since", "how far back the journal is asked: 12h, 30d")
 	return cmd
 }
@@ -83,17 +75,25 @@ func (o *oversight) proposeLearned(cmd *cobra.Command, hash, by, reason string, 
 	return nil
 }
 
+// keep keeps a learned policy beside the journal under its hash.
+func (o *oversight) keep(ctx context.Context, candidate *learn.Model) (hash string, err error) {
+	text, hash, err := candidate.Snapshot().Text()
+	if err == nil {
+		err = o.journal.KeepDocument(ctx, hash, text)
+	}
+	return hash, err
+}
+
 // policyRollbackCmd is `pitboss policy rollback`.
 func policyRollbackCmd(o *oversight) *cobra.Command {
 	var who person
-	var reason string
 	cmd := &cobra.Command{
 		Use: "rollback", Short: "take the promoted learned policy back, within a second; one person is enough", Args: cobra.NoArgs,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
-			if reason == "" || who.by == "" {
-				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
+			if err := who.check("policy"); err != nil {
+				return err
 			}
-			p, err := o.journal.RollbackLearned(cmd.Context(), who.by, reason, time.Now().UTC())
+			p, err := o.journal.RollbackLearned(cmd.Context(), who.by, who.reason, time.Now().UTC())
 			if err != nil {
 				return err
 			}
@@ -102,14 +102,13 @@ func policyRollbackCmd(o *oversight) *cobra.Command {
 		}),
 	}
 	who.flags(cmd, "who takes it back")
-	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	who.because(cmd)
 	return cmd
 }
 
 // policyShadowCmd is `pitboss policy shadow`.
 func policyShadowCmd(o *oversight) *cobra.Command {
 	var who person
-	var reason string
 	var off bool
 	cmd := &cobra.Command{
 		Use: "shadow CANDIDATE", Short: "let a learned policy (a file or a hash) choose in the shadow: each decision notes what it would have chosen",
@@ -120,8 +119,8 @@ func policyShadowCmd(o *oversight) *cobra.Command {
 			return nil
 		},
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
-			if reason == "" || who.by == "" {
-				return fmt.Errorf("policy: --reason and --by must say why and who: the journal keeps them")
+			if err := who.check("policy"); err != nil {
+				return err
 			}
 			ctx, hash := cmd.Context(), ""
 			if !off {
@@ -129,15 +128,11 @@ func policyShadowCmd(o *oversight) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				var text []byte
-				if text, hash, err = candidate.Snapshot().Text(); err != nil {
-					return err
-				}
-				if err := o.journal.KeepDocument(ctx, hash, text); err != nil {
+				if hash, err = o.keep(ctx, candidate); err != nil {
 					return err
 				}
 			}
-			if err := o.journal.ShadowLearned(ctx, hash, who.by, reason, time.Now().UTC()); err != nil {
+			if err := o.journal.ShadowLearned(ctx, hash, who.by, who.reason, time.Now().UTC()); err != nil {
 				return err
 			}
 			if off {
@@ -149,7 +144,7 @@ func policyShadowCmd(o *oversight) *cobra.Command {
 		}),
 	}
 	who.flags(cmd, "who does it")
-	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	who.because(cmd)
 	cmd.Flags().BoolVar(&off, "off", false, "none from now on")
 	return cmd
 }

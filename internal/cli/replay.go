@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -187,12 +189,7 @@ func printResult(w io.Writer, r result) error {
 	row("scored", r.Scored)
 	row("recommendations issued", r.Issued)
 	row("suppressed", r.Suppressed)
-	rules := make([]string, 0, len(r.ByRule))
-	for rule := range r.ByRule {
-		rules = append(rules, rule)
-	}
-	sort.Slice(rules, func(i, j int) bool { return r.ByRule[rules[i]] > r.ByRule[rules[j]] })
-	for _, rule := range rules {
+	for _, rule := range slices.SortedFunc(maps.Keys(r.ByRule), func(a, b string) int { return cmp.Compare(r.ByRule[b], r.ByRule[a]) }) {
 		row("  by "+rule, r.ByRule[rule])
 	}
 	row("dead letters", r.DeadLetters)

@@ -3,14 +3,12 @@ package cli
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/feature"
 	"pitboss/internal/policy"
 )
 
@@ -114,18 +112,11 @@ func rulesDiffCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
 		Use: "diff OLD [NEW]", Short: "tell what changed between two folders of models (NEW: --models)", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			load := func(dir string) (*policy.Policy, error) {
-				set, err := feature.Load(filepath.Join(dir, "features.yaml"))
-				if err != nil {
-					return nil, err
-				}
-				return policy.Load(dir, set.Names())
-			}
-			a, err := load(args[0])
+			a, _, err := loadPolicy(args[0])
 			if err != nil {
 				return err
 			}
-			b, err := load(append(args, o.models)[1])
+			b, _, err := loadPolicy(append(args, o.models)[1])
 			if err != nil {
 				return err
 			}

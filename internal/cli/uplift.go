@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -109,10 +110,7 @@ func printUplift(out io.Writer, es policy.Effects, trials int) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "ACTION\tARM\tOUTCOME\tSEGMENT\tSENT\tHELD OUT\tUPLIFT, 95 % AT ALL TIMES")
 	for _, e := range reported(es) {
-		segment := e.Segment
-		if segment == "" {
-			segment = "everybody"
-		}
+		segment := cmp.Or(e.Segment, "everybody")
 		text := fmt.Sprintf("%+.3f [%+.3f, %+.3f]", e.Uplift, e.Low, e.High)
 		if e.TooEarly {
 			text = "too early to say"
