@@ -283,9 +283,9 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) (any, error
 	id := r.PathValue("id")
 	events, scored, count, known := f.players.snapshot(id)
 	v := playerView{Player: id, Seen: count, Events: []moment{}, Scorings: []*scoring{}, Decisions: []*decision{}}
-	for i := len(events) - 1; i >= 0; i-- {
-		m := momentOf(events[i], f.decisions)
-		m.Refused = f.deadLetters.refused.of(events[i])
+	for _, e := range slices.Backward(events) {
+		m := momentOf(e, f.decisions)
+		m.Refused = f.deadLetters.refused.of(e)
 		v.Events = append(v.Events, m)
 	}
 	slices.SortStableFunc(v.Events, func(a, b moment) int { return b.Time.Compare(a.Time) })
@@ -373,8 +373,8 @@ func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) (any, err
 // inputsOf finds the player.scored that a decision was taken on.
 func (f *Function) inputsOf(d *decision) *scoring {
 	_, scored, _, _ := f.players.snapshot(d.Player)
-	for i := len(scored) - 1; i >= 0; i-- {
-		if sc := scoringOf(scored[i]); sc != nil && sc.Trigger.ID == d.Trigger.ID && sc.Trigger.Source == d.Trigger.Source {
+	for _, s := range slices.Backward(scored) {
+		if sc := scoringOf(s); sc != nil && sc.Trigger.ID == d.Trigger.ID && sc.Trigger.Source == d.Trigger.Source {
 			return sc
 		}
 	}

@@ -87,10 +87,10 @@ func (a *audit) changes(ctx context.Context, max int, reads bool) ([]change, err
 	if a.journal == nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		for i := len(a.memory) - 1; i >= 0 && len(list) < max; i-- {
-			add(a.memory[i])
+		for _, c := range slices.Backward(a.memory) {
+			add(c)
 		}
-		return list, nil
+		return list[:min(max, len(list))], nil
 	}
 	head, _, err := a.journal.Head(ctx, journal.Ops)
 	if err != nil {
@@ -138,18 +138,14 @@ func hrefOf(what, subject string) string {
 
 // changeOf reads an entry about no player: a change made here, or a kill
 // switch turned by any other hand.
-func changeOf(e *journal.Entry) (change, bool) {
-	var c change
+func changeOf(e *journal.Entry) (c change, ok bool) {
+	read := func(v any) bool { return json.Unmarshal(e.Open, v) == nil }
 	switch e.Kind {
 	case kindChange:
-		if json.Unmarshal(e.Open, &c) != nil {
-			return c, false
-		}
+		ok = read(&c)
 	case journal.KindSwitch:
 		var s journal.SwitchChange
-		if json.Unmarshal(e.Open, &s) != nil {
-			return c, false
-		}
+		ok = read(&s)
 		c = change{At: s.At, Who: s.By, What: "kill-switch.off", Subject: s.Switch, Note: s.Reason}
 		if s.On {
 			c.What = "kill-switch.on"
@@ -159,25 +155,17 @@ func changeOf(e *journal.Entry) (change, bool) {
 		}
 	case journal.KindOpen:
 		var o journal.Opening
-		if json.Unmarshal(e.Open, &o) != nil {
-			return c, false
-		}
+		ok = read(&o)
 		c = change{At: o.At, Who: o.By, ID: o.ByID, What: "kept.open", Subject: o.Player, Note: o.Reason}
 	case journal.KindPropose:
 		var p journal.Proposal
-		if json.Unmarshal(e.Open, &p) != nil {
-			return c, false
-		}
+		ok = read(&p)
 		c = change{At: p.At, Who: p.By, ID: p.ByID, What: "propose " + p.What, Subject: p.Subject, Note: p.Note}
 	case journal.KindSettle:
 		var s journal.Settlement
-		if json.Unmarshal(e.Open, &s) != nil {
-			return c, false
-		}
+		ok = read(&s)
 		c = change{At: s.Settled, Who: s.SettledBy, ID: s.SettledID, What: s.Verdict + " " + s.What, Subject: s.Subject, Note: "proposed by " + s.By + ": " + s.Note}
-	default:
-		return c, false
 	}
 	c.Hash = hex.EncodeToString(e.Hash[:])
-	return c, true
+	return c, ok
 }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -41,9 +42,7 @@ func (c *cases) all(ctx context.Context) (map[string]assigned, error) {
 	if c.store.rdb == nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		for id, a := range c.memory {
-			out[id] = a
-		}
+		maps.Copy(out, c.memory)
 		return out, nil
 	}
 	raw, err := c.store.all(ctx, keyCases)

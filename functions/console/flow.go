@@ -1,7 +1,9 @@
 package console
 
 import (
-	"sort"
+	"cmp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +43,7 @@ type flow struct {
 	again   int64 // redelivered, not counted in total
 	types   map[string]int64
 	byStage [stages]int64
-	second  [history]secondCount
+	second  seconds[[stages]int32]
 	recent  [2]map[uint64]struct{} // ids seen, two generations
 	ways    [2]map[uint64]*way     // latencies by origin, two generations
 	hops    map[string]*window
@@ -51,9 +53,28 @@ type flow struct {
 	places  map[place]*placeFlow
 }
 
-type secondCount struct {
+// seconds are counts by second, of the last seconds.
+type seconds[N any] [history]struct {
 	unix int64
-	n    [stages]int32
+	n    N
+}
+
+// at is where a second is counted.
+func (s *seconds[N]) at(unix int64) *N {
+	slot := &s[unix%history]
+	if slot.unix != unix {
+		var none N
+		slot.unix, slot.n = unix, none
+	}
+	return &slot.n
+}
+
+// in is what was counted in a second; false: nothing.
+func (s *seconds[N]) in(unix int64) (n N, ok bool) {
+	if slot := &s[unix%history]; slot.unix == unix {
+		return slot.n, true
+	}
+	return n, false
 }
 
 // way is when an origin event's descendants were accepted by the Broker.
@@ -116,12 +137,7 @@ func (f *flow) count(s *seen) bool {
 	if _, known := f.types[s.Type]; known || len(f.types) < 64 {
 		f.types[s.Type]++ // unknown types are bounded: anybody can invent them
 	}
-	unix := s.At.Unix()
-	slot := &f.second[unix%history]
-	if slot.unix != unix {
-		*slot = secondCount{unix: unix}
-	}
-	slot.n[st]++
+	f.second.at(s.At.Unix())[st]++
 	f.time(s, st)
 	return true
 }
@@ -303,9 +319,9 @@ func (f *flow) view(now time.Time) flowView {
 		v.Hops[name] = w.now(now)
 	}
 	v.Second = secondView{Unix: now.Unix() - 1, N: map[string]int32{}}
-	if slot := &f.second[v.Second.Unix%history]; slot.unix == v.Second.Unix {
+	if n, ok := f.second.in(v.Second.Unix); ok {
 		for st := range stages {
-			v.Second.N[stageNames[st]] = slot.n[st]
+			v.Second.N[stageNames[st]] = n[st]
 		}
 	}
 	v.Rules = topRules(f.rules)
@@ -318,10 +334,8 @@ const rateOver = 5 // seconds
 func (f *flow) rate(st stage, now time.Time) float64 {
 	var n int64
 	for back := int64(1); back <= rateOver; back++ {
-		unix := now.Unix() - back
-		if slot := &f.second[unix%history]; slot.unix == unix {
-			n += int64(slot.n[st])
-		}
+		in, _ := f.second.in(now.Unix() - back)
+		n += int64(in[st])
 	}
 	return float64(n) / rateOver
 }
@@ -334,12 +348,8 @@ func (f *flow) series(now time.Time) map[string][]int32 {
 	for st := range stages {
 		line := make([]int32, 0, history-1)
 		for back := int64(history - 1); back >= 1; back-- {
-			unix := now.Unix() - back
-			if slot := &f.second[unix%history]; slot.unix == unix {
-				line = append(line, slot.n[st])
-			} else {
-				line = append(line, 0)
-			}
+			in, _ := f.second.in(now.Unix() - back)
+			line = append(line, in[st])
 		}
 		out[stageNames[st]] = line
 	}
@@ -363,9 +373,7 @@ func topOf(m map[string]int64, n int) []counted {
 }
 
 func top(list []counted, n int) []counted {
-	sort.Slice(list, func(a, b int) bool {
-		return list[a].N > list[b].N || list[a].N == list[b].N && list[a].Name < list[b].Name
-	})
+	slices.SortFunc(list, func(a, b counted) int { return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Name, b.Name)) })
 	return list[:min(n, len(list))]
 }
 

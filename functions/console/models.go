@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,9 +107,8 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) (any, erro
 		}
 	}
 	rank := map[string]int{"live": 0, "shadow": 1, "": 2}
-	sort.Slice(models, func(a, b int) bool {
-		x, y := models[a], models[b]
-		return x.Name < y.Name || x.Name == y.Name && (rank[x.Role] < rank[y.Role] || rank[x.Role] == rank[y.Role] && x.Version > y.Version)
+	slices.SortFunc(models, func(a, b modelView) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(rank[a.Role], rank[b.Role]), strings.Compare(b.Version, a.Version))
 	})
 	return map[string]any{"models": models, "note": note, "writable": writable(f.servingFile()), "calibration": f.experiments.calibrated()}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"time"
@@ -206,10 +207,7 @@ func (p *inForce) with(file, text string) (*policyChange, *policy.Policy, error)
 }
 
 func (p *inForce) compile(file, text string) (*policy.Policy, error) {
-	files := map[string][]byte{}
-	for name, b := range p.policy.Files() {
-		files[name] = b
-	}
+	files := maps.Clone(p.policy.Files())
 	files[file] = []byte(text)
 	return policy.Parse(files, p.policy.FeatureNames())
 }

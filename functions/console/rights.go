@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
@@ -29,9 +30,7 @@ func (f *Function) exclude(w http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, err
 	}
 	data := event.Excluded{Scheme: in.Scheme}
-	if data.Scheme == "" {
-		data.Scheme = "operator"
-	}
+	data.Scheme = cmp.Or(data.Scheme, "operator")
 	var err error
 	if in.Until != "" {
 		data.Until, err = time.Parse(time.DateOnly, in.Until)

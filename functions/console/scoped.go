@@ -1,6 +1,7 @@
 package console
 
 import (
+	"maps"
 	"time"
 
 	"pitboss/internal/access"
@@ -16,14 +17,9 @@ type place struct{ jurisdiction, brand string }
 // placeFlow counts what was decided at a place.
 type placeFlow struct {
 	total   [2]int64 // issued, suppressed
-	second  [history]placeSecond
+	second  seconds[[2]int32]
 	rules   map[string]*ruleCount
 	actions map[string]int64
-}
-
-type placeSecond struct {
-	unix int64
-	n    [2]int32
 }
 
 // maxPlaces bounds the memory: a place takes 3 KB.
@@ -42,12 +38,7 @@ func (f *flow) at(where place) *placeFlow {
 // add counts a decision: verdict is 0 of an issued one, 1 of a suppressed one.
 func (p *placeFlow) add(verdict int, at time.Time) {
 	p.total[verdict]++
-	unix := at.Unix()
-	slot := &p.second[unix%history]
-	if slot.unix != unix {
-		*slot = placeSecond{unix: unix}
-	}
-	slot.n[verdict]++
+	p.second.at(at.Unix())[verdict]++
 }
 
 // decidedStages are the stages that have a place, in placeFlow's order.
@@ -57,14 +48,7 @@ var decidedStages = [2]stage{stageIssued, stageSuppressed}
 func (f *flow) limit(v *flowView, sees func(jurisdiction, brand string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	all := map[string]stageNow{}
-	for name, s := range v.Stages {
-		all[name] = s
-	}
-	second := secondView{Unix: v.Second.Unix, N: map[string]int32{}}
-	for name, n := range v.Second.N {
-		second.N[name] = n
-	}
+	all, second := maps.Clone(v.Stages), secondView{Unix: v.Second.Unix, N: maps.Clone(v.Second.N)}
 	for _, st := range decidedStages {
 		all[stageNames[st]], second.N[stageNames[st]] = stageNow{}, 0
 	}
@@ -93,10 +77,8 @@ func (f *flow) limit(v *flowView, sees func(jurisdiction, brand string) bool) {
 }
 
 func (p *placeFlow) in(unix int64, verdict int) int32 {
-	if slot := &p.second[unix%history]; slot.unix == unix {
-		return slot.n[verdict]
-	}
-	return 0
+	n, _ := p.second.in(unix)
+	return n[verdict]
 }
 
 func addRules(to, from map[string]*ruleCount) {

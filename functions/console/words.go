@@ -2,7 +2,8 @@ package console
 
 import (
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -87,14 +88,12 @@ func channel(c string) string {
 
 // risks are the scores, leave first.
 func risks(scores map[string]float64) []string {
-	names := make([]string, 0, len(scores))
-	for n := range scores {
-		names = append(names, n)
-	}
-	sort.Slice(names, func(a, b int) bool {
-		return (names[a] == "leave") != (names[b] == "leave") && names[a] == "leave" || names[a] > names[b] && names[b] != "leave"
-	})
 	var out []string
+	names := slices.Sorted(maps.Keys(scores))
+	slices.Reverse(names)
+	if leave := slices.Index(names, "leave"); leave > 0 {
+		names = slices.Insert(slices.Delete(names, leave, leave+1), 0, "leave")
+	}
 	for _, n := range names {
 		out = append(out, fmt.Sprintf("%s risk %.2f", n, scores[n]))
 	}
