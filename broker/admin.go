@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 
 	"pitboss/internal/access"
 )
@@ -74,11 +73,7 @@ func (b *Broker) handler() http.Handler {
 
 func (b *Broker) healthz() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := b.health.Load()
-		if h == nil {
-			h = &defaultHealth
-		}
-		if err := (*h)(r.Context(), b); err != nil {
+		if err := b.healthy(r.Context()); err != nil {
 			problem(w, http.StatusServiceUnavailable, err.Error())
 			return
 		}
@@ -87,31 +82,23 @@ func (b *Broker) healthz() http.Handler {
 	})
 }
 
-// healthCheck says whether all is ready.
-type healthCheck = func(ctx context.Context, b *Broker) error
-
-var defaultHealth healthCheck = func(_ context.Context, b *Broker) error {
+func (b *Broker) healthy(ctx context.Context) error {
 	if !b.Ready() {
 		return errors.New("the Broker is not ready")
 	}
-	return b.Trouble()
+	if err := b.Trouble(); err != nil {
+		return err
+	}
+	if check := b.health.Load(); check != nil {
+		return (*check)(ctx)
+	}
+	return nil
 }
-
-// health is a healthCheck that can be replaced while requests come in.
-type health = atomic.Pointer[healthCheck]
 
 // SetHealth makes /healthz answer 503 with check's error while it returns
 // one: local mode adds its functions' readiness. Without it the Broker's own
 // readiness is what counts.
-func (b *Broker) SetHealth(check func(context.Context) error) {
-	var h healthCheck = func(ctx context.Context, b *Broker) error {
-		if err := defaultHealth(ctx, b); err != nil {
-			return err
-		}
-		return check(ctx)
-	}
-	b.health.Store(&h)
-}
+func (b *Broker) SetHealth(check func(context.Context) error) { b.health.Store(&check) }
 
 // loopbackOnly keeps the admin API from other machines, and from web pages
 // whose name resolves to this one.

@@ -71,13 +71,11 @@ const (
 )
 
 func (c *Config) setDefaults() {
-	if c.Addr == "" {
-		c.Addr = "127.0.0.1:0"
-	}
-	c.MaxStore = orDefault(c.MaxStore, defaultMaxStore)
-	c.MaxBody = orDefault(c.MaxBody, defaultMaxBody)
-	c.Parallel = orDefault(c.Parallel, defaultParallel)
-	c.Pending = orDefault(c.Pending, defaultPending)
+	c.Addr = cmp.Or(c.Addr, "127.0.0.1:0")
+	c.MaxStore = cmp.Or(c.MaxStore, defaultMaxStore)
+	c.MaxBody = cmp.Or(c.MaxBody, defaultMaxBody)
+	c.Parallel = cmp.Or(c.Parallel, defaultParallel)
+	c.Pending = cmp.Or(c.Pending, defaultPending)
 	if c.Resolve == nil {
 		c.Resolve = func(string) (string, bool) { return "", false }
 	}
@@ -87,13 +85,6 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-}
-
-func orDefault[T int | int64](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
 }
 
 // Broker is an open Broker. It delivers from the moment [Open] returns and
@@ -113,8 +104,8 @@ type Broker struct {
 
 	accepted, refused atomic.Int64
 	ready             atomic.Bool
-	health            health
-	stop              context.CancelFunc // ends deliveries that are waiting for a retry
+	health            atomic.Pointer[func(context.Context) error] // see SetHealth
+	stop              context.CancelFunc                          // ends deliveries that are waiting for a retry
 	drainOnce         sync.Once
 
 	DeadLetters *DeadLetters

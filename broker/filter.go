@@ -2,6 +2,8 @@ package broker
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	cesql "github.com/cloudevents/sdk-go/sql/v2"
@@ -19,25 +21,17 @@ import (
 type filter func(*message) eventfilter.FilterResult
 
 // allOf is a Trigger's spec.filters: every one must pass.
-func allOf(specs spec.Filters) filter {
-	filters := filtersOf(specs)
-	return func(m *message) eventfilter.FilterResult {
-		result := eventfilter.NoFilter
-		for _, f := range filters {
-			if result = f(m); result == eventfilter.FailFilter {
-				break
-			}
-		}
-		return result
-	}
-}
+func allOf(specs spec.Filters) filter { return until(eventfilter.FailFilter, specs) }
 
-func anyOf(specs spec.Filters) filter {
+func anyOf(specs spec.Filters) filter { return until(eventfilter.PassFilter, specs) }
+
+// until asks one filter after the other, and ends with the first that decides.
+func until(decides eventfilter.FilterResult, specs spec.Filters) filter {
 	filters := filtersOf(specs)
 	return func(m *message) eventfilter.FilterResult {
 		result := eventfilter.NoFilter
 		for _, f := range filters {
-			if result = f(m); result == eventfilter.PassFilter {
+			if result = f(m); result == decides {
 				break
 			}
 		}
@@ -72,12 +66,7 @@ func filtersOf(specs spec.Filters) (out []filter) {
 
 // empty says whether one of the attributes has no value.
 func empty(attributes map[string]string) bool {
-	for _, v := range attributes {
-		if v == "" {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(slices.Collect(maps.Values(attributes)), "")
 }
 
 func not(f filter) filter {

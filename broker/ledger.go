@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -219,12 +220,7 @@ func (l *ledger) catchUp() error {
 func (l *ledger) seqs(s stream) []uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := make([]uint64, 0, len(l.live[s]))
-	for seq := range l.live[s] {
-		out = append(out, seq)
-	}
-	slices.Sort(out)
-	return out
+	return slices.Sorted(maps.Keys(l.live[s]))
 }
 
 func (l *ledger) of(s stream, seq uint64) (known, bool) {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -253,16 +254,7 @@ func (l *eventLog) end(r *origin) {
 
 // find is the place of a message in open; it has one until it is done.
 func (l *eventLog) find(seq uint64) int {
-	lo, hi := 0, len(l.open)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if l.open[mid].seq < seq {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	return sort.Search(len(l.open), func(i int) bool { return l.open[i].seq >= seq })
 }
 
 // purge lets what is done leave the log.

@@ -4,12 +4,14 @@
 package functions
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
-	"sort"
+	"slices"
 	"strings"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
@@ -89,18 +91,12 @@ func listenOnLoopback() {
 		return
 	}
 	port := os.Getenv("PORT")
-	if port == "" {
-		port = "8080"
-	}
+	port = cmp.Or(port, "8080")
 	_ = os.Setenv("LISTEN_ADDRESS", net.JoinHostPort("127.0.0.1", port)) // fails only for an invalid name
 }
 
 // Names lists every function, sorted.
 func Names() []string {
-	names := make([]string, 0, len(registry))
-	for n := range registry {
-		names = append(names, n)
-	}
-	sort.Strings(names)
+	names := slices.Sorted(maps.Keys(registry))
 	return names
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -242,9 +243,7 @@ func newHosts(cfg config, log *zap.Logger) (hosts, error) {
 // functionEnv is the environment a function would get on a cluster.
 func functionEnv(env map[string]string, cfg config, name, redisURL, brokerURL string) map[string]string {
 	out := make(map[string]string, len(env)+8)
-	for k, v := range env {
-		out[k] = v
-	}
+	maps.Copy(out, env)
 	out["FUNCTION_TARGET"] = name
 	out["REDIS_URL"] = redisURL
 	out["MODELS_DIR"] = cfg.ModelsDir

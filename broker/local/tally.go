@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -47,9 +48,7 @@ func (t *tally) snapshot() cli.Stats {
 	defer t.mu.Unlock()
 	s := t.stats
 	s.Suppressed = make(map[string]int64, len(t.stats.Suppressed))
-	for rule, n := range t.stats.Suppressed {
-		s.Suppressed[rule] = n
-	}
+	maps.Copy(s.Suppressed, t.stats.Suppressed)
 	s.P50Ms = float64(t.latency.ValueAtQuantile(50)) / 1000
 	s.P99Ms = float64(t.latency.ValueAtQuantile(99)) / 1000
 	return s

@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -174,7 +175,7 @@ func (f *Field) checkString(s string) string {
 		return "must not be empty"
 	case f.Max != nil && n > *f.Max:
 		return fmt.Sprintf("must be at most %d characters, is %d", *f.Max, n)
-	case f.Enum != nil && !contains(f.Enum, s):
+	case f.Enum != nil && !slices.Contains(f.Enum, s):
 		return fmt.Sprintf("must be one of %s, is %q", strings.Join(f.Enum, ", "), clip(s))
 	case f.Pattern == idPattern && !f.match(s):
 		return "must not begin or end with a space or an invisible character, and have no control characters"
@@ -211,15 +212,6 @@ func (f *Field) bounds() (min, max int64) {
 		max = *f.Max
 	}
 	return min, max
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 func isDate(s string) bool {

@@ -129,17 +129,13 @@ func integers(op string, a, b code) (code, bool) {
 		do = func(x, y int64) (int64, bool) { z := x - y; return z, (z < x) == (y > 0) }
 	case operators.Multiply:
 		do = multiply
-	case operators.Divide:
+	case operators.Divide, operators.Modulo:
 		do = func(x, y int64) (int64, bool) {
-			if y == 0 || (x == math.MinInt64 && y == -1) {
+			switch {
+			case y == 0 || (x == math.MinInt64 && y == -1):
 				return 0, false
-			}
-			return x / y, true
-		}
-	case operators.Modulo:
-		do = func(x, y int64) (int64, bool) {
-			if y == 0 || (x == math.MinInt64 && y == -1) {
-				return 0, false
+			case op == operators.Divide:
+				return x / y, true
 			}
 			return x % y, true
 		}

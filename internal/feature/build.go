@@ -1,7 +1,9 @@
 package feature
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -133,7 +135,7 @@ func (b *builder) checkAgg(d *Declaration, path, within string) error {
 	}
 	h := d.Horizon
 	if _, ok := allowed[h.name()]; !ok {
-		return b.fault(path+".horizon", within, "agg %s has no %s horizon; it can have %s", d.Agg, h.name(), strings.Join(sortedKeys(allowed), ", "))
+		return b.fault(path+".horizon", within, "agg %s has no %s horizon; it can have %s", d.Agg, h.name(), strings.Join(slices.Sorted(maps.Keys(allowed)), ", "))
 	}
 	_, takes := valued[d.Agg]
 	switch {
@@ -172,22 +174,11 @@ func (b *builder) checkBuckets(d *Declaration, path, within string) error {
 		}
 		return nil
 	}
-	if w.Buckets == 0 {
-		w.Buckets = 24
-	}
+	w.Buckets = cmp.Or(w.Buckets, 24)
 	if w.Buckets < 1 || w.Buckets > 366 || w.Size.ms()%int64(w.Buckets) != 0 {
 		return b.fault(path+".horizon", within, "buckets must be 1 to 366 and divide the size %s into whole milliseconds, is %d", w.Size, w.Buckets)
 	}
 	return nil
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // stream is where values come from: event types, a condition and a value (""

@@ -1,8 +1,9 @@
 package feature
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 
 	"pitboss/internal/event"
@@ -93,20 +94,9 @@ func (b *builder) session(sl *slot, decl *Session, s stream) (err error) {
 }
 
 func union(a, b []*event.Info) []*event.Info {
-	seen := map[string]*event.Info{}
-	var types []string
-	for _, i := range append(append([]*event.Info{}, a...), b...) {
-		if seen[i.Type] == nil {
-			types = append(types, i.Type)
-		}
-		seen[i.Type] = i
-	}
-	sort.Strings(types)
-	var out []*event.Info
-	for _, t := range types {
-		out = append(out, seen[t])
-	}
-	return out
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, func(a, b *event.Info) int { return strings.Compare(a.Type, b.Type) })
+	return slices.Compact(all)
 }
 
 func (b *builder) follow(sl *slot, d *Declaration, s stream) error {
@@ -116,9 +106,7 @@ func (b *builder) follow(sl *slot, d *Declaration, s stream) error {
 	if err != nil {
 		return err
 	}
-	if a.Times == 0 {
-		a.Times = 1
-	}
+	a.Times = cmp.Or(a.Times, 1)
 	switch {
 	case a.Times < 1 || a.Times > 1000:
 		return b.fault(path+".times", within, "times must be between 1 and 1000, is %d", a.Times)

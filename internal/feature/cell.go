@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -137,15 +138,7 @@ func find(set []member, id int64) (int, bool) {
 		}
 		return n, false
 	}
-	return slices.BinarySearchFunc(set, id, func(m member, id int64) int {
-		switch {
-		case m.id < id:
-			return -1
-		case m.id > id:
-			return 1
-		}
-		return 0
-	})
+	return slices.BinarySearchFunc(set, id, func(m member, id int64) int { return cmp.Compare(m.id, id) })
 }
 
 // add folds v, counted sign times, into a commutative slot: sign -1 undoes

@@ -2,8 +2,9 @@ package feature
 
 import (
 	"fmt"
+	"maps"
 	"math"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,7 +169,7 @@ func (l *language) compile(text string, want ...kind) (*program, error) {
 	}
 	p := &program{text: text}
 	out := kindOf(ast.OutputType())
-	if !allowed(out, want) {
+	if !slices.Contains(want, out) {
 		return nil, fmt.Errorf("%s is of type %s, but %s is needed", text, ast.OutputType(), listKinds(want))
 	}
 	tr := translator{vars: l.vars, ast: ast.NativeRep(), needs: map[int]bool{}}
@@ -180,20 +181,8 @@ func (l *language) compile(text string, want ...kind) (*program, error) {
 		}
 		tr.all(tr.ast.Expr())
 	}
-	for f := range tr.needs {
-		p.needs = append(p.needs, f)
-	}
-	sort.Ints(p.needs)
+	p.needs = slices.Sorted(maps.Keys(tr.needs))
 	return p, nil
-}
-
-func allowed(k kind, want []kind) bool {
-	for _, w := range want {
-		if w == k {
-			return true
-		}
-	}
-	return false
 }
 
 func listKinds(want []kind) string {
@@ -219,11 +208,7 @@ func (l *language) explain(text string, issues *cel.Issues) error {
 	msg := e.Message
 	switch {
 	case strings.Contains(msg, "undeclared reference"):
-		var known []string
-		for name := range l.vars {
-			known = append(known, name)
-		}
-		sort.Strings(known)
+		known := slices.Sorted(maps.Keys(l.vars))
 		msg = fmt.Sprintf("%s; known here: %s", strings.TrimSuffix(msg, " (in container '')"), strings.Join(known, ", "))
 	case strings.Contains(msg, "applied to '(double, int)'"), strings.Contains(msg, "applied to '(int, double)'"):
 		msg += "; features are doubles: write 2.0 rather than 2, or convert with double(…)"

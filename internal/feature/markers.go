@@ -2,6 +2,7 @@ package feature
 
 import (
 	"cmp"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,7 +78,7 @@ func (b *builder) watchMarkers(d *Condition, path, within string) error {
 		if one.slot, _, err = b.slot(slot{text: "due|" + m.ID, agg: opRegister, value: -1, of: -1, active: -1}); err != nil {
 			return b.fault(path, within, "%v", err)
 		}
-		for _, name := range sortedKeys(m.Reads) {
+		for _, name := range slices.Sorted(maps.Keys(m.Reads)) {
 			r := m.Reads[name]
 			read := reading{feature: b.featureNamed(r.Value), atLeast: r.AtLeast, money: r.Money}
 			if read.feature < 0 {

@@ -1,6 +1,7 @@
 package feature
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -67,15 +68,9 @@ func (b *builder) limits() error {
 	if d.Version != fileVersion {
 		return b.fault("$.version", "", "version must be %d, is %d", fileVersion, d.Version)
 	}
-	if d.Lateness == 0 {
-		d.Lateness = DefaultLateness
-	}
-	if d.Rollback == 0 {
-		d.Rollback = d.Lateness
-	}
-	if d.Timeline == 0 {
-		d.Timeline = DefaultTimeline
-	}
+	d.Lateness = cmp.Or(d.Lateness, DefaultLateness)
+	d.Rollback = cmp.Or(d.Rollback, d.Lateness)
+	d.Timeline = cmp.Or(d.Timeline, DefaultTimeline)
 	switch {
 	case d.Lateness.ms() < 1000 || d.Lateness.ms() > 24*3600_000:
 		return b.fault("$.lateness", "", "lateness must be between 1s and 24h, is %s", d.Lateness)
@@ -187,7 +182,7 @@ func (b *builder) program(info *event.Info, text string, features []variable, wa
 	}
 	at := info.Type + "\x00" + text
 	p := b.plan(info)
-	if n, ok := b.programAt[at]; ok && allowed(p.programs[n].code.kind, want) {
+	if n, ok := b.programAt[at]; ok && slices.Contains(want, p.programs[n].code.kind) {
 		return n, nil
 	}
 	l, err := b.language(info, features)

@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -217,10 +218,7 @@ type Option struct {
 // has exactly these propensities. Equal seeds give equal bits.
 func (m *Model) Weigh(options []Option, x []float64, seed uint64) (none float64) {
 	deviations := make([]float64, len(options))
-	bold := m.Spec.Boldness
-	if bold == 0 {
-		bold = 1
-	}
+	bold := cmp.Or(m.Spec.Boldness, 1)
 	top, most := -1, 0.0
 	for i := range options {
 		o := &options[i]

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -73,9 +74,7 @@ func (im *importer) name() {
 	if im.a.Name == "" || im.a.Version == "" {
 		im.ask("--name NAME --version VERSION: the model's folder below the models folder, e.g. leave v3")
 	}
-	if im.man.Output == "" {
-		im.man.Output = im.a.Name
-	}
+	im.man.Output = cmp.Or(im.man.Output, im.a.Name)
 }
 
 // output picks the tensor that holds the score, and where in it.

@@ -82,22 +82,26 @@ func readGraph(data []byte) (*graph, error) {
 }
 
 func (g *graph) readOpset(b []byte) error {
-	var domain string
-	var version int64
-	err := fields(b, func(num protowire.Number, v value) error {
-		switch num {
-		case 1:
-			domain = string(v.bytes)
-		case 2:
-			version = int64(v.num)
-		}
-		return nil
-	})
+	domain, version, err := pair(b)
 	if domain == "ai.onnx" {
 		domain = ""
 	}
-	g.opsets[domain] = version
+	g.opsets[domain] = int64(version.num)
 	return err
+}
+
+// pair reads a message of a name and a value.
+func pair(b []byte) (name string, val value, err error) {
+	err = fields(b, func(num protowire.Number, v value) error {
+		switch num {
+		case 1:
+			name = string(v.bytes)
+		case 2:
+			val = v
+		}
+		return nil
+	})
+	return name, val, err
 }
 
 func (g *graph) readBody(b []byte) error {
@@ -130,18 +134,9 @@ func (g *graph) readInitializer(b []byte) error {
 		case 8:
 			g.initializers[string(v.bytes)] = true
 		case 13: // external_data: a StringStringEntryProto
-			var key, val string
-			err := fields(v.bytes, func(num protowire.Number, v value) error {
-				switch num {
-				case 1:
-					key = string(v.bytes)
-				case 2:
-					val = string(v.bytes)
-				}
-				return nil
-			})
+			key, val, err := pair(v.bytes)
 			if key == "location" {
-				g.external = append(g.external, val)
+				g.external = append(g.external, string(val.bytes))
 			}
 			return err
 		}

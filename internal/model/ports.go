@@ -72,10 +72,8 @@ func (w *wiring) plain(g *graph) bool {
 }
 
 func (g *graph) output(name string) *valueInfo {
-	for i := range g.outputs {
-		if g.outputs[i].name == name {
-			return &g.outputs[i]
-		}
+	if i := slices.IndexFunc(g.outputs, func(v valueInfo) bool { return v.name == name }); i >= 0 {
+		return &g.outputs[i]
 	}
 	return nil
 }

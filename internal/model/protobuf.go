@@ -56,37 +56,6 @@ func fields(b []byte, fn func(protowire.Number, value) error) error {
 	return nil
 }
 
-// appendFloats reads a repeated float, packed or one field per element: a tree
-// ensemble has tens of thousands.
-func appendFloats(to []float32, v value) ([]float32, error) {
-	if v.typ == protowire.Fixed32Type {
-		return append(to, math.Float32frombits(uint32(v.num))), nil
-	}
-	for b := v.bytes; len(b) > 0; {
-		x, n := protowire.ConsumeFixed32(b)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		to, b = append(to, math.Float32frombits(x)), b[n:]
-	}
-	return to, nil
-}
-
-// appendInts reads a repeated integer, packed or one field per element.
-func appendInts(to []int64, v value) ([]int64, error) {
-	if v.typ == protowire.VarintType {
-		return append(to, int64(v.num)), nil
-	}
-	for b := v.bytes; len(b) > 0; {
-		x, n := protowire.ConsumeVarint(b)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		to, b = append(to, int64(x)), b[n:]
-	}
-	return to, nil
-}
-
 // readNumbers reads a TensorProto of float32, float64 or uint8; of others, nothing.
 func readNumbers(b []byte) (out []float64, err error) {
 	var elem int64
@@ -127,17 +96,31 @@ func readNumbers(b []byte) (out []float64, err error) {
 	return out, err
 }
 
-// appendDoubles reads a repeated double, packed or one field per element.
-func appendDoubles(to []float64, v value) ([]float64, error) {
-	if v.typ == protowire.Fixed64Type {
-		return append(to, math.Float64frombits(v.num)), nil
+// appendNumbers reads a repeated number, packed or one field per element: a tree
+// ensemble has tens of thousands.
+func appendNumbers[T any](to []T, v value, consume func([]byte) (uint64, int), number func(uint64) T) ([]T, error) {
+	if v.typ != protowire.BytesType {
+		return append(to, number(v.num)), nil
 	}
 	for b := v.bytes; len(b) > 0; {
-		x, n := protowire.ConsumeFixed64(b)
+		x, n := consume(b)
 		if n < 0 {
 			return nil, protowire.ParseError(n)
 		}
-		to, b = append(to, math.Float64frombits(x)), b[n:]
+		to, b = append(to, number(x)), b[n:]
 	}
 	return to, nil
+}
+
+func appendFloats(to []float32, v value) ([]float32, error) {
+	consume := func(b []byte) (uint64, int) { x, n := protowire.ConsumeFixed32(b); return uint64(x), n }
+	return appendNumbers(to, v, consume, func(x uint64) float32 { return math.Float32frombits(uint32(x)) })
+}
+
+func appendInts(to []int64, v value) ([]int64, error) {
+	return appendNumbers(to, v, protowire.ConsumeVarint, func(x uint64) int64 { return int64(x) })
+}
+
+func appendDoubles(to []float64, v value) ([]float64, error) {
+	return appendNumbers(to, v, protowire.ConsumeFixed64, math.Float64frombits)
 }

@@ -56,9 +56,7 @@ type Status struct {
 // a shadow that does not is only noted. The returned registry is usable even
 // when err is not nil: [Registry.Reload] and [Registry.Watch] try again.
 func Open(conf Config) (*Registry, error) {
-	if conf.Serving == "" {
-		conf.Serving = filepath.Join(conf.Dir, "serving.yaml")
-	}
+	conf.Serving = cmp.Or(conf.Serving, filepath.Join(conf.Dir, "serving.yaml"))
 	if conf.Log == nil {
 		conf.Log = zap.NewNop()
 	}
@@ -117,7 +115,7 @@ type buildResult struct {
 
 func (r *Registry) build(serving Serving, seen fingerprint) *buildResult {
 	b := &buildResult{live: map[string]*Model{}, shadow: map[string][]*Model{},
-		loaded: map[string]loadedModel{}, rejected: map[string]string{}, names: serving.names()}
+		loaded: map[string]loadedModel{}, rejected: map[string]string{}, names: slices.Sorted(maps.Keys(serving))}
 	fresh := r.fresh(serving, seen)
 	for _, name := range b.names {
 		line := serving[name]

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -27,9 +28,7 @@ const defaultOrders = 16
 
 func newSampler(m *Model) (*sampler, error) {
 	s := &sampler{reference: m.Manifest.reference(), odds: m.unit, orders: m.Manifest.ExplainOrders}
-	if s.orders == 0 {
-		s.orders = defaultOrders
-	}
+	s.orders = cmp.Or(s.orders, defaultOrders)
 	if sum, err := hex.DecodeString(m.Manifest.SHA256); err == nil && len(sum) >= 8 {
 		s.seed = binary.LittleEndian.Uint64(sum)
 	}

@@ -5,7 +5,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
 
 	"pitboss/internal/strictyaml"
@@ -53,16 +52,6 @@ func parseServing(path string, body []byte) (Serving, error) {
 		}
 	}
 	return s, nil
-}
-
-// names lists the models in order.
-func (s Serving) names() []string {
-	names := make([]string, 0, len(s))
-	for n := range s {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
 }
 
 // Promote makes version live. What was live becomes a shadow, so that the two

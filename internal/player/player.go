@@ -8,6 +8,7 @@
 package player
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"time"
@@ -122,15 +123,9 @@ func (c Config) withDefaults() Config {
 	def(&c.Batch, 128)
 	c.RememberIDs = min(c.RememberIDs, maxIDs)
 	c.Batch = max(1, min(c.Batch, c.RememberIDs))
-	if c.RememberFor == 0 {
-		c.RememberFor = 24 * time.Hour
-	}
-	if c.ErasedFor == 0 {
-		c.ErasedFor = 25 * time.Hour
-	}
-	if c.WaitTimeout == 0 {
-		c.WaitTimeout = time.Second
-	}
+	c.RememberFor = cmp.Or(c.RememberFor, 24*time.Hour)
+	c.ErasedFor = cmp.Or(c.ErasedFor, 25*time.Hour)
+	c.WaitTimeout = cmp.Or(c.WaitTimeout, time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

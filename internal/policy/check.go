@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -185,12 +186,8 @@ func (p *Policy) testInput(jurisdiction string, t *RuleTest) (*Input, error) {
 func (t *TestAction) compile(d *RuleDecl) *action {
 	decl := &ActionDecl{ID: "test", Kind: t.Kind, Product: t.Product, Category: t.Category, Channels: []string{t.Channel}, Bonus: t.Bonus,
 		Prompts: t.Prompts, Stake: t.Stake, AutoStart: t.AutoStart, LoosenLimit: t.LoosenLimit, Countdown: t.Countdown, AIGenerated: t.AIGenerated, AIDisclosed: t.AIDisclosed}
-	if decl.Kind == "" {
-		decl.Kind = d.AppliesTo[0]
-	}
-	if decl.Product == "" {
-		decl.Product = "casino"
-	}
+	decl.Kind = cmp.Or(decl.Kind, d.AppliesTo[0])
+	decl.Product = cmp.Or(decl.Product, "casino")
 	if t.Channel == "" {
 		decl.Channels[0] = "in_app"
 	}

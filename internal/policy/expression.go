@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,14 +107,7 @@ func firstLines(s string) string {
 }
 
 // reads reports whether the expression names the variable.
-func (e *expression) reads(name string) bool {
-	for _, n := range e.names {
-		if n == name {
-			return true
-		}
-	}
-	return false
-}
+func (e *expression) reads(name string) bool { return slices.Contains(e.names, name) }
 
 // truth is the outcome of a condition: a condition over something that is not
 // known is in doubt.

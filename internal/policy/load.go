@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -49,9 +51,7 @@ func (l *loader) oneOf(path, what, field, got string, names []string) bool {
 
 // expression compiles text; an empty one stands for otherwise.
 func (l *loader) expression(path, what, text, otherwise string, want *cel.Type) *expression {
-	if text == "" {
-		text = otherwise
-	}
+	text = cmp.Or(text, otherwise)
 	e, err := l.p.lang.compile(text, want)
 	if err != nil {
 		l.add(l.src.problem(path, what, "`pitboss rules explain --vocabulary` lists what expressions may name", "%v", err))
@@ -62,7 +62,7 @@ func (l *loader) expression(path, what, text, otherwise string, want *cel.Type) 
 // read decodes all files at once; the packs come in order of their names.
 func (l *loader) read() []*packFile {
 	var packs []*packFile
-	for _, name := range sortedKeys(l.p.files) {
+	for _, name := range slices.Sorted(maps.Keys(l.p.files)) {
 		if strings.HasPrefix(name, "rules/") {
 			packs = append(packs, &packFile{src: newSource(name, l.p.files[name])})
 		}
@@ -175,12 +175,8 @@ func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 		l.add(l.src.problem(path, what, "every action has an id of its own", "id %q is empty, reserved or taken", d.ID))
 	}
 	seen[d.ID] = true
-	if d.Product == "" {
-		d.Product = "all"
-	}
-	if d.Severity == "" {
-		d.Severity = severityNames[0]
-	}
+	d.Product = cmp.Or(d.Product, "all")
+	d.Severity = cmp.Or(d.Severity, severityNames[0])
 	l.oneOf(path, what, "kind", d.Kind, []string{Service, Protection, Marketing})
 	l.oneOf(path, what, "product", d.Product, productNames)
 	l.oneOf(path, what, "severity", d.Severity, severityNames)
@@ -208,7 +204,7 @@ func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 		value:    l.expression(path+".value", what+": value", d.Value, "0.0", cel.DoubleType),
 		contact:  l.contact(path+".contact", what, d.Contact),
 		deposit:  slices.Contains(d.Prompts, "deposit"), play: slices.Contains(d.Prompts, "play")}
-	for _, name := range sortedKeys(d.Params) {
+	for _, name := range slices.Sorted(maps.Keys(d.Params)) {
 		a.params = append(a.params, param{name, l.expression(path+".params."+name, what+": param "+name, d.Params[name], "", nil)})
 	}
 	l.lint(path, what, a)

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -123,7 +124,7 @@ func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
 	if d.Unless != "" {
 		m.unless = l.expression(path+".unless", what+": unless", d.Unless, "", cel.BoolType)
 	}
-	for _, name := range sortedKeys(d.Reads) {
+	for _, name := range slices.Sorted(maps.Keys(d.Reads)) {
 		r := markerRead{Reading: d.Reads[name], name: name, feature: -1}
 		if f, ok := strings.CutPrefix(r.Value, "features."); ok {
 			r.feature = slices.Index(l.p.lang.featureNames, f)

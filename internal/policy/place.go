@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"pitboss/internal/event"
@@ -32,7 +34,7 @@ func (l *loader) declaration(f *PackFile) {
 	if _, ok := f.MinAge["all"]; !ok {
 		missing("min_age", "write {all: 18}, and the products whose age differs")
 	}
-	for _, product := range sortedKeys(f.MinAge) {
+	for _, product := range slices.Sorted(maps.Keys(f.MinAge)) {
 		l.oneOf("$.min_age", what, "min_age", product, productNames)
 		if age := f.MinAge[product]; age < 16 || age > 30 {
 			l.add(l.src.problem("$.min_age", what, "the age from which a player may play", "min_age.%s is %d", product, age))
@@ -80,10 +82,7 @@ func (e *evaluation) product(a *action) string {
 
 // licensed tells whether the player's licensee may offer anything there.
 func (e *evaluation) licensed(jurisdiction string) bool {
-	licensee := e.in.Facts.Licensee
-	if licensee == "" {
-		licensee = "default"
-	}
+	licensee := cmp.Or(e.in.Facts.Licensee, "default")
 	return slices.Contains(e.p.file.Licensees[licensee], jurisdiction)
 }
 

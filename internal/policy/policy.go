@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -197,21 +197,12 @@ func (f *Files) Compile(features []string) (*Policy, error) {
 // hashFiles identifies a policy: equal hashes decide equally.
 func hashFiles(files map[string][]byte, features []string) string {
 	h := sha256.New()
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		fmt.Fprintf(h, "%s %d\n", name, len(files[name]))
 		h.Write(files[name])
 	}
 	fmt.Fprintln(h, strings.Join(features, " "))
 	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 // Hash identifies the policy: its files and the features they may name.

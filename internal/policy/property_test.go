@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -105,7 +106,7 @@ func anyone(t *rapid.T, p *Policy) *Input {
 		f.Currency = rapid.SampledFrom([]string{"DKK", "DKK", "EUR"}).Draw(t, "currency")
 	}
 	f.Origins = map[string]string{}
-	for _, key := range sortedKeys(f.Consents) {
+	for _, key := range slices.Sorted(maps.Keys(f.Consents)) {
 		if origin := rapid.SampledFrom([]string{"", "site", "phone"}).Draw(t, "origin"); origin != "" {
 			f.Origins[key] = origin
 		}

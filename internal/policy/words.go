@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,10 +88,7 @@ func (r *Record) explainMarkers(w io.Writer, p *Policy) {
 	}
 	fmt.Fprintln(w, "\nSigns of harm that Pitboss saw")
 	for _, m := range r.Decision.Markers {
-		text := m.Text
-		if text == "" {
-			text = "(the player was erased, and the numbers with them)"
-		}
+		text := cmp.Or(m.Text, "(the player was erased, and the numbers with them)")
 		fmt.Fprintf(w, "  %s v%d, %s, %s: %s\n", m.ID, m.Version, m.Strength, m.Group, text)
 		if d, ok := p.marker(m.ID); ok {
 			fmt.Fprintf(w, "      Looks at %s. Source: %s.%s\n", d.Window, d.Source, unreviewed(d.Reviewed))
@@ -192,7 +191,7 @@ func Diff(a, b *Policy) []Change {
 
 // diff compares things by id. What has versions must have another where it differs.
 func diff(what string, old, now map[string][][2]string, versioned bool) (out []Change) {
-	for _, id := range sortedKeys(union(old, now)) {
+	for _, id := range slices.Sorted(maps.Keys(union(old, now))) {
 		x, y := old[id], now[id]
 		c := Change{What: what + " " + id}
 		switch {

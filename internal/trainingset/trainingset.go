@@ -8,6 +8,7 @@
 package trainingset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,9 +138,7 @@ type pending struct {
 }
 
 func newBuilder(opt Options, sink Sink) (*builder, error) {
-	if opt.Block == 0 {
-		opt.Block = 4096
-	}
+	opt.Block = cmp.Or(opt.Block, 4096)
 	switch opt.Points {
 	case Rounds, ScoreWhen, All:
 	default:
