@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,22 +23,14 @@ import (
 
 	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
+	"pitboss/internal/journal"
 	"pitboss/internal/sink"
+	"pitboss/internal/telemetry"
 )
 
-// deadLetter is a dead letter: an event that a subscriber refused, or that no
-// retry could deliver. The one-machine Broker keeps its own; on a cluster they
-// are POSTed here by the dead-letter sink and kept in Redis.
-type deadLetter struct {
-	ID         string    `json:"id"`
-	At         time.Time `json:"at"`
-	Trigger    string    `json:"trigger"`
-	Subscriber string    `json:"subscriber"`
-	Code       int       `json:"code"`
-	Reason     string    `json:"reason"`
-	Attempts   int       `json:"attempts"`
-	Event      ce.Event  `json:"event"`
-}
+// deadLetter: the one-machine Broker keeps its own; on a cluster they are POSTed
+// here by the dead-letter sink and kept in Redis.
+type deadLetter = journal.DeadLetter
 
 // The attributes that Knative adds to a dead letter.
 var knativeError = struct{ dest, code, data string }{"knativeerrordest", "knativeerrorcode", "knativeerrordata"}
@@ -79,11 +72,16 @@ func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 	}
 	d := deadLetterOf(e, f.now())
 	if !f.broker.known() { // the local Broker keeps its own, and is asked for them
-		if err := f.deadLetters.keep(r.Context(), d); err != nil {
+		kept, err := f.deadLetters.keep(r.Context(), d)
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		f.deadLetters.refused.note(&d)
+		if kept {
+			f.deadLetters.refused.note(&d)
+		} else {
+			f.Log.Info("a dead letter is not kept: its player was erased after it", telemetry.Fields(e)...)
+		}
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
@@ -104,46 +102,39 @@ func readDeadLetter(w http.ResponseWriter, r *http.Request) (*ce.Event, error) {
 
 func deadLetterOf(e *ce.Event, now time.Time) deadLetter {
 	text := func(name string) string { s, _ := e.Extensions()[name].(string); return s }
-	out := deadLetter{At: now, Subscriber: text(knativeError.dest), Event: event.Shown(*e)}
-	out.Code, _ = strconv.Atoi(text(knativeError.code))
+	code, _ := strconv.Atoi(text(knativeError.code))
 	reason, err := base64.StdEncoding.DecodeString(text(knativeError.data))
 	if err != nil { // it was cut to fit: what can be read of it
 		data := text(knativeError.data)
 		reason, _ = base64.StdEncoding.DecodeString(data[:len(data)/4*4])
 	}
-	out.Reason = string(reason)
-	if u, err := url.Parse(out.Subscriber); err == nil {
-		out.Trigger = u.Hostname()
-	}
-	return out
+	return journal.NewDeadLetter(e, text(knativeError.dest), code, string(reason), now)
 }
 
-func (l *deadLetters) keep(ctx context.Context, d deadLetter) error {
+// keep is false for a dead letter that an erasure has overtaken. Without Redis there
+// is nothing that remembers erasures.
+func (l *deadLetters) keep(ctx context.Context, d deadLetter) (kept bool, err error) {
 	if l.store.rdb == nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if len(l.memory) >= keptDeadLetters { // the Broker keeps it and comes again
-			return fmt.Errorf("console: %d dead letters are kept already, and there is no Redis for more: replay or discard some", keptDeadLetters)
+			return false, fmt.Errorf("console: %d dead letters are kept already, and there is no Redis for more: replay or discard some", keptDeadLetters)
 		}
 		l.last++
 		d.ID = strconv.FormatInt(l.last, 10)
 		l.memory[d.ID] = d
 		l.kept.Store(int64(len(l.memory)))
-		return nil
+		return true, nil
 	}
-	n, err := l.store.command(ctx, "INCR", keyDeadLetterID)
-	if err != nil {
-		return err
+	if kept, err = l.store.journal.KeepDeadLetter(ctx, d); err != nil {
+		return false, err
 	}
-	d.ID = fmt.Sprint(n)
-	body, err := json.Marshal(d)
-	if err != nil {
-		return fmt.Errorf("console: dead letter: %w", err)
-	}
-	if _, err = l.store.command(ctx, "HSET", keyDeadLetters, d.ID, body); err == nil {
+	if kept {
 		l.kept.Add(1)
+	} else {
+		overtaken.Inc()
 	}
-	return err
+	return kept, nil
 }
 
 // pageSize is how many dead letters are asked for at once.
@@ -181,7 +172,7 @@ func (l *deadLetters) all(ctx context.Context) ([]deadLetter, error) {
 		}
 		return out, nil
 	}
-	kept, err := l.store.all(ctx, keyDeadLetters)
+	kept, err := l.store.all(ctx, journal.DeadLettersKey)
 	if err != nil {
 		return nil, err
 	}
@@ -234,6 +225,7 @@ func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (i
 		return 0, errNoSink
 	}
 	n := 0
+	var refused error // none that is refused again holds up those behind it
 	err := l.each(ctx, func(d deadLetter) error {
 		if id != "" && d.ID != id || d.Event.Type() == "unreadable" {
 			return nil
@@ -244,6 +236,11 @@ func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (i
 		restore := l.refused.again(&d.Event)
 		if err := to.Post(ctx, &d.Event); err != nil {
 			restore()
+			var no *sink.Refused
+			if errors.As(err, &no) && no.AboutTheEvent() {
+				refused = err
+				return nil
+			}
 			return err
 		}
 		if err := l.remove(ctx, d.ID); err != nil {
@@ -252,7 +249,7 @@ func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (i
 		n++
 		return nil
 	})
-	if err == nil && n == 0 && id != "" {
+	if err = errors.Join(err, refused); err == nil && n == 0 && id != "" {
 		return 0, errNotFound
 	}
 	return n, err
@@ -298,7 +295,7 @@ func (l *deadLetters) forget(ctx context.Context, player string) error {
 		return nil
 	}
 	return l.each(ctx, func(d deadLetter) error {
-		if d.Event.Subject() != player {
+		if d.Event.Subject() != player || event.Outlives(d.Event.Type()) {
 			return nil
 		}
 		return l.remove(ctx, d.ID)
@@ -327,6 +324,6 @@ func (l *deadLetters) remove(ctx context.Context, id string) error {
 		delete(l.memory, id)
 		return nil
 	}
-	_, err := l.store.command(ctx, "HDEL", keyDeadLetters, id)
+	_, err := l.store.command(ctx, "HDEL", journal.DeadLettersKey, id)
 	return err
 }

@@ -2,11 +2,13 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
+	"pitboss/internal/journal"
 	"pitboss/internal/repeat"
 )
 
@@ -23,11 +25,29 @@ const deadLettersFresh = 5 * time.Minute
 // watch observes until the console stops.
 func (l *deadLetters) watch(ctx context.Context, now func() time.Time, log *zap.Logger) {
 	for range repeat.Now(ctx, time.Second) {
+		if err := l.recount(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("dead letters are not counted", zap.Error(err))
+			continue
+		}
 		l.observe(now())
 		if err := l.learn(ctx, l.broker.status()); err != nil && ctx.Err() == nil {
 			log.Warn("timelines do not tell what was refused", zap.Error(err))
 		}
 	}
+}
+
+// recount asks Redis how many dead letters there are: those of before this console
+// began, another console's and timer's are among them.
+func (l *deadLetters) recount(ctx context.Context) error {
+	if l.store.rdb == nil || l.broker.known() {
+		return nil
+	}
+	n, err := l.store.rdb.HLen(ctx, journal.DeadLettersKey).Result()
+	if err != nil {
+		return fmt.Errorf("console: redis: %w", err)
+	}
+	l.kept.Store(n)
+	return nil
 }
 
 // observe counts what came since the last time.
@@ -73,9 +93,27 @@ func (l *deadLetters) learn(ctx context.Context, s brokerStatus) error {
 	if err != nil {
 		return err
 	}
-	l.learned = total
 	for i := range list {
-		l.refused.note(&list[i])
+		if gone, err := l.overtaken(ctx, &list[i]); err != nil {
+			return err
+		} else if !gone {
+			l.refused.note(&list[i])
+		}
 	}
+	l.learned = total
 	return nil
+}
+
+// overtaken removes from the local Broker what became a dead letter after its
+// player was erased.
+func (l *deadLetters) overtaken(ctx context.Context, d *deadLetter) (bool, error) {
+	if l.store.journal == nil {
+		return false, nil
+	}
+	gone, err := l.store.journal.Overtaken(ctx, &d.Event)
+	if err == nil && gone {
+		overtaken.Inc()
+		err = l.remove(ctx, d.ID)
+	}
+	return gone, err
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 var (
@@ -23,6 +24,11 @@ var (
 	pagesDesc       = prometheus.NewDesc("pitboss_console_pages", "Pages that are open.", nil, nil)
 	timelineDesc    = prometheus.NewDesc("pitboss_console_timeline_bytes", "Memory that players' timelines take.", nil, nil)
 )
+
+// overtaken is a counter of the process's: of several consoles in one (tests) all count.
+var overtaken = promauto.NewCounter(prometheus.CounterOpts{
+	Name: "pitboss_dead_letters_overtaken_total", Help: "Dead letters that were not kept, since their player was erased after the event.",
+})
 
 // collector tells Prometheus what the console knows and nobody else exports:
 // the one-machine Broker's counters among it.

@@ -15,13 +15,6 @@ import (
 	"pitboss/internal/setup"
 )
 
-// Keys in Redis that are the console's own. Each is one key, so they may lie
-// on any node of a Cluster.
-const (
-	keyDeadLetters  = journal.DeadLettersKey // hash: dead letters that came by POST
-	keyDeadLetterID = "{console}:letter"     // number of the last one
-)
-
 // store is what the console asks Redis for: a player's state as it is now,
 // read only, and its own few keys. Without Redis the page still shows what
 // came in by event.

@@ -327,17 +327,11 @@ func (f *Function) send(ctx context.Context, e *ce.Event, i int) error {
 	end(err)
 	f.admission.answered(began, time.Now())
 	var no *sink.Refused
-	if errors.As(err, &no) && slices.Contains(aboutTheEvent, no.Status) {
+	if errors.As(err, &no) && no.AboutTheEvent() {
 		return &refusedByBroker{no, i}
 	}
 	return err
 }
-
-// aboutTheEvent are the answers of a Broker that mean the event. Every other
-// 4xx, such as a 404, is an address or a permission of ingest's own: a fault that
-// somebody mends, while the producer keeps the event.
-var aboutTheEvent = []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
-	http.StatusUnprocessableEntity, http.StatusRequestHeaderFieldsTooLarge}
 
 type refusedByBroker struct {
 	*sink.Refused

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	ce "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/go-json-experiment/json"
 	"github.com/redis/go-redis/v9"
 
 	"pitboss/internal/event"
@@ -213,4 +216,48 @@ func TestNoCopyOutlivesAnErasure(t *testing.T) {
 			t.Errorf("%s: erased before that command: a copy of %d bytes stays, %v", id, len(copied), err)
 		}
 	})
+}
+
+// A dead letter that comes while its player is erased does not stay, wherever the
+// one comes in between the other's commands; an exclusion's does.
+func TestNoDeadLetterOutlivesAnErasure(t *testing.T) {
+	t.Parallel()
+	url := redistest.Start(t)
+	erase := func(f *Function, id string) {
+		if _, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})); err != nil {
+			t.Error(err)
+		}
+	}
+	keep := func(f *Function, id string) {
+		for _, e := range []*ce.Event{request(t, id, event.TypeGameFailed, event.GameFailed{Game: "book", Error: "e"}),
+			request(t, id, event.TypeExcluded, event.Excluded{Scheme: "BetStop"})} {
+			if _, err := f.rights.journal.KeepDeadLetter(t.Context(), journal.NewDeadLetter(e, "http://team/", 400, "no", noon)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	f, other := start(t, url), start(t, url)
+	check := func(id string) {
+		t.Helper()
+		kept, err := other.rights.rdb.HGetAll(t.Context(), journal.DeadLettersKey).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var types []string
+		for _, body := range kept {
+			var d journal.DeadLetter
+			if err := json.Unmarshal([]byte(body), &d); err != nil {
+				t.Fatal(err)
+			}
+			if d.Event.Subject() == id {
+				types = append(types, d.Event.Type())
+			}
+		}
+		if !slices.Equal(types, []string{event.TypeExcluded}) {
+			t.Errorf("%s: kept are %v, want the exclusion", id, types)
+		}
+	}
+	atEveryCommand(t, f, other, "erasing-", func(id string) { keep(other, id) }, func(id string) { erase(f, id) }, check)
+	keeper := start(t, url)
+	atEveryCommand(t, keeper, other, "keeping-", func(id string) { erase(other, id) }, func(id string) { keep(keeper, id) }, check)
 }

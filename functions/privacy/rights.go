@@ -169,26 +169,5 @@ func (r *Rights) dropCopies(ctx context.Context, id string) error {
 	if err := r.journal.DropExports(ctx, id); err != nil {
 		return err
 	}
-	letters := r.rdb.HScan(ctx, journal.DeadLettersKey, 0, "", 500).Iterator()
-	for letters.Next(ctx) {
-		number := letters.Val()
-		if !letters.Next(ctx) {
-			break
-		}
-		var letter struct {
-			Event struct {
-				Subject string `json:"subject"`
-			} `json:"event"`
-		}
-		if json.Unmarshal([]byte(letters.Val()), &letter) != nil || letter.Event.Subject != id {
-			continue
-		}
-		if err := r.rdb.HDel(ctx, journal.DeadLettersKey, number).Err(); err != nil {
-			return fmt.Errorf("privacy: dead letter: %w", err)
-		}
-	}
-	if err := letters.Err(); err != nil {
-		return fmt.Errorf("privacy: dead letters: %w", err)
-	}
-	return nil
+	return r.journal.DropDeadLetters(ctx, id, time.Time{})
 }

@@ -133,16 +133,9 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 	return reply, err
 }
 
-// outlives says whether an event of before a player's erasure counts all the
-// same: that a player is excluded must not get lost on the way, and is what the
-// law has the operator keep (GDPR art. 17(3)(b)).
-func outlives(typ string) bool {
-	return typ == event.TypeExcluded || typ == event.TypeReinstated
-}
-
 func (f *Function) fold(ctx context.Context, in *ce.Event, r *event.Record) (*ce.Event, error) {
 	u := update{set: f.set, conditions: f.set.Conditions(), record: r}
-	res, err := f.store.Update(ctx, r.Subject, player.Op[feature.State]{Key: r.Key(), At: r.Time.UnixMilli(), Fold: u.fold, Keep: outlives(r.Type)})
+	res, err := f.store.Update(ctx, r.Subject, player.Op[feature.State]{Key: r.Key(), At: r.Time.UnixMilli(), Fold: u.fold, Keep: event.Outlives(r.Type)})
 	if err != nil {
 		return nil, err
 	}

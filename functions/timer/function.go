@@ -168,5 +168,17 @@ func (f *Function) post(ctx context.Context, r player.Reminder) error {
 	ctx, end := telemetry.Send(ctx, name, f.Log, &e)
 	err := f.broker.Post(ctx, &e)
 	end(err)
+	var no *sink.Refused
+	if errors.As(err, &no) && no.AboutTheEvent() {
+		return f.keep(ctx, &e, no)
+	}
+	return err
+}
+
+// keep makes a dead letter of what the Broker refused: sent again it would be
+// refused again, and in the console somebody sees it. It was counted and logged as
+// refused; a reminder that could not be kept is sent again.
+func (f *Function) keep(ctx context.Context, e *ce.Event, no *sink.Refused) error {
+	_, err := f.journal.KeepDeadLetter(ctx, journal.NewDeadLetter(e, f.cfg.Sink, no.Status, no.Body, f.now()))
 	return err
 }

@@ -128,6 +128,14 @@ func Lookup(typ string) (*Info, bool) {
 	return i, ok
 }
 
+// Outlives says whether an event of before a player's erasure counts all the same:
+// that a player is excluded must not get lost on the way, and is what the law has
+// the operator keep (GDPR art. 17(3)(b)); and whoever could not take the news of the
+// erasure must still be told.
+func Outlives(typ string) bool {
+	return typ == TypeExcluded || typ == TypeReinstated || typ == TypePrivacyErased
+}
+
 // Types returns every event type, sorted by name.
 func Types() []*Info {
 	out := make([]*Info, 0, len(infos))

@@ -48,10 +48,6 @@ func ReviewKey(shard int) string { return tag(shard) + ":v" }
 // DocumentKey is the key of a text kept under its hash: policies, feature sets.
 func DocumentKey(hash string) string { return "pitboss:document:" + hash }
 
-// DeadLettersKey is the hash of the dead letters that the console keeps, as
-// JSON with the event in it.
-const DeadLettersKey = "{console}:letters"
-
 // DecisionID names the decision that the event with this reply id leads to. It
 // begins with the player's shard, so that the journal can find it.
 func DecisionID(id, reply string) string {

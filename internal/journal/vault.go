@@ -6,8 +6,8 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"time"
 
@@ -28,6 +28,15 @@ type Vault struct {
 }
 
 const vaultKeyKey = "{ops}:vault"
+
+//go:embed lua/vault.lua
+var vaultLua string
+
+var vaultScript = redisdb.NewScript(vaultLua)
+
+// vaultAttempts bounds how often a document is added anew since another writer was
+// ahead. Two erasures of one player at once are rare, more are not.
+const vaultAttempts = 100
 
 // Vault returns the vault. secret is what it is sealed by; without one a key is
 // made and kept in Redis, which parts it from the rest but not from whoever reads
@@ -81,14 +90,24 @@ func (v *Vault) Put(ctx context.Context, id string, k Kept) error {
 	if err != nil {
 		return err
 	}
-	docs, err := v.read(ctx, at, gcm)
+	for range vaultAttempts {
+		if done, err := v.put(ctx, at, gcm, k); done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("journal: vault: %w", player.ErrConflict)
+}
+
+// put is false where another writer changed the documents after they were read.
+func (v *Vault) put(ctx context.Context, at string, gcm cipher.AEAD, k Kept) (bool, error) {
+	docs, was, err := v.read(ctx, at, gcm)
 	if err != nil {
-		return err
+		return false, err
 	}
 	last := k.Until
 	for _, d := range docs {
 		if d.Request == k.Request && len(d.Document) >= len(k.Document) {
-			return nil
+			return true, nil
 		}
 		if d.Until.After(last) {
 			last = d.Until
@@ -96,19 +115,15 @@ func (v *Vault) Put(ctx context.Context, id string, k Kept) error {
 	}
 	plain, err := json.Marshal(append(docs, k))
 	if err != nil {
-		return fmt.Errorf("journal: vault: %w", err)
+		return false, fmt.Errorf("journal: vault: %w", err)
 	}
 	nonce := make([]byte, gcm.NonceSize())
 	_, _ = rand.Read(nonce)
-	_, err = v.journal.rdb.TxPipelined(ctx, func(p redisdb.Pipeliner) error {
-		p.Set(ctx, at, gcm.Seal(nonce, nonce, plain, []byte(at)), 0)
-		p.ExpireAt(ctx, at, last) // Redis sweeps it
-		return nil
-	})
+	n, err := v.journal.run.Run(ctx, vaultScript, []string{at}, was, gcm.Seal(nonce, nonce, plain, []byte(at)), last.Unix())
 	if err != nil {
-		return fmt.Errorf("journal: vault: %w", err)
+		return false, fmt.Errorf("journal: vault: %w", err)
 	}
-	return nil
+	return n == int64(1), nil
 }
 
 // Opening is who looks into a vault, and why.
@@ -135,7 +150,7 @@ func (v *Vault) Open(ctx context.Context, id string, o Opening) ([]Kept, error) 
 	if err != nil {
 		return nil, err
 	}
-	docs, err := v.read(ctx, at, gcm)
+	docs, _, err := v.read(ctx, at, gcm)
 	out := docs[:0]
 	for _, d := range docs {
 		if o.At.Before(d.Until) {
@@ -145,23 +160,25 @@ func (v *Vault) Open(ctx context.Context, id string, o Opening) ([]Kept, error) 
 	return out, err
 }
 
-func (v *Vault) read(ctx context.Context, at string, gcm cipher.AEAD) (docs []Kept, err error) {
-	b, err := v.journal.rdb.Get(ctx, at).Bytes()
-	if errors.Is(err, redisdb.Nil) {
-		return nil, nil
-	}
+// read returns what is kept, and the nonce it was sealed with.
+func (v *Vault) read(ctx context.Context, at string, gcm cipher.AEAD) (docs []Kept, nonce []byte, err error) {
+	b, err := redisdb.Get(ctx, v.journal.run, at)
 	if err != nil {
-		return nil, fmt.Errorf("journal: vault: %w", err)
+		return nil, nil, fmt.Errorf("journal: vault: %w", err)
+	}
+	if len(b) == 0 {
+		return nil, nil, nil
 	}
 	if len(b) < gcm.NonceSize() {
-		return nil, fmt.Errorf("journal: vault: %w", ErrFormat)
+		return nil, nil, fmt.Errorf("journal: vault: %w", ErrFormat)
 	}
-	plain, err := gcm.Open(nil, b[:gcm.NonceSize()], b[gcm.NonceSize():], []byte(at))
+	nonce = b[:gcm.NonceSize()]
+	plain, err := gcm.Open(nil, nonce, b[gcm.NonceSize():], []byte(at))
 	if err == nil {
 		err = json.Unmarshal(plain, &docs)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("journal: vault: %w", err)
+		return nil, nil, fmt.Errorf("journal: vault: %w", err)
 	}
-	return docs, nil
+	return docs, nonce, nil
 }

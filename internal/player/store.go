@@ -119,15 +119,21 @@ func (st *Store[S]) Erase(ctx context.Context, player string, was Version, at ti
 
 // Erased is when the player was erased last; zero: not of late.
 func (st *Store[S]) Erased(ctx context.Context, player string) (time.Time, error) {
-	v, err := st.get(ctx, player)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return v.erased.time(), nil
+	return Erased(ctx, st.redis, player)
+}
+
+// Erased is [Store.Erased] for who has no Store.
+func Erased(ctx context.Context, s redisdb.Sender, player string) (time.Time, error) {
+	v, err := get(ctx, s, player)
+	return v.erased.time(), err
 }
 
 func (st *Store[S]) get(ctx context.Context, player string) (value, error) {
-	b, err := redisdb.Get(ctx, st.redis, StateKey(player))
+	return get(ctx, st.redis, player)
+}
+
+func get(ctx context.Context, s redisdb.Sender, player string) (value, error) {
+	b, err := redisdb.Get(ctx, s, StateKey(player))
 	if err != nil {
 		return value{}, fmt.Errorf("player: read: %w", err)
 	}

@@ -115,7 +115,7 @@ func (s *Script) Eval(ctx context.Context, to Sender, args []any) (any, error) {
 func (r *Runner) Send(ctx context.Context, key string, cmd Cmder, write bool) error {
 	switch c := r.rdb.(type) {
 	case *redis.Client:
-		return r.pipelines(c).do(ctx, cmd, write)
+		return r.pipelines(ctx, c).do(ctx, cmd, write)
 	case *redis.ClusterClient:
 		return r.sendCluster(ctx, c, key, cmd, write)
 	}
@@ -136,7 +136,7 @@ func (r *Runner) sendCluster(ctx context.Context, cc *redis.ClusterClient, key s
 	if err != nil {
 		return err
 	}
-	err = r.pipelines(node).do(ctx, cmd, write)
+	err = r.pipelines(ctx, node).do(ctx, cmd, write)
 	if err != nil && !isReply(err) {
 		cc.ReloadState(ctx) // the node may be gone, and its replica be the primary now
 		return err
@@ -153,18 +153,43 @@ func (r *Runner) sendCluster(ctx context.Context, cc *redis.ClusterClient, key s
 			return err
 		}
 		cmd.SetErr(nil)
-		err = r.pipelines(node).once(ctx, cmd, write, ask)
+		err = r.pipelines(ctx, node).once(ctx, cmd, write, ask)
 	}
 	return err
 }
 
-func (r *Runner) pipelines(node *redis.Client) *pipelines {
+func (r *Runner) pipelines(ctx context.Context, node *redis.Client) *pipelines {
 	if found, ok := r.nodes.Load(node); ok {
 		return found.(*pipelines)
 	}
 	made := newPipelines(node, r.replicas, r.timeout)
-	kept, _ := r.nodes.LoadOrStore(node, made)
+	kept, had := r.nodes.LoadOrStore(node, made)
+	if !had {
+		r.forget(ctx, node)
+	}
 	return kept.(*pipelines)
+}
+
+// forget drops the pipelines of nodes that the cluster does not have any more, as a
+// new node comes in. The client closes their connections by itself. A pipeline that
+// is under way ends undisturbed; a node dropped too early, by what another caller
+// knew of the cluster, is added again with its next command.
+func (r *Runner) forget(ctx context.Context, fresh *redis.Client) {
+	cc, ok := r.rdb.(*redis.ClusterClient)
+	if !ok {
+		return
+	}
+	var now sync.Map
+	now.Store(fresh, true)
+	if cc.ForEachShard(ctx, func(_ context.Context, node *redis.Client) error { now.Store(node, true); return nil }) != nil {
+		return
+	}
+	r.nodes.Range(func(node, _ any) bool {
+		if _, known := now.Load(node); !known {
+			r.nodes.Delete(node)
+		}
+		return true
+	})
 }
 
 // nodeAt is the cluster's client of the primary at addr.

@@ -42,6 +42,18 @@ type Refused struct {
 	Body   string // at most 4 KiB, a problem document where ingest answers
 }
 
+// AboutTheEvent reports whether the answer means the event. Every other 4xx, such as
+// a 404, is an address or a permission of the sender's own: a fault that somebody
+// mends, while whoever has the event keeps it.
+func (e *Refused) AboutTheEvent() bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+		http.StatusUnprocessableEntity, http.StatusRequestHeaderFieldsTooLarge:
+		return true
+	}
+	return false
+}
+
 func (e *Refused) Error() string { return fmt.Sprintf("sink: refused with %d: %s", e.Status, e.Body) }
 
 // Post sends e in HTTP binary mode and returns nil once it is acknowledged

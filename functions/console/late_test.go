@@ -1,0 +1,105 @@
+package console_test
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	ce "github.com/cloudevents/sdk-go/v2/event"
+
+	"pitboss/functions/privacy"
+	"pitboss/internal/event"
+	"pitboss/test/redistest"
+)
+
+// erase has privacy erase a player, and returns when.
+func erase(t *testing.T, redisURL, player string) time.Time {
+	t.Helper()
+	f := privacy.New()
+	if err := f.Start(context.Background(), map[string]string{"REDIS_URL": redisURL, "MODELS_DIR": "../../models"}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Stop(context.Background())
+	e := ce.New()
+	e.SetID("erase-" + player)
+	e.SetSource("/test")
+	e.SetType(event.TypePrivacyErase)
+	e.SetSubject(player)
+	e.SetTime(time.Now())
+	if err := e.SetData(ce.ApplicationJSON, event.PrivacyRequest{Request: "R-" + player}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := f.Handle(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Time()
+}
+
+// deadLettersOf are the dead letters' events, by id.
+func (s *served) deadLettersOf() map[string]string {
+	s.t.Helper()
+	var page struct {
+		DeadLetters []struct {
+			Event struct{ ID, Subject string }
+		} `json:"dead_letters"`
+	}
+	if status := s.get("/api/deadletters", &page); status != http.StatusOK {
+		s.t.Fatal(status)
+	}
+	out := map[string]string{}
+	for _, d := range page.DeadLetters {
+		out[d.Event.ID] = d.Event.Subject
+	}
+	return out
+}
+
+// A Broker that retries brings dead letters minutes after their events: by then
+// the player may have been erased. None of the player's data comes back so; what
+// counts all the same is kept, and so is what the player did afterwards.
+func TestADeadLetterThatComesAfterTheErasureIsNotKept(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	s := start(t, map[string]string{"REDIS_URL": redis})
+	send := func(typ, id, player string, at time.Time) {
+		t.Helper()
+		ext := map[string]string{"time": at.UTC().Format(time.RFC3339Nano)}
+		if status := s.postTo("/deadletters", typ, id, player, ext, map[string]string{"secret": player}); status != http.StatusAccepted {
+			t.Fatalf("%s: %d", id, status)
+		}
+	}
+	send(event.TypeRoundSettled, "early", "erased", time.Now())
+	send(event.TypeExcluded, "early-exclusion", "erased", time.Now())
+	at := erase(t, redis, "erased")
+	send(event.TypeRoundSettled, "before", "erased", at.Add(-time.Minute))
+	send(event.TypeRoundSettled, "same-moment", "erased", at)
+	send(event.TypeExcluded, "exclusion", "erased", at.Add(-time.Minute))
+	send(event.TypePrivacyErased, "news", "erased", at)
+	send(event.TypeRoundSettled, "after", "erased", at.Add(time.Millisecond))
+	send(event.TypeRoundSettled, "other", "somebody", at.Add(-time.Minute))
+	want := []string{"after", "early-exclusion", "exclusion", "news", "other"}
+	if got := slices.Sorted(maps.Keys(s.deadLettersOf())); !slices.Equal(got, want) {
+		t.Errorf("kept are %v, want %v", got, want)
+	}
+}
+
+// A console that is started anew tells at once how many dead letters wait: an alert
+// looks at it.
+func TestANewConsoleCountsTheDeadLettersOfBefore(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	start(t, map[string]string{"REDIS_URL": redis}).deadLetter("pitboss-profile", "e1", "alice", "no")
+	s := start(t, map[string]string{"REDIS_URL": redis})
+	var now deadLettersNow
+	for end := time.Now().Add(30 * time.Second); now.Frame.Letters != 1; time.Sleep(20 * time.Millisecond) {
+		if s.get("/api/live", &now); time.Now().After(end) {
+			t.Fatalf("%+v", now.Frame)
+		}
+	}
+	if now.Frame.Lately != 0 {
+		t.Errorf("what was there before is news: %+v", now.Frame)
+	}
+}
