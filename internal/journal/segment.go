@@ -183,6 +183,11 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// segmentGroup is how many bytes of entries a row group has. The writer holds one in
+// memory, compressed, which what is sealed hardly is. An hour of 1,000 decisions a
+// second is 8 GB in all.
+const segmentGroup = 32 << 20
+
 // writeSegment also returns, by shard, the first entry to stay in Redis.
 func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMeta, old time.Time) (n int, drop map[int]uint64, err error) {
 	pw := parquet.NewGenericWriter[segmentRow](w, parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}))
@@ -191,6 +196,7 @@ func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMe
 		return 0, nil, err
 	}
 	drop = map[int]uint64{}
+	group := 0
 	for _, shard := range shards {
 		err := j.raw(ctx, shard, 0, func(_ string, raw, hash []byte) error {
 			e, err := parseEntry(shard, raw, hash, nil)
@@ -206,6 +212,9 @@ func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMe
 			n++
 			meta.Heads[shard] = Link{e.Seq, hex.EncodeToString(hash)}
 			_, err = pw.Write([]segmentRow{{int32(shard), int64(e.Seq), e.Time.UnixMilli(), e.Kind, e.KeyName, string(e.Open), raw, hash}})
+			if group += len(raw); err == nil && group >= segmentGroup {
+				group, err = 0, pw.Flush()
+			}
 			return err
 		})
 		if err != nil {

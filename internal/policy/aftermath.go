@@ -25,7 +25,7 @@ type aftermath struct {
 	over    time.Duration // how much of the journal there is after the row
 	stayed  bool          // seen again in the window
 	paused  bool          // nothing was decided for a while
-	later   *Decision     // the last one from an hour to a week later
+	later   *Choice       // the last one from an hour to a week later
 	reached bool          // the action's goal
 
 	// Of the day after, where it can be told: a limit was set or lowered, a break
@@ -50,7 +50,7 @@ func (r *Rows) follow(i *Row, next []*Row, goal *Goal, end time.Time) (a afterma
 		}
 		a.stayed = a.stayed || gap > stayedAfter && gap <= stayedBefore
 		if gap >= laterAfter {
-			a.later = row.Decision
+			a.later = &row.Choice
 		}
 		if row.Known != nil {
 			a.reached = a.reached || goal != nil && r.reached(i, row.Known, goal)

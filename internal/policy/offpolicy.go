@@ -102,9 +102,8 @@ func Difference(a, b Estimate) Estimate {
 func Softmax(cs []Candidate, temperature float64) []float64 {
 	out := make([]float64, len(cs))
 	top := -1
-	open := func(c *Candidate) bool { return len(c.Blocked) == 0 && c.Value > 0 && c.Kind != Protection }
 	for i := range cs {
-		if open(&cs[i]) && (top < 0 || cs[i].Value > cs[top].Value) {
+		if cs[i].open() && (top < 0 || cs[i].Value > cs[top].Value) {
 			top = i
 		}
 	}
@@ -117,7 +116,7 @@ func Softmax(cs []Candidate, temperature float64) []float64 {
 	}
 	var sum float64
 	for i := range cs {
-		if open(&cs[i]) {
+		if cs[i].open() {
 			out[i] = math.Exp((cs[i].Value - cs[top].Value) / temperature)
 			sum += out[i]
 		}
@@ -127,6 +126,9 @@ func Softmax(cs []Candidate, temperature float64) []float64 {
 	}
 	return out
 }
+
+// open reports whether a randomised choice could take the candidate.
+func (c *Candidate) open() bool { return len(c.Blocked) == 0 && c.Value > 0 && c.Kind != Protection }
 
 // OffPolicyOf evaluates the policy "softmax with this temperature" on the rows
 // of arms that explore, with acceptance as reward. The reward model of DR is
@@ -145,8 +147,8 @@ func OffPolicyOf(rows []Row, temperature float64) OffPolicy {
 	}
 	var chosen []*Row
 	for i := range rows {
-		d := rows[i].Decision
-		if !d.Issued || d.Kind == Protection || d.Propensity <= 0 || d.Propensity >= 1 {
+		d := &rows[i].Choice
+		if !d.randomised() {
 			continue
 		}
 		r := &rows[i]
@@ -167,10 +169,14 @@ func OffPolicyOf(rows []Row, temperature float64) OffPolicy {
 			}
 			return 0
 		}
-		l := Logged{Reward: reward(r), Propensity: r.Decision.Propensity, Fitted: guess(r.Decision.Action)}
-		for i, p := range Softmax(r.Decision.Candidates, temperature) {
-			l.Direct += p * guess(r.Decision.Candidates[i].Action)
-			if r.Decision.Candidates[i].Action == r.Decision.Action {
+		l := Logged{Reward: reward(r), Propensity: r.Choice.Propensity, Fitted: guess(r.Choice.Action)}
+		candidates := make([]Candidate, len(r.Choice.open))
+		for i, c := range r.Choice.open {
+			candidates[i] = Candidate{Action: c.action, Value: c.value}
+		}
+		for i, p := range Softmax(candidates, temperature) {
+			l.Direct += p * guess(candidates[i].Action)
+			if candidates[i].Action == r.Choice.Action {
 				l.Target = p
 			}
 		}

@@ -129,7 +129,7 @@ func (r *Rows) Report() Report {
 	for _, mine := range of {
 		slices.SortStableFunc(mine, func(a, b *Row) int { return a.At.Compare(b.At) })
 		rep.Issued += r.player(groups, mine, end)
-		if last := mine[len(mine)-1].Decision; last.Holdout || last.Arm == HoldoutArm {
+		if last := &mine[len(mine)-1].Choice; last.Holdout || last.Arm == HoldoutArm {
 			rep.HeldOut++
 		}
 	}
@@ -150,7 +150,7 @@ func (r *Rows) Report() Report {
 func (r *Rows) player(groups map[cell]*group, mine []*Row, end time.Time) (issued int) {
 	seen := map[cell]bool{}
 	for n, row := range mine {
-		d := row.Decision
+		d := &row.Choice
 		if !d.Issued && !d.Holdout || d.Action == NoAction || d.Holdout && d.Propensity == 0 {
 			continue
 		}
@@ -206,8 +206,8 @@ func (g *group) first(row *Row, a *aftermath) {
 	if a.over >= pauseFor {
 		g.paused.count(a.paused)
 	}
-	if len(row.Decision.Markers) > 0 && a.later != nil {
-		g.cleared.count(len(a.later.Markers) == 0)
+	if row.Choice.Marked && a.later != nil {
+		g.cleared.count(!a.later.Marked)
 	}
 	if row.Known == nil || a.over < dayAfter {
 		return

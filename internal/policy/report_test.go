@@ -3,7 +3,9 @@ package policy
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +19,7 @@ func row(player string, at time.Time, kind string, markers int, holdout bool, ou
 	if holdout {
 		d.Arm = HoldoutArm
 	}
-	return Row{Player: player, At: at, Decision: d, Outcomes: outcomes}
+	return Row{Player: player, At: at, Choice: choiceOf(d, strings.Clone), Outcomes: outcomes}
 }
 
 func reported(p *Policy, rows []Row) Report {
@@ -271,5 +273,41 @@ func TestMediansInterval(t *testing.T) {
 		if share := float64(held) / runs; share < 0.945 {
 			t.Errorf("%d players: %.3f of the intervals hold the median", n, share)
 		}
+	}
+}
+
+// A report of a million decisions must fit into a console's memory beside all else.
+func TestARowOfAReportIsSmall(t *testing.T) {
+	p := policy(t)
+	in := typical(p)
+	in.Facts.Limits = map[string]event.Limit{"deposit/24h": {Amount: 100}}
+	const rows, most = 20_000, 600
+	r := NewRows(p)
+	names := func(string) ([]string, error) { return p.FeatureNames(), nil }
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	entry := 0
+	before := heap()
+	for n := range rows {
+		in.Decision, in.Player = fmt.Sprintf("s0007-%032d", n), fmt.Sprint("p", n%1000)
+		d := p.Decide(in)
+		d.Issued = n%5 == 0
+		open, personal := (&Record{Input: *in, Decision: *d}).Split()
+		entry += len(open) + len(personal)
+		if err := r.Decision(fmt.Sprintf("%016d", n%1000), open, personal, names); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := int(heap()-before) / rows
+	t.Logf("%d bytes of memory a decision, whose entry has %d", each, entry/rows)
+	if each > most {
+		t.Errorf("a decision takes %d bytes, at most %d are wanted", each, most)
+	}
+	if got := len(r.All()); got != rows {
+		t.Errorf("%d rows", got)
 	}
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -14,11 +15,47 @@ import (
 type Row struct {
 	Player   string
 	At       time.Time
-	Decision *Decision
+	Choice   Choice
 	Outcomes []string
 	// Known is what the decision's sealed part tells of the player; nil where it
 	// is gone, or by features that nobody knows any more.
 	Known *Known
+}
+
+// Choice is what is reported of a decision. The whole of it takes some kilobytes,
+// which a console that reports a million of them does not have.
+type Choice struct {
+	Issued, Holdout   bool
+	Marked            bool // there were markers of harm
+	Action, Kind, Arm string
+	Propensity        float64
+	open              []openCandidate // of a randomised choice
+}
+
+// openCandidate is an action that a randomised choice could have taken.
+type openCandidate struct {
+	action string
+	value  float64
+}
+
+// randomised reports whether the choice tells something about other policies.
+func (c *Choice) randomised() bool {
+	return c.Issued && c.Kind != Protection && c.Propensity > 0 && c.Propensity < 1
+}
+
+// choiceOf takes over what is reported. word makes equal strings share memory.
+func choiceOf(d *Decision, word func(string) string) Choice {
+	c := Choice{Issued: d.Issued, Holdout: d.Holdout, Marked: len(d.Markers) > 0, Action: word(d.Action), Kind: word(d.Kind), Arm: word(d.Arm),
+		Propensity: d.Propensity}
+	if !c.randomised() {
+		return c
+	}
+	for i := range d.Candidates {
+		if x := &d.Candidates[i]; x.open() {
+			c.open = append(c.open, openCandidate{word(x.Action), x.Value})
+		}
+	}
+	return c
 }
 
 // Known is what a decision was made on, as far as outcomes are measured by it.
@@ -44,15 +81,16 @@ type Rows struct {
 	policy   *Policy
 	names    []string // the features that outcomes are measured by: sums, and those of the actions' goals
 	list     []Row
-	at       map[string]int      // decision → its row
+	at       map[string]int      // decision that may have outcomes → its row
 	outcomes map[string][]string // by decision
 	places   map[string][]int    // by policy: where names stand among its features; -1: nowhere
+	words    map[string]string   // what many rows say, once
 }
 
 // NewRows returns Rows without any, to be reported by the goals and the holdout
 // of p.
 func NewRows(p *Policy) *Rows {
-	r := &Rows{policy: p, names: slices.Clone(sums), at: map[string]int{}, outcomes: map[string][]string{}, places: map[string][]int{}}
+	r := &Rows{policy: p, names: slices.Clone(sums), at: map[string]int{}, outcomes: map[string][]string{}, places: map[string][]int{}, words: map[string]string{}}
 	for _, a := range p.Actions() {
 		if a.Goal != nil && !slices.Contains(r.names, a.Goal.Since) {
 			r.names = append(r.names, a.Goal.Since)
@@ -69,15 +107,26 @@ func (r *Rows) Decision(player string, open, personal []byte, features func(hash
 	if err != nil {
 		return err
 	}
-	row := Row{Player: player, At: rec.Input.Now, Decision: &rec.Decision}
+	row := Row{Player: r.word(player), At: rec.Input.Now, Choice: choiceOf(&rec.Decision, r.word)}
 	if personal != nil {
 		if row.Known, err = r.known(personal, rec.Decision.Policy, features); err != nil {
 			return err
 		}
 	}
-	r.at[rec.Input.Decision] = len(r.list)
+	if row.Choice.Issued {
+		r.at[rec.Input.Decision] = len(r.list)
+	}
 	r.list = append(r.list, row)
 	return nil
+}
+
+func (r *Rows) word(s string) string {
+	kept, ok := r.words[s]
+	if !ok {
+		kept = strings.Clone(s) // it may be a part of a whole entry
+		r.words[kept] = kept
+	}
+	return kept
 }
 
 // known reads what is needed of a sealed part, and no more.
@@ -130,7 +179,7 @@ func (r *Rows) Outcome(open []byte) error {
 	if err := json.Unmarshal(open, &out); err != nil {
 		return fmt.Errorf("policy: outcome: %w", err)
 	}
-	r.outcomes[out.Decision] = append(r.outcomes[out.Decision], out.Status)
+	r.outcomes[out.Decision] = append(r.outcomes[out.Decision], r.word(out.Status))
 	return nil
 }
 

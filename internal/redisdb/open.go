@@ -30,7 +30,6 @@ type (
 	ZSliceCmd          = redis.ZSliceCmd
 	XMessage           = redis.XMessage
 	XMessageSliceCmd   = redis.XMessageSliceCmd
-	SetArgs            = redis.SetArgs
 )
 
 // Nil is the error of a command about a key that is not there.
