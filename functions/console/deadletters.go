@@ -67,7 +67,7 @@ func (l *deadLetters) count() int64 {
 func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 	e, err := readDeadLetter(w, r)
 	if err != nil {
-		http.Error(w, "console: not a CloudEvent", http.StatusBadRequest)
+		http.Error(w, "console: dead letter: "+err.Error(), cehttp.Status(err))
 		return
 	}
 	d := deadLetterOf(e, f.now())

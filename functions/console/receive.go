@@ -32,7 +32,11 @@ func (f *Function) receive(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	s, m, status, why := f.read(w, r)
 	if status != 0 {
-		telemetry.Refused(name, "", time.Since(began))
+		if status == http.StatusInternalServerError {
+			telemetry.Failed(name, "", time.Since(began))
+		} else {
+			telemetry.Refused(name, "", time.Since(began))
+		}
 		http.Error(w, why, status)
 		return
 	}
@@ -45,7 +49,7 @@ func (f *Function) receive(w http.ResponseWriter, r *http.Request) {
 func (f *Function) read(w http.ResponseWriter, r *http.Request) (s *seen, m *cehttp.Message, status int, why string) {
 	body, err := event.ReadBody(w, r, maxBody)
 	if err != nil {
-		return nil, nil, http.StatusBadRequest, "console: body: " + err.Error()
+		return nil, nil, cehttp.Status(err), "console: body: " + err.Error()
 	}
 	m, err = cehttp.Read(r.Header, body)
 	if err != nil {

@@ -161,7 +161,7 @@ func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 		if errors.As(err, &tooLarge) {
 			return refuse(http.StatusRequestEntityTooLarge, event.CodeTooLarge, fmt.Sprintf("the body must have at most %d bytes", tooLarge.Limit))
 		}
-		return refuse(http.StatusBadRequest, "unreadable-body", err.Error())
+		return refuse(http.StatusRequestTimeout, "interrupted", err.Error()+"; POST the same again")
 	}
 	producer, err := f.auth.authenticate(r, body, f.now())
 	if errors.Is(err, openid.ErrUnreachable) {

@@ -29,7 +29,7 @@ type config struct {
 	RedisURL  string        `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
 	ModelsDir string        `env:"MODELS_DIR,default=models"`
 	Keep      time.Duration `env:"PRIVACY_EXPORT_KEEP,default=168h"` // how long a copy can be fetched
-	Refuse    time.Duration `env:"PRIVACY_REFUSE_FOR,default=25h"`   // how long an erased player's earlier events are refused
+	Refuse    time.Duration `env:"PRIVACY_REFUSE_FOR,default=48h"`   // how long an erased player's earlier events are refused
 	Replicas  int           `env:"PRIVACY_WAIT_REPLICAS,default=0"`  // replicas that must have an erasure
 	Segments  string        `env:"PITBOSS_SEGMENTS"`                 // folder of the journal's segments, if it is mounted
 	VaultKey  string        `env:"PITBOSS_VAULT_KEY_FILE"`           // what is kept by law is sealed by it; default: a key in Redis

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
@@ -302,5 +303,77 @@ func TestTwoErasuresKeepTheLongerHold(t *testing.T) {
 				held(t, f, id)
 			})
 		})
+	}
+}
+
+// With PRIVACY_WAIT_REPLICAS an erasure is confirmed only if all it wrote is on a
+// replica: wherever the replica is lost, what was written after is told as failed.
+func TestAnErasureWaitsForItsReplica(t *testing.T) {
+	t.Parallel()
+	primary := redistest.New(t)
+	replica := redistest.New(t, "--replicaof", strings.Replace(primary.Addr, ":", " ", 1), "--repl-diskless-sync-delay", "0")
+	t.Cleanup(replica.Resume)
+	f, other := start(t, primary.URL()), start(t, primary.URL())
+	for have := int64(0); have < 1; { // until the replica has joined
+		var err error
+		if have, err = other.rights.rdb.Do(t.Context(), "wait", 1, 1000).Int64(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	f.rights, err = newRights(f.rights.rdb, f.rights.set, f.rights.segments, "../../models", "", player.Config{WaitReplicas: 1, WaitTimeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, writes := int64(0), []string{}
+	var commands int64
+	f.rights.rdb.AddHook(&spy{func(cmd redis.Cmder) {
+		if commands++; commands == lost {
+			replica.Pause()
+		}
+		if name := cmd.Name(); commands >= lost && !slices.Contains([]string{"get", "getrange", "smembers", "pttl", "wait", "xrange", "hscan", "exists"}, name) {
+			writes = append(writes, fmt.Sprint(cmd.Args()[:min(3, len(cmd.Args()))]))
+		}
+	}})
+	failed := 0
+	for lost = 1; ; lost++ {
+		id := fmt.Sprint("waits-", lost)
+		live(t, other, id, request(t, id, event.TypeExcluded, event.Excluded{Scheme: "BetStop", Until: noon.AddDate(1, 0, 0)}))
+		spread(t, other, id)
+		commands, writes = 0, nil
+		_, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R"}))
+		replica.Resume()
+		if commands < lost {
+			break
+		}
+		if err != nil {
+			failed++
+		} else if len(writes) > 0 {
+			t.Errorf("lost before command %d, and yet it is confirmed: written after were %q", lost, writes)
+		}
+	}
+	if failed < 6 {
+		t.Errorf("only %d failed: nothing was put to the test", failed)
+	}
+}
+
+// spy looks at each command, in a pipeline or not.
+type spy struct{ look func(redis.Cmder) }
+
+// DialHook implements [redis.Hook].
+func (s *spy) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessHook implements [redis.Hook].
+func (s *spy) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { s.look(cmd); return next(ctx, cmd) }
+}
+
+// ProcessPipelineHook implements [redis.Hook].
+func (s *spy) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, c := range cmds {
+			s.look(c)
+		}
+		return next(ctx, cmds)
 	}
 }

@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func newRights(rdb setup.Client, set *feature.Set, segments journal.Segments, mo
 	if err != nil {
 		return nil, err
 	}
-	j := journal.New(rdb, 1)
+	j := journal.New(rdb, 1).WaitReplicas(cfg.WaitReplicas, cmp.Or(cfg.WaitTimeout, time.Second))
 	return &Rights{rdb: rdb, set: set, store: player.NewStore(rdb, set, cfg), journal: j, segments: segments, law: law,
 		vault: j.Vault(secret)}, nil
 }

@@ -12,10 +12,8 @@
 package cehttp
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -63,8 +61,8 @@ func problem(pointer, format string, args ...any) *event.Problem {
 }
 
 // Status is the HTTP answer to what could not be read: 413 a body over its
-// limit, 415 a format that is not understood, 500 where the sender went away
-// (it will come again), 400 anything else. Only the 500 is worth a retry.
+// limit, 415 a format that is not understood, 500 where the body did not come
+// whole, 400 anything else. Only the 500 is worth a retry.
 func Status(err error) int {
 	var tooLarge *http.MaxBytesError
 	var p *event.Problem
@@ -75,7 +73,7 @@ func Status(err error) int {
 		if p.Code == event.CodeUnsupportedMedia {
 			return http.StatusUnsupportedMediaType
 		}
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
+	case errors.Is(err, event.ErrInterrupted):
 		return http.StatusInternalServerError
 	}
 	return http.StatusBadRequest

@@ -115,7 +115,7 @@ taken however late they come, the latest by event time wins.
 | 202 | done: the Broker has it |
 | 400, 413, 415 | never send it again: the problem body names the field (in a batch, with the event's index; nothing of the batch was taken) |
 | 401 | sign the request or send a token |
-| 429, 503 | send the same again after Retry-After |
+| 408, 429, 503 | send the same again, after Retry-After where there is one |
 
 Every schema says in its ` + "`$comment`" + ` what no JSON Schema can check. JSON Schemas (2020-12): ` + "`GET /schemas/<type>.json`" + ` on ingest, or ` + "`bin/pitboss schemas <type>`" + `;
 all channels as an AsyncAPI 3.0 document: ` + "`GET /asyncapi`, or `bin/pitboss schemas --asyncapi`" + `.

@@ -108,7 +108,7 @@ func (j *Journal) DropDeadLetters(ctx context.Context, id string, upTo time.Time
 		if e.Subject != id || event.Outlives(e.Type) || !upTo.IsZero() && e.Time.UnixMilli() > upTo.UnixMilli() {
 			continue
 		}
-		if err := j.rdb.HDel(ctx, DeadLettersKey, number).Err(); err != nil {
+		if err := redisdb.Write(ctx, j.run, "hdel", DeadLettersKey, number); err != nil {
 			return fmt.Errorf("journal: dead letter: %w", err)
 		}
 	}

@@ -77,18 +77,16 @@ func (j *Journal) LegalHold(ctx context.Context, id string) ([]byte, error) {
 // history goes too, unless keep is set.
 func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 	defer j.players.Remove(id)
-	if err := j.rdb.Del(ctx, ranksKey(id)).Err(); err != nil {
-		return failed("shred", err)
+	err := redisdb.Write(ctx, j.run, "del", ranksKey(id))
+	var b []byte
+	if err == nil {
+		b, err = redisdb.Get(ctx, j.run, ContactsKey(id))
 	}
-	b, err := j.get(ctx, "shred", ContactsKey(id))
-	if b == nil || err != nil {
-		return err
+	if err == nil && len(b) >= 8+keyNameSize {
+		err = redisdb.Write(ctx, j.run, "del", SealPrefix(player.Shard(id))+string(b[8:8+keyNameSize]))
 	}
-	if len(b) >= 8+keyNameSize {
-		err = j.rdb.Del(ctx, SealPrefix(player.Shard(id))+string(b[8:8+keyNameSize])).Err()
-	}
-	if err == nil && !keep {
-		err = j.rdb.Del(ctx, ContactsKey(id)).Err()
+	if err == nil && len(b) > 0 && !keep {
+		err = redisdb.Write(ctx, j.run, "del", ContactsKey(id))
 	}
 	return failed("shred", err)
 }
@@ -112,10 +110,10 @@ func (j *Journal) DropExports(ctx context.Context, id string, more ...string) er
 	requests, err := j.rdb.SMembers(ctx, exportsKey(id)).Result()
 	requests = append(requests, more...)
 	for i := 0; err == nil && i < len(requests); i++ {
-		err = j.rdb.Del(ctx, ExportKey(requests[i])).Err()
+		err = redisdb.Write(ctx, j.run, "del", ExportKey(requests[i]))
 	}
 	if err == nil {
-		err = j.rdb.Del(ctx, exportsKey(id)).Err()
+		err = redisdb.Write(ctx, j.run, "del", exportsKey(id))
 	}
 	return failed("drop exports", err)
 }

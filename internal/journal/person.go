@@ -34,7 +34,7 @@ func (j *Journal) Index(ctx context.Context, person, id string) error {
 
 // Unindex takes an erased account off a person's index.
 func (j *Journal) Unindex(ctx context.Context, person, id string) error {
-	return failed("index of a person", j.rdb.SRem(ctx, PersonKey(person), id).Err())
+	return failed("index of a person", redisdb.Write(ctx, j.run, "srem", PersonKey(person), id))
 }
 
 // Account is an account of a person, as Redis has it now.

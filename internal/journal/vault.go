@@ -9,6 +9,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -50,7 +51,7 @@ func (v *Vault) key(ctx context.Context) ([]byte, error) {
 	}
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh)
-	err := v.journal.rdb.SetNX(ctx, vaultKeyKey, fresh, 0).Err()
+	err := redisdb.Write(ctx, v.journal.run, "setnx", vaultKeyKey, fresh)
 	if err != nil {
 		return nil, fmt.Errorf("journal: vault: %w", err)
 	}
@@ -104,16 +105,16 @@ func (v *Vault) put(ctx context.Context, at string, gcm cipher.AEAD, k Kept) (bo
 	if err != nil {
 		return false, err
 	}
+	if !slices.ContainsFunc(docs, func(d Kept) bool { return d.Request == k.Request && len(d.Document) >= len(k.Document) }) {
+		docs = append(docs, k)
+	}
 	last := k.Until
 	for _, d := range docs {
-		if d.Request == k.Request && len(d.Document) >= len(k.Document) {
-			return true, nil
-		}
 		if d.Until.After(last) {
 			last = d.Until
 		}
 	}
-	plain, err := json.Marshal(append(docs, k))
+	plain, err := json.Marshal(docs) // written anew even where nothing is: the WAIT of the time before may have failed
 	if err != nil {
 		return false, fmt.Errorf("journal: vault: %w", err)
 	}

@@ -82,7 +82,8 @@ type Config struct {
 	// RememberFor is how long an id is remembered at most (default 24 h).
 	RememberFor time.Duration
 	// ErasedFor is how long after an erasure the player's earlier events are
-	// refused (default 25 h: RememberFor and what comes late).
+	// refused (default 48 h: longer than RememberFor, and than a Broker of ours
+	// holds a dead letter).
 	ErasedFor time.Duration
 	// CachePlayers is how many decoded states an instance keeps (default
 	// 16384; negative: none).
@@ -124,7 +125,7 @@ func (c Config) withDefaults() Config {
 	c.RememberIDs = min(c.RememberIDs, maxIDs)
 	c.Batch = max(1, min(c.Batch, c.RememberIDs))
 	c.RememberFor = cmp.Or(c.RememberFor, 24*time.Hour)
-	c.ErasedFor = cmp.Or(c.ErasedFor, 25*time.Hour)
+	c.ErasedFor = cmp.Or(c.ErasedFor, 48*time.Hour)
 	c.WaitTimeout = cmp.Or(c.WaitTimeout, time.Second)
 	if c.Now == nil {
 		c.Now = time.Now

@@ -92,6 +92,11 @@ func Members(ctx context.Context, s Sender, key string) ([]string, error) {
 	return cmd.Val(), err
 }
 
+// Write sends a command that writes, such as "del", and its key.
+func Write(ctx context.Context, s Sender, name, key string, args ...any) error {
+	return s.Send(ctx, key, redis.NewCmd(ctx, append([]any{name, key}, args...)...), true)
+}
+
 // Eval runs a script on keys, the first of which decides the server. args
 // began with [Script.Args]. A server that does not know the script yet (a
 // restart, a failover, a new node of the cluster) is sent its source.

@@ -1,0 +1,94 @@
+package functions
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	funchttp "knative.dev/func-go/http"
+
+	"pitboss/functions/console"
+	"pitboss/functions/ingest"
+)
+
+// An event whose body does not come in time, or not whole, is no bad event: whoever
+// takes it says that it is to be sent again. Else it would be a dead letter, and a
+// dead letter would be gone.
+func TestABodyThatDoesNotComeIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	taker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
+	t.Cleanup(taker.Close)
+	page, door := console.New(), ingest.New()
+	for f, cfg := range map[Lifecycle]map[string]string{
+		page: {"MODELS_DIR": "../models", "PITBOSS_APPROVERS": "1"},
+		door: {"K_SINK": taker.URL},
+	} {
+		if err := f.Start(context.Background(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Stop(context.Background()) })
+	}
+	for _, c := range []struct {
+		name   string
+		f      funchttp.Handler
+		path   string
+		status int
+	}{
+		{"a function", over(echo{}), "/", http.StatusInternalServerError},
+		{"console, events", page, "/events", http.StatusInternalServerError},
+		{"console, dead letters", page, "/deadletters", http.StatusInternalServerError},
+		{"ingest", door, "/", http.StatusRequestTimeout},
+	} {
+		for _, framing := range []string{"Content-Length: 100\r\n\r\n{\"a", "Transfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n"} {
+			for _, gone := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %.7s, gone %v", c.name, framing, gone), func(t *testing.T) {
+					t.Parallel()
+					if got := interrupt(t, c.f, c.path, framing, gone); got != c.status {
+						t.Errorf("answered %d, want %d", got, c.status)
+					}
+				})
+			}
+		}
+	}
+}
+
+// interrupt sends the beginning of an event, then nothing more, and returns the answer.
+func interrupt(t *testing.T, f funchttp.Handler, path, framing string, gone bool) int {
+	t.Helper()
+	s := httptest.NewUnstartedServer(funchttp.New(f).Handler)
+	s.Config.ReadHeaderTimeout = time.Minute
+	if !gone {
+		s.Config.ReadTimeout = 100 * time.Millisecond
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	head := "POST " + path + " HTTP/1.1\r\nHost: pitboss\r\n"
+	for name, v := range sent("nothing", "1") {
+		head += name + ": " + v + "\r\n"
+	}
+	if _, err := io.WriteString(conn, head+framing); err != nil {
+		t.Fatal(err)
+	}
+	if gone {
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
