@@ -12,6 +12,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/player"
+	"pitboss/internal/redisdb"
 )
 
 // DeadLetter is an event that a subscriber or the Broker refused, or that no

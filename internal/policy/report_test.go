@@ -160,7 +160,7 @@ func TestReportMeasuresByGoals(t *testing.T) {
 	}
 	at := func(player string, after time.Duration, held bool, sinceDeposit time.Duration) {
 		one := row(player, noon.Add(after), Service, 0, held)
-		one.Decision.Action = "payment_help"
+		one.Choice.Action = "payment_help"
 		one.Known = &Known{AsOf: one.At, values: make([]float64, len(r.names))}
 		one.Known.values[since] = sinceDeposit.Seconds()
 		r.list = append(r.list, one)
