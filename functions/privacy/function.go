@@ -2,7 +2,7 @@
 //
 // privacy.erase in → privacy.erased out. privacy.export in → privacy.exported out.
 // State touched: all of the player's keys. What stays after an erasure: the
-// journal's open part, which names nobody; for a day, under the player's key, the
+// journal's open part, which names nobody; for two days, under the player's key, the
 // time of the erasure, so that events of before do not bring the player back; and,
 // where the player is excluded, the legal hold, so that they stay excluded. Errors: retryable while it starts
 // or Redis can't be reached; both requests may be repeated.

@@ -184,9 +184,9 @@ func syncFolder(dir string) error {
 }
 
 // segmentGroup is how many bytes of entries a row group has. The writer holds one in
-// memory, compressed, which what is sealed hardly is. An hour of 1,000 decisions a
-// second is 8 GB in all.
-const segmentGroup = 32 << 20
+// memory, compressed, which what is sealed hardly is. As one group, 95,000 entries
+// (an hour of 26 decisions a second) took more than the CronJob may have.
+const segmentGroup = 16 << 20
 
 // writeSegment also returns, by shard, the first entry to stay in Redis.
 func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMeta, old time.Time) (n int, drop map[int]uint64, err error) {

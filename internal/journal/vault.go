@@ -108,7 +108,7 @@ func (v *Vault) put(ctx context.Context, at string, gcm cipher.AEAD, k Kept) (bo
 	if !slices.ContainsFunc(docs, func(d Kept) bool { return d.Request == k.Request && len(d.Document) >= len(k.Document) }) {
 		docs = append(docs, k)
 	}
-	last := k.Until
+	var last time.Time
 	for _, d := range docs {
 		if d.Until.After(last) {
 			last = d.Until

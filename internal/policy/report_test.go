@@ -281,7 +281,7 @@ func TestARowOfAReportIsSmall(t *testing.T) {
 	p := policy(t)
 	in := typical(p)
 	in.Facts.Limits = map[string]event.Limit{"deposit/24h": {Amount: 100}}
-	const rows, most = 20_000, 600
+	const rows, most = 4_000, 600
 	r := NewRows(p)
 	names := func(string) ([]string, error) { return p.FeatureNames(), nil }
 	heap := func() uint64 {
@@ -293,12 +293,12 @@ func TestARowOfAReportIsSmall(t *testing.T) {
 	entry := 0
 	before := heap()
 	for n := range rows {
-		in.Decision, in.Player = fmt.Sprintf("s0007-%032d", n), fmt.Sprint("p", n%1000)
+		in.Decision, in.Player = fmt.Sprintf("s0007-%032d", n), fmt.Sprint("p", n%200)
 		d := p.Decide(in)
 		d.Issued = n%5 == 0
 		open, personal := (&Record{Input: *in, Decision: *d}).Split()
 		entry += len(open) + len(personal)
-		if err := r.Decision(fmt.Sprintf("%016d", n%1000), open, personal, names); err != nil {
+		if err := r.Decision(fmt.Sprintf("%016d", n%200), open, personal, names); err != nil {
 			t.Fatal(err)
 		}
 	}

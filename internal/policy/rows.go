@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -85,12 +86,13 @@ type Rows struct {
 	outcomes map[string][]string // by decision
 	places   map[string][]int    // by policy: where names stand among its features; -1: nowhere
 	words    map[string]string   // what many rows say, once
+	latest   map[string]*Known   // by player
 }
 
 // NewRows returns Rows without any, to be reported by the goals and the holdout
 // of p.
 func NewRows(p *Policy) *Rows {
-	r := &Rows{policy: p, names: slices.Clone(sums), at: map[string]int{}, outcomes: map[string][]string{}, places: map[string][]int{}, words: map[string]string{}}
+	r := &Rows{policy: p, names: slices.Clone(sums), at: map[string]int{}, outcomes: map[string][]string{}, places: map[string][]int{}, words: map[string]string{}, latest: map[string]*Known{}}
 	for _, a := range p.Actions() {
 		if a.Goal != nil && !slices.Contains(r.names, a.Goal.Since) {
 			r.names = append(r.names, a.Goal.Since)
@@ -112,12 +114,30 @@ func (r *Rows) Decision(player string, open, personal []byte, features func(hash
 		if row.Known, err = r.known(personal, rec.Decision.Policy, features); err != nil {
 			return err
 		}
+		r.share(row.Player, row.Known)
 	}
 	if row.Choice.Issued {
 		r.at[rec.Input.Decision] = len(r.list)
 	}
 	r.list = append(r.list, row)
 	return nil
+}
+
+// share has a player's limits and exclusions take memory once as long as they stay
+// what they are.
+func (r *Rows) share(player string, k *Known) {
+	if k == nil {
+		return
+	}
+	if was := r.latest[player]; was != nil {
+		if maps.Equal(k.Limits, was.Limits) {
+			k.Limits = was.Limits
+		}
+		if slices.Equal(k.Exclusions, was.Exclusions) {
+			k.Exclusions = was.Exclusions
+		}
+	}
+	r.latest[player] = k
 }
 
 func (r *Rows) word(s string) string {
