@@ -134,7 +134,7 @@ func (f *Function) about(ctx context.Context, r *event.Record, decision, kind st
 	if err != nil {
 		return fmt.Errorf("feedback: %w", err)
 	}
-	id := r.Source + " " + r.ID
+	id := r.Source + "\x00" + r.ID // neither has such a byte; both may have spaces
 	_, err = f.journal.Record(ctx, r.Subject, journal.Present, func(v journal.View) (*journal.Draft, error) {
 		c, err := policy.ReadContacts(v.Contacts)
 		if err != nil {

@@ -100,6 +100,23 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// Two events are two, however their sources and ids end and begin.
+func TestOutcomesWithSpacesInTheirIds(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	decision := issued(t, f, "p")
+	for _, name := range [][2]string{{"/a", "b c"}, {"/a b", "c"}} {
+		e := told(t, "p", event.TypeDelivered, name[1], event.Outcome{Recommendation: decision})
+		e.SetSource(name[0])
+		if _, err := f.Handle(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kinds, _ := entries(t, f, "p"); len(kinds) != 3 {
+		t.Errorf("journaled are %v, want the decision and two outcomes", kinds)
+	}
+}
+
 func TestReview(t *testing.T) {
 	t.Parallel()
 	f := start(t)
