@@ -66,7 +66,7 @@ func TestErase(t *testing.T) {
 				t.Fatalf("left in Redis: %v, %v", keys, err)
 			}
 			b, _ := rdb.Get(ctx, keys[0]).Bytes()
-			if ttl := rdb.PTTL(ctx, keys[0]).Val(); len(b) != headSize+markSize || ttl <= 24*time.Hour || ttl > 25*time.Hour {
+			if ttl := rdb.PTTL(ctx, keys[0]).Val(); len(b) != headSize+markSize || ttl <= 24*time.Hour || ttl > 48*time.Hour {
 				t.Fatalf("%d bytes left for %v", len(b), ttl)
 			}
 			if _, v := mustRead(t, st, id); v != (Version{}) {
@@ -112,7 +112,7 @@ func TestErase(t *testing.T) {
 			}
 		})
 		t.Run("when its time is over the mark is dropped", func(t *testing.T) {
-			now = now.Add(25*time.Hour + time.Second)
+			now = now.Add(48*time.Hour + time.Second)
 			update(st, at(2000))
 			if b, _ := rdb.Get(ctx, StateKey(id)).Bytes(); b[8] != layout {
 				t.Fatalf("layout %d", b[8])
