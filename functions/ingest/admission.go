@@ -12,6 +12,9 @@ const (
 	firstWaiting = 64
 	maxWaiting   = 200  // as many as func.yaml lets into an instance
 	sharpest     = 0.25 // a slow answer leaves at least this share of the limit
+
+	fewestBack = 10          // senders that may come back in a second, at the least
+	longestOff = time.Minute // that a sender is told to stay away
 )
 
 // admission bounds how many requests wait for the Broker at once and finds the
@@ -38,6 +41,10 @@ type admission struct {
 	limit   float64
 	waiting int
 	lowered time.Time // when limit last fell
+
+	second          time.Time // that answers are counted in
+	answers, lately int       // in this second, and in the last whole one
+	back            time.Time // when the next sender who is turned away may come back
 }
 
 func newAdmission(slow time.Duration) *admission {
@@ -77,6 +84,8 @@ func (a *admission) leave() {
 func (a *admission) answered(began, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.count(now)
+	a.answers++
 	took, waiting := now.Sub(began), float64(a.waiting)
 	switch {
 	case took > a.slow:
@@ -92,6 +101,41 @@ func (a *admission) answered(began, now time.Time) {
 	}
 }
 
-// retryAfter is the Retry-After of a request that is turned away: 1 to 4 seconds,
-// drawn, so that senders who were turned away together do not come back together.
-func retryAfter() string { return strconv.Itoa(1 + rand.N(4)) }
+// count begins another second of answers when one is over; mu is held.
+func (a *admission) count(now time.Time) {
+	switch past := now.Sub(a.second); {
+	case past < time.Second:
+		return
+	case past < 2*time.Second:
+		a.lately = a.answers
+	default:
+		a.lately = 0
+	}
+	a.second, a.answers = now, 0
+}
+
+// turnedAway is how long a sender who is turned away now should stay away. Each gets
+// a moment of its own, twice as many in a second as the Broker answered in the last
+// one. With a fixed time their number would grow for as long as more is offered than
+// the Broker takes, and refusing them, through ingress, activator and queue-proxy,
+// would take the processors that the Broker needs.
+func (a *admission) turnedAway(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count(now)
+	if soonest := now.Add(time.Second); a.back.Before(soonest) {
+		a.back = soonest
+	}
+	wait := a.back.Sub(now)
+	if wait > longestOff {
+		return longestOff/2 + rand.N(longestOff/2)
+	}
+	a.back = a.back.Add(time.Second / time.Duration(max(fewestBack, 2*a.lately)))
+	return wait
+}
+
+// retryAfter is a Retry-After of a time and up to a second more, drawn, since the
+// header has whole seconds.
+func retryAfter(wait time.Duration) string {
+	return strconv.Itoa(1 + int((wait + rand.N(time.Second)).Seconds()))
+}

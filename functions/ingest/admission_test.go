@@ -29,8 +29,8 @@ func (b *slowBroker) post(timeout time.Duration) bool {
 	return wait <= timeout
 }
 
-// offered runs senders for a while, each of whom sends again a second or more
-// after it was turned away; it returns how many events were acknowledged in the
+// offered runs senders for a while, each of whom sends again as long after it was
+// turned away as it is told; it returns how many events were acknowledged in the
 // load's second half, and how long one more POST took after its end.
 func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acked int, after time.Duration) {
 	const timeout = 10 * time.Second
@@ -42,7 +42,7 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 			time.Sleep(time.Duration(i) * 7 * time.Millisecond)
 			for time.Since(began) < long {
 				if !a.enter() {
-					time.Sleep(time.Second + time.Duration(i%7)*300*time.Millisecond)
+					time.Sleep(a.turnedAway(time.Now()))
 					continue
 				}
 				sent := time.Now()
@@ -100,4 +100,33 @@ func TestAFixedBoundCollapses(t *testing.T) {
 			t.Errorf("%d of %d acknowledged: the Broker of this test is not overloaded", acked, most)
 		}
 	})
+}
+
+// However many are turned away, twice as many come back in a second as the Broker
+// answers, and nobody is told to stay away for more than a minute.
+func TestSendersComeBackAsTheBrokerCanTakeThem(t *testing.T) {
+	t.Parallel()
+	for _, perSecond := range []int{0, 3, 40, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAdmission(5 * time.Second)
+			for range 2 * perSecond {
+				a.answered(time.Now(), time.Now())
+				time.Sleep(time.Second / time.Duration(perSecond))
+			}
+			back := map[int]int{} // by second
+			for range 100_000 {
+				wait := a.turnedAway(time.Now())
+				if wait < time.Second || wait > longestOff {
+					t.Fatalf("told to stay away for %s", wait)
+				}
+				back[int(wait.Seconds())]++
+			}
+			most := max(fewestBack, 2*perSecond)
+			for second := 1; second < int(longestOff.Seconds())/2; second++ {
+				if n := back[second]; n < most-1 || n > most+1 {
+					t.Errorf("the Broker answers %d/s: %d come back in second %d, want %d", perSecond, n, second, most)
+				}
+			}
+		})
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -121,7 +122,14 @@ func refuse(status int, code, detail string, wrong ...fieldError) *answer {
 }
 
 func later(code, detail string) *answer {
-	return &answer{status: http.StatusServiceUnavailable, code: code, detail: detail + "; POST the same again", retryAfter: retryAfter()}
+	return &answer{status: http.StatusServiceUnavailable, code: code, detail: detail + "; POST the same again", retryAfter: retryAfter(rand.N(3 * time.Second))}
+}
+
+// behind is what a sender is told whose events the Broker can't take now.
+func (f *Function) behind(code, detail string) *answer {
+	a := later(code, detail)
+	a.retryAfter = retryAfter(f.admission.turnedAway(time.Now()))
+	return a
 }
 
 func (f *Function) post(w http.ResponseWriter, r *http.Request) {
@@ -153,7 +161,7 @@ func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 		return refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", fmt.Sprintf("Content-Encoding %q is not understood: send the body as it is", c))
 	}
 	if f.admission.full() { // before the body takes memory
-		return later("overloaded", "the Broker is behind")
+		return f.behind("overloaded", "the Broker is behind")
 	}
 	body, err := event.ReadBody(w, r, f.cfg.MaxBody)
 	if err != nil {
@@ -208,8 +216,9 @@ func (f *Function) deliver(ctx context.Context, events []*ce.Event, batch bool) 
 		}
 		return &answer{status: no.Status, code: wrong.Code, detail: wrong.Detail, wrong: []fieldError{wrong}, counted: true}
 	case err != nil:
-		return &answer{status: http.StatusServiceUnavailable, code: "broker-unavailable", retryAfter: retryAfter(), counted: true,
-			detail: "the Broker did not acknowledge; POST the same again (events are deduplicated by source and id)"}
+		a := f.behind("broker-unavailable", "the Broker did not acknowledge")
+		a.counted, a.detail = true, a.detail+" (events are deduplicated by source and id)"
+		return a
 	}
 	return nil
 }
