@@ -4,7 +4,7 @@
 # no container engine; everything comes from Debian's packages and Go modules. The
 # cluster is in a network namespace of its own without a way out.
 #
-#   [METHOD=kubectl|func] [JSON=FILE] [ROWS="ready story …"] scripts/cluster.sh [PART...]
+#   [METHOD=kubectl|func] [INGRESS=pitboss|traefik] [JSON=FILE] [ROWS="ready story …"] scripts/cluster.sh [PART...]
 #
 # Parts: build up image secrets deploy consumer rows; all by default, in this
 # order. scripts/cluster-down.sh stops it.

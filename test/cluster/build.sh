@@ -17,6 +17,7 @@ build() {
   compile "$bin/eventing/" knative.dev/eventing/cmd/{controller,webhook,mtchannel_broker,broker/ingress,broker/filter,in_memory/channel_controller,in_memory/channel_dispatcher}
   say "Knative built"
   compile "$bin/" ./net ./oci ./pause ./rows
+  [[ $ingress != traefik ]] || (here=$here/traefik && compile "$bin/" github.com/traefik/traefik/v3/cmd/traefik)
   (cd test/image && GOFLAGS="-mod=mod -buildvcs=false" nice go build -o "$bin/func/func" ./func) # builds images
   [[ ${METHOD:-kubectl} != func ]] || (cd "$here/func" && GOFLAGS="-mod=mod -buildvcs=false" CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o "$bin/cli/func" .) # deploys
   say "everything built"

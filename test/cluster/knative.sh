@@ -21,7 +21,7 @@ knative() {
   mapfile -t files < <(find "$serving/config/core" -name '*.yaml' ! -path '*/300-resources/*' ! -name '*hpa*' ! -name certmanager.yaml ! -name 300-knativecertificate.yaml)
   apply_files "${files[@]}" "$networking/config/config-network.yaml"
   n=(k -n knative-serving patch configmap --type merge)
-  "${n[@]}" config-network -p '{"data": {"ingress-class": "pitboss.ingress.networking.knative.dev"}}' >>"$run/log/apply"
+  "${n[@]}" config-network -p "{\"data\": {\"ingress-class\": \"$ingress.ingress.networking.knative.dev\"}}" >>"$run/log/apply"
   "${n[@]}" config-domain -p '{"data": {"pitboss.test": ""}}' >>"$run/log/apply"
   "${n[@]}" config-deployment -p "{\"data\": {\"registries-skipping-tag-resolving\": \"$registry\"}}" >>"$run/log/apply"
   mapfile -t files < <(find "$eventing/config/core" "$eventing/config/channels/in-memory-channel" "$eventing/config/brokers/mt-channel-broker" \

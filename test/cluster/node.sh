@@ -83,6 +83,7 @@ images() {
   local name
   for name in controller webhook activator autoscaler queue; do program "serving-$name" "$bin/serving/$name"; done
   for name in controller webhook mtchannel_broker ingress filter channel_controller channel_dispatcher; do program "eventing-$name" "$bin/eventing/$name"; done
+  [[ $ingress != traefik ]] || program traefik "$bin/traefik"
   "$bin/oci" push -libs -entrypoint /usr/bin/redis-server "$registry/redis:dev" /usr/bin/redis-server=/usr/bin/redis-server
   "$bin/oci" push -user 0 "$registry/busybox:dev" /bin/busybox=/bin/busybox
 }
@@ -157,7 +158,7 @@ manifests() { awk 'FNR == 1 {print "---"} 1' "$@" | sed -e "s|REGISTRY|$registry
 base() {
   mkdir -p "$run/volume/redis"
   chmod 777 "$run/volume" "$run/volume/redis" # pods run as users of their own
-  manifests "$here"/manifests/{dns,ingress,small,storage}.yaml | k apply --server-side -f - >>"$run/log/apply"
+  manifests "$here"/manifests/{dns,ingress,"ingress-$ingress",small,storage}.yaml | k apply --server-side -f - >>"$run/log/apply"
   start policy env KUBECONFIG="$run/policy.kubeconfig" "$bin/net" policy
   k -n kube-system rollout status deployment/dns --timeout=180s >>"$run/log/apply"
 }
