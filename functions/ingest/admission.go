@@ -42,9 +42,9 @@ type admission struct {
 	waiting int
 	lowered time.Time // when limit last fell
 
-	second          time.Time // that answers are counted in
-	answers, lately int       // in this second, and in the last whole one
-	back            time.Time // when the next sender who is turned away may come back
+	second       time.Time // that acknowledgements are counted in
+	acks, lately int       // in this second, and in the last whole one
+	back         time.Time // when the next sender who is turned away may come back
 }
 
 func newAdmission(slow time.Duration) *admission {
@@ -79,13 +79,14 @@ func (a *admission) leave() {
 	a.waiting--
 }
 
-// answered is told of each event how long the Broker took, or was waited for.
-// A batch has one place and many answers.
-func (a *admission) answered(began, now time.Time) {
+// answered is told of each event how long the Broker took, or was waited for, and
+// whether it acknowledged. A batch has one place and many answers.
+func (a *admission) answered(began, now time.Time, acknowledged bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.count(now)
-	a.answers++
+	if a.count(now); acknowledged {
+		a.acks++
+	}
 	took, waiting := now.Sub(began), float64(a.waiting)
 	switch {
 	case took > a.slow:
@@ -101,22 +102,22 @@ func (a *admission) answered(began, now time.Time) {
 	}
 }
 
-// count begins another second of answers when one is over; mu is held.
+// count begins another second of acknowledgements when one is over; mu is held.
 func (a *admission) count(now time.Time) {
 	switch past := now.Sub(a.second); {
 	case past < time.Second:
 		return
 	case past < 2*time.Second:
-		a.lately = a.answers
+		a.lately = a.acks
 	default:
 		a.lately = 0
 	}
-	a.second, a.answers = now, 0
+	a.second, a.acks = now, 0
 }
 
 // turnedAway is how long a sender who is turned away now should stay away. Each gets
-// a moment of its own, twice as many in a second as the Broker answered in the last
-// one. With a fixed time their number would grow for as long as more is offered than
+// a moment of its own, twice as many in a second as the Broker acknowledged in the last
+// one: a Broker that refuses at once is not asked by more. With a fixed time their number would grow for as long as more is offered than
 // the Broker takes, and refusing them, through ingress, activator and queue-proxy,
 // would take the processors that the Broker needs.
 func (a *admission) turnedAway(now time.Time) time.Duration {

@@ -47,7 +47,7 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 				}
 				sent := time.Now()
 				ok := b.post(timeout)
-				a.answered(sent, time.Now())
+				a.answered(sent, time.Now(), ok)
 				a.leave()
 				if ok && time.Since(began) > long/2 {
 					mu.Lock()
@@ -103,14 +103,15 @@ func TestAFixedBoundCollapses(t *testing.T) {
 }
 
 // However many are turned away, twice as many come back in a second as the Broker
-// answers, and nobody is told to stay away for more than a minute.
+// acknowledges, and nobody is told to stay away for more than a minute.
 func TestSendersComeBackAsTheBrokerCanTakeThem(t *testing.T) {
 	t.Parallel()
 	for _, perSecond := range []int{0, 3, 40, 1000} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAdmission(5 * time.Second)
 			for range 2 * perSecond {
-				a.answered(time.Now(), time.Now())
+				a.answered(time.Now(), time.Now(), true)
+				a.answered(time.Now(), time.Now(), false) // a refusal at once invites nobody
 				time.Sleep(time.Second / time.Duration(perSecond))
 			}
 			back := map[int]int{} // by second
@@ -124,7 +125,7 @@ func TestSendersComeBackAsTheBrokerCanTakeThem(t *testing.T) {
 			most := max(fewestBack, 2*perSecond)
 			for second := 1; second < int(longestOff.Seconds())/2; second++ {
 				if n := back[second]; n < most-1 || n > most+1 {
-					t.Errorf("the Broker answers %d/s: %d come back in second %d, want %d", perSecond, n, second, most)
+					t.Errorf("the Broker acknowledges %d/s: %d come back in second %d, want %d", perSecond, n, second, most)
 				}
 			}
 		})

@@ -334,7 +334,7 @@ func (f *Function) send(ctx context.Context, e *ce.Event, i int) error {
 	began := time.Now()
 	err := f.broker.Post(ctx, e)
 	end(err)
-	f.admission.answered(began, time.Now())
+	f.admission.answered(began, time.Now(), err == nil)
 	var no *sink.Refused
 	if errors.As(err, &no) && no.AboutTheEvent() {
 		return &refusedByBroker{no, i}
