@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -66,10 +63,6 @@ func usage(file string) (time.Duration, error) {
 
 // partOf names the part that each container belongs to, by the container's id.
 func partOf(ctx context.Context) (map[string]string, error) {
-	out, err := exec.CommandContext(ctx, "kubectl", "get", "pods", "-A", "-o", "json").Output()
-	if err != nil {
-		return nil, fmt.Errorf("get pods: %w", err)
-	}
 	var list struct {
 		Items []struct {
 			Metadata struct{ Labels map[string]string }
@@ -78,7 +71,7 @@ func partOf(ctx context.Context) (map[string]string, error) {
 			}
 		}
 	}
-	if err := json.Unmarshal(out, &list); err != nil {
+	if err := read(ctx, "/api/v1/pods", "", &list); err != nil {
 		return nil, err
 	}
 	parts := map[string]string{}
