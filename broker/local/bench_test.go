@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,12 +44,12 @@ func BenchmarkPath(b *testing.B) {
 	awaitQuiet(b, br)
 	decided.Store(0)
 	b.ReportAllocs()
-	before := cpuTime(b)
+	before := redistest.OwnCPU(b)
 	b.ResetTimer()
 	postAll(b, conns, requests[2000:])
 	awaitQuiet(b, br)
 	b.StopTimer()
-	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64((redistest.OwnCPU(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 	if n := decided.Load(); n < int64(b.N) {
 		b.Fatalf("%d decisions about %d events", n, b.N)
 	}
@@ -160,14 +159,4 @@ func awaitQuiet(b *testing.B, br *broker.Broker) {
 	if err := br.Quiet(ctx); err != nil {
 		b.Fatal(err)
 	}
-}
-
-// cpuTime is the processor time of this process, user and system.
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

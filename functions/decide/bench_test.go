@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"syscall"
 	"testing"
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
 	"pitboss/internal/event"
+	"pitboss/test/redistest"
 )
 
 // BenchmarkHandle folds a round into a player's state and decides about the
@@ -43,7 +43,7 @@ func benchmarkHandle(b *testing.B, players int, draw func(n int) int) {
 		events[i] = w.scored(id, calm)
 	}
 	b.ReportAllocs()
-	before := cpu(b)
+	before := redistest.OwnCPU(b)
 	b.ResetTimer()
 	b.SetParallelism(16)
 	next := make(chan int, 1)
@@ -64,7 +64,7 @@ func benchmarkHandle(b *testing.B, players int, draw func(n int) int) {
 		}
 	})
 	b.StopTimer()
-	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64((redistest.OwnCPU(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 	commits, conflicts := f.journal.Stats()
 	b.ReportMetric(float64(commits)/float64(b.N), "scripts/op")
 	b.ReportMetric(float64(conflicts)/float64(b.N), "conflicts/op")
@@ -80,12 +80,4 @@ func round(id string, n int) *ce.Event {
 	e.SetDataContentType(ce.ApplicationJSON)
 	e.DataEncoded = []byte(`{"game":"book","product":"casino","stake":100,"win":100,"currency":"EUR"}`)
 	return &e
-}
-
-func cpu(tb testing.TB) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -2,12 +2,12 @@ package feature_test
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
+	"pitboss/test/redistest"
 )
 
 // players of three kinds: how many rounds, how far apart.
@@ -53,16 +53,13 @@ func played(b fataler, s *feature.Set, n int, apart time.Duration) *feature.Stat
 // took with all its garbage collection: that is what a busy machine can tell.
 func measure(b *testing.B, op func(i int)) {
 	b.ReportAllocs()
-	var before, after syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	before := redistest.OwnCPU(b)
 	n := 0
 	for b.Loop() {
 		op(n)
 		n++
 	}
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
-	spent := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
-	b.ReportMetric(float64(spent)/float64(n), "cpu-ns/op")
+	b.ReportMetric(float64((redistest.OwnCPU(b)-before).Nanoseconds())/float64(n), "cpu-ns/op")
 }
 
 func BenchmarkFold(b *testing.B) {

@@ -1,12 +1,12 @@
 package policy
 
 import (
-	"syscall"
 	"testing"
 	"time"
 
 	"pitboss/internal/event"
 	"pitboss/internal/learn"
+	"pitboss/test/redistest"
 )
 
 // typical is a player of GB with a failed game and all marketing eligible.
@@ -92,22 +92,12 @@ func BenchmarkLearning(b *testing.B) {
 				b.Fatalf("%+v", d)
 			}
 			b.ReportAllocs()
-			before := cpuTime(b)
+			before := redistest.OwnCPU(b)
 			for b.Loop() {
 				r := Record{Input: *in, Decision: *c.p.Decide(in)}
 				r.Split()
 			}
-			b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+			b.ReportMetric(float64((redistest.OwnCPU(b)-before).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
 		})
 	}
-}
-
-// cpuTime is what the process has used so far.
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

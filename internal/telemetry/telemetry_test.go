@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
+	"pitboss/test/redistest"
 )
 
 func newEvent(typ string) *ce.Event {
@@ -160,23 +160,14 @@ func handleAll(b *testing.B, nothing, reply telemetry.Func) {
 		for name, next := range map[string]telemetry.Func{"nothing": nothing, "reply": reply} {
 			b.Run(c.name+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()
-				before := cpu(b)
+				before := redistest.OwnCPU(b)
 				for b.Loop() {
 					_, _ = telemetry.Handle(context.Background(), "bench", zap.NewNop(), e, next)
 				}
-				b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+				b.ReportMetric(float64(redistest.OwnCPU(b)-before)/float64(b.N), "cpu-ns/op")
 			})
 		}
 	}
-}
-
-// cpu is the time this process has computed: on a busy machine the figure to believe.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // The share of new traces that is kept is the share asked for, whatever the
