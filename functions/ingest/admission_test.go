@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -129,5 +130,29 @@ func TestSendersComeBackAsTheBrokerCanTakeThem(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Requests that come at once all see a place before their bodies are read, and
+// most then find none. They are told slots of their own like those turned away
+// earlier, not the few seconds of a passing fault.
+func TestWhoLosesThePlaceGetsASlot(t *testing.T) {
+	t.Parallel()
+	const senders = 300
+	f := New()
+	f.admission = newAdmission(5 * time.Second)
+	for !f.admission.full() {
+		f.admission.enter()
+	}
+	longest := 0
+	for range senders {
+		wait, err := strconv.Atoi(f.deliver(t.Context(), nil, false).retryAfter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest = max(longest, wait)
+	}
+	if least := senders/fewestBack - 2; longest < least {
+		t.Errorf("all of %d senders may be back after %d s, want %d at the least", senders, longest, least)
 	}
 }

@@ -203,7 +203,7 @@ func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 // deliver forwards events that are right, if the Broker is not behind.
 func (f *Function) deliver(ctx context.Context, events []*ce.Event, batch bool) *answer {
 	if !f.admission.enter() {
-		return later("overloaded", "the Broker is behind")
+		return f.behind("overloaded", "the Broker is behind")
 	}
 	err := f.forward(ctx, events)
 	f.admission.leave()
