@@ -51,9 +51,9 @@ type AccountRegistered struct {
 // whose other accounts are linked by events of their own. Who excludes one
 // account of a person excludes all of them.
 type AccountLinked struct {
-	Person     string `json:"person" schema:"required,min=1,max=128,pattern=id" doc:"the operator's own id of the person, the same in the links of all their accounts; no name"`
-	Reason     string `json:"reason" schema:"required,enum=declared|identity|payment|device|address|register|staff" doc:"what tells that the account is this person's"`
-	Confidence int64  `json:"confidence" schema:"required,min=1,max=100" doc:"how sure, in percent; actions.yaml says from where on it binds"`
+	Person     string `json:"person" schema:"required,min=1,max=128,pattern=id" doc:"the operator's own id of the person, the same for all of the person's accounts; not a name"`
+	Reason     string `json:"reason" schema:"required,enum=declared|identity|payment|device|address|register|staff" doc:"why the account is believed to be this person's"`
+	Confidence int64  `json:"confidence" schema:"required,min=1,max=100" doc:"how sure the operator is, in percent; link_confidence in actions.yaml says from which value on the link binds"`
 }
 
 // AccountUnlinked is the data of account.unlinked.
@@ -89,8 +89,8 @@ type LimitSet struct {
 	Period   string `json:"period" schema:"required,enum=round|session|day|week|month" doc:"over which period"`
 	Amount   int64  `json:"amount" schema:"required,min=0" doc:"minor units of currency; seconds for a time limit"`
 	Currency string `json:"currency,omitzero" schema:"pattern=currency" doc:"ISO 4217"`
-	Basis    string `json:"basis,omitzero" schema:"enum=gross|net" doc:"whether withdrawals count against it: gross: they do not; net: they do"`
-	Previous int64  `json:"previous,omitzero" schema:"min=0" doc:"the limit before, minor units or seconds; absent: there was none"`
+	Basis    string `json:"basis,omitzero" schema:"enum=gross|net" doc:"gross: withdrawals do not count against the limit; net: they do"`
+	Previous int64  `json:"previous,omitzero" schema:"min=0" doc:"the previous limit, minor units or seconds; absent: there was none"`
 }
 
 // LimitReached is the data of protection.limit.reached.
@@ -122,7 +122,7 @@ type GameLaunched struct {
 	Game     string `json:"game" schema:"required,min=1,max=128" doc:"game id"`
 	Product  string `json:"product,omitzero" schema:"enum=products" doc:"product"`
 	LoadMs   int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time to load, milliseconds"`
-	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
+	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game; distinguishes slots from table games"`
 }
 
 // GameFailed is the data of game.failed.
@@ -131,7 +131,7 @@ type GameFailed struct {
 	Product  string `json:"product,omitzero" schema:"enum=products" doc:"product"`
 	LoadMs   int64  `json:"load_ms,omitzero" schema:"min=0,max=600000" doc:"time until it failed, milliseconds"`
 	Error    string `json:"error" schema:"required,min=1,max=256" doc:"error code or message"`
-	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
+	Category string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game; distinguishes slots from table games"`
 }
 
 // RoundSettled is the data of round.settled.
@@ -143,7 +143,7 @@ type RoundSettled struct {
 	Currency   string `json:"currency" schema:"required,pattern=currency" doc:"ISO 4217"`
 	BonusStake int64  `json:"bonus_stake,omitzero" schema:"min=0" doc:"part of the stake paid with bonus money, minor units"`
 	DurationMs int64  `json:"duration_ms,omitzero" schema:"min=0,max=86400000" doc:"length of the round, milliseconds"`
-	Category   string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game: a slot is told from a table game by it"`
+	Category   string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game; distinguishes slots from table games"`
 }
 
 // RoundRolledback is the data of round.rolledback. It repeats the round's own

@@ -76,48 +76,58 @@ func (f *Field) describe() string {
 
 const catalogueHead = `# Event catalogue
 
-CloudEvents 1.0 over HTTP, binary or structured mode; ` + "`ingest`" + ` takes batches too. Every event names:
+This page lists every event type with its fields, and the rules that all events follow. It is for the engineers of game platforms, who send events, and of consuming teams, who
+receive them.
+
+Events are CloudEvents 1.0 over HTTP, in binary or structured mode; ` + "`ingest`" + ` also accepts batches. Every event has these attributes:
 
 | attribute | meaning |
 | --- | --- |
-| ` + "`id`, `source`" + ` | the event's identity: unique together, and what a repeated event is recognised by |
+| ` + "`id`" + `, ` + "`source`" + ` | the event's identity: together they are unique, and a repeated event is recognised by them |
 | ` + "`type`" + ` | one of the types below |
 | ` + "`subject`" + ` | the player's id |
-| ` + "`time`" + ` | when it happened (event time, RFC 3339), of 1971 or later (a clock that was never set says 1970), at most 5 minutes ahead of the receiver's clock |
-| ` + "`datacontenttype`" + ` | absent, or application/json in UTF-8; other media types of JSON (application/…+json) are refused |
+| ` + "`time`" + ` | when the event happened (event time, RFC 3339): 1971 or later (a clock that was never set says 1970), and at most 5 minutes ahead of the receiver's clock |
+| ` + "`datacontenttype`" + ` | absent, or application/json in UTF-8; other JSON media types (application/…+json) are refused |
 | ` + "`partitionkey`" + ` | the player's id; ingest sets it, whatever the sender sets |
-| ` + "`traceparent`" + ` | W3C trace context, carried through every hop |
+| ` + "`traceparent`" + ` | W3C trace context, passed on through every hop |
 
-Money is an integer in minor units with an ISO 4217 currency. Unknown members are ignored. Limits: 64 KiB of data, 16 levels of
-nesting, 256 bytes of an id, source or subject, 6 KiB of attributes (as HTTP headers, percent-encoded), 1 MiB a request, 1,000 events a batch.
+Money is an integer in minor units with an ISO 4217 currency. Unknown members are ignored.
 
-An event means the same in every mode and by every door (ingest, the Broker, a recording), or is refused by all of them:
+| limit of | value |
+| --- | --- |
+| data | 64 KiB, 16 levels of nesting |
+| an id, source or subject | 256 bytes |
+| attributes, as percent-encoded HTTP headers | 6 KiB |
+| a request | 1 MiB |
+| a batch | 1,000 events |
 
-- **Ids are compared byte by byte** and never trimmed, folded or normalised. An id, source or subject that begins or ends with a
-  space or an invisible character, or has a control character, is refused; é in its two Unicode forms makes two players. A source is a
-  URI reference in the form in which a URI library writes it again.
+An event means the same in every mode and at every entrance (ingest, the Broker, a recording), or is refused at all of them:
+
+- **Ids are compared byte by byte** and never trimmed, folded or normalised. An id, source or subject is refused if it begins or ends with a
+  space or an invisible character, or contains a control character. The two Unicode forms of é make two different players. A source is a
+  URI reference, in the form in which a URI library prints it.
 - **Header values are percent-encoded** in binary mode (CloudEvents HTTP binding, section 3.1.3.2): the player ` + "`renée o`" + ` is
-  ` + "`ce-subject: ren%C3%A9e%20o`" + `. Bytes that are no UTF-8, a percent sign without two hexadecimal digits, and a header that comes twice are refused.
-- **JSON is read as RFC 8259 says**, and only if it can be read in one way: a member that comes twice (however it is spelt), ` + "`data`" + ` beside
-  ` + "`data_base64`" + `, and anything behind the event or the batch are refused.
-- **Sources that begin with ` + "`/pitboss/`" + ` are Pitboss's own**; ingest refuses them.
-- An empty attribute is as good as none.
+  ` + "`ce-subject: ren%C3%A9e%20o`" + `. Bytes that are not UTF-8, a percent sign without two hexadecimal digits, and a header that occurs twice are refused.
+- **JSON is read according to RFC 8259**, and only if it has a single meaning. A member that occurs twice (in any spelling), ` + "`data`" + ` beside
+  ` + "`data_base64`" + `, and anything after the event or the batch are refused.
+- **Sources that begin with ` + "`/pitboss/`" + ` belong to Pitboss**; ingest refuses them.
+- An empty attribute counts as absent.
 
-Knative's own Brokers do not percent-decode. What is POSTed to such a Broker in structured mode, without ingest, must therefore have an
-id, source and subject of printable ASCII without percent signs, double quotes and spaces; binary mode and ingest take all.
+Knative's own Brokers do not percent-decode. So if you POST to such a Broker in structured mode, without ingest, the
+id, source and subject must be printable ASCII without percent signs, double quotes and spaces. Binary mode and ingest accept all values.
 
 Order does not matter within the lateness window (10 minutes unless features.yaml says otherwise): an event may come late, twice, or
-after its own rollback. An event older than that is counted and kept out; facts about the account, consent and protection are
-taken however late they come, the latest by event time wins.
+after its own rollback. An older event is counted and kept out of the state. Facts about the account, consent and protection are
+accepted however late they come; the latest by event time wins.
 
 | answer of ingest | what to do |
 | --- | --- |
-| 202 | done: the Broker has it |
-| 400, 413, 415 | never send it again: the problem body names the field (in a batch, with the event's index; nothing of the batch was taken) |
+| 202 | done: the Broker has the event |
+| 400, 413, 415 | never send it again: the problem document names the field (for a batch, with the event's index; no event of the batch was accepted) |
 | 401 | sign the request or send a token |
-| 408, 429, 503 | send the same again, after Retry-After where there is one |
+| 408, 429, 503 | send the same request again, after Retry-After if the answer has one |
 
-Every schema says in its ` + "`$comment`" + ` what no JSON Schema can check. JSON Schemas (2020-12): ` + "`GET /schemas/<type>.json`" + ` on ingest, or ` + "`bin/pitboss schemas <type>`" + `;
-all channels as an AsyncAPI 3.0 document: ` + "`GET /asyncapi`, or `bin/pitboss schemas --asyncapi`" + `.
+JSON Schemas (2020-12) are at ` + "`GET /schemas/<type>.json`" + ` on ingest, or from ` + "`bin/pitboss schemas <type>`" + `. Each says in its ` + "`$comment`" + ` which rules a JSON Schema cannot check.
+An AsyncAPI 3.0 document of all channels is at ` + "`GET /asyncapi`" + `, or from ` + "`bin/pitboss schemas --asyncapi`" + `.
 This file is generated: ` + "`go test ./internal/event -run Catalogue -update`" + `.
 `

@@ -268,8 +268,8 @@ func (s *step) hold(t *testing.T, n int, got told) {
 // table writes the stories into docs/stories.md, or checks that they stand there.
 func table(t *testing.T, told []story) {
 	var b strings.Builder
-	b.WriteString("# Stories\n\nShort lives of players and what they must and must not be sent: `models/stories`, one file each. `go test ./test/stories`\nplays them " +
-		"through `profile`, `score` and `decide` with the shipped models, rules and markers; with `-update` it writes this table.\n\n| story | where | must be sent | must not be sent | because |\n| --- | --- | --- | --- | --- |\n")
+	b.WriteString("# Stories\n\nThis page lists short lives of players, with what each player must and must not be sent. It shows people who write rules or actions how Pitboss decides.\n\n" +
+		"Each story is a file in `models/stories`. `go test ./test/stories` plays all of them through `profile`, `score` and `decide` with the shipped models, rules and\nmarkers; with `-update` it also writes this table.\n\n| story | where | must be sent | must not be sent | because |\n| --- | --- | --- | --- | --- |\n")
 	for _, s := range told {
 		var gets, never, because []string
 		for _, st := range s.Steps {
