@@ -108,7 +108,7 @@ func (s *Size) Print(w io.Writer) {
 		s.From.Machine, s.From.Commit, s.From.Began.Format("2006-01-02 15:04"), s.From.LoadAvg)
 	fmt.Fprintf(w, "%.0f million events a day: %.0f events/s on average, %.0f at the peak (%.1f times). A decision is due on %.2f %% of events.\n\n",
 		s.EventsADay/1e6, s.Mean, s.Top, s.Peak, 100*s.Due)
-	fmt.Fprintf(w, "profile and Redis are counted %.2f times: so much more they took with the most players measured.\n\n", s.Cold)
+	fmt.Fprintf(w, "The figures of profile and Redis are multiplied by %.2f: they took that much more with the most players measured.\n\n", s.Cold)
 	t := &strings.Builder{}
 	fmt.Fprintln(t, "component\tCPU µs an event\tat the peak\tcores, mean\tcores, peak\tcore-hours a month")
 	for _, c := range s.Cores {
