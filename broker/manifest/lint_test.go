@@ -126,7 +126,7 @@ func TestMistakesAreRefused(t *testing.T) {
 			[]string{"functions/decide/func.yaml: deploy.labels: anybody outside the cluster", "pitboss/public"}},
 		{"memory that is no quantity", "functions/score/func.yaml", "memory: 512Mi", "memory: 512 MB",
 			[]string{"functions/score/func.yaml: deploy.options.resources.limits: memory: ", "memory: 512Mi"}},
-		{"number without a reason", "functions/privacy/func.yaml", "target: 5 # half of what an instance lets in", "target: 5",
+		{"number without a reason", "functions/privacy/func.yaml", "target: 5 # half of an instance's concurrency", "target: 5",
 			[]string{"functions/privacy/func.yaml: deploy.options.scale.target: has no reason beside it", "why this number"}},
 		{"GOMEMLIMIT over the container's limit", "functions/score/func.yaml", "value: 350MiB", "value: 600MiB",
 			[]string{"functions/score/func.yaml: run.envs.GOMEMLIMIT: is \"600MiB\" where the limit of memory is 512Mi", "nine tenths"}},
