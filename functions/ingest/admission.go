@@ -8,32 +8,33 @@ import (
 )
 
 const (
-	minWaiting   = 4 // requests that always may wait for the Broker
+	minWaiting   = 4 // requests that may wait for the Broker however slow it is
 	firstWaiting = 64
-	maxWaiting   = 200  // as many as func.yaml lets into an instance
+	maxWaiting   = 200  // func.yaml lets as many into an instance
 	sharpest     = 0.25 // a slow answer leaves at least this share of the limit
 
-	fewestBack = 10          // senders that may come back in a second, at the least
-	longestOff = time.Minute // that a sender is told to stay away
+	fewestBack = 10          // at least so many senders are invited back each second
+	longestOff = time.Minute // the longest that a sender is told to stay away
+	sizeOver   = 16          // requests over which the mean batch is taken
 )
 
-// admission bounds how many requests wait for the Broker at once and finds the
-// bound by itself. An answer that took longer than slow says that the Broker is
-// behind: the limit falls to what would have been answered in time (Little's
-// law: waiting = rate × latency). Fast answers raise it by one in the time that
-// all who wait take, and double it in that time until it fell once (as TCP's
-// congestion avoidance and slow start do).
+// admission bounds how many requests wait for the Broker at once, and finds the
+// bound by itself. An answer that took longer than slow means that the Broker is
+// behind: the limit falls to the number that would have been answered in time
+// (Little's law: waiting = rate × latency). Fast answers raise it as TCP does: it
+// doubles in each round of answers until it falls for the first time (slow start),
+// and rises by one in each round after that (congestion avoidance).
 //
-// Without it a Broker that is behind never catches up. Requests that ingest gave
-// up on go on being delivered, their senders send them again, and all of the
-// Broker's work is for answers that nobody awaits. A fixed bound would be too high
-// for a Broker whose acknowledgement includes the delivery (the in-memory
-// channel's) or too low for Kafka's. A queue in front of the bound would add
-// latency and memory and no throughput; the senders have a queue.
+// Without it a Broker that falls behind never catches up. It goes on delivering
+// requests that ingest gave up on, their senders send them again, and all of its work
+// is for answers that nobody waits for. A fixed bound would be too high for a Broker
+// that acknowledges after delivery (the in-memory channel's) or too low for Kafka's. A
+// queue in front of the bound would add latency and memory but no throughput; the
+// senders have a queue.
 //
-// Invariants: waiting never exceeds max(limit, minWaiting) by more than requests
-// that entered before it fell; requests of one slow spell lower it once, since
-// only one that entered after the last fall may lower it again.
+// Invariants: waiting exceeds max(limit, minWaiting) only by requests that entered
+// before the limit fell. One slow spell lowers the limit once, since only a request
+// that entered after the last fall lowers it again.
 type admission struct {
 	slow time.Duration
 
@@ -42,33 +43,36 @@ type admission struct {
 	waiting int
 	lowered time.Time // when limit last fell
 
-	second       time.Time // that acknowledgements are counted in
-	acks, lately int       // in this second, and in the last whole one
+	second       time.Time // when the current second of counting began
+	acks, lately int       // events acknowledged in this second, and in the last whole one
+	size         float64   // mean number of events of a request
 	back         time.Time // when the next sender who is turned away may come back
 }
 
 func newAdmission(slow time.Duration) *admission {
-	return &admission{slow: slow, limit: firstWaiting}
+	return &admission{slow: slow, limit: firstWaiting, size: 1}
 }
 
-// full reports whether a request that came now would be turned away. It is asked
-// before a body is read.
+// full reports whether a request would be turned away now. It is called before a body
+// is read.
 func (a *admission) full() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.taken()
 }
 
-// taken reports whether there is no place; mu is held.
+// taken reports whether there is no place. mu is held.
 func (a *admission) taken() bool { return a.waiting >= int(a.limit) }
 
-// enter takes a place, which leave gives back; it is false if there is none.
-func (a *admission) enter() bool {
+// enter takes a place for a request of that many events. It returns false if there is
+// none. The caller gives the place back with leave.
+func (a *admission) enter(events int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.taken() {
 		return false
 	}
+	a.size += (float64(events) - a.size) / sizeOver
 	a.waiting++
 	return true
 }
@@ -79,8 +83,8 @@ func (a *admission) leave() {
 	a.waiting--
 }
 
-// answered is told of each event how long the Broker took, or was waited for, and
-// whether it acknowledged. A batch has one place and many answers.
+// answered records the Broker's answer to one event: when it was asked, and whether it
+// acknowledged. A batch takes one place and gets many answers.
 func (a *admission) answered(began, now time.Time, acknowledged bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,7 +97,7 @@ func (a *admission) answered(began, now time.Time, acknowledged bool) {
 		if began.After(a.lowered) {
 			a.limit, a.lowered = max(minWaiting, min(a.limit, waiting)*max(sharpest, float64(a.slow)/float64(took))), now
 		}
-	case 2*waiting >= a.limit: // a limit that nobody comes near to tells nothing
+	case 2*waiting >= a.limit: // otherwise the answer says nothing about the limit
 		more := 1.0
 		if !a.lowered.IsZero() {
 			more = 1 / a.limit
@@ -102,7 +106,7 @@ func (a *admission) answered(began, now time.Time, acknowledged bool) {
 	}
 }
 
-// count begins another second of acknowledgements when one is over; mu is held.
+// count starts the next second of counting if the current one is over. mu is held.
 func (a *admission) count(now time.Time) {
 	switch past := now.Sub(a.second); {
 	case past < time.Second:
@@ -115,15 +119,25 @@ func (a *admission) count(now time.Time) {
 	a.second, a.acks = now, 0
 }
 
-// turnedAway is how long a sender who is turned away now should stay away. Each gets
-// a moment of its own, twice as many in a second as the Broker acknowledged in the last
-// one: a Broker that refuses at once is not asked by more. With a fixed time their number would grow for as long as more is offered than
-// the Broker takes, and refusing them, through ingress, activator and queue-proxy,
-// would take the processors that the Broker needs.
-func (a *admission) turnedAway(now time.Time) time.Duration {
+// turnedAway returns how long a sender should stay away whose request of that many
+// events is turned away now; 0: its body was not read, so the mean is assumed. Senders
+// get slots one after another, so that twice as many events come back in a second as
+// the Broker acknowledged in the last one. Only acknowledgements count: a Broker that
+// refuses everything at once must not look fast. However large their batches are,
+// fewestBack senders come back in a second, so that a Broker that has recovered is
+// noticed soon; to refuse so few costs little.
+//
+// With a fixed time the number of senders that come back would grow for as long as
+// more is offered than the Broker takes. Each of them passes through the ingress, the
+// activator and queue-proxy, on the processors that the Broker needs.
+func (a *admission) turnedAway(now time.Time, events int) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.count(now)
+	size := float64(events)
+	if events == 0 {
+		size = a.size
+	}
 	if soonest := now.Add(time.Second); a.back.Before(soonest) {
 		a.back = soonest
 	}
@@ -131,12 +145,13 @@ func (a *admission) turnedAway(now time.Time) time.Duration {
 	if wait > longestOff {
 		return longestOff/2 + rand.N(longestOff/2)
 	}
-	a.back = a.back.Add(time.Second / time.Duration(max(fewestBack, 2*a.lately)))
+	perSecond := max(fewestBack, 2*float64(a.lately)/size)
+	a.back = a.back.Add(time.Duration(float64(time.Second) / perSecond))
 	return wait
 }
 
-// retryAfter is a Retry-After of a time and up to a second more, drawn, since the
-// header has whole seconds.
+// retryAfter is the header's value for a wait. It adds a random part of a second, since
+// the header has whole seconds only.
 func retryAfter(wait time.Duration) string {
 	return strconv.Itoa(1 + int((wait + rand.N(time.Second)).Seconds()))
 }

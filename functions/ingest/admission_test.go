@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// slowBroker is a Broker that delivers one event in each while, in the order of
-// their arrival, whether or not the sender still waits.
+// slowBroker delivers the events one after another, each in the time each, whether or
+// not the sender still waits.
 type slowBroker struct {
 	mu    sync.Mutex
 	each  time.Duration
-	until time.Time // when it has done all that it got
+	until time.Time // when it has delivered everything it got
 }
 
-// post waits for the answer, at most timeout; true: acknowledged.
+// post waits for the answer, at most timeout, and reports whether the event was acknowledged.
 func (b *slowBroker) post(timeout time.Duration) bool {
 	b.mu.Lock()
 	now := time.Now()
@@ -30,9 +30,9 @@ func (b *slowBroker) post(timeout time.Duration) bool {
 	return wait <= timeout
 }
 
-// offered runs senders for a while, each of whom sends again as long after it was
-// turned away as it is told; it returns how many events were acknowledged in the
-// load's second half, and how long one more POST took after its end.
+// offered runs senders, each of which stays away as long as it is told when it is
+// turned away. It returns how many events were acknowledged in the second half of the
+// time, and how long one more POST took after the end.
 func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acked int, after time.Duration) {
 	const timeout = 10 * time.Second
 	var mu sync.Mutex
@@ -42,8 +42,8 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 		all.Go(func() {
 			time.Sleep(time.Duration(i) * 7 * time.Millisecond)
 			for time.Since(began) < long {
-				if !a.enter() {
-					time.Sleep(a.turnedAway(time.Now()))
+				if !a.enter(1) {
+					time.Sleep(a.turnedAway(time.Now(), 1))
 					continue
 				}
 				sent := time.Now()
@@ -60,7 +60,7 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 	}
 	time.Sleep(long)
 	over := time.Now()
-	for !a.enter() {
+	for !a.enter(1) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	b.post(timeout)
@@ -69,8 +69,8 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 	return acked, after
 }
 
-// However much more is offered than the Broker takes, it goes on at its maximum,
-// nobody waits for long, and it is well again soon after the load's end.
+// However much more is offered than the Broker takes, it works at its maximum, and
+// latency is back to normal soon after the load ends.
 func TestOverloadDoesNotCollapse(t *testing.T) {
 	t.Parallel()
 	for _, each := range []time.Duration{2 * time.Millisecond, 30 * time.Millisecond, 200 * time.Millisecond} {
@@ -80,7 +80,7 @@ func TestOverloadDoesNotCollapse(t *testing.T) {
 				const long = 2 * time.Minute
 				acked, after := offered(a, &slowBroker{each: each}, senders, long)
 				most := int(long / 2 / each)
-				if acked < most*8/10 && acked < senders*8 { // few senders do not offer more
+				if acked < most*8/10 && acked < senders*8 { // few senders may offer less than the maximum
 					t.Errorf("each %s, %d senders: %d of %d acknowledged", each, senders, acked, most)
 				}
 				if after > 10*time.Second {
@@ -91,7 +91,7 @@ func TestOverloadDoesNotCollapse(t *testing.T) {
 	}
 }
 
-// The same load with a bound that does not move: what admission is for.
+// The same load with a fixed bound collapses, which is why admission exists.
 func TestAFixedBoundCollapses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,46 +103,64 @@ func TestAFixedBoundCollapses(t *testing.T) {
 	})
 }
 
-// However many are turned away, twice as many come back in a second as the Broker
-// acknowledges, and nobody is told to stay away for more than a minute.
+// However many are turned away, and however large their batches are, twice as many
+// events come back in a second as the Broker acknowledges, or fewestBack senders. None
+// is told to stay away for more than a minute.
 func TestSendersComeBackAsTheBrokerCanTakeThem(t *testing.T) {
 	t.Parallel()
 	for _, perSecond := range []int{0, 3, 40, 1000} {
-		synctest.Test(t, func(t *testing.T) {
-			a := newAdmission(5 * time.Second)
-			for range 2 * perSecond {
-				a.answered(time.Now(), time.Now(), true)
-				a.answered(time.Now(), time.Now(), false) // a refusal at once invites nobody
-				time.Sleep(time.Second / time.Duration(perSecond))
+		for _, batch := range []int{1, 20, 1000} {
+			for _, unread := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) { comeBack(t, perSecond, batch, unread) })
 			}
-			back := map[int]int{} // by second
-			for range 100_000 {
-				wait := a.turnedAway(time.Now())
-				if wait < time.Second || wait > longestOff {
-					t.Fatalf("told to stay away for %s", wait)
-				}
-				back[int(wait.Seconds())]++
-			}
-			most := max(fewestBack, 2*perSecond)
-			for second := 1; second < int(longestOff.Seconds())/2; second++ {
-				if n := back[second]; n < most-1 || n > most+1 {
-					t.Errorf("the Broker acknowledges %d/s: %d come back in second %d, want %d", perSecond, n, second, most)
-				}
-			}
-		})
+		}
 	}
 }
 
-// Requests that come at once all see a place before their bodies are read, and
-// most then find none. They are told slots of their own like those turned away
-// earlier, not the few seconds of a passing fault.
+// comeBack turns away senders of batches. If they are unread, their size is known
+// only from requests that were let in before.
+func comeBack(t *testing.T, perSecond, batch int, unread bool) {
+	a := newAdmission(5 * time.Second)
+	events := batch
+	if unread {
+		events = 0
+	}
+	for range 10 * sizeOver {
+		if a.enter(batch) {
+			a.leave()
+		}
+	}
+	for range 2 * perSecond {
+		a.answered(time.Now(), time.Now(), true)
+		a.answered(time.Now(), time.Now(), false) // an immediate refusal must not invite anybody
+		time.Sleep(time.Second / time.Duration(perSecond))
+	}
+	back := map[int]int{} // by second
+	for range 100_000 {
+		wait := a.turnedAway(time.Now(), events)
+		if wait < time.Second || wait > longestOff {
+			t.Fatalf("told to stay away for %s", wait)
+		}
+		back[int(wait.Seconds())]++
+	}
+	most := max(fewestBack, 2*perSecond/batch)
+	for second := 1; second < int(longestOff.Seconds())/2; second++ {
+		if n := back[second]; n < most-1 || n > most+1 {
+			t.Errorf("the Broker acknowledges %d/s: %d senders of %d events come back in second %d, want %d", perSecond, n, batch, second, most)
+		}
+	}
+}
+
+// Requests that arrive together all see a free place before their bodies are read, and
+// most then find none. They get slots like those that were turned away earlier, not the
+// few seconds of a passing fault.
 func TestWhoLosesThePlaceGetsASlot(t *testing.T) {
 	t.Parallel()
 	const senders = 300
 	f := New()
 	f.admission = newAdmission(5 * time.Second)
 	for !f.admission.full() {
-		f.admission.enter()
+		f.admission.enter(1)
 	}
 	longest := 0
 	for range senders {

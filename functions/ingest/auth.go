@@ -28,10 +28,10 @@ const (
 
 // authenticator says which producer sent a request.
 type authenticator struct {
-	keys     map[string][][]byte // by producer; more than one while a secret is changed
+	keys     map[string][][]byte // by producer; more than one while a secret is rotated
 	provider *openid.Provider
-	audience string // whom a token must be meant for
-	loopback bool   // nothing is configured: open, but for loopback callers only
+	audience string // the audience that a token must have
+	loopback bool   // no authentication is configured: loopback callers only
 }
 
 func newAuthenticator(cfg config, now func() time.Time) (a authenticator, err error) {
@@ -77,8 +77,8 @@ func readKeys(path string) (map[string][][]byte, error) {
 	return keys, lines.Err()
 }
 
-// authenticate returns the producer's name, or why the request is refused: with
-// openid.ErrUnreachable in it, the same request may be good later.
+// authenticate returns the producer's name, or why the request is refused. If the error
+// is openid.ErrUnreachable, the same request may be accepted later.
 func (a *authenticator) authenticate(r *http.Request, body []byte, now time.Time) (string, error) {
 	if sig := r.Header.Get(headerSignature); sig != "" && a.keys != nil {
 		return a.checkSignature(r, sig, body, now)

@@ -1,13 +1,12 @@
-// Package ingest is the door for platforms outside the cluster: it
-// authenticates, checks and forwards CloudEvents to the Broker.
+// Package ingest takes CloudEvents from platforms outside the cluster. It
+// authenticates the sender, checks the events and forwards them to the Broker.
 //
-// HTTP POST in (one event, binary or structured, or a batch) → the same
-// events, each POSTed to the Broker → 202, only after the Broker answered 2xx
-// for every one. State touched: none. Errors: an RFC 9457 problem that names
-// the field: 400 not a CloudEvent or against the contract, 401, 413, 415, 429,
-// and what the Broker itself refuses; 503 when the Broker cannot take it now, or a
-// token's issuer does not answer. GET /schemas lists the contract, GET /asyncapi is the same
-// as an AsyncAPI document.
+// HTTP POST in (one event, binary or structured, or a batch) → the same events, each
+// POSTed to the Broker → 202, once the Broker has answered 2xx to every one. State
+// touched: none. Errors: an RFC 9457 problem that names the field. 400: no CloudEvent,
+// or one against the contract. 401, 413, 415, 429. 503: the Broker cannot take it now,
+// or a token's issuer does not answer. What the Broker refuses has the Broker's status.
+// GET /schemas lists the contract; GET /asyncapi gives it as an AsyncAPI document.
 package ingest
 
 import (
@@ -39,15 +38,15 @@ type config struct {
 	Sink         string        `env:"K_SINK"`
 	MaxBody      int64         `env:"INGEST_MAX_BODY,default=1048576"`   // bytes
 	MaxBatch     int           `env:"INGEST_MAX_BATCH,default=1000"`     // events
-	MaxEvent     int           `env:"INGEST_MAX_EVENT,default=131072"`   // bytes of one event as the Broker gets it; below the Broker's own limit
-	InFlight     int64         `env:"INGEST_IN_FLIGHT,default=33554432"` // bytes of bodies worked on at once; about four times that in memory
+	MaxEvent     int           `env:"INGEST_MAX_EVENT,default=131072"`   // bytes of one event as the Broker gets it; keep it below the Broker's own limit
+	InFlight     int64         `env:"INGEST_IN_FLIGHT,default=33554432"` // bytes of bodies in work at once; they take about four times that in memory
 	Rate         float64       `env:"INGEST_RATE,default=5000"`          // events/s for each producer; 0: no limit
 	Burst        int           `env:"INGEST_BURST,default=10000"`        // events
 	OIDCIssuer   string        `env:"INGEST_OIDC_ISSUER"`
 	OIDCAudience string        `env:"INGEST_OIDC_AUDIENCE,default=pitboss"`
 	HMACKeysFile string        `env:"INGEST_HMAC_KEYS_FILE"` // lines of "producer secret"
 	Timeout      time.Duration `env:"INGEST_TIMEOUT,default=10s"`
-	KnativeName  string        `env:"K_SERVICE"` // set by Knative Serving: not a loopback process
+	KnativeName  string        `env:"K_SERVICE"` // Knative Serving sets it; its queue-proxy makes every caller look like loopback
 }
 
 // Function is ingest. The zero value answers 503 until Start has run.
@@ -61,7 +60,7 @@ type Function struct {
 	broker    *sink.Client
 	now       func() time.Time
 
-	patience time.Duration // how long a request waits for room
+	patience time.Duration // how long a body waits for room
 }
 
 // New returns ingest, not yet started.
@@ -69,7 +68,7 @@ func New() *Function {
 	return &Function{Edge: setup.NewEdge(name), now: time.Now, patience: 5 * time.Second}
 }
 
-// Start reads the configuration. The OIDC issuer is asked when its first token comes.
+// Start reads the configuration. It does not call the OIDC issuer; the first token does.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	return f.Open(ctx, cfg, &f.cfg, f.start)
 }
@@ -79,7 +78,7 @@ func (f *Function) start(context.Context) (err error) {
 		return err
 	}
 	if f.cfg.InFlight < f.cfg.MaxBody {
-		return fmt.Errorf("ingest: INGEST_IN_FLIGHT is %d: a body of INGEST_MAX_BODY (%d bytes) would never be worked on", f.cfg.InFlight, f.cfg.MaxBody)
+		return fmt.Errorf("ingest: INGEST_IN_FLIGHT is %d: a body of INGEST_MAX_BODY (%d bytes) would wait for ever", f.cfg.InFlight, f.cfg.MaxBody)
 	}
 	if err := setup.Sink(name, f.cfg.Sink); err != nil {
 		return err
@@ -108,13 +107,13 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer is what a POST that was not accepted is told.
+// answer is the answer to a POST that was not accepted.
 type answer struct {
 	status       int
 	code, detail string
 	wrong        []fieldError
 	retryAfter   string
-	counted      bool // its events are counted one by one
+	counted      bool // its events were counted one by one
 }
 
 func refuse(status int, code, detail string, wrong ...fieldError) *answer {
@@ -125,10 +124,11 @@ func later(code, detail string) *answer {
 	return &answer{status: http.StatusServiceUnavailable, code: code, detail: detail + "; POST the same again", retryAfter: retryAfter(rand.N(3 * time.Second))}
 }
 
-// behind is what a sender is told whose events the Broker can't take now.
-func (f *Function) behind(code, detail string) *answer {
+// behind turns away a request of that many events (0: its body was not read), since
+// the Broker can't take it now.
+func (f *Function) behind(code, detail string, events int) *answer {
 	a := later(code, detail)
-	a.retryAfter = retryAfter(f.admission.turnedAway(time.Now()))
+	a.retryAfter = retryAfter(f.admission.turnedAway(time.Now(), events))
 	return a
 }
 
@@ -155,13 +155,14 @@ func (f *Function) post(w http.ResponseWriter, r *http.Request) {
 	writeProblem(w, a.status, a.code, a.detail, a.wrong)
 }
 
-// take hands the request's events to the Broker; nil: it has acknowledged all of them.
+// take hands the request's events to the Broker. It returns nil once the Broker has
+// acknowledged all of them.
 func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 	if c := r.Header.Get("Content-Encoding"); c != "" && c != "identity" {
 		return refuse(http.StatusUnsupportedMediaType, "unsupported-encoding", fmt.Sprintf("Content-Encoding %q is not understood: send the body as it is", c))
 	}
 	if f.admission.full() { // before the body takes memory
-		return f.behind("overloaded", "the Broker is behind")
+		return f.behind("overloaded", "the Broker is behind", 0)
 	}
 	body, err := event.ReadBody(w, r, f.cfg.MaxBody)
 	if err != nil {
@@ -181,7 +182,7 @@ func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 	}
 	leave, ok := f.enter(r.Context(), int64(len(body)))
 	if !ok {
-		return later("busy", "too much is being worked on")
+		return later("busy", "too many bodies are in work")
 	}
 	defer leave()
 	events, batch, err := f.read(r, body)
@@ -200,10 +201,10 @@ func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 	return f.deliver(r.Context(), events, batch)
 }
 
-// deliver forwards events that are right, if the Broker is not behind.
+// deliver forwards events that passed the checks, if the Broker is not behind.
 func (f *Function) deliver(ctx context.Context, events []*ce.Event, batch bool) *answer {
-	if !f.admission.enter() {
-		return f.behind("overloaded", "the Broker is behind")
+	if !f.admission.enter(len(events)) {
+		return f.behind("overloaded", "the Broker is behind", len(events))
 	}
 	err := f.forward(ctx, events)
 	f.admission.leave()
@@ -216,16 +217,16 @@ func (f *Function) deliver(ctx context.Context, events []*ce.Event, batch bool) 
 		}
 		return &answer{status: no.Status, code: wrong.Code, detail: wrong.Detail, wrong: []fieldError{wrong}, counted: true}
 	case err != nil:
-		a := f.behind("broker-unavailable", "the Broker did not acknowledge")
+		a := f.behind("broker-unavailable", "the Broker did not acknowledge", len(events))
 		a.counted, a.detail = true, a.detail+" (events are deduplicated by source and id)"
 		return a
 	}
 	return nil
 }
 
-// enter waits until a body of n bytes may be worked on. Bodies that wait take their
-// own size; decoded, with what the Broker has not acknowledged, four times that:
-// 200 batches of 1 MB at once took 740 MB.
+// enter waits until a body of n bytes may be decoded. A body that waits takes its own
+// size; one that is decoded and waits for the Broker takes four times that. Without
+// the bound, 200 batches of 1 MB at once took 740 MB.
 func (f *Function) enter(ctx context.Context, n int64) (leave func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, f.patience)
 	defer cancel()
@@ -235,8 +236,8 @@ func (f *Function) enter(ctx context.Context, n int64) (leave func(), ok bool) {
 	return func() { f.room.Release(n) }, true
 }
 
-// check returns what is wrong with each event. One bad event refuses its whole
-// batch, so that a producer never has to guess which part went in.
+// check returns what is wrong with each event. One bad event refuses its whole batch,
+// so that a producer never has to guess which events were accepted.
 func (f *Function) check(events []*ce.Event, batch bool, producer string) (wrong []fieldError) {
 	now := f.now()
 	for i, e := range events {
@@ -247,7 +248,7 @@ func (f *Function) check(events []*ce.Event, batch bool, producer string) (wrong
 		}
 		telemetry.Refused(name, e.Type(), time.Since(began))
 		f.Log.Warn("event refused", append(telemetry.Fields(e), zap.String("producer", producer),
-			zap.String("code", p.Code), zap.String("pointer", p.Pointer))...) // no detail: it may quote the player
+			zap.String("code", p.Code), zap.String("pointer", p.Pointer))...) // not the detail, which may quote the player
 		if batch {
 			p.Pointer = fmt.Sprintf("/%d%s", i, p.Pointer)
 		}
@@ -269,7 +270,7 @@ func (f *Function) checkOne(e *ce.Event, now time.Time) *fieldError {
 		return &fieldError{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail}
 	case rec.Info.Direction != event.In:
 		return &fieldError{Pointer: "/type", Code: event.CodeUnknownType,
-			Detail: fmt.Sprintf("type %q is Pitboss's own; platforms do not send it", rec.Type)}
+			Detail: fmt.Sprintf("type %q is sent by Pitboss only, not by platforms", rec.Type)}
 	}
 	stamp(e, now)
 	if n := eventSize(e); n > f.cfg.MaxEvent {
@@ -279,7 +280,7 @@ func (f *Function) checkOne(e *ce.Event, now time.Time) *fieldError {
 	return nil
 }
 
-// eventSize is how many bytes the Broker gets: headers and data.
+// eventSize is how many bytes the Broker gets, headers and data together.
 func eventSize(e *ce.Event) (n int) {
 	m := cehttp.MessageOf(e)
 	for i := 0; i < len(m.Attributes); i += 2 {
@@ -288,11 +289,11 @@ func eventSize(e *ce.Event) (n int) {
 	return n + len(m.Data)
 }
 
-// forward POSTs the events to the Broker: those of a player one after the other,
-// in order of their time, 16 players at a time. A batch may span hours: were a
-// player's last event to overtake the first, that one would be late. Any
-// failure fails the request: the producer POSTs again and duplicates are dropped
-// downstream. A *refusedByBroker is an event that the Broker will never take.
+// forward POSTs the events to the Broker, 16 players at a time. A player's events go
+// one after another in order of their time: a batch may span hours, and the first
+// event would be late if the last one overtook it. Any failure fails the request. The
+// producer then POSTs it again, and functions drop the duplicates. A *refusedByBroker
+// is about an event that the Broker will never accept.
 func (f *Function) forward(ctx context.Context, events []*ce.Event) error {
 	if len(events) == 1 {
 		return f.send(ctx, events[0], 0)
@@ -312,7 +313,7 @@ func (f *Function) forward(ctx context.Context, events []*ce.Event) error {
 	return g.Wait()
 }
 
-// byPlayer is the indexes of each player's events, by the events' time.
+// byPlayer returns the indexes of each player's events in order of their time.
 func byPlayer(events []*ce.Event) (players [][]int) {
 	of := map[string]int{}
 	for i, e := range events {
@@ -351,7 +352,7 @@ func (e *refusedByBroker) Error() string {
 	return fmt.Sprintf("the Broker refused the event with %d: %s", e.Status, e.Body)
 }
 
-// pointer names the part that the Broker found too large.
+// pointer names the part that the Broker refused, if the status tells it.
 func (e *refusedByBroker) pointer() string {
 	if e.Status == http.StatusRequestEntityTooLarge {
 		return "/data"
@@ -359,10 +360,10 @@ func (e *refusedByBroker) pointer() string {
 	return ""
 }
 
-// stamp sets what every event carries inside: the player as the partition key,
-// whatever the platform partitions by, since a player's events keep their order
-// by it; and the time of receipt. What Brokers stamp on events is taken off: an
-// event that came through a Broker of the platform's own would bring that one's.
+// stamp sets the attributes that every event carries inside: the time of receipt, and
+// the player as the partition key, since a player's events keep their order by it. It
+// removes attributes that a Broker stamps: an event that passed through a Broker of
+// the platform would bring that one's.
 func stamp(e *ce.Event, now time.Time) {
 	for name, v := range e.Extensions() {
 		if text, _ := v.(string); strings.HasPrefix(name, "knative") || name == event.ExtTracestate && len(text) > maxTracestate {

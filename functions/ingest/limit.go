@@ -7,8 +7,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limiter keeps a token bucket for each producer. Producers are those that
-// authenticated, so their number is bounded by configuration.
+// limiter keeps a token bucket for each producer. Only authenticated producers get one,
+// so configuration bounds their number.
 type limiter struct {
 	perSecond rate.Limit
 	burst     int
@@ -24,7 +24,8 @@ func newLimiter(perSecond float64, burst int) *limiter {
 	return &limiter{perSecond: l, burst: burst, buckets: map[string]*rate.Limiter{}}
 }
 
-// take takes n events' worth for producer; a positive result is how long to wait first.
+// take takes tokens for n events of a producer. A positive result says how long the
+// producer must wait before it sends them.
 func (l *limiter) take(producer string, n int, now time.Time) time.Duration {
 	l.mu.Lock()
 	b, ok := l.buckets[producer]
@@ -35,7 +36,7 @@ func (l *limiter) take(producer string, n int, now time.Time) time.Duration {
 	l.mu.Unlock()
 	r := b.ReserveN(now, n)
 	if !r.OK() {
-		return time.Minute // larger than the burst: no wait would help, the producer must split it
+		return time.Minute // larger than the burst: no wait helps, the producer must split the batch
 	}
 	wait := r.DelayFrom(now)
 	if wait > 0 {

@@ -20,8 +20,8 @@ type problem struct {
 	Errors []fieldError `json:"errors,omitempty"`
 }
 
-// fieldError names one field that is wrong. Pointer is an RFC 6901 pointer
-// into the event; in a batch it starts with the event's index.
+// fieldError is one wrong field. Pointer is an RFC 6901 pointer into the event; in a
+// batch it begins with the event's index.
 type fieldError struct {
 	Pointer string `json:"pointer"`
 	Code    string `json:"code"`

@@ -13,8 +13,8 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// read decodes the request into events; batch says whether it was a batch. The
-// error says everything that is no CloudEvent 1.0 in it.
+// read decodes the request into events. batch reports whether it is a batch. The error
+// lists everything in it that is no CloudEvent 1.0.
 func (f *Function) read(r *http.Request, body []byte) (events []*ce.Event, batch bool, err error) {
 	mode, err := cehttp.ModeOf(r.Header)
 	if err != nil {
@@ -37,7 +37,7 @@ func (f *Function) read(r *http.Request, body []byte) (events []*ce.Event, batch
 	return events, batch, nil
 }
 
-// fieldErrors is what read's error says, field by field.
+// fieldErrors splits read's error by field.
 func fieldErrors(err error) (out []fieldError) {
 	var all cehttp.Problems
 	var one *event.Problem
@@ -52,15 +52,15 @@ func fieldErrors(err error) (out []fieldError) {
 	return out
 }
 
-// reserved says which attribute a platform may not send.
+// reserved refuses an event whose source only Pitboss may use.
 func reserved(e *ce.Event) *event.Problem {
 	if strings.HasPrefix(event.Source(e), event.ReservedSource) || event.Source(e)+"/" == event.ReservedSource {
 		return &event.Problem{Code: event.CodeReserved, Pointer: "/source",
-			Detail: fmt.Sprintf("sources that begin with %s are Pitboss's own", event.ReservedSource)}
+			Detail: fmt.Sprintf("sources that begin with %s are reserved for Pitboss", event.ReservedSource)}
 	}
 	return nil
 }
 
-// maxTracestate is how long a tracestate may be; a longer one may be dropped
+// maxTracestate is the longest tracestate that is kept. A longer one may be dropped
 // (W3C Trace Context, section 3.3.1.5).
 const maxTracestate = 512
