@@ -17,21 +17,21 @@ import (
 
 var (
 	calibrationError = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pitboss_calibration_error", Help: "Expected calibration error over the last 5,000 outcomes: raw, of what the model gave; decided, of what was decided on; chance, what it would be if all were right.",
+		Name: "pitboss_calibration_error", Help: "Expected calibration error over the last 5,000 outcomes: raw, of the model's scores; decided, of the scores that decisions used; chance, of perfectly calibrated scores.",
 	}, []string{"model", "version", "of"})
 	calibrationOutcomes = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "pitboss_calibration_outcomes", Help: "Outcomes that the calibration of a model rests on.",
 	}, []string{"model", "version"})
 	calibrationAUC = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pitboss_model_auc", Help: "Area under the ROC curve of what a model gave, over the last 5,000 outcomes.",
+		Name: "pitboss_model_auc", Help: "Area under the ROC curve of a model's scores, over the last 5,000 outcomes.",
 	}, []string{"model", "version"})
 )
 
 // calibratorFor is how long a model's outcomes are kept after its last score.
 const calibratorFor = 30 * 24 * time.Hour
 
-// tellNoCalibration leaves one series, so that the alert can be told from one on a
-// metric that is gone.
+// tellNoCalibration leaves one series, so that an alert can tell a zero from a metric
+// that is gone.
 func tellNoCalibration() {
 	calibrationError.Reset()
 	calibrationOutcomes.Reset()
@@ -43,7 +43,7 @@ func tellNoCalibration() {
 	calibrationAUC.WithLabelValues("none", "none").Set(0)
 }
 
-// catchUp counts what was journaled since the sums were kept.
+// catchUp counts the entries that were journaled since the sums were stored.
 func (l *labels) catchUp(ctx context.Context) error {
 	return l.journal.EachSettled(ctx, l.state.Upto+1, func(seq uint64, s *journal.Settled) error {
 		l.state.Upto = seq
@@ -54,7 +54,7 @@ func (l *labels) catchUp(ctx context.Context) error {
 				return fmt.Errorf("timer: labels: %w", err)
 			}
 			if row.Seq <= l.state.Cursor[shard] {
-				continue // it was settled before
+				continue // an entry before has settled it
 			}
 			if err := l.count(ctx, shard, row); err != nil {
 				return err
@@ -65,10 +65,10 @@ func (l *labels) catchUp(ctx context.Context) error {
 	})
 }
 
-// count adds what came of a decision to the sums of the models that foretold it.
+// count adds the labels of a decision to the sums of the models that predicted them.
 func (l *labels) count(ctx context.Context, shard int, row *journal.Came) error {
 	what, ok := l.said[row.Decision]
-	if !ok { // an instance that ended before it kept the sums has settled it
+	if !ok { // it was settled by an instance that ended before it stored the sums
 		entries, err := l.journal.Places(ctx, []journal.Place{{Shard: shard, Seq: row.Seq}})
 		if err != nil {
 			return err
@@ -102,7 +102,7 @@ func (l *labels) count(ctx context.Context, shard int, row *journal.Came) error 
 	return nil
 }
 
-// keep stores the sums and the calibrations that they make.
+// keep stores the sums and the calibrations made from them.
 func (l *labels) keep(ctx context.Context) error {
 	fitted := map[string]journal.Calibration{}
 	tellNoCalibration()

@@ -4,15 +4,15 @@
 // taken from Redis with a lease → one reminder.due event each, POSTed to the
 // Broker → the reminder is removed once the Broker acknowledged it. State
 // touched: the shards' reminder sets. Errors: retryable. Any number of
-// instances may run: a lease keeps two from sending the same reminder, and an
-// instance that dies leaves its reminders to the others when the lease ends.
+// instances may run. A lease keeps two from sending the same reminder; when an
+// instance dies, the others take its reminders after the lease ends.
 //
-// It is the guard rail of harm, too: one instance reads the journal's decisions
-// as they are made, stops an action that raises markers of harm by its kill
-// switch, and sends switch.turned.
+// timer also runs the guard rail of harm. One instance reads the journal's decisions as
+// they are made, turns the kill switch of an action that raises markers of harm, and
+// sends switch.turned.
 //
-// And it settles what came of decisions: some minutes after each, one instance
-// looks in the player's state whether what a score foretold has happened, journals
+// And it settles the labels of decisions. Some minutes after each decision one instance
+// looks in the player's state whether what a score predicted has happened, journals
 // it, and calibrates the model's scores by it.
 package timer
 
@@ -23,7 +23,6 @@ import (
 	"time"
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
@@ -43,10 +42,10 @@ type config struct {
 	Every    time.Duration `env:"TIMER_EVERY,default=1s"` // 0: only on a PingSource's tick
 	Lease    time.Duration `env:"TIMER_LEASE,default=10s"`
 	Batch    int           `env:"TIMER_BATCH,default=500"`
-	// The guard rail of harm reads actions.yaml for who is held out.
+	// The guard rail reads from actions.yaml which players are held out.
 	ModelsDir  string        `env:"MODELS_DIR,default=models"`
 	GuardEvery time.Duration `env:"GUARD_EVERY,default=1m"` // 0: never
-	// What came of decisions is looked for by labels.yaml and features.yaml.
+	// Labels are settled by labels.yaml and features.yaml.
 	LabelsEvery time.Duration `env:"LABELS_EVERY,default=30s"` // 0: never
 }
 
@@ -92,33 +91,34 @@ func (f *Function) start(ctx context.Context) error {
 		}
 	}
 	if f.cfg.Every > 0 {
-		f.Go(f.loop) // its end waits for the reminders already taken
+		f.Go(f.loop) // Stop waits until the reminders it has taken are sent
 	}
 	return nil
 }
 
 func (f *Function) loop(ctx context.Context) {
+	var outage telemetry.Outage
 	for range repeat.After(ctx, f.cfg.Every) {
-		if err := f.tick(ctx); err != nil && ctx.Err() == nil {
-			f.Log.Warn("tick failed; the reminders stay due", zap.Error(err))
+		if err := f.tick(ctx); ctx.Err() == nil {
+			outage.Note(f.Log, "reminders that are due are not sent", f.now(), err)
 		}
 	}
 }
 
-// Handle treats any event as a tick, e.g. a PingSource's.
+// Handle treats every event as a tick, for example those of a PingSource.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 	return f.Answer(ctx, &e, func(ctx context.Context, _ *ce.Event) (*ce.Event, error) { return nil, f.tick(ctx) })
 }
 
-// tick sends everything that is due.
+// tick sends the reminders that are due.
 func (f *Function) tick(ctx context.Context) error {
 	for {
 		due, err := f.due.Take(ctx, f.now(), f.cfg.Lease, f.cfg.Batch)
 		if err != nil {
-			err = fmt.Errorf("timer: take: %w", err) // of some shards; the others' reminders go out
+			err = fmt.Errorf("timer: take: %w", err) // some shards failed; the others' reminders are sent
 		}
-		// The lease is the others' protection: finish what was taken even
-		// when the process is being stopped.
+		// Send what was taken even while the process stops: the other instances
+		// cannot take it before the lease ends.
 		if err := errors.Join(err, f.send(context.WithoutCancel(ctx), due)); err != nil {
 			return err
 		}
@@ -175,9 +175,9 @@ func (f *Function) post(ctx context.Context, r player.Reminder) error {
 	return err
 }
 
-// keep makes a dead letter of what the Broker refused: sent again it would be
-// refused again, and in the console somebody sees it. It was counted and logged as
-// refused; a reminder that could not be kept is sent again.
+// keep makes a dead letter of an event that the Broker refused. The Broker would
+// refuse it again, and in the console somebody sees it. If it cannot be kept, the
+// reminder stays due and is sent again.
 func (f *Function) keep(ctx context.Context, e *ce.Event, no *sink.Refused) error {
 	_, err := f.journal.KeepDeadLetter(ctx, journal.NewDeadLetter(e, f.cfg.Sink, no.Status, no.Body, f.now()))
 	return err

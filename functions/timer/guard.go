@@ -23,42 +23,40 @@ import (
 
 var (
 	guardStopped = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pitboss_guard_rail_stopped", Help: "1 for each action that the guard rail of harm stopped and nobody let go again.",
+		Name: "pitboss_guard_rail_stopped", Help: "1 for each action that the guard rail of harm has stopped and nobody has let go again.",
 	}, []string{"action"})
 	guardTrials = promauto.NewCounter(prometheus.CounterOpts{
-		Name: "pitboss_guard_rail_trials_total", Help: "Decisions that the guard rail of harm has counted, of those sent and those held out.",
+		Name: "pitboss_guard_rail_trials_total", Help: "Decisions that the guard rail of harm has counted, sent ones and held-out ones.",
 	})
 )
 
-// The guard rail's chance of ever stopping an action that does no harm, all
-// actions together, and how many trials may wait for their outcome.
 const (
-	guardAlpha   = 0.05
-	guardWaiting = 100_000
+	guardAlpha   = 0.05    // the chance of ever stopping a harmless action, for all actions together
+	guardWaiting = 100_000 // bounds the trials that wait for their outcome
 )
 
-// guardRail is who turned the switch, in the journal.
+// guardRail is the name by which the journal says who turned a switch.
 const guardRail = "guard rail"
 
-// guard stops an action that raises markers of harm. It reads the decisions in
-// the journal as they are made and compares players who got a message with those
-// held out, by a confidence sequence, so that looking every minute is no mistake.
+// guard stops actions that raise markers of harm. It reads the decisions in the journal
+// as they are made and compares the players who got a message with those held out. The
+// intervals form a confidence sequence, which stays valid although it looks every minute.
 type guard struct {
 	leased
 	journal *journal.Journal
 
-	spec    *learn.Spec // whose segments effects are told by; nil: none
-	next    map[int]uint64
+	spec    *learn.Spec    // its segments split the effects; nil: there are none
+	next    map[int]uint64 // by shard: the next entry to read
 	trials  *policy.Trials
-	open    map[uint64]bool // who has a trial that waits
-	seen    []byte
+	open    map[uint64]bool // trial keys that wait for their outcome
+	seen    []byte          // a bit for each trial key that was counted
 	effects policy.Effects
-	settled time.Time // trials up to then are in effects
-	stopped []string  // actions that it stopped, until it sees that a person let them go
+	settled time.Time // effects holds the trials up to then
+	stopped []string  // actions that it stopped and no person has let go
 }
 
-// noneStopped leaves one series, so that the alert on it can be told from one on
-// a metric that is gone.
+// noneStopped leaves one series, so that an alert can tell a zero from a metric that is
+// gone.
 func noneStopped() {
 	guardStopped.Reset()
 	guardStopped.WithLabelValues("none").Set(0)
@@ -68,11 +66,11 @@ func (f *Function) newGuard() *guard {
 	noneStopped()
 	g := &guard{journal: f.journal}
 	g.leased = leased{f: f, name: "guard", every: f.cfg.GuardEvery, begin: g.begin, step: g.look,
-		failed: "the guard rail of harm could not look; it tries again"}
+		failed: "the guard rail of harm does not see new decisions"}
 	return g
 }
 
-// look takes in what was decided since the look before.
+// look reads the new decisions, settles the trials that are due, and stops actions.
 func (g *guard) look(ctx context.Context) error {
 	if err := g.read(ctx); err != nil {
 		return err
@@ -83,7 +81,7 @@ func (g *guard) look(ctx context.Context) error {
 	return g.stop(ctx)
 }
 
-// begin takes over what the instance before had found.
+// begin takes over what the instance before has found.
 func (g *guard) begin(ctx context.Context) error {
 	experiment, err := policy.ReadExperiment(filepath.Join(g.f.cfg.ModelsDir, "actions.yaml"))
 	if err != nil {
@@ -117,19 +115,19 @@ func (g *guard) begin(ctx context.Context) error {
 	return nil
 }
 
-// trialKey is a player's bit, of an action in an arm.
+// trialKey is the bit of a player for an action and an arm.
 func trialKey(player, action, arm string) uint64 {
 	return xxhash.Sum64String(player+" "+action+" "+arm) % journal.GuardBits
 }
 
-// read takes the decisions that were journaled since.
+// read adds the decisions that were journaled since the last read.
 func (g *guard) read(ctx context.Context) error {
 	shards, err := g.journal.Shards(ctx)
 	if err != nil {
 		return err
 	}
 	for _, shard := range shards {
-		if shard < 0 { // of no player
+		if shard < 0 { // the journal of operations or labels
 			continue
 		}
 		err := g.journal.Each(ctx, shard, g.next[shard], true, func(e *journal.Entry) error {
@@ -142,7 +140,7 @@ func (g *guard) read(ctx context.Context) error {
 				return err
 			}
 			var segments []string
-			if g.spec != nil { // those that need nothing personal
+			if g.spec != nil { // only segments that need nothing personal
 				segments = r.Segments(g.spec, nil)
 			}
 			g.trials.Decision(e.KeyName, r.Input.Now, &r.Decision, segments)
@@ -155,7 +153,7 @@ func (g *guard) read(ctx context.Context) error {
 	return nil
 }
 
-// settle adds the trials whose outcomes are in, and keeps what was found.
+// settle adds the trials whose outcomes are known, and stores what was found.
 func (g *guard) settle(ctx context.Context) error {
 	settled := g.trials.Settled(g.f.now())
 	var bits []uint64
@@ -164,7 +162,7 @@ func (g *guard) settle(ctx context.Context) error {
 		delete(g.open, k)
 		g.seen[k/8] |= 1 << (k % 8)
 		bits = append(bits, k)
-		if t.At.After(g.settled) { // else the instance before has counted it
+		if t.At.After(g.settled) { // otherwise the instance before has counted it
 			g.effects.Add(t, policy.OutcomeHarmed)
 			g.effects.Add(t, policy.OutcomeStayed)
 			guardTrials.Inc()
@@ -179,7 +177,7 @@ func (g *guard) settle(ctx context.Context) error {
 	return g.keep(ctx, bits)
 }
 
-// keep stores what was found, and whom it counted now.
+// keep stores what was found, and the trial keys that were counted.
 func (g *guard) keep(ctx context.Context, counted []uint64) error {
 	raw, err := json.Marshal(policy.Found{Settled: g.settled, Effects: g.effects.All(), Stopped: g.stopped})
 	if err != nil {
@@ -188,9 +186,9 @@ func (g *guard) keep(ctx context.Context, counted []uint64) error {
 	return g.journal.KeepGuard(ctx, raw, counted)
 }
 
-// letGo forgets what stopped an action that a person has let go: only what comes
-// in from then on may stop it again. What was stopped is seen by the switches, so
-// an instance that died between a switch and its own record leaves no doubt.
+// letGo forgets the evidence against an action that a person has let go: only new
+// evidence may stop it again. It sees from the switches which actions are stopped, so it
+// does not matter if an instance died between turning a switch and recording that.
 func (g *guard) letGo(ctx context.Context, on []journal.SwitchChange) error {
 	var now []string
 	for _, c := range on {
@@ -212,8 +210,8 @@ func (g *guard) letGo(ctx context.Context, on []journal.SwitchChange) error {
 	return g.keep(ctx, nil)
 }
 
-// stop turns the kill switch of each action that is shown to raise markers of
-// harm, and tells teams by event.
+// stop turns the kill switch of each action that demonstrably raises markers of harm,
+// and tells consuming teams by event.
 func (g *guard) stop(ctx context.Context) error {
 	on, err := g.journal.Switches(ctx)
 	if err != nil {
@@ -245,13 +243,13 @@ func (g *guard) stop(ctx context.Context) error {
 		}
 		stopped[sw] = true
 		guardStopped.WithLabelValues(e.Action).Set(1)
-		g.f.Log.Error("stopped by the guard rail of harm; a person must look", zap.String("action", e.Action), zap.String("why", why))
+		g.f.Log.Error("the guard rail of harm stopped an action; a person must look at it", zap.String("action", e.Action), zap.String("why", why))
 		told, err := event.New(name, event.TypeSwitchTurned, sw, rand.Text(), c.At, event.SwitchTurned{What: "action", Name: e.Action, On: true, By: c.By, Reason: why})
 		if err == nil {
 			err = g.f.broker.Post(ctx, told)
 		}
-		if err != nil { // it is stopped and journaled all the same
-			g.f.Log.Warn("no team was told by event that an action was stopped", zap.Error(err))
+		if err != nil { // the action is stopped and journaled all the same
+			g.f.Log.Warn("the event that an action was stopped was not sent", zap.Error(err))
 		}
 	}
 	return nil

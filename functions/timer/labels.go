@@ -25,56 +25,55 @@ import (
 )
 
 var labelsSettled = promauto.NewCounterVec(prometheus.CounterOpts{
-	Name: "pitboss_labels_total", Help: "Decisions of which timer looked what came: settled; missed, since it looked too late; unknown, since the player is gone or played too fast.",
+	Name: "pitboss_labels_total", Help: "Decisions whose label timer looked for, by result: settled; missed, when it looked too late; unknown, when the player is gone or played too fast.",
 }, []string{"label", "result"})
 
-// What is settled in one go, and in one entry of the journal.
+// labelsAtOnce bounds how many decisions one entry of the journal settles.
 const labelsAtOnce = 1000
 
-// labels settles what came of decisions, as labels.yaml has it, some minutes after
-// each: it journals that, and calibrates the scores that foretold it. The decisions
-// are the journal's and what came of them is in the players' states, so nothing is
-// added to what serves.
+// labels settles the labels of labels.yaml some minutes after each decision, journals
+// them, and calibrates the scores that predicted them. It reads the decisions from the
+// journal and the labels from the players' states, so it adds no work to the path of
+// events.
 //
-// What is journaled is the truth, the sums that calibrations are made of follow
-// from it: a decision counts once, when the entry that settles it is read, and
-// only if no entry before has settled it. So it does not matter when an instance
-// dies, nor whether two should work at once.
+// The journal is the truth, and the sums that calibrations are made of follow from it.
+// A decision counts once: when the first entry that settles it is read. So it does not
+// matter when an instance dies, or whether two work at once.
 type labels struct {
 	leased
 	journal *journal.Journal
 	players *player.Store[feature.State]
 
 	byScore map[string]*feature.Label
-	from    time.Duration // after a decision, when it is settled at the earliest
-	until   time.Duration // and at the latest: a rule that asks nothing of what came
+	from    time.Duration // how long after a decision it can be settled
+	until   time.Duration // how long after a decision it can still be settled
 
-	read    [player.Shards]uint64 // entries read
+	read    [player.Shards]uint64 // by shard: how far the journal was read
 	waiting map[int][]waiting     // by shard, in order
 	state   labelState
-	said    map[string]said // of decisions that are being settled
+	said    map[string]said // by decision, while it is being settled
 }
 
 // waiting is a decision whose labels are not settled yet.
 type waiting struct {
 	seq uint64
-	at  int64 // ms since 1970
+	at  int64 // Unix time in milliseconds
 }
 
-// said is what the models said in a decision, and as of when.
+// said is what the models said at a decision, and as of when.
 type said struct {
 	at   time.Time
 	runs []event.ModelRun
 }
 
-// labelState is what is kept of it in Redis.
+// labelState is what is stored in Redis.
 type labelState struct {
-	Upto        uint64                      `json:"upto"`   // entries of labels that are in the sums
-	Cursor      map[int]uint64              `json:"cursor"` // by shard: decisions that are settled, or never will be
+	Upto        uint64                      `json:"upto"`   // the last entry of the journal of labels that is in the sums
+	Cursor      map[int]uint64              `json:"cursor"` // by shard: the last decision that is settled or never will be
 	Calibrators map[string]*modelCalibrator `json:"calibrators"`
 }
 
-// modelCalibrator is a model's, by its SHA-256.
+// modelCalibrator is the calibrator of one model.
 type modelCalibrator struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -82,7 +81,7 @@ type modelCalibrator struct {
 	*learn.Calibrator
 }
 
-// newLabels is nil where labels.yaml has no label that a score foretells.
+// newLabels returns nil if no label in labels.yaml has a score that predicts it.
 func (f *Function) newLabels(rdb setup.Client) (*labels, error) {
 	declared, err := feature.LoadLabels(filepath.Join(f.cfg.ModelsDir, "labels.yaml"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -97,7 +96,7 @@ func (f *Function) newLabels(rdb setup.Client) (*labels, error) {
 	}
 	l := &labels{journal: f.journal, byScore: map[string]*feature.Label{}, until: 1 << 62}
 	l.leased = leased{f: f, name: "labels", every: f.cfg.LabelsEvery, begin: l.begin, step: l.look, leave: tellNoCalibration,
-		failed: "what came of decisions could not be settled; it is tried again"}
+		failed: "labels of decisions are not settled"}
 	for _, d := range declared {
 		if d.Score == "" {
 			continue
@@ -126,7 +125,7 @@ func (f *Function) newLabels(rdb setup.Client) (*labels, error) {
 	return l, nil
 }
 
-// look settles the decisions that are due.
+// look reads the new decisions and settles those that are due.
 func (l *labels) look(ctx context.Context) error {
 	_, err := l.journal.Since(ctx, &l.read, func(e *journal.Entry) error {
 		if e.Kind == journal.KindDecision {
@@ -152,8 +151,8 @@ func (l *labels) look(ctx context.Context) error {
 	return l.keep(ctx)
 }
 
-// begin goes on where the instance before has ended. The very first begins with
-// the decisions made from now on.
+// begin continues where the instance before has ended. The very first instance begins
+// with the decisions made from now on.
 func (l *labels) begin(ctx context.Context) error {
 	raw, err := l.journal.Calibrators(ctx)
 	if err != nil {
@@ -186,7 +185,7 @@ func (l *labels) begin(ctx context.Context) error {
 	return l.keep(ctx)
 }
 
-// due takes the decisions off those that wait whose labels can be settled.
+// due takes the decisions whose labels can be settled out of those that wait.
 func (l *labels) due(now time.Time) (out []journal.Place) {
 	for shard, list := range l.waiting {
 		n := 0
@@ -204,13 +203,13 @@ func (l *labels) due(now time.Time) (out []journal.Place) {
 	return out
 }
 
-// settle journals what came of some decisions, and counts it.
+// settle journals the labels of some decisions, and counts them.
 func (l *labels) settle(ctx context.Context, places []journal.Place) error {
 	entries, err := l.journal.Places(ctx, places)
 	if err != nil {
 		return err
 	}
-	records, came, err := l.askAll(ctx, entries)
+	records, came, err := l.labelAll(ctx, entries)
 	if err != nil {
 		return err
 	}
@@ -234,9 +233,9 @@ func (l *labels) settle(ctx context.Context, places []journal.Place) error {
 	return err
 }
 
-// askAll reads the decisions and asks what came of each, by label; nil where
-// nobody knows: it was written out, or the player was erased.
-func (l *labels) askAll(ctx context.Context, entries []*journal.Entry) (records []*policy.Record, came []map[string]float64, err error) {
+// labelAll reads the decisions and returns the labels of each. They are nil for a
+// decision that was written out of Redis, or whose player was erased.
+func (l *labels) labelAll(ctx context.Context, entries []*journal.Entry) (records []*policy.Record, came []map[string]float64, err error) {
 	records, came = make([]*policy.Record, len(entries)), make([]map[string]float64, len(entries))
 	for i, e := range entries {
 		if e == nil || e.Personal == nil {
@@ -250,22 +249,22 @@ func (l *labels) askAll(ctx context.Context, entries []*journal.Entry) (records 
 	g.SetLimit(16)
 	for i, r := range records {
 		if r != nil {
-			g.Go(func() (err error) { came[i], err = l.ask(ctx, r); return err })
+			g.Go(func() (err error) { came[i], err = l.labelOne(ctx, r); return err })
 		}
 	}
 	return records, came, g.Wait()
 }
 
-// ask looks in the player's state what came of a decision.
-func (l *labels) ask(ctx context.Context, r *policy.Record) (out map[string]float64, err error) {
+// labelOne finds the labels of a decision in the player's state.
+func (l *labels) labelOne(ctx context.Context, r *policy.Record) (out map[string]float64, err error) {
 	var state *feature.State
 	var version player.Version
 	for score, label := range l.byScore {
 		if !slices.ContainsFunc(r.Input.Models, func(m event.ModelRun) bool { return m.Output == score && m.Outside == "" }) {
 			continue
 		}
-		// A platform's clock may be ahead of decide's, so the label may be asked for in
-		// the minute that late rounds are waited for, but not before its end.
+		// A platform's clock may be ahead of decide's. So a label may be read within the
+		// minute in which late rounds still come in, but not before its time is over.
 		now, point := l.f.now(), r.Input.AsOf
 		if age := now.Sub(point); age < label.Ahead() || age > l.until {
 			labelsSettled.WithLabelValues(label.Name, "missed").Inc()

@@ -292,7 +292,7 @@ func (s *serving) checkClocks(l *labels) {
 	defer func() { s.now = before }()
 	for age, want := range map[time.Duration]int{9*time.Minute + 59*time.Second: 0, 10*time.Minute + 30*time.Second: 1, 12 * time.Minute: 1, 20 * time.Minute: 0} {
 		s.now = last.Input.AsOf.Add(age)
-		if got, err := l.ask(s.t.Context(), last); err != nil || len(got) != want {
+		if got, err := l.labelOne(s.t.Context(), last); err != nil || len(got) != want {
 			s.t.Errorf("after %v: %v %v, want %d labels", age, got, err, want)
 		}
 	}

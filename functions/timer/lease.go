@@ -5,39 +5,39 @@ import (
 	"crypto/rand"
 	"time"
 
-	"go.uber.org/zap"
-
 	"pitboss/internal/repeat"
+	"pitboss/internal/telemetry"
 )
 
-// leased is work that one instance does at a time: whoever holds the lease of its
-// name in Redis. The lease outlasts two rounds that fail, so that a short fault
-// does not change who works; an instance that dies is replaced when it ends.
+// leased is work that one instance at a time does: the one that holds the lease of its
+// name in Redis. The lease outlasts two rounds that fail, so a short fault does not
+// move the work. When an instance dies, another takes over after the lease ends.
 type leased struct {
 	f      *Function
-	name   string // of the lease
+	name   string // the lease's name
 	every  time.Duration
-	failed string // what is logged where a round fails
+	failed string // logged when rounds begin to fail
 
 	begin func(context.Context) error // takes over from the instance before
-	step  func(context.Context) error // one round
-	leave func()                      // another instance works now; nil: nothing to do
+	step  func(context.Context) error // does one round
+	leave func()                      // called when another instance has taken over; may be nil
 
 	me   string
-	mine bool // the lease was this instance's in the round before
+	mine bool // this instance did the round before
 }
 
 // run does rounds until ctx ends.
 func (l *leased) run(ctx context.Context) {
+	var outage telemetry.Outage
 	for range repeat.Now(ctx, l.every) {
-		if err := l.round(ctx); err != nil && ctx.Err() == nil {
-			l.f.Log.Warn(l.failed, zap.Error(err))
+		if err := l.round(ctx); ctx.Err() == nil {
+			outage.Note(l.f.Log, l.failed, l.f.now(), err)
 		}
 	}
 }
 
-// round does one round if the lease is this instance's. After one that failed it
-// begins anew: what it remembers may not be what Redis has.
+// round does one round if this instance holds the lease. After a round that failed it
+// begins again, since what it remembers may differ from what Redis has.
 func (l *leased) round(ctx context.Context) error {
 	if l.me == "" {
 		l.me = rand.Text()
