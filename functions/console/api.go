@@ -19,8 +19,8 @@ import (
 
 type personKey struct{}
 
-// handler answers a request of the page: with what is written as JSON, with nil where
-// it wrote its answer itself, or with an error.
+// handler answers a request of the page. It returns a value to write as JSON, nil if
+// it wrote the answer itself, or an error.
 type handler func(w http.ResponseWriter, r *http.Request) (any, error)
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -32,15 +32,15 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// api lays out what the page asks for. Whatever changes something is a POST
-// with a JSON body, and names the role it needs.
+// api routes the page's requests and names the role that each needs. Every change
+// is a POST with a JSON body.
 func (f *Function) api() http.Handler {
 	m := http.NewServeMux()
 	m.Handle("GET /api/me", handler(f.me))
 	m.Handle("POST /api/login", handler(f.login))
 	m.Handle("POST /api/logout", handler(f.logout))
-	// What is about players is held against the places that the person may see;
-	// what is about all of them at once needs a role without limits.
+	// A handler under some checks the places that the person may see. Those under all
+	// answer about every place at once, so they need the role everywhere.
 	some := func(role access.Role, pattern string, h handler) { m.Handle(pattern, f.needs(role, h)) }
 	all := func(role access.Role, pattern string, h handler) {
 		m.Handle(pattern, f.needs(role, everywhere(role, h)))
@@ -78,7 +78,7 @@ func (f *Function) api() http.Handler {
 	some(access.Compliance, "GET /api/exports/{request}", f.showExport)
 	some(access.Compliance, "POST /api/switches", f.turnSwitch)
 	all(access.Viewer, "GET /api/proposals", f.listProposals)
-	all(access.Viewer, "POST /api/proposals/{id}/approve", f.settle(journal.Approved)) // the role depends on what is proposed
+	all(access.Viewer, "POST /api/proposals/{id}/approve", f.settle(journal.Approved)) // settle checks the role that this kind of change needs
 	all(access.Viewer, "POST /api/proposals/{id}/withdraw", f.settle(journal.Withdrawn))
 	all(access.Viewer, "GET /api/policy", f.showPolicy)
 	all(access.Compliance, "POST /api/policy", f.changePolicy)
@@ -86,11 +86,11 @@ func (f *Function) api() http.Handler {
 	return m
 }
 
-// needs lets a person with the role through.
+// needs refuses a person who has the role nowhere.
 func (f *Function) needs(role access.Role, next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
 		if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
-			return nil, forbidden("only the console's own page may ask for this") // reads too, streams too
+			return nil, forbidden("only the console's own page may ask for this") // this holds for reads and streams, too
 		}
 		p, err := f.access.Who(r)
 		if err != nil {
@@ -100,11 +100,11 @@ func (f *Function) needs(role access.Role, next handler) handler {
 			return nil, lacks(p, role)
 		}
 		if r.Method == http.MethodPost && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-			return nil, &problem{http.StatusUnsupportedMediaType, "a change is sent as application/json"} // a form of another site cannot
+			return nil, &problem{http.StatusUnsupportedMediaType, "a change is sent as application/json"} // which a form of another site cannot send
 		}
 		w.Header().Set("Cache-Control", "no-store")
 		ctx := context.WithValue(r.Context(), personKey{}, p)
-		if !p.Until.IsZero() { // a stream ends with what lets it be seen
+		if !p.Until.IsZero() { // a stream ends with its session
 			var end context.CancelFunc
 			ctx, end = context.WithTimeout(ctx, p.Until.Sub(f.now()))
 			defer end()
@@ -113,11 +113,11 @@ func (f *Function) needs(role access.Role, next handler) handler {
 	}
 }
 
-// everywhere refuses who has the role at some places only.
+// everywhere refuses a person who has the role at some places only.
 func everywhere(role access.Role, next handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
 		if p := personOf(r); !p.Everywhere(role) {
-			return nil, forbidden("this is about every place; " + p.Name + " has " + p.Key())
+			return nil, forbidden("this is about every place, and " + p.Name + " has only " + p.Key())
 		}
 		return next(w, r)
 	}
@@ -138,7 +138,7 @@ func answer(w http.ResponseWriter, v any) {
 	_, _ = w.Write(body)
 }
 
-// problem is an error with the status that it is answered with.
+// problem is an error with its HTTP status.
 type problem struct {
 	status int
 	detail string
@@ -176,7 +176,7 @@ func refuse(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &p):
 	case errors.Is(err, errNotFound):
-		p = &problem{http.StatusNotFound, "there is none of this id any more"}
+		p = &problem{http.StatusNotFound, "there is nothing with this id, or no longer"}
 	default:
 		p = &problem{statusOf(err), err.Error()}
 	}
@@ -196,8 +196,8 @@ func bodyUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
 	return nil
 }
 
-// unknownPerson is the status where err keeps somebody out: a token that nobody
-// could check may be good.
+// unknownPerson is the status for err of a sign-in. It is 503 if the token could not
+// be checked, since it may be good.
 func unknownPerson(err error) int {
 	if errors.Is(err, openid.ErrUnreachable) {
 		return http.StatusServiceUnavailable
@@ -205,7 +205,7 @@ func unknownPerson(err error) int {
 	return http.StatusUnauthorized
 }
 
-// me tells the page who asks and how to sign in.
+// me tells the page who is signed in, or how to sign in.
 func (f *Function) me(w http.ResponseWriter, r *http.Request) (any, error) {
 	w.Header().Set("Cache-Control", "no-store")
 	a := f.access
@@ -241,7 +241,7 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) (any, error) {
 	return map[string]any{"person": p}, nil
 }
 
-// logout ends the session here and says where to end it at the provider.
+// logout ends the session here and answers with the address that ends it at the provider.
 func (f *Function) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	w.Header().Set("Cache-Control", "no-store")
 	p, _ := f.access.Who(r)
@@ -249,10 +249,10 @@ func (f *Function) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	return map[string]string{"next": f.access.SignOutURL(r.Context(), p)}, nil
 }
 
-// live is what a page that just opened needs before the stream begins.
+// live answers with what a page needs before its stream begins.
 func (f *Function) live(w http.ResponseWriter, r *http.Request) (any, error) {
 	fr, _ := f.frame(-1)
-	fr.erased = nil // a page that opens has nothing of them
+	fr.erased = nil // the new page shows none of their data yet
 	now, who := f.now(), personOf(r)
 	series := f.flow.series(now)
 	if !who.Everywhere(access.Viewer) {
@@ -276,7 +276,7 @@ type playerView struct {
 	Facts     event.Facts `json:"facts"`
 	State     *stateView  `json:"state"` // as Redis has it now
 	StateNote string      `json:"state_note,omitzero"`
-	Masked    bool        `json:"masked,omitzero"` // birth date and markers of harm
+	Masked    bool        `json:"masked,omitzero"` // the birth date and the markers of harm are hidden
 }
 
 func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -300,7 +300,7 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) (any, error
 		v.StateNote = err.Error()
 	}
 	if !known && v.State == nil && len(v.Decisions) == 0 {
-		return nil, &problem{http.StatusNotFound, "no event of this player came in lately, and there is no state of theirs"}
+		return nil, &problem{http.StatusNotFound, "there is no recent event of this player, and no state"}
 	}
 	who := personOf(r)
 	if err := f.mayRead(r, id, v.Facts.Jurisdiction, v.Facts.Brand); err != nil {
@@ -312,7 +312,7 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) (any, error
 	return v, nil
 }
 
-// readState reads the player's state from Redis, without changing anything.
+// readState reads the player's state from Redis into v.
 func (f *Function) readState(ctx context.Context, id string, v *playerView) error {
 	if f.store.state == nil {
 		return errNoStore
@@ -338,8 +338,8 @@ func (f *Function) readState(ctx context.Context, id string, v *playerView) erro
 	return nil
 }
 
-// oneDecision is the whole why: what was known, what the models said and which
-// features moved them, each rule.
+// oneDecision explains a decision: its inputs, what the models said and which
+// features moved them, and the verdict of each rule.
 func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) (any, error) {
 	d, err := f.decisionOf(r.Context(), r.PathValue("id"))
 	if err != nil {
@@ -370,7 +370,7 @@ func (f *Function) oneDecision(w http.ResponseWriter, r *http.Request) (any, err
 	return out, nil
 }
 
-// inputsOf finds the player.scored that a decision was taken on.
+// inputsOf finds the player.scored that a decision was made from, if it is in memory.
 func (f *Function) inputsOf(d *decision) *scoring {
 	_, scored, _, _ := f.players.snapshot(d.Player)
 	for _, s := range slices.Backward(scored) {
@@ -381,7 +381,8 @@ func (f *Function) inputsOf(d *decision) *scoring {
 	return nil
 }
 
-// listDeadLetters answers with a page, newest first; ?before=ID gives the next.
+// listDeadLetters answers with a page of dead letters, newest first. ?before=ID
+// gives the next page.
 func (f *Function) listDeadLetters(w http.ResponseWriter, r *http.Request) (any, error) {
 	list, err := f.deadLetters.list(r.Context(), r.FormValue("before"), 100)
 	return map[string]any{"dead_letters": list, "total": f.deadLetters.count()}, err
@@ -392,10 +393,10 @@ func (f *Function) listChanges(w http.ResponseWriter, r *http.Request) (any, err
 	return map[string]any{"changes": list, "chained": f.store.journal != nil}, err
 }
 
-// keptOutDays is how many days of events that did not count are shown.
+// keptOutDays is for how many days events that did not count are shown.
 const keptOutDays = 7
 
-// listKeptOut tells which producers' events came and did not count.
+// listKeptOut lists, by producer, the events that came in and did not count.
 func (f *Function) listKeptOut(w http.ResponseWriter, r *http.Request) (any, error) {
 	if f.store.rdb == nil {
 		return nil, errNoStore

@@ -17,10 +17,10 @@ import (
 	"pitboss/internal/journal"
 )
 
-// kindChange marks a person's change among the journal's entries about no player.
+// kindChange is the kind of the journal's entries about changes made in the console.
 const kindChange = "change"
 
-// change is one thing a person did on the page.
+// change is one thing that a person did in the console.
 type change struct {
 	At      time.Time     `json:"at"`
 	Who     string        `json:"who"`
@@ -29,12 +29,12 @@ type change struct {
 	What    string        `json:"what"` // review.approve, kill-switch.on, player.erase, …
 	Subject string        `json:"subject"`
 	Note    string        `json:"note,omitzero"`
-	Hash    string        `json:"hash,omitzero"` // of the journal's entry
-	Href    string        `json:"href,omitzero"` // where it is shown
+	Hash    string        `json:"hash,omitzero"` // the hash of the journal's entry
+	Href    string        `json:"href,omitzero"` // the page that shows what was changed
 }
 
-// audit records changes in the journal's hash chain of operations, next to the
-// kill switches. Without Redis it remembers the newest, until the console ends.
+// audit records changes in the journal's hash chain of operations, beside the kill
+// switches. Without Redis it keeps the newest 1,000 in memory.
 type audit struct {
 	journal *journal.Journal // nil without Redis
 	log     *zap.Logger
@@ -48,8 +48,8 @@ func newAudit(j *journal.Journal, log *zap.Logger, now func() time.Time) *audit 
 	return &audit{journal: j, log: log.Named("audit"), now: now}
 }
 
-// record journals a change before it is made; a change that cannot be
-// journaled is not made.
+// record journals a change. It is called before the change is made: a change that
+// cannot be journaled is not made.
 func (a *audit) record(ctx context.Context, p *access.Person, what, subject, note string) error {
 	c := change{At: a.now().UTC(), Who: p.Name, ID: p.ID, Roles: p.Roles, What: what, Subject: subject, Note: note}
 	a.log.Info("change", zap.String("who", c.Who), zap.String("what", what), zap.String("subject", subject))
@@ -68,14 +68,14 @@ func (a *audit) record(ctx context.Context, p *access.Person, what, subject, not
 	return a.journal.RecordOps(ctx, &journal.Draft{Kind: kindChange, Time: c.At, Open: raw})
 }
 
-// whatRead is a person's look at a player, which is journaled as changes are.
+// whatRead is what a change says that records a person reading a player's data.
 const whatRead = "player.read"
 
-// changesBack is how many entries are looked through for the newest changes.
+// changesBack bounds how many journal entries are searched for changes.
 const changesBack = 5000
 
-// changes are the newest changes, newest first; readings of players among them
-// if asked for.
+// changes returns up to max changes, newest first. With reads it includes who read
+// players' data.
 func (a *audit) changes(ctx context.Context, max int, reads bool) ([]change, error) {
 	list := []change{}
 	add := func(c change) {
@@ -113,8 +113,8 @@ func (a *audit) changes(ctx context.Context, max int, reads bool) ([]change, err
 	return list[:min(max, len(list))], err
 }
 
-// hrefOf is where what was changed is shown; players are known by their hashes
-// only, which lead nowhere.
+// hrefOf is the page that shows what was changed. There is none for players: the
+// journal has only their hashes.
 func hrefOf(what, subject string) string {
 	kind, name, _ := strings.Cut(subject, "/")
 	switch {
@@ -136,8 +136,8 @@ func hrefOf(what, subject string) string {
 	return ""
 }
 
-// changeOf reads an entry about no player: a change made here, or a kill
-// switch turned by any other hand.
+// changeOf reads a change out of an entry about operations: one made here, or one made
+// by a command or the guard rail.
 func changeOf(e *journal.Entry) (c change, ok bool) {
 	read := func(v any) bool { return json.Unmarshal(e.Open, v) == nil }
 	switch e.Kind {

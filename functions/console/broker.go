@@ -15,16 +15,15 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// brokerClient asks the one-machine Broker's admin API. On a cluster there is
-// none: lag and retries are then in the Broker's own metrics, and dead letters
-// come in by POST.
+// brokerClient calls the one-machine Broker's admin API. A cluster has none: there
+// lag and retries are in the Broker's own metrics, and dead letters come in by POST.
 type brokerClient struct {
 	url  string
 	http *http.Client
 	last atomic.Pointer[brokerStatus]
 }
 
-// brokerStatus is what the Broker counted.
+// brokerStatus holds the Broker's counters.
 type brokerStatus struct {
 	Known       bool            `json:"known"`
 	Error       string          `json:"error,omitzero"`
@@ -33,8 +32,8 @@ type brokerStatus struct {
 	Waiting     uint64          `json:"waiting"`
 	DeadLetters uint64          `json:"dead_letters"`
 	Retried     int64           `json:"retried"`
-	Full        string          `json:"full,omitzero"` // why it takes no events now
-	Lost        []lost          `json:"lost,omitzero"` // what its damaged log had lost
+	Full        string          `json:"full,omitzero"` // why it takes no events now; empty: it does
+	Lost        []lost          `json:"lost,omitzero"` // messages that its damaged log lost
 	Triggers    []triggerStatus `json:"triggers"`
 }
 
@@ -69,7 +68,7 @@ func newBrokerClient(url string) *brokerClient {
 
 func (b *brokerClient) known() bool { return b.url != "" }
 
-// watch asks for the counters every interval until ctx ends.
+// watch reads the counters every so often until ctx ends.
 func (b *brokerClient) watch(ctx context.Context, every time.Duration) {
 	if !b.known() {
 		return
@@ -78,7 +77,7 @@ func (b *brokerClient) watch(ctx context.Context, every time.Duration) {
 		s := brokerStatus{Known: true}
 		if err := b.call(ctx, http.MethodGet, "/admin/stats", &s); err != nil {
 			s = brokerStatus{Known: true, Error: err.Error()}
-			if old := b.last.Load(); old != nil { // keep the last known counts on the page
+			if old := b.last.Load(); old != nil { // the page goes on showing the last known counts
 				s = *old
 				s.Error = err.Error()
 			}
@@ -100,7 +99,7 @@ func (b *brokerClient) status() brokerStatus {
 
 var errNotFound = errors.New("console: not found")
 
-// call asks the admin API and decodes the answer into v.
+// call sends a request to the admin API and decodes the answer into v.
 func (b *brokerClient) call(ctx context.Context, method, path string, v any) error {
 	req, err := http.NewRequestWithContext(ctx, method, b.url+path, bytes.NewReader(nil))
 	if err != nil {

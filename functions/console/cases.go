@@ -3,9 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -16,76 +14,53 @@ import (
 // casesMost is how many decisions one request may assign or review.
 const casesMost = 200
 
-// keyCases is the hash of who looks at which decision that waits for a person.
+// keyCases is the hash that maps a decision under review to the person who looks at it.
 const keyCases = "{console}:cases"
 
-// assigned is who looks at a case.
+// assigned says who looks at a case.
 type assigned struct {
 	Who string    `json:"who"`
 	At  time.Time `json:"at"`
 	By  string    `json:"by"`
 }
 
-// cases keeps who looks at what: in Redis, or in memory without it. It is a
-// help to those who share the queue, not a lock: anybody may review any case.
-type cases struct {
-	store *store
+// cases keeps who looks at which case. It helps those who share the queue and is
+// not a lock: anybody may review any case.
+type cases struct{ byDecision *hash }
 
-	mu     sync.Mutex
-	memory map[string]assigned
-}
-
-func newCases(s *store) *cases { return &cases{store: s, memory: map[string]assigned{}} }
+func newCases(s *store) *cases { return &cases{s.hash(keyCases)} }
 
 func (c *cases) all(ctx context.Context) (map[string]assigned, error) {
+	raw, err := c.byDecision.all(ctx)
 	out := map[string]assigned{}
-	if c.store.rdb == nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		maps.Copy(out, c.memory)
-		return out, nil
-	}
-	raw, err := c.store.all(ctx, keyCases)
 	for id, text := range raw {
 		var a assigned
-		if json.Unmarshal(text, &a) == nil {
+		if json.Unmarshal([]byte(text), &a) == nil {
 			out[id] = a
 		}
 	}
 	return out, err
 }
 
-// give assigns a case; to nobody where a.Who is empty.
+// give assigns a case to a.Who, or to nobody if that is empty.
 func (c *cases) give(ctx context.Context, decision string, a assigned) error {
 	if a.Who == "" {
 		return c.drop(ctx, decision)
 	}
-	if c.store.rdb == nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.memory[decision] = a
-		return nil
-	}
 	raw, err := json.Marshal(a)
-	if err == nil {
-		_, err = c.store.command(ctx, "HSET", keyCases, decision, raw)
+	if err != nil {
+		return err
 	}
-	return err
+	return c.byDecision.set(ctx, decision, string(raw))
 }
 
 // drop forgets who looks at a case.
 func (c *cases) drop(ctx context.Context, decision string) error {
-	if c.store.rdb == nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.memory, decision)
-		return nil
-	}
-	_, err := c.store.command(ctx, "HDEL", keyCases, decision)
-	return err
+	return c.byDecision.remove(ctx, decision)
 }
 
-// assign says who looks at cases: {"decisions": […], "to": "cora"}; to nobody: "".
+// assign answers POST /api/reviews/assign with {"decisions": […], "to": "cora"}. An
+// empty "to" assigns them to nobody.
 func (f *Function) assign(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Decisions []string `json:"decisions"`

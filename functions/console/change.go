@@ -15,26 +15,29 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// What a person changes. Each change is journaled first; one that cannot be
-// journaled is not made.
+// The changes that a person may make. Each is journaled before it is made, and not
+// made if it cannot be journaled.
 
 var (
-	errNoSink     = errors.New("console: K_SINK is not set, so nothing can be sent to the Broker")
-	errConflict   = errors.New("console: not possible now")
-	errNotAllowed = errors.New("not allowed there")
-	// errNotJournaled: a change that cannot be journaled is not made.
+	errNoSink       = errors.New("console: K_SINK is not set, so nothing can be sent to the Broker")
+	errConflict     = errors.New("console: not possible now")
+	errNotAllowed   = errors.New("not allowed there")
 	errNotJournaled = errors.New("the change could not be journaled, so it was not made")
 )
 
-// journal records the change, before it is made.
+// journal records a change that is about to be made.
 func (f *Function) journal(r *http.Request, what, subject, note string) error {
-	if err := f.audit.record(r.Context(), personOf(r), what, subject, note); err != nil {
+	return f.journalFor(r.Context(), personOf(r), what, subject, note)
+}
+
+func (f *Function) journalFor(ctx context.Context, who *access.Person, what, subject, note string) error {
+	if err := f.audit.record(ctx, who, what, subject, note); err != nil {
 		return fmt.Errorf("%w: %w", errNotJournaled, err)
 	}
 	return nil
 }
 
-// send POSTs an event of the console's to the Broker.
+// send POSTs an event to the Broker, with the console as its source.
 func (f *Function) send(ctx context.Context, typ, subject, id string, data any) error {
 	e, err := event.New(name, typ, subject, id, f.now(), data)
 	if err != nil {
@@ -81,7 +84,7 @@ type request struct {
 	Confirm string `json:"confirm,omitzero"`
 }
 
-// erase asks for a player's erasure; the id typed again confirms it.
+// erase requests a player's erasure. The person confirms it by typing the id again.
 func (f *Function) erase(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in request
 	id := r.PathValue("id")
@@ -112,7 +115,7 @@ func (f *Function) askPrivacy(r *http.Request, typ, what, player, reference stri
 	if err := f.mayAct(r, access.Compliance, player); err != nil {
 		return nil, err
 	}
-	// The journal keeps no player ids: the erased must be gone from here, too.
+	// The chain of operations never holds a player's id, so an erasure has nothing to remove from it.
 	if err := f.journal(r, what, event.HashPlayer(player), reference); err != nil {
 		return nil, err
 	}

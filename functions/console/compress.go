@@ -6,8 +6,8 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 )
 
-// compressed compresses answers of a kilobyte or more for a browser that asks
-// for it. The stream is left alone: its connection is taken over.
+// compressed compresses answers of a kilobyte or more for browsers that accept it. It
+// leaves the stream alone, whose connection is hijacked.
 func compressed(next http.Handler) http.Handler {
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(1<<10), gzhttp.ContentTypes([]string{
 		"application/json", "text/html", "text/css", "text/javascript", "application/javascript", "image/svg+xml"}))

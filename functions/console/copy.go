@@ -15,7 +15,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// The copy of a player's data to read is handed to the player, in the player's
+// The readable copy of a player's data is given to the player, in the player's
 // language.
 
 //go:embed copy.html
@@ -34,7 +34,8 @@ var copyPages = func() map[string]*template.Template {
 	return out
 }()
 
-// writeCopy writes v as a page in a language; in English, where there is no such.
+// writeCopy writes v as a page in the language, or in English if there are no texts
+// in that language.
 func writeCopy(w io.Writer, language string, v exportView) error {
 	page, ok := copyPages[language]
 	if !ok {
@@ -55,14 +56,14 @@ func (m messages) moment(t time.Time) (string, error) {
 	return m.text("copy.date", "day", strconv.Itoa(t.Day()), "month", month, "year", strconv.Itoa(t.Year()), "time", t.Format("15:04"))
 }
 
-// about names what a consent is about: product/channel.
+// about names what a consent covers; key is product/channel.
 func (m messages) about(key string) string {
 	product, channel, _ := strings.Cut(key, "/")
 	return m.word("product", product) + ", " + m.word("channel", channel)
 }
 
-// limit names a player's own limit: of money, in the account's currency where it
-// names none, or of time.
+// limit names a limit that the player set: of time, or of money. accounts is the
+// account's currency, for a limit that names none.
 func (m messages) limit(key string, l event.Limit, accounts string) (string, error) {
 	what, period, _ := strings.Cut(key, "/")
 	amount := fmt.Sprintf("%d h %d min", l.Amount/3600, l.Amount/60%60)

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,36 +23,37 @@ import (
 	"pitboss/internal/cehttp"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
-	"pitboss/internal/sink"
 	"pitboss/internal/telemetry"
 )
 
-// deadLetter: the one-machine Broker keeps its own; on a cluster they are POSTed
-// here by the dead-letter sink and kept in Redis.
 type deadLetter = journal.DeadLetter
 
 // The attributes that Knative adds to a dead letter.
 var knativeError = struct{ dest, code, data string }{"knativeerrordest", "knativeerrorcode", "knativeerrordata"}
 
-// keptDeadLetters bounds what is kept in memory of dead letters that came by POST.
+// keptDeadLetters bounds the dead letters that are kept in memory.
 const keptDeadLetters = 10_000
 
+// deadLetters lists, replays and removes dead letters. The one-machine Broker keeps
+// its own and is asked for them. On a cluster the dead-letter sink POSTs them here;
+// they are kept in Redis, or in memory without it.
 type deadLetters struct {
 	broker  *brokerClient
 	store   *store
-	kept    atomic.Int64 // of those that came by POST
+	posted  *hash        // those that came by POST, by id
+	kept    atomic.Int64 // the size of posted
 	refused *refusals
 	learned int64 // dead letters of the local Broker that refused knows; only watch reads it
 
 	mu     sync.Mutex
-	memory map[string]deadLetter // without Redis
-	last   int64
-	before int64 // how many there were when last observed; -1: not yet
+	last   int64                // the newest id in memory
+	erased map[string]time.Time // without Redis: when a player was erased, by the player's hash
+	before int64                // how many there were when last observed; -1: not yet
 	fresh  []arrival
 }
 
 func newDeadLetters(b *brokerClient, s *store) *deadLetters {
-	return &deadLetters{broker: b, store: s, memory: map[string]deadLetter{}, before: -1, refused: newRefusals()}
+	return &deadLetters{broker: b, store: s, posted: s.hash(journal.DeadLettersKey), erased: map[string]time.Time{}, before: -1, refused: newRefusals()}
 }
 
 func (l *deadLetters) count() int64 {
@@ -63,7 +63,7 @@ func (l *deadLetters) count() int64 {
 	return l.kept.Load()
 }
 
-// receiveDeadLetter keeps a dead letter; it answers 2xx once it is kept.
+// receiveDeadLetter keeps a dead letter and answers 2xx once it is kept.
 func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 	e, err := readDeadLetter(w, r)
 	if err != nil {
@@ -71,7 +71,7 @@ func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := deadLetterOf(e, f.now())
-	if !f.broker.known() { // the local Broker keeps its own, and is asked for them
+	if !f.broker.known() {
 		kept, err := f.deadLetters.keep(r.Context(), d)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -80,14 +80,14 @@ func (f *Function) receiveDeadLetter(w http.ResponseWriter, r *http.Request) {
 		if kept {
 			f.deadLetters.refused.note(&d)
 		} else {
-			f.Log.Info("a dead letter is not kept: its player was erased after it", telemetry.Fields(e)...)
+			f.Log.Info("dead letter dropped: its player was erased after the event", telemetry.Fields(e)...)
 		}
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// readDeadLetter reads what no function could, too: where it is no event by the
-// contract, as sdk-go understands it.
+// readDeadLetter also reads events that break the contract, since those are what
+// functions refuse. It then reads them as sdk-go does.
 func readDeadLetter(w http.ResponseWriter, r *http.Request) (*ce.Event, error) {
 	body, err := event.ReadBody(w, r, 4<<20)
 	if err != nil {
@@ -104,51 +104,64 @@ func deadLetterOf(e *ce.Event, now time.Time) deadLetter {
 	text := func(name string) string { s, _ := e.Extensions()[name].(string); return s }
 	code, _ := strconv.Atoi(text(knativeError.code))
 	reason, err := base64.StdEncoding.DecodeString(text(knativeError.data))
-	if err != nil { // it was cut to fit: what can be read of it
+	if err != nil { // Knative cut it to fit: decode the whole groups of four
 		data := text(knativeError.data)
 		reason, _ = base64.StdEncoding.DecodeString(data[:len(data)/4*4])
 	}
 	return journal.NewDeadLetter(e, text(knativeError.dest), code, string(reason), now)
 }
 
-// keep is false for a dead letter that an erasure has overtaken. Without Redis there
-// is nothing that remembers erasures.
+// keep stores a dead letter that came by POST. kept is false if its player was
+// erased after the event.
 func (l *deadLetters) keep(ctx context.Context, d deadLetter) (kept bool, err error) {
-	if l.store.rdb == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if len(l.memory) >= keptDeadLetters { // the Broker keeps it and comes again
-			return false, fmt.Errorf("console: %d dead letters are kept already, and there is no Redis for more: replay or discard some", keptDeadLetters)
-		}
-		l.last++
-		d.ID = strconv.FormatInt(l.last, 10)
-		l.memory[d.ID] = d
-		l.kept.Store(int64(len(l.memory)))
-		return true, nil
-	}
-	if kept, err = l.store.journal.KeepDeadLetter(ctx, d); err != nil {
-		return false, err
-	}
-	if kept {
-		l.kept.Add(1)
+	if l.store.journal != nil {
+		kept, err = l.store.journal.KeepDeadLetter(ctx, d)
 	} else {
+		kept, err = l.keepInMemory(ctx, d)
+	}
+	switch {
+	case err != nil:
+		return false, err
+	case kept:
+		l.kept.Add(1)
+	default:
 		overtaken.Inc()
 	}
 	return kept, nil
 }
 
+// keepInMemory fails when memory is full: the Broker keeps the dead letter and
+// delivers it again.
+func (l *deadLetters) keepInMemory(ctx context.Context, d deadLetter) (kept bool, err error) {
+	l.mu.Lock() // forgetBefore marks the player under it, so that of an erasure and a dead letter one sees the other
+	defer l.mu.Unlock()
+	if l.erasedAfter(&d.Event) {
+		return false, nil
+	}
+	if n, _ := l.posted.size(ctx); n >= keptDeadLetters {
+		return false, fmt.Errorf("console: %d dead letters are kept already, and there is no Redis for more: replay or discard some", keptDeadLetters)
+	}
+	l.last++
+	d.ID = strconv.FormatInt(l.last, 10)
+	body, err := json.Marshal(d)
+	if err != nil {
+		return false, fmt.Errorf("console: dead letter: %w", err)
+	}
+	return true, l.posted.set(ctx, d.ID, string(body))
+}
+
 // pageSize is how many dead letters are asked for at once.
 const pageSize = 500
 
-// list returns up to max dead letters before the id given ("": from the
-// newest), newest first. Only after the oldest it returns none.
+// list returns up to max dead letters older than the id before ("": from the
+// newest), newest first. It returns none only when there is no older one.
 func (l *deadLetters) list(ctx context.Context, before string, max int) ([]deadLetter, error) {
 	if l.broker.known() {
 		out := []deadLetter{}
 		path := fmt.Sprintf("/admin/deadletters?order=newest&limit=%d&before=%s", max, url.QueryEscape(before))
 		return out, l.broker.call(ctx, http.MethodGet, path, &out)
 	}
-	all, err := l.all(ctx)
+	all, err := l.allPosted(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -161,25 +174,17 @@ func (l *deadLetters) list(ctx context.Context, before string, max int) ([]deadL
 
 func number(id string) int64 { n, _ := strconv.ParseInt(id, 10, 64); return n }
 
-// all is what came by POST.
-func (l *deadLetters) all(ctx context.Context) ([]deadLetter, error) {
-	out := []deadLetter{}
-	if l.store.rdb == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for _, d := range l.memory {
-			out = append(out, d)
-		}
-		return out, nil
-	}
-	kept, err := l.store.all(ctx, journal.DeadLettersKey)
+// allPosted returns the dead letters that came by POST, in no order.
+func (l *deadLetters) allPosted(ctx context.Context) ([]deadLetter, error) {
+	posted, err := l.posted.all(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for id, body := range kept {
+	out := []deadLetter{}
+	for id, body := range posted {
 		var d deadLetter
-		if err := json.Unmarshal(body, &d); err != nil {
-			d = unreadable(id, body, err)
+		if err := json.Unmarshal([]byte(body), &d); err != nil {
+			d = unreadable(id, []byte(body), err)
 		}
 		out = append(out, d)
 	}
@@ -187,18 +192,21 @@ func (l *deadLetters) all(ctx context.Context) ([]deadLetter, error) {
 	return out, nil
 }
 
-// unreadable shows what is kept and is no dead letter, so that it does not hide
-// the others, and can be removed.
+// typeUnreadable marks an entry that is no dead letter.
+const typeUnreadable = "unreadable"
+
+// unreadable shows an entry that is no dead letter as one, so that it can be
+// removed and does not hide the others.
 func unreadable(id string, body []byte, why error) deadLetter {
 	e := ce.New()
 	e.SetID("unreadable-" + id)
-	e.SetType("unreadable")
+	e.SetType(typeUnreadable)
 	e.SetSource("/console/deadletters/" + id)
 	e.DataEncoded, e.DataBase64 = body, true
 	return deadLetter{ID: id, Reason: "it cannot be read: " + why.Error(), Event: e}
 }
 
-// each calls do with every dead letter, newest first, until it fails.
+// each calls do with every dead letter, newest first, until do fails.
 func (l *deadLetters) each(ctx context.Context, do func(deadLetter) error) error {
 	for before := ""; ; {
 		list, err := l.list(ctx, before, pageSize)
@@ -214,103 +222,6 @@ func (l *deadLetters) each(ctx context.Context, do func(deadLetter) error) error
 	}
 }
 
-// replay delivers one dead letter (or all: id "") again and returns how many.
-// On a cluster it goes to the Broker, that is to every Trigger: what was
-// handled already is recognised by source and id.
-func (l *deadLetters) replay(ctx context.Context, to *sink.Client, id string) (int, error) {
-	if l.broker.known() {
-		return l.replayLocal(ctx, id)
-	}
-	if to == nil {
-		return 0, errNoSink
-	}
-	n := 0
-	var refused error // none that is refused again holds up those behind it
-	err := l.each(ctx, func(d deadLetter) error {
-		if id != "" && d.ID != id || d.Event.Type() == "unreadable" {
-			return nil
-		}
-		for _, ext := range []string{knativeError.dest, knativeError.code, knativeError.data} {
-			d.Event.SetExtension(ext, nil)
-		}
-		restore := l.refused.again(&d.Event)
-		if err := to.Post(ctx, &d.Event); err != nil {
-			restore()
-			var no *sink.Refused
-			if errors.As(err, &no) && no.AboutTheEvent() {
-				refused = err
-				return nil
-			}
-			return err
-		}
-		if err := l.remove(ctx, d.ID); err != nil {
-			return err
-		}
-		n++
-		return nil
-	})
-	if err = errors.Join(err, refused); err == nil && n == 0 && id != "" {
-		return 0, errNotFound
-	}
-	return n, err
-}
-
-// replayLocal has the local Broker deliver one dead letter (or all) again.
-func (l *deadLetters) replayLocal(ctx context.Context, id string) (int, error) {
-	var restore []func()
-	again := func(d deadLetter) error {
-		restore = append(restore, l.refused.again(&d.Event))
-		return nil
-	}
-	path := "/admin/deadletters"
-	var err error
-	if id == "" {
-		err = l.each(ctx, again)
-	} else {
-		var d deadLetter
-		path += "/" + url.PathEscape(id)
-		if err = l.broker.call(ctx, http.MethodGet, path, &d); err == nil {
-			err = again(d)
-		}
-	}
-	var done struct {
-		Replayed int `json:"replayed"`
-	}
-	if err == nil {
-		err = l.broker.call(ctx, http.MethodPost, path+"/replay", &done)
-	}
-	if err != nil {
-		for _, undo := range restore {
-			undo()
-		}
-	}
-	return done.Replayed, err
-}
-
-// forget removes an erased player's dead letters where privacy, which removes
-// those in Redis, does not come: from the local Broker, and from memory.
-func (l *deadLetters) forget(ctx context.Context, player string) error {
-	l.refused.forget(player)
-	if l.store.rdb != nil && !l.broker.known() {
-		return nil
-	}
-	return l.each(ctx, func(d deadLetter) error {
-		if d.Event.Subject() != player || event.Outlives(d.Event.Type()) {
-			return nil
-		}
-		return l.remove(ctx, d.ID)
-	})
-}
-
-// forgetDeadLetters takes long where there are many, and an event does not wait.
-func (f *Function) forgetDeadLetters(player string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := f.deadLetters.forget(ctx, player); err != nil {
-		f.Log.Error("an erased player's dead letters are not all removed", zap.String("player", event.HashPlayer(player)), zap.Error(err))
-	}
-}
-
 func (l *deadLetters) remove(ctx context.Context, id string) error {
 	if l.broker.known() {
 		var none struct{}
@@ -318,12 +229,57 @@ func (l *deadLetters) remove(ctx context.Context, id string) error {
 		return l.broker.call(ctx, http.MethodDelete, req, &none)
 	}
 	l.kept.Add(-1)
-	if l.store.rdb == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.memory, id)
+	return l.posted.remove(ctx, id)
+}
+
+// markFor is how long an erasure is remembered without Redis. It is what the mark
+// in Redis lasts, unless PRIVACY_REFUSE_FOR says otherwise.
+const markFor = 48 * time.Hour
+
+// forgetBefore removes the dead letters that a player's erasure at a time has
+// overtaken. In Redis privacy removes them; this is for the local Broker's and
+// those in memory, and it leaves a mark in memory for those that still come.
+func (l *deadLetters) forgetBefore(ctx context.Context, player string, at, now time.Time) error {
+	l.refused.forget(player)
+	if l.store.journal == nil {
+		l.mark(player, at, now)
+	} else if !l.broker.known() {
 		return nil
 	}
-	_, err := l.store.command(ctx, "HDEL", journal.DeadLettersKey, id)
-	return err
+	return l.each(ctx, func(d deadLetter) error {
+		if d.Event.Subject() != player || event.Outlives(d.Event.Type()) || d.Event.Time().UnixMilli() > at.UnixMilli() {
+			return nil
+		}
+		return l.remove(ctx, d.ID)
+	})
+}
+
+func (l *deadLetters) mark(player string, at, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for hash, at := range l.erased {
+		if now.Sub(at) > markFor {
+			delete(l.erased, hash)
+		}
+	}
+	if hash := event.HashPlayer(player); at.After(l.erased[hash]) {
+		l.erased[hash] = at
+	}
+}
+
+// erasedAfter reports whether the event's player was erased after the event, so
+// that it has no effect any more. l.mu is held.
+func (l *deadLetters) erasedAfter(e *ce.Event) bool {
+	at, marked := l.erased[event.HashPlayer(e.Subject())]
+	return marked && e.Subject() != "" && !event.Outlives(e.Type()) && e.Time().UnixMilli() <= at.UnixMilli()
+}
+
+// forgetDeadLetters runs apart from the event that asks for it, since it takes long
+// where there are many dead letters.
+func (f *Function) forgetDeadLetters(player string, at time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := f.deadLetters.forgetBefore(ctx, player, at, f.now()); err != nil {
+		f.Log.Error("some dead letters of an erased player remain", zap.String("player", event.HashPlayer(player)), zap.Error(err))
+	}
 }

@@ -14,10 +14,10 @@ import (
 	"pitboss/internal/event"
 )
 
-// decision is a recommendation (or none) as the page shows it.
+// decision is a decision, or a revocation of some, as the page shows it.
 type decision struct {
 	event.Recommendation
-	ID           string    `json:"id"` // of the event
+	ID           string    `json:"id"` // the event's id
 	Seq          int64     `json:"seq"`
 	Player       string    `json:"player"`
 	Jurisdiction string    `json:"jurisdiction"`
@@ -25,19 +25,19 @@ type decision struct {
 	Verdict      string    `json:"verdict"` // issued | suppressed | revoked
 	Words        string    `json:"words"`
 	Trace        string    `json:"trace,omitzero"`
-	TotalMs      float64   `json:"total_ms,omitzero"` // from the POST of the trigger to the decision's acceptance
+	TotalMs      float64   `json:"total_ms,omitzero"` // from the POST of the triggering event until the Broker accepted the decision
 	Received     time.Time `json:"received,omitzero"`
 
-	Deadline time.Time  `json:"deadline,omitzero"` // of a person's review
+	Deadline time.Time  `json:"deadline,omitzero"` // for its review
 	Erased   bool       `json:"erased,omitzero"`
-	Status   string     `json:"status,omitzero"` // the last of Happened that stands
+	Status   string     `json:"status,omitzero"` // the outcome that counts most: search.Rank
 	Happened []happened `json:"happened,omitempty"`
-	Takes    []taken    `json:"takes,omitempty"` // what a revocation takes back
+	Takes    []taken    `json:"takes,omitempty"` // the decisions that a revocation takes back
 
 	at time.Time
 }
 
-// blockedBy names the rule (or reason) that kept the best action back.
+// blockedBy names the rule, or the reason, that held back the best action.
 func (d *decision) blockedBy() (id, text string) {
 	for _, b := range d.Blocked {
 		if b.Action == d.Action {
@@ -53,7 +53,7 @@ func (d *decision) blockedBy() (id, text string) {
 	return "no-reason", ""
 }
 
-// decisions keeps the newest decisions in a ring; older ones are in the journal.
+// decisions keeps the newest decisions in a ring. The journal has all of them.
 type decisions struct {
 	mu   sync.Mutex
 	ring []*decision
@@ -106,7 +106,7 @@ func (ds *decisions) add(s *seen) *decision {
 	return d
 }
 
-// replace puts a changed copy in a decision's place; ds.mu is held.
+// replace puts a changed copy in a decision's place. ds.mu is held.
 func (ds *decisions) replace(old, changed *decision) {
 	if slot := &ds.ring[old.Seq%int64(len(ds.ring))]; *slot == old {
 		*slot = changed
@@ -126,7 +126,7 @@ func (ds *decisions) unindex(d *decision) {
 	}
 }
 
-// get finds a decision by its id or its event's.
+// get finds a decision by its id or by its event's id.
 func (ds *decisions) get(id string) (*decision, bool) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -134,7 +134,7 @@ func (ds *decisions) get(id string) (*decision, bool) {
 	return d, ok
 }
 
-// forget drops a player's decisions: the player was erased.
+// forget drops an erased player's decisions.
 func (ds *decisions) forget(player string) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -147,7 +147,7 @@ func (ds *decisions) forget(player string) {
 }
 
 // since returns the issued and the suppressed decisions newer than seq, newest
-// first, at most max of each, and the newest seq.
+// first, up to max of each, and the newest seq.
 func (ds *decisions) since(seq int64, max int) (issued, suppressed []*decision, last int64) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -167,11 +167,11 @@ func (ds *decisions) since(seq int64, max int) (issued, suppressed []*decision, 
 	return issued, suppressed, ds.next
 }
 
-// query picks decisions; an empty field picks all.
+// query selects decisions in memory. An empty field matches every decision.
 type query struct {
 	Verdict, Action, Kind, Jurisdiction, Rule, Player, Text string
 	Review                                                  bool
-	Before                                                  int64 // seq; 0: from the newest
+	Before                                                  int64 // a seq; 0: from the newest
 	Max                                                     int
 	Sees                                                    func(jurisdiction, brand string) bool // nil: every place
 }
@@ -197,7 +197,7 @@ func (q *query) match(d *decision) bool {
 	return id == q.Rule
 }
 
-// memoryQuery is a search of what is in memory, where there is no journal.
+// memoryQuery reads a search of the decisions in memory, for a console without Redis.
 func memoryQuery(form url.Values) query {
 	get := form.Get
 	q := query{Verdict: get("verdict"), Action: get("action"), Kind: get("kind"), Jurisdiction: get("jurisdiction"), Rule: get("rule"),
@@ -207,20 +207,20 @@ func memoryQuery(form url.Values) query {
 	return q
 }
 
-// decisionPage is what a search found.
+// decisionPage is a page of what a search found.
 type decisionPage struct {
 	Decisions []*decision `json:"decisions"`
 	Matched   int64       `json:"matched"`
-	Kept      int64       `json:"kept"` // that were searched
+	Kept      int64       `json:"kept"` // how many were searched
 	Next      string      `json:"next,omitzero"`
-	Journal   bool        `json:"journal"` // all of it was searched; else what is in memory
-	Whole     bool        `json:"whole"`
-	Behind    bool        `json:"behind"`
-	// What can be filtered by, with counts among those kept.
+	Journal   bool        `json:"journal"` // the journal was searched; false: only what is in memory
+	Whole     bool        `json:"whole"`   // false: some were written out to segments that this console does not have
+	Behind    bool        `json:"behind"`  // the journal is still being indexed
+	// Facets counts the searched decisions by each value that one can filter by.
 	Facets map[string][]counted `json:"facets"`
 }
 
-// find answers q from memory, newest first.
+// find answers q from memory, newest first. Max is 50 unless it is from 1 to 500.
 func (ds *decisions) find(q query) decisionPage {
 	if q.Max <= 0 || q.Max > 500 {
 		q.Max = 50

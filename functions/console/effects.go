@@ -9,9 +9,9 @@ import (
 	"pitboss/internal/policy"
 )
 
-// listEffects says what each action does against no message, by arm, outcome and
-// segment, as timer finds it in the journal: with intervals that may be looked at
-// at any time.
+// listEffects answers with the effect of each action against no message, by arm,
+// outcome and segment. timer finds them in the journal. Their intervals are valid
+// however often one looks.
 func (f *Function) listEffects(w http.ResponseWriter, r *http.Request) (any, error) {
 	out := struct {
 		Settled time.Time     `json:"settled,omitzero"`

@@ -10,28 +10,29 @@ import (
 	"pitboss/internal/event"
 )
 
-// stayWithin is the outcome that every arm has, the holdout too: did the
-// player place another bet within ten minutes of the decision? It is what the
-// leave model predicts.
+// stayWithin defines the outcome that every arm has, the holdout included: whether
+// the player placed another bet within ten minutes of the decision. The leave model
+// predicts it.
 const stayWithin = 10 * time.Minute
 
-// maxWatched bounds how many decisions wait for their outcome at once.
+// maxWatched bounds how many decisions can wait for their outcome at once.
 const maxWatched = 50_000
 
-// experiments joins decisions to what players did next, by arm and by action,
-// as it happens. feedback's report, made from the journal, is the record;
-// this is the picture of the time since the console started.
+// experiments joins decisions with what players did next, by arm and by action, for
+// the time since the console started. The record is the report made from the journal
+// (report.go).
 type experiments struct {
 	mu      sync.Mutex
 	watched map[string][]watch // by player
 	open    int
 	arms    map[string]*armCount
-	actions map[string]*armCount // by action, of issued ones
-	byRec   map[string]string    // action by recommendation, for outcomes
-	bins    [10]calibration      // of the leave score
+	actions map[string]*armCount // by action, of issued decisions
+	byRec   map[string]string    // the action of each recommendation, for outcomes
+	bins    [10]calibration      // by tenth of the leave score
 }
 
-// calibration is a tenth of the score's range: what was said, what came.
+// calibration compares, for a tenth of the score's range, what the model said with
+// what happened.
 type calibration struct {
 	N        int64   `json:"n"`
 	Said     float64 `json:"said"`     // mean score
@@ -43,9 +44,9 @@ type calibration struct {
 type watch struct {
 	at   time.Time // event time of the decision
 	arm  string
-	what string // action, if issued
+	what string // the action, if one was issued
 	bet  bool
-	risk float64 // leave score; negative: none
+	risk float64 // the leave score; negative: there is none
 
 	protection bool
 }
@@ -71,7 +72,7 @@ func count(m map[string]*armCount, name string) *armCount {
 	return c
 }
 
-// decided begins to watch what the player does next.
+// decided starts to watch what the player does after a decision.
 func (x *experiments) decided(d *decision) {
 	if d.Arm == "" || d.Verdict == "revoked" {
 		return
@@ -93,14 +94,14 @@ func (x *experiments) decided(d *decision) {
 		}
 		x.byRec[d.ID], x.byRec[d.Decision] = d.Action, d.Action
 	}
-	over := d.at.Sub(d.Trigger.Time) > stayWithin // what came of an event of long ago came before it was decided on
+	over := d.at.Sub(d.Trigger.Time) > stayWithin // of an old event the outcome came in before its decision
 	if x.open < maxWatched && !over {
 		x.watched[d.Player] = append(x.watched[d.Player], w)
 		x.open++
 	}
 }
 
-// bet notes that the player placed a bet, where a decision waits to know.
+// bet notes that the player placed a bet, if a decision waits for it.
 func (x *experiments) bet(s *seen, sound func() bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -110,7 +111,7 @@ func (x *experiments) bet(s *seen, sound func() bool) {
 		if age := s.Time.Sub(w.at); w.bet || age <= 0 || age > stayWithin {
 			continue
 		}
-		if !checked && !sound() { // looked at only where it would count
+		if !checked && !sound() { // checked only now, since most bets end no wait
 			return
 		}
 		w.bet, checked = true, true
@@ -119,7 +120,7 @@ func (x *experiments) bet(s *seen, sound func() bool) {
 
 func (x *experiments) settle(w watch) {
 	x.open--
-	if !w.protection { // protection is not measured by whether the player bets again
+	if !w.protection { // protection does not aim at another bet
 		for _, c := range []*armCount{count(x.arms, w.arm), actionCount(x, w)} {
 			c.settled++
 			if w.bet {
@@ -138,7 +139,7 @@ func (x *experiments) settle(w watch) {
 	}
 }
 
-// calibrated says how often players left of those given each tenth of score.
+// calibrated says, for each tenth of the leave score, how often players left.
 func (x *experiments) calibrated() []calibration {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -179,8 +180,9 @@ func (x *experiments) outcome(typ, recommendation string) {
 	}
 }
 
-// expire settles those whose time has passed. Nobody's outcome counts before:
-// who bets soon would be known before who leaves, and every rate be too high.
+// expire settles the decisions that stayWithin has passed for. None is settled
+// earlier, even if the player has already bet: bets would be counted before leaves,
+// and every rate would be too high.
 func (x *experiments) expire(now time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -208,12 +210,12 @@ func (x *experiments) forget(player string) {
 	delete(x.watched, player)
 }
 
-// armView is one arm (or action) with its rate and interval.
+// armView is one arm, or one action, with its rate and interval.
 type armView struct {
 	Name      string  `json:"name"`
 	Decisions int64   `json:"decisions"`
 	Issued    int64   `json:"issued"`
-	Settled   int64   `json:"settled"` // of which the outcome is known
+	Settled   int64   `json:"settled"` // decisions whose outcome is known
 	Stayed    int64   `json:"stayed"`
 	Rate      float64 `json:"rate"`
 	Low       float64 `json:"low"` // 95 % Wilson interval
@@ -263,8 +265,8 @@ func (x *experiments) view() (arms, actions []armView) {
 	return arms, actions
 }
 
-// against is the difference of two proportions with Newcombe's interval
-// (Statistics in Medicine 17, 1998, method 10).
+// against sets the uplift over h: the difference of two proportions with Newcombe's
+// interval (Statistics in Medicine 17, 1998, method 10).
 func (v *armView) against(h armView) {
 	d := v.Rate - h.Rate
 	v.Uplift = &d
@@ -272,7 +274,7 @@ func (v *armView) against(h armView) {
 	v.UpliftHigh = d + math.Hypot(v.High-v.Rate, h.Rate-h.Low)
 }
 
-// wilson is the 95 % score interval of k of n (Wilson, JASA 22, 1927).
+// wilson returns the 95 % score interval of k out of n (Wilson, JASA 22, 1927).
 func wilson(k, n int64) (low, high float64) {
 	if n == 0 {
 		return 0, 1

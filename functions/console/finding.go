@@ -15,14 +15,14 @@ import (
 	"pitboss/internal/search"
 )
 
-// queryOf reads a search from an address, which can be sent on:
-// /decisions?jurisdiction=GB&rule=GB-DM&from=2026-01-02T15:04:05Z.
+// queryOf reads a search from an address's parameters, so that a search can be shared
+// as a link: /decisions?jurisdiction=GB&rule=GB-DM&from=2026-01-02T15:04:05Z.
 func queryOf(form url.Values) (q search.Query, err error) {
 	get := form.Get
 	q = search.Query{Verdict: get("verdict"), Outcome: get("outcome"), Action: get("action"), Kind: get("kind"), Jurisdiction: get("jurisdiction"),
 		Brand: get("brand"), Rule: get("rule"), Player: get("player"), Before: get("before"), Review: get("review") != ""}
 	q.Max, _ = strconv.Atoi(get("max"))
-	if text := strings.TrimSpace(get("q")); text != "" { // one box for both: a decision's id begins with its shard
+	if text := strings.TrimSpace(get("q")); text != "" { // one search box takes both; a decision's id begins with its shard
 		if _, err := journal.ShardOf(text); err == nil {
 			q.Decision = text
 		} else {
@@ -39,7 +39,7 @@ func queryOf(form url.Values) (q search.Query, err error) {
 	return q, nil
 }
 
-// listDecisions searches the whole journal; without one, what is in memory.
+// listDecisions searches the journal, or the decisions in memory if there is no Redis.
 func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = r.ParseForm()
 	if f.index == nil {
@@ -71,7 +71,7 @@ func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) (any, e
 	return out, nil
 }
 
-// search finds what is asked for and may be seen.
+// search finds the decisions of q that the person may see.
 func (f *Function) search(r *http.Request, q search.Query) (*search.Page, error) {
 	found, err := f.index.Find(r.Context(), within(q, personOf(r)))
 	if errors.Is(err, search.ErrQuery) {
@@ -80,7 +80,7 @@ func (f *Function) search(r *http.Request, q search.Query) (*search.Page, error)
 	return found, err
 }
 
-// within is a search of the places that the person may see.
+// within limits a search to the places that the person may see.
 func within(q search.Query, p *access.Person) search.Query {
 	if !p.Everywhere(access.Viewer) {
 		q.Allowed = p.Sees
@@ -88,7 +88,7 @@ func within(q search.Query, p *access.Person) search.Query {
 	return q
 }
 
-// shownAll is the decisions that were found, as the page shows them to whoever asks.
+// shownAll turns search hits into decisions as the person may see them.
 func shownAll(r *http.Request, hits []search.Hit) ([]*decision, error) {
 	out := []*decision{}
 	for _, h := range hits {
@@ -101,8 +101,8 @@ func shownAll(r *http.Request, hits []search.Hit) ([]*decision, error) {
 	return out, nil
 }
 
-// shown is a decision that was found, as the page shows it. Of an erased player's
-// the open part is left.
+// shown turns a search hit into a decision as p may see it. Of an erased player's
+// decision only the open part is left.
 func shown(h search.Hit, p *access.Person) (*decision, error) {
 	d, err := decisionFrom(h.Entry)
 	if errors.Is(err, errErased) {
@@ -117,7 +117,7 @@ func shown(h search.Hit, p *access.Person) (*decision, error) {
 	return d, nil
 }
 
-// erasedDecision is what an erasure leaves of a decision.
+// erasedDecision reads what an erasure leaves of a decision.
 func erasedDecision(e *journal.Entry) (*decision, error) {
 	record, err := policy.Join(e.Open, nil)
 	if err != nil {
@@ -132,11 +132,11 @@ func erasedDecision(e *journal.Entry) (*decision, error) {
 	return d, nil
 }
 
-// csvMost bounds a file: an answer has half a minute. A narrower time range, or
-// the column "next" of the last line, leads on.
+// csvMost bounds the lines of a file, since an answer may take only half a minute.
+// The last line then says how to ask for the rest.
 const csvMost = 10_000
 
-// exportDecisions answers a search as CSV, the newest first.
+// exportDecisions answers a search with CSV, newest first.
 func (f *Function) exportDecisions(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = r.ParseForm()
 	if f.index == nil {
@@ -193,21 +193,21 @@ func (d *decision) csv() []string {
 	}
 	line := []string{d.DecidedAt.UTC().Format(time.RFC3339Nano), d.Decision, d.Verdict, d.Status, d.Action, d.Kind, d.Channel, d.Jurisdiction, d.Brand, d.Player, rule, why, d.Arm}
 	for i, cell := range line {
-		if strings.ContainsAny(cell[:min(1, len(cell))], "=+-@\t\r") { // a spreadsheet would take it for a formula
+		if strings.ContainsAny(cell[:min(1, len(cell))], "=+-@\t\r") { // a spreadsheet would run it as a formula
 			line[i] = "'" + cell
 		}
 	}
 	return line
 }
 
-// ranges are the spans of time that charts show, with the step of each.
+// ranges are the time ranges that charts show, each with its step.
 var ranges = map[string]struct{ span, step time.Duration }{
 	"1h": {time.Hour, 30 * time.Second}, "6h": {6 * time.Hour, 3 * time.Minute}, "24h": {24 * time.Hour, 10 * time.Minute},
 	"7d": {7 * 24 * time.Hour, time.Hour}, "30d": {30 * 24 * time.Hour, 6 * time.Hour},
 }
 
-// showHistory answers GET /api/history?range=24h&jurisdiction=GB: what was decided,
-// by steps of time, from the journal.
+// showHistory answers GET /api/history?range=24h&jurisdiction=GB with the journal's
+// decisions, counted by steps of time.
 func (f *Function) showHistory(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = r.ParseForm()
 	over, ok := ranges[r.FormValue("range")]

@@ -13,7 +13,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// stage is a place on an event's way.
+// stage is where on the path of events an event is.
 type stage int
 
 const (
@@ -30,36 +30,36 @@ const (
 
 var stageNames = [stages]string{"platform", "profile", "score", "issued", "suppressed", "outcome", "timer", "other"}
 
-// history is how many seconds of counts the page can draw.
+// history is how many seconds of counts are kept for the charts.
 const history = 180
 
-// flow counts everything exactly and keeps latencies of the last minute. One
-// lock: an event holds it for well under a microsecond.
+// flow counts every event exactly and keeps the latencies of the last minute. One
+// lock is enough: an event holds it for well under a microsecond.
 type flow struct {
 	now func() time.Time
 
 	mu      sync.Mutex
 	total   int64
-	again   int64 // redelivered, not counted in total
+	again   int64 // redelivered events, which total leaves out
 	types   map[string]int64
 	byStage [stages]int64
 	second  seconds[[stages]int32]
-	recent  [2]map[uint64]struct{} // ids seen, two generations
-	ways    [2]map[uint64]*way     // latencies by origin, two generations
+	recent  [2]map[uint64]struct{} // event keys seen, in two generations
+	paths   [2]map[uint64]*path    // by origin event, in two generations
 	hops    map[string]*window
 	rules   map[string]*ruleCount
 	actions map[string]int64
-	law     map[string]int64 // issued by jurisdiction
+	law     map[string]int64 // issued decisions by jurisdiction
 	places  map[place]*placeFlow
 }
 
-// seconds are counts by second, of the last seconds.
+// seconds holds the counts of each of the last history seconds.
 type seconds[N any] [history]struct {
 	unix int64
 	n    N
 }
 
-// at is where a second is counted.
+// at returns the counts of a second, to add to.
 func (s *seconds[N]) at(unix int64) *N {
 	slot := &s[unix%history]
 	if slot.unix != unix {
@@ -69,7 +69,7 @@ func (s *seconds[N]) at(unix int64) *N {
 	return &slot.n
 }
 
-// in is what was counted in a second; false: nothing.
+// in returns the counts of a second; ok is false if nothing was counted in it.
 func (s *seconds[N]) in(unix int64) (n N, ok bool) {
 	if slot := &s[unix%history]; slot.unix == unix {
 		return slot.n, true
@@ -77,15 +77,16 @@ func (s *seconds[N]) in(unix int64) (n N, ok bool) {
 	return n, false
 }
 
-// way is when an origin event's descendants were accepted by the Broker.
-type way struct{ received, updated, scored, decided time.Time }
+// path is when the Broker accepted the events that follow from an origin event.
+type path struct{ received, updated, scored, decided time.Time }
 
 type ruleCount struct {
 	n    int64
 	text string
 }
 
-// generation is how many ids (or ways) one generation remembers.
+// generation bounds how many keys one generation remembers. When the younger one is
+// full, it replaces the older one.
 const generation = 1 << 16
 
 func newFlow(now func() time.Time) *flow {
@@ -93,7 +94,7 @@ func newFlow(now func() time.Time) *flow {
 		actions: map[string]int64{}, law: map[string]int64{}, places: map[place]*placeFlow{}}
 	for i := range f.recent {
 		f.recent[i] = map[uint64]struct{}{}
-		f.ways[i] = map[uint64]*way{}
+		f.paths[i] = map[uint64]*path{}
 	}
 	for _, hop := range []string{"profile", "score", "decide", "consumers", "total", "event"} {
 		f.hops[hop] = newWindow()
@@ -101,7 +102,7 @@ func newFlow(now func() time.Time) *flow {
 	return f
 }
 
-// stageOf says where on the way an event of this type is.
+// stageOf is the stage of events of a type.
 func stageOf(typ string) stage {
 	switch typ {
 	case event.TypePlayerUpdated:
@@ -123,7 +124,7 @@ func stageOf(typ string) stage {
 	return stageOther
 }
 
-// count adds the event, unless it was counted before, and reports which.
+// count counts the event and returns true, or false if it was counted before.
 func (f *flow) count(s *seen) bool {
 	key, st := event.Key(s.Source, s.ID), stageOf(s.Type)
 	f.mu.Lock()
@@ -135,7 +136,7 @@ func (f *flow) count(s *seen) bool {
 	f.total++
 	f.byStage[st]++
 	if _, known := f.types[s.Type]; known || len(f.types) < 64 {
-		f.types[s.Type]++ // unknown types are bounded: anybody can invent them
+		f.types[s.Type]++ // bounded, since anybody can invent types
 	}
 	f.second.at(s.At.Unix())[st]++
 	f.time(s, st)
@@ -157,7 +158,7 @@ func (f *flow) remembered(key uint64) bool {
 }
 
 // time records how long each hop took. A hop ends when the Broker accepts its
-// reply: the console's own lag is not part of it.
+// reply, so the console's own lag is not part of it.
 func (f *flow) time(s *seen, st stage) {
 	switch st {
 	case stageProfile, stageScore, stageIssued, stageSuppressed:
@@ -171,7 +172,7 @@ func (f *flow) time(s *seen, st stage) {
 	if done.IsZero() {
 		done = s.At
 	}
-	w := f.wayOf(s)
+	w := f.pathOf(s)
 	switch st {
 	case stageProfile:
 		w.updated = done
@@ -182,7 +183,7 @@ func (f *flow) time(s *seen, st stage) {
 		f.hops["consumers"].record(s.At, s.At.Sub(done))
 		f.hops["total"].record(s.At, done.Sub(s.Received))
 	}
-	// Siblings may come in any order: a hop is known once both its ends are.
+	// Events arrive in any order. A hop is recorded when its second end arrives.
 	if st != stageScore && st != stageProfile {
 		f.hop("decide", s.At, w.scored, w.decided)
 		return
@@ -202,26 +203,27 @@ func (f *flow) hop(name string, at, from, to time.Time) {
 	}
 }
 
-// wayOf finds the way of the origin event: player and time of receipt name it.
-func (f *flow) wayOf(s *seen) *way {
+// pathOf finds the path of the event's origin, which the player and the time of
+// receipt identify.
+func (f *flow) pathOf(s *seen) *path {
 	key := xxhash.Sum64String(s.Player) ^ uint64(s.Received.UnixNano())
-	for _, g := range f.ways {
+	for _, g := range f.paths {
 		if w, ok := g[key]; ok {
 			return w
 		}
 	}
-	if len(f.ways[0]) >= generation/4 {
-		f.ways[1], f.ways[0] = f.ways[0], make(map[uint64]*way, generation/4)
+	if len(f.paths[0]) >= generation/4 {
+		f.paths[1], f.paths[0] = f.paths[0], make(map[uint64]*path, generation/4)
 	}
-	w := &way{received: s.Received}
-	f.ways[0][key] = w
+	w := &path{received: s.Received}
+	f.paths[0][key] = w
 	return w
 }
 
-// maxRules bounds what is counted by name.
+// maxRules bounds how many names one map counts.
 const maxRules = 512
 
-// decided counts a decision by action, jurisdiction and the rules that blocked.
+// decided counts a decision by action and jurisdiction, or by the rule that blocked it.
 func (f *flow) decided(d *decision) {
 	if d.Verdict == "revoked" {
 		return
@@ -229,7 +231,7 @@ func (f *flow) decided(d *decision) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !d.Trigger.Time.IsZero() {
-		if lag := d.at.Sub(d.Trigger.Time); lag > 0 && lag < time.Hour { // a replayed file's events are years old
+		if lag := d.at.Sub(d.Trigger.Time); lag > 0 && lag < time.Hour { // the events of a replayed file may be years old
 			f.hops["event"].record(d.at, lag)
 		}
 	}
@@ -270,7 +272,7 @@ func countRule(rules map[string]*ruleCount, id, text string) {
 	r.text = text
 }
 
-// flowView is the flow as the page draws it.
+// flowView is the flow as the page shows it.
 type flowView struct {
 	At      time.Time           `json:"at"`
 	Total   int64               `json:"total"`
@@ -281,7 +283,7 @@ type flowView struct {
 	Actions []counted           `json:"actions"`
 	Law     []counted           `json:"jurisdictions"`
 	Types   []counted           `json:"types"`
-	// Second is the last whole second, for the page's charts.
+	// Second holds the counts of the last whole second, for the charts.
 	Second secondView `json:"second"`
 }
 
@@ -292,7 +294,7 @@ type secondView struct {
 
 type stageNow struct {
 	Total int64   `json:"total"`
-	Rate  float64 `json:"rate"` // per second, mean of the last five whole seconds
+	Rate  float64 `json:"rate"` // per second, the mean of the last five whole seconds
 }
 
 type hopNow struct {
@@ -307,7 +309,7 @@ type counted struct {
 	Text string `json:"text,omitzero"`
 }
 
-// view is what the live page shows now.
+// view returns the flow as it is now.
 func (f *flow) view(now time.Time) flowView {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -340,7 +342,7 @@ func (f *flow) rate(st stage, now time.Time) float64 {
 	return float64(n) / rateOver
 }
 
-// series is the count of each of the last seconds, oldest first, by stage.
+// series returns the counts of each of the last seconds, oldest first, by stage.
 func (f *flow) series(now time.Time) map[string][]int32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -377,10 +379,10 @@ func top(list []counted, n int) []counted {
 	return list[:min(n, len(list))]
 }
 
-// window keeps latencies of the last minute in six histograms of ten seconds.
+// window keeps the latencies of the last minute in six histograms of ten seconds each.
 type window struct {
 	part [6]*hdrhistogram.Histogram
-	turn [6]int64
+	tens [6]int64 // which ten seconds, since 1970, a part holds
 }
 
 func newWindow() *window {
@@ -392,19 +394,19 @@ func newWindow() *window {
 }
 
 func (w *window) record(at time.Time, d time.Duration) {
-	turn := at.Unix() / 10
-	i := turn % int64(len(w.part))
-	if w.turn[i] != turn {
+	tens := at.Unix() / 10
+	i := tens % int64(len(w.part))
+	if w.tens[i] != tens {
 		w.part[i].Reset()
-		w.turn[i] = turn
+		w.tens[i] = tens
 	}
-	_ = w.part[i].RecordValue(max(1, d.Microseconds())) // out of range: over ten minutes
+	_ = w.part[i].RecordValue(max(1, d.Microseconds())) // fails only over ten minutes
 }
 
 func (w *window) now(at time.Time) hopNow {
 	sum := hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 2)
 	for i, h := range w.part {
-		if at.Unix()/10-w.turn[i] < int64(len(w.part)) {
+		if at.Unix()/10-w.tens[i] < int64(len(w.part)) {
 			sum.Merge(h)
 		}
 	}

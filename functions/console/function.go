@@ -1,15 +1,16 @@
-// Package console is the live page: what comes in, what is recommended to whom
-// and why, what a rule blocked, and the few changes a person may make.
+// Package console serves the live page. It shows which events come in, what is
+// recommended to whom and why, and what a rule blocked, and it lets people make a
+// few changes.
 //
 // Every CloudEvent in (POST /events) → counted exactly, the recent ones of
 // each player kept in bounded memory → nothing out. Dead letters in (POST
 // /deadletters) → kept. GET / is the page, /api/… its data, /api/stream the
-// live picture a few times a second. State touched: none of a player's; its own
-// changes are journaled with who made them. What a person decides (an erasure,
-// a review, a kill switch) is POSTed to the Broker through K_SINK.
+// live frames a few times a second. The console never writes a player's state. It
+// journals each change that a person makes, with the person's name. Erasures,
+// reviews and kill switches are POSTed to the Broker through K_SINK.
 //
-// Errors: 400 for what is not a CloudEvent (dead-lettered), 500 while starting.
-// The page needs a role off loopback: see internal/access.
+// Errors: 400 for a request that is no CloudEvent (dead-lettered), 503 while it
+// starts. Off loopback the page needs a role: see internal/access.
 package console
 
 import (
@@ -35,19 +36,19 @@ type config struct {
 	ModelsDir   string        `env:"MODELS_DIR,default=models"`
 	ServingFile string        `env:"SERVING_FILE"`     // default MODELS_DIR/serving.yaml
 	Segments    string        `env:"PITBOSS_SEGMENTS"` // folder of the journal's segments, if it is mounted
-	Sink        string        `env:"K_SINK"`           // the Broker; without it nothing can be changed through events
+	Sink        string        `env:"K_SINK"`           // the Broker; without it no change that takes an event is possible
 	Admin       string        `env:"BROKER_ADMIN_URL"`
 	Memory      int64         `env:"CONSOLE_MEMORY_BYTES,default=67108864"` // for players' timelines
 	Decisions   int           `env:"CONSOLE_DECISIONS,default=5000"`        // kept in memory, the newest
-	FrameEvery  time.Duration `env:"CONSOLE_FRAME_EVERY,default=250ms"`     // how often an open page is told
-	VaultKey    string        `env:"PITBOSS_VAULT_KEY_FILE"`                // what is kept of erased players is sealed by it; default: a key in Redis
+	FrameEvery  time.Duration `env:"CONSOLE_FRAME_EVERY,default=250ms"`     // how often an open page gets a frame
+	VaultKey    string        `env:"PITBOSS_VAULT_KEY_FILE"`                // seals what the law has us keep of erased players; default: a key in Redis
 	Approvers   int           `env:"PITBOSS_APPROVERS,default=2"`           // how many people a change takes: 1 or 2
 	// ProposalsFor is how long a proposal waits for a second person.
 	ProposalsFor time.Duration `env:"CONSOLE_PROPOSALS_FOR,default=24h"`
 	Access       access.Config
 }
 
-// Function is console. The zero value answers 500 until Start has run.
+// Function is console. It answers 503 until Start has run.
 type Function struct {
 	*setup.Edge
 	cfg config
@@ -63,10 +64,10 @@ type Function struct {
 	sink        *sink.Client
 	store       *store
 	audit       *audit
-	said        sync.Map // what people said of decisions, by decision
+	said        sync.Map // the verdict of a review, by decision
 	stopped     stopped
-	index       *search.Index // of the journal; nil without one
-	proposed    atomic.Int64  // proposals that wait
+	index       *search.Index // of the journal; nil without Redis
+	proposed    atomic.Int64  // how many proposals wait
 	routes      http.Handler
 
 	experiments *experiments
@@ -120,13 +121,13 @@ func (f *Function) start(ctx context.Context) (err error) {
 	}
 	f.hub = newHub(f.cfg.FrameEvery, f.frame)
 	f.routes = f.mux()
-	withdraw := f.publish() // its metrics
+	withdraw := f.publish()
 	f.AtEnd(func() error { withdraw(); return nil })
 	f.Go(f.hub.run)
 	f.Go(func(ctx context.Context) { f.stopped.watch(ctx, time.Second, f.switches) })
 	f.Go(func(ctx context.Context) { f.followProposals(ctx, time.Second) })
 	f.Go(f.followQueue)
-	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, f.now, f.Log) })
+	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, time.Second, f.now, f.Log) })
 	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil
 }
@@ -141,8 +142,8 @@ func (f *Function) Handle(w http.ResponseWriter, r *http.Request) {
 	f.routes.ServeHTTP(w, r)
 }
 
-// mux lays out the addresses. The Broker POSTs inside the cluster (the
-// Service has no address outside); everything a browser does is checked.
+// mux routes requests. The Broker POSTs from inside the cluster, where the Service
+// has its only address. Every request of a browser is checked.
 func (f *Function) mux() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("POST /events", f.receive)
@@ -152,14 +153,14 @@ func (f *Function) mux() http.Handler {
 	m.HandleFunc("GET "+access.CallbackPath, f.access.FromProvider)
 	m.Handle("/", page())
 	protect := http.NewCrossOriginProtection()
-	if origin := f.access.Origin(); origin != "" { // a gateway may give the request another Host
+	if origin := f.access.Origin(); origin != "" { // a gateway may have changed the request's Host
 		_ = protect.AddTrustedOrigin(origin)
 	}
 	return secure(compressed(protect.Handler(m)))
 }
 
-// secure sets the headers every answer carries. Scripts and styles come from
-// this origin's files only, nothing is inlined, nobody may frame the page.
+// secure sets the headers that every answer carries. Scripts and styles come only
+// from this origin's files, none is inlined, and no site may frame the page.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -10,8 +10,8 @@ import (
 	"pitboss/internal/policy"
 )
 
-// trouble is one thing that keeps the service from being well. Code says which
-// kind; the page has the words.
+// trouble is one thing that is wrong with the service. Code names its kind; the page
+// has the texts.
 type trouble struct {
 	Code  string    `json:"code"`
 	What  string    `json:"what,omitzero"` // jurisdiction, brand, model, action, rule
@@ -23,23 +23,24 @@ type trouble struct {
 	Href  string    `json:"href"`
 }
 
-// placeNow is what a jurisdiction's or a brand's players get.
+// placeNow says what the players of a jurisdiction or a brand get.
 type placeNow struct {
 	Name    string    `json:"name"`
 	Decided int64     `json:"decided"`
 	Issued  int64     `json:"issued"`
 	Blocked int64     `json:"blocked"`
-	Nothing int64     `json:"nothing"`       // there was nothing to say
-	Last    time.Time `json:"last,omitzero"` // something was issued
+	Nothing int64     `json:"nothing"`       // decisions with no eligible action
+	Last    time.Time `json:"last,omitzero"` // when something was last issued
 	Starved bool      `json:"starved,omitzero"`
 
 	first, seen time.Time
-	run         int64 // decisions since something was issued
+	run         int64 // decisions since something was last issued
 }
 
-// starvedAfter is how many decisions in a row without anything issued are no
-// chance: of a place where a share p of decisions issues something, (1-p)^(20/p)
-// is e^-20. Where nothing was ever issued, 500.
+// starvedAfter is how many decisions in a row may issue nothing before that is no
+// longer chance. If a share p of a place's decisions issues something, 20/p in a row
+// issue nothing with a probability of (1-p)^(20/p), about e^-20. For a place where
+// nothing was ever issued it is 500.
 func (p *placeNow) starvedAfter() int64 {
 	if p.Issued == 0 {
 		return 500
@@ -47,26 +48,25 @@ func (p *placeNow) starvedAfter() int64 {
 	return max(200, 20*p.Decided/p.Issued)
 }
 
-// quietFor is how long a place may be without decisions before it is nobody's
-// trouble any more.
+// quietFor is how long after its last decision a place can still count as starved.
 const quietFor = time.Hour
 
 func (p *placeNow) starved(now time.Time) bool {
 	return p.run >= p.starvedAfter() && now.Sub(p.seen) < quietFor
 }
 
-// ratedMinutes is over how many minutes a model's missing scores are counted.
+// ratedMinutes is for how many minutes a model's missing scores are counted.
 const ratedMinutes = 5
 
-// What is known of a score when something is decided.
+// What was known of a model's score when a decision was made.
 const (
 	scoreKnown   = iota
-	scoreMissing // the model said nothing, does not know such players, or is off
-	scoreTooNew  // the player's history is too short for the model yet
+	scoreMissing // the model failed, does not cover such players, or is off
+	scoreTooNew  // the player's history is still too short for the model
 	scoreStates
 )
 
-// rated counts, by minute, the decisions for which a score was known, or why not.
+// rated counts, by minute, the decisions in each score state.
 type rated struct {
 	minute [ratedMinutes]struct {
 		at int64
@@ -83,12 +83,12 @@ func (r *rated) add(now time.Time, state int) {
 	m.n[state]++
 }
 
-// modelNow is for how many of the last decisions a model's score was there.
+// modelNow says for how many of the last decisions a model's score was known.
 type modelNow struct {
 	Name   string  `json:"name"`
 	N      int64   `json:"n"`       // decisions
-	TooNew float64 `json:"too_new"` // share of them about players who are too new for the model
-	// Missing is the share of the others that the score is missing for, whatever the
+	TooNew float64 `json:"too_new"` // the share about players who are too new for the model
+	// Missing is the share of the other decisions whose score is missing, whatever the
 	// reason.
 	Missing float64 `json:"missing"`
 
@@ -112,19 +112,20 @@ func (r *rated) now(name string, now time.Time) modelNow {
 
 func share(n, of int64) float64 { return float64(n) / float64(max(1, of)) }
 
-// health notes what tells whether every place is served and every model speaks.
+// health counts decisions by place and by score state, to find places that get
+// nothing and models that do not answer.
 type health struct {
 	mu     sync.Mutex
 	places map[string]map[string]*placeNow // jurisdiction | brand, by name
 	models map[string]*rated
-	began  map[string]time.Time // troubles without a beginning of their own
+	began  map[string]time.Time // when a trouble was first seen, if it does not say itself since when it lasts
 }
 
 func newHealth() *health {
 	return &health{places: map[string]map[string]*placeNow{"jurisdiction": {}, "brand": {}}, models: map[string]*rated{}, began: map[string]time.Time{}}
 }
 
-// decided notes a decision.
+// decided counts a decision.
 func (h *health) decided(d *decision, now time.Time) {
 	if d.Verdict == "revoked" {
 		return
@@ -185,14 +186,14 @@ func (h *health) model(name string) *rated {
 	return r
 }
 
-// missingMost is the share of decisions that a model may leave without a score
-// before it is told, those about new players apart.
+// A model is a trouble if more than missingMost of at least missingLeast decisions
+// lack its score. Decisions about players who are too new do not count.
 const (
 	missingMost  = .10
-	missingLeast = 50 // decisions
+	missingLeast = 50
 )
 
-// troubles are what places and models suffer now.
+// troubles lists the places that get nothing and the models that do not answer.
 func (h *health) troubles(now time.Time) (out []trouble) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -212,7 +213,7 @@ func (h *health) troubles(now time.Time) (out []trouble) {
 	return out
 }
 
-// scores lists the models that were asked in the last minutes, by name.
+// scores lists the models that decisions of the last minutes asked, by name.
 func (h *health) scores(now time.Time) []modelNow {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -226,7 +227,7 @@ func (h *health) scores(now time.Time) []modelNow {
 	return out
 }
 
-// view lists the places, those with most decisions first.
+// view lists the places, those with the most decisions first.
 func (h *health) view(now time.Time) map[string][]placeNow {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -244,8 +245,8 @@ func (h *health) view(now time.Time) map[string][]placeNow {
 	return out
 }
 
-// dated gives troubles without a beginning of their own the time they were first
-// seen at, and forgets those that are over.
+// dated sets Since of troubles that lack it to when they were first seen, forgets
+// those that are over, and sorts the list by age.
 func (h *health) dated(list []trouble, now time.Time) []trouble {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -272,13 +273,13 @@ func (h *health) dated(list []trouble, now time.Time) []trouble {
 	return list
 }
 
-// The objectives that the picture is held against.
+// Above these the page shows a trouble.
 const (
 	slowMs  = 1000 // p99 from the POST to the decision
 	lagMost = 5000 // events that wait for one subscriber
 )
 
-// troubles are all that is wrong now, the oldest first.
+// troubles lists everything that is wrong now, the oldest first.
 func (f *Function) troubles(fr *frame, now time.Time) []trouble {
 	list := f.health.troubles(now)
 	add := func(when bool, t trouble) {

@@ -9,8 +9,8 @@ import (
 	"pitboss/internal/setup"
 )
 
-// openKept shows what the law made the operator keep of an erased player. Who
-// looks and why is journaled first.
+// openKept shows what the law has the operator keep of an erased player. It first
+// journals who looks and why.
 func (f *Function) openKept(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Note string `json:"note"`
@@ -19,7 +19,7 @@ func (f *Function) openKept(w http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	if in.Note == "" {
-		return nil, bad("note: say why you look: it is journaled with your name")
+		return nil, bad("note: say why you look; it is journaled with your name")
 	}
 	if f.store.journal == nil {
 		return nil, errNoStore

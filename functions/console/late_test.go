@@ -86,8 +86,47 @@ func TestADeadLetterThatComesAfterTheErasureIsNotKept(t *testing.T) {
 	}
 }
 
-// A console that is started anew tells at once how many dead letters wait: an alert
-// looks at it.
+// A console without Redis reads no mark of an erasure, so it remembers
+// privacy.erased itself, however the dead letters and that event follow each other.
+func TestWithoutRedisAnErasureIsRememberedToo(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	at := time.Now()
+	stamp := func(at time.Time) map[string]string {
+		return map[string]string{"time": at.UTC().Format(time.RFC3339Nano)}
+	}
+	send := func(typ, id, player string, at time.Time) {
+		t.Helper()
+		if status := s.postTo("/deadletters", typ, id, player, stamp(at), map[string]string{"secret": player}); status != http.StatusAccepted {
+			t.Fatalf("%s: %d", id, status)
+		}
+	}
+	send(event.TypeRoundSettled, "early", "erased", at.Add(-time.Minute))
+	send(event.TypeRoundSettled, "early-after", "erased", at.Add(time.Second))
+	if status := s.post(event.TypePrivacyErased, "erasure", "erased", stamp(at), map[string]string{}); status != http.StatusAccepted {
+		t.Fatal(status)
+	}
+	// The event is handled apart from its answer, so wait until it took effect.
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, there := s.deadLettersOf()["early"]; !there {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("a dead letter of before the erasure stays")
+		}
+	}
+	send(event.TypeRoundSettled, "before", "erased", at.Add(-time.Minute))
+	send(event.TypeRoundSettled, "same-moment", "erased", at)
+	send(event.TypeExcluded, "exclusion", "erased", at.Add(-time.Minute))
+	send(event.TypeRoundSettled, "after", "erased", at.Add(time.Second))
+	send(event.TypeRoundSettled, "other", "somebody", at.Add(-time.Minute))
+	want := []string{"after", "early-after", "exclusion", "other"}
+	if got := slices.Sorted(maps.Keys(s.deadLettersOf())); !slices.Equal(got, want) {
+		t.Errorf("kept are %v, want %v", got, want)
+	}
+}
+
+// A new console says at once how many dead letters wait, since an alert reads it.
 func TestANewConsoleCountsTheDeadLettersOfBefore(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

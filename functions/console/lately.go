@@ -2,58 +2,61 @@ package console
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
-	"pitboss/internal/journal"
 	"pitboss/internal/repeat"
+	"pitboss/internal/telemetry"
 )
 
-// arrival is how many dead letters came between two observations.
+// arrival counts the dead letters that came between two observations.
 type arrival struct {
 	at time.Time
 	n  int64
 }
 
-// deadLettersFresh is how long a dead letter is news: trouble that goes on, not
-// what somebody left lying.
+// deadLettersFresh is how long a dead letter counts as new. The page warns of new
+// ones, not of those that somebody left lying.
 const deadLettersFresh = 5 * time.Minute
 
-// watch observes until the console stops.
-func (l *deadLetters) watch(ctx context.Context, now func() time.Time, log *zap.Logger) {
-	for range repeat.Now(ctx, time.Second) {
-		if err := l.recount(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("dead letters are not counted", zap.Error(err))
+// watch counts the dead letters every so often until ctx ends.
+func (l *deadLetters) watch(ctx context.Context, every time.Duration, now func() time.Time, log *zap.Logger) {
+	var counting, learning telemetry.Outage
+	for range repeat.Now(ctx, every) {
+		err := l.recount(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		counting.Note(log, "new dead letters are not counted", now(), err)
+		if err != nil {
 			continue
 		}
 		l.observe(now())
-		if err := l.learn(ctx, l.broker.status()); err != nil && ctx.Err() == nil {
-			log.Warn("timelines do not tell what was refused", zap.Error(err))
+		if err = l.learn(ctx, l.broker.status()); ctx.Err() == nil {
+			learning.Note(log, "timelines do not show which events were refused", now(), err)
 		}
 	}
 }
 
-// recount asks Redis how many dead letters there are: those of before this console
-// began, another console's and timer's are among them.
+// recount asks how many dead letters are kept. Another console and timer keep some
+// in Redis, too, and some are older than this console.
 func (l *deadLetters) recount(ctx context.Context) error {
-	if l.store.rdb == nil || l.broker.known() {
+	if l.broker.known() {
 		return nil
 	}
-	n, err := l.store.rdb.HLen(ctx, journal.DeadLettersKey).Result()
-	if err != nil {
-		return fmt.Errorf("console: redis: %w", err)
+	n, err := l.posted.size(ctx)
+	if err == nil {
+		l.kept.Store(n)
 	}
-	l.kept.Store(n)
-	return nil
+	return err
 }
 
-// observe counts what came since the last time.
+// observe notes how many dead letters came since the last observation.
 func (l *deadLetters) observe(now time.Time) {
 	if s := l.broker.status(); l.broker.known() && (!s.Known || s.Error != "") {
-		return // what it kept before this console began is no news
+		return // the Broker's older dead letters would look new later
 	}
 	n := l.count()
 	l.mu.Lock()
@@ -75,15 +78,15 @@ func (l *deadLetters) lately() (n int64) {
 	return n
 }
 
-// learn notes what became a dead letter of the local Broker since it was last
-// asked; on a cluster each dead letter comes in by POST.
+// learn marks on the timelines the events that became dead letters of the local
+// Broker since it was last asked. On a cluster each dead letter comes in by POST.
 func (l *deadLetters) learn(ctx context.Context, s brokerStatus) error {
 	var total int64
 	for _, t := range s.Triggers {
 		total += t.DeadLettered
 	}
 	fresh := total - l.learned
-	if fresh < 0 { // the Broker was started anew
+	if fresh < 0 { // the Broker was restarted
 		fresh = total
 	}
 	if fresh == 0 {
@@ -104,13 +107,16 @@ func (l *deadLetters) learn(ctx context.Context, s brokerStatus) error {
 	return nil
 }
 
-// overtaken removes from the local Broker what became a dead letter after its
-// player was erased.
-func (l *deadLetters) overtaken(ctx context.Context, d *deadLetter) (bool, error) {
-	if l.store.journal == nil {
-		return false, nil
+// overtaken removes a dead letter from the local Broker if its player was erased
+// after the event, and reports whether it did.
+func (l *deadLetters) overtaken(ctx context.Context, d *deadLetter) (gone bool, err error) {
+	if l.store.journal != nil {
+		gone, err = l.store.journal.Overtaken(ctx, &d.Event)
+	} else {
+		l.mu.Lock()
+		gone = l.erasedAfter(&d.Event)
+		l.mu.Unlock()
 	}
-	gone, err := l.store.journal.Overtaken(ctx, &d.Event)
 	if err == nil && gone {
 		overtaken.Inc()
 		err = l.remove(ctx, d.ID)

@@ -14,8 +14,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// What only compliance sees of a player: the birth date, and the markers of harm
-// with their numbers. Others are told that something is hidden.
+// Only compliance sees a player's birth date, and the markers of harm with their
+// numbers. Other people see that something is hidden.
 
 func maskFacts(f *event.Facts) {
 	f.BirthDate, f.Indicators, f.Cleared, f.Affordability = "", nil, nil, ""
@@ -40,7 +40,7 @@ func (v *playerView) mask() {
 	}
 }
 
-// maskData takes out of an event's data what is hidden.
+// maskData removes from an event's data what only compliance may see.
 func maskData(typ string, data jsontext.Value) jsontext.Value {
 	switch typ {
 	case event.TypeIndicatorRaised:
@@ -60,8 +60,8 @@ func maskData(typ string, data jsontext.Value) jsontext.Value {
 	return data
 }
 
-// maskRefusals takes out why an event was refused, where the reason may quote what
-// is hidden.
+// maskRefusals removes the reasons why an event was refused if they may quote hidden
+// data.
 func maskRefusals(typ string, list []refusal) []refusal {
 	switch typ {
 	case event.TypeIndicatorRaised, event.TypeAccountRegistered, event.TypeAccountUpdated:
@@ -81,7 +81,7 @@ func (s *scoring) mask() {
 
 const markerCode = "marker:"
 
-// masked is d without the markers of harm it rests on.
+// masked returns d without the markers of harm among its reasons.
 func (d *decision) masked() *decision {
 	c := *d // others may be reading d
 	c.Reasons = nil
@@ -107,17 +107,17 @@ func (j *journaled) mask() {
 	}
 }
 
-// readFor is how long a person who looks at a player goes on looking: one entry.
+// readFor is how long reading the same player again counts as one reading.
 const readFor = 10 * time.Minute
 
-// reads remembers what was journaled of late, so that a page that asks again
-// every two seconds is one reading.
+// reads remembers the readings that were journaled lately. An open page reads every
+// two seconds, and all of that is one reading.
 type reads struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
-// fresh reports whether the reading is new, and notes it.
+// fresh reports whether a reading is new, and remembers it.
 func (r *reads) fresh(key string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -131,15 +131,15 @@ func (r *reads) fresh(key string, now time.Time) bool {
 	return true
 }
 
-// mayRead refuses a person who may not look at the player, and journals that the
-// others do: who, when, and from where (header Pitboss-From, or ?why=). A reading
-// that cannot be journaled is refused, as changes are.
+// mayRead refuses a person who may not see the player. It journals who else reads
+// the player's data, when, and from which page (header Pitboss-From, or ?why=). A
+// reading that cannot be journaled is refused, as changes are.
 func (f *Function) mayRead(r *http.Request, player, jurisdiction, brand string) error {
 	p := personOf(r)
 	if !p.Sees(jurisdiction, brand) {
 		return forbidden("this player is of a place that " + p.Name + " may not see")
 	}
-	if f.access.Open() || player == "" { // one's own machine: nobody to tell apart
+	if f.access.Open() || player == "" { // open on this machine only: there are no people to tell apart
 		return nil
 	}
 	why := clip(r.FormValue("why"), 128)
@@ -152,7 +152,7 @@ func (f *Function) mayRead(r *http.Request, player, jurisdiction, brand string) 
 	return f.journal(r, whatRead, event.HashPlayer(player), why)
 }
 
-// mayAct refuses a person who does not have the role where the player is.
+// mayAct refuses a person who lacks the role at the player's place.
 func (f *Function) mayAct(r *http.Request, role access.Role, player string) error {
 	p := personOf(r)
 	if p.Everywhere(role) {

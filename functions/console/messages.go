@@ -16,13 +16,13 @@ import (
 	"pitboss/internal/access"
 )
 
-// What the server itself writes for people to read takes its texts from the page's
-// message files: the copy that is handed to a player, and why a sign-in failed.
+// The server writes two pages itself, with the texts of the page's message files:
+// the copy for a player, and why a sign-in failed.
 
 //go:embed ui/src/messages/*.json
 var messageFiles embed.FS
 
-// messages are the texts of one language.
+// messages holds the texts of one language by key.
 type messages map[string]string
 
 // languages are the message files by language.
@@ -48,7 +48,8 @@ func readMessages() map[string]messages {
 	return out
 }
 
-// text is a message with its values, given as name, value, name, value.
+// text returns a message with its placeholders filled; values are name, value, name,
+// value, …
 func (m messages) text(key string, values ...string) (string, error) {
 	text, ok := m[key]
 	if !ok || len(values)%2 != 0 {
@@ -60,7 +61,7 @@ func (m messages) text(key string, values ...string) (string, error) {
 	return text, nil
 }
 
-// word says one of a fixed set of codes.
+// word names one of a fixed set of codes. It shows an unknown code as it is.
 func (m messages) word(set, code string) string {
 	if text, ok := m[set+"."+code]; ok {
 		return text
@@ -68,10 +69,10 @@ func (m messages) word(set, code string) string {
 	return strings.ReplaceAll(code, "_", " ")
 }
 
-// languageCookie keeps the language that was chosen on the page.
+// languageCookie holds the language that the reader chose on the page.
 const languageCookie = "language"
 
-// tags are the languages there are; the first is for those who read none of them.
+// tags are the languages that have texts. The first is the default.
 var tags, matcher = func() ([]string, language.Matcher) {
 	names, parsed := []string{"en"}, []language.Tag{language.English}
 	for name := range languages {
@@ -82,12 +83,13 @@ var tags, matcher = func() ([]string, language.Matcher) {
 	return names, language.NewMatcher(parsed)
 }()
 
-// languageOf is the language that was chosen on the page, else the browser's.
+// languageOf returns the language that the reader chose on the page, else the
+// browser's.
 func languageOf(r *http.Request) string {
 	if c, err := r.Cookie(languageCookie); err == nil && slices.Contains(tags, c.Value) {
 		return c.Value
 	}
-	wanted, _, _ := language.ParseAcceptLanguage(r.Header.Get("Accept-Language")) // nothing: English
+	wanted, _, _ := language.ParseAcceptLanguage(r.Header.Get("Accept-Language")) // if there is none: English
 	_, n, _ := matcher.Match(wanted...)
 	return tags[n]
 }

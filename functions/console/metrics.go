@@ -14,8 +14,8 @@ var (
 	deadDesc        = prometheus.NewDesc("pitboss_broker_trigger_dead_lettered_total", "Events that became dead letters.", []string{"trigger"}, nil)
 	fullDesc        = prometheus.NewDesc("pitboss_broker_full", "1 while the one-machine Broker takes no events, since its log cannot be written.", nil, nil)
 	lostDesc        = prometheus.NewDesc("pitboss_broker_lost_events", "Acknowledged events that the one-machine Broker's log lost when its files were damaged.", nil, nil)
-	deadLettersDesc = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait for somebody.", nil, nil)
-	reviewsDesc     = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions that wait for a person's word.", nil, nil)
+	deadLettersDesc = prometheus.NewDesc("pitboss_dead_letters", "Dead letters that wait to be replayed or discarded.", nil, nil)
+	reviewsDesc     = prometheus.NewDesc("pitboss_reviews_waiting", "Decisions that wait for a person's review.", nil, nil)
 	seenDesc        = prometheus.NewDesc("pitboss_console_events_total", "Events the console counted, each once.", []string{"stage"}, nil)
 	switchesDesc    = prometheus.NewDesc("pitboss_switches_on", "Kill switches that are on.", []string{"what"}, nil)
 	starvedDesc     = prometheus.NewDesc("pitboss_place_starved", "1 while a place's players have been decided about many times in a row and got nothing.", []string{"by", "name"}, nil)
@@ -25,13 +25,13 @@ var (
 	timelineDesc    = prometheus.NewDesc("pitboss_console_timeline_bytes", "Memory that players' timelines take.", nil, nil)
 )
 
-// overtaken is a counter of the process's: of several consoles in one (tests) all count.
+// overtaken belongs to the process: several consoles in one (in tests) share it.
 var overtaken = promauto.NewCounter(prometheus.CounterOpts{
-	Name: "pitboss_dead_letters_overtaken_total", Help: "Dead letters that were not kept, since their player was erased after the event.",
+	Name: "pitboss_dead_letters_overtaken_total", Help: "Dead letters that were dropped because their player was erased after the event.",
 })
 
-// collector tells Prometheus what the console knows and nobody else exports:
-// the one-machine Broker's counters among it.
+// collector exports what only the console knows, including the one-machine Broker's
+// counters.
 type collector struct{ f *Function }
 
 func (c collector) Describe(to chan<- *prometheus.Desc) {
@@ -109,8 +109,8 @@ func (f *flow) totals() map[string]int64 {
 	return out
 }
 
-// publish makes the console's metrics part of the process's; of several
-// consoles in one process (tests) the first is told of.
+// publish registers the console's metrics. Of several consoles in one process (in
+// tests) the first is exported.
 func (f *Function) publish() (withdraw func()) {
 	c := collector{f}
 	if prometheus.Register(c) != nil {

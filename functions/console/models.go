@@ -26,7 +26,7 @@ import (
 type modelView struct {
 	Name       string             `json:"name"`
 	Version    string             `json:"version"`
-	Role       string             `json:"role"` // live | shadow | "" (lies there)
+	Role       string             `json:"role"` // live | shadow | "" (not served)
 	Previous   bool               `json:"previous,omitzero"`
 	Kind       string             `json:"kind"`
 	Output     string             `json:"output"`
@@ -35,15 +35,15 @@ type modelView struct {
 	Trained    model.Trained      `json:"trained"`
 	Metrics    map[string]any     `json:"metrics"`
 	Thresholds map[string]float64 `json:"thresholds"`
-	Domain     *model.Domain      `json:"domain,omitempty"` // whom it speaks of; nil: everybody
+	Domain     *model.Domain      `json:"domain,omitempty"` // the players it covers; nil: all
 	Problem    string             `json:"problem,omitzero"`
-	Serving    *servingView       `json:"serving"` // what score measured, if it can be asked
-	// Calibrated is how its scores are calibrated online, and how far off they are;
-	// nil: nothing that came of them is known.
+	Serving    *servingView       `json:"serving"` // what score measured, if score runs in this process
+	// Calibrated says how its scores are calibrated online and how far off they are;
+	// nil: no outcome is known.
 	Calibrated *journal.Calibration `json:"calibrated,omitempty"`
 }
 
-// servingView is what score's metrics say of a version.
+// servingView is what score's metrics say about a version.
 type servingView struct {
 	Calls   uint64     `json:"calls"`
 	Errors  float64    `json:"errors"`
@@ -64,12 +64,12 @@ type psi struct {
 	PSI     float64 `json:"psi"`
 }
 
-// compareTo is how a shadow differs from the live model.
+// compareTo says how a shadow differs from the live model.
 type compareTo struct {
 	N     uint64  `json:"n"`
-	Mean  float64 `json:"mean"` // distance of the scores
-	Agree float64 `json:"agree"`
-	Other float64 `json:"other"` // events on which they disagree about a threshold
+	Mean  float64 `json:"mean"`  // the mean distance of the scores
+	Agree float64 `json:"agree"` // events where both are on the same side of the threshold
+	Other float64 `json:"other"` // events where they are not
 }
 
 func (f *Function) servingFile() string {
@@ -84,7 +84,7 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	metrics, note := gathered()
+	metrics, note := scoreMetrics()
 	f.experiments.expire(f.now())
 	calibrated := f.calibrations(r.Context())
 	models := []modelView{}
@@ -113,15 +113,15 @@ func (f *Function) listModels(w http.ResponseWriter, r *http.Request) (any, erro
 	return map[string]any{"models": models, "note": note, "writable": writable(f.servingFile()), "calibration": f.experiments.calibrated()}, nil
 }
 
-// calibrations are how scores are calibrated, by the model's SHA-256; none where
-// Redis can't tell.
+// calibrations returns the calibration of each model by its SHA-256. It is empty if
+// Redis cannot be read.
 func (f *Function) calibrations(ctx context.Context) map[string]journal.Calibration {
 	if f.store.journal == nil {
 		return nil
 	}
 	all, err := f.store.journal.Calibrations(ctx)
 	if err != nil {
-		f.Log.Warn("how scores are calibrated is not shown", zap.Error(err))
+		f.Log.Warn("calibrations are not shown", zap.Error(err))
 	}
 	return all
 }
@@ -146,9 +146,8 @@ func writable(file string) bool {
 	return f.Close() == nil
 }
 
-// promote proposes to make a version live, or to go back to the one before. The
-// line in serving.yaml is what score watches: it acts within seconds, without a
-// deploy.
+// promote proposes to make a version live, or to roll back to the one before. score
+// watches serving.yaml, so a change of its line acts within seconds, without a deploy.
 func (f *Function) promote(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Version string `json:"version"`
@@ -173,9 +172,9 @@ func (f *Function) promote(w http.ResponseWriter, r *http.Request) (any, error) 
 	return f.propose(w, r, what, name+"/"+next.Live, in.Note, promotion{Was: was})
 }
 
-// promotion is what the proposal of a promotion keeps.
+// promotion is the body of a proposal to promote.
 type promotion struct {
-	Was string `json:"was"` // the version that is live
+	Was string `json:"was"` // the version that was live when this was proposed
 }
 
 func (f *Function) liveVersion(name string) (version string, err error) {
@@ -183,8 +182,8 @@ func (f *Function) liveVersion(name string) (version string, err error) {
 	return serving[name].Live, err
 }
 
-// makeLive promotes what a proposal names, or goes back to it, if the version is
-// still live that it was to take the place of. What it names is checked again.
+// makeLive makes the version that a proposal names live, if the version that it is to
+// replace still is. It checks the named version again.
 func (f *Function) makeLive(ctx context.Context, by *access.Person, p journal.Proposal, approved string) error {
 	name, version, _ := strings.Cut(p.Subject, "/")
 	live, err := f.liveVersion(name)
@@ -193,18 +192,14 @@ func (f *Function) makeLive(ctx context.Context, by *access.Person, p journal.Pr
 	}
 	var change promotion
 	if len(p.Body) > 0 && json.Unmarshal(p.Body, &change) == nil && change.Was != "" && change.Was != live {
-		return fmt.Errorf("%w: %s/%s is live since this was proposed: propose it anew", errConflict, name, live)
+		return fmt.Errorf("%w: %s/%s is live since this was proposed: propose it again", errConflict, name, live)
 	}
 	next, err := f.nextLine(name, version, false)
 	if err != nil {
 		return err
 	}
-	note := p.Note
-	if approved != "" {
-		note = strings.TrimSpace(note + " (approved by " + approved + ")")
-	}
-	if err := f.audit.record(ctx, by, p.What, p.Subject, note); err != nil {
-		return fmt.Errorf("%w: the change could not be journaled, so it was not made: %w", errConflict, err)
+	if err := f.journalFor(ctx, by, p.What, p.Subject, noteOf(p, approved)); err != nil {
+		return err
 	}
 	return f.writeLine(name, next)
 }
@@ -245,17 +240,17 @@ func (f *Function) writeLine(name string, line model.Line) error {
 	}
 	tmp := path + ".new"
 	if err := errors.Join(os.WriteFile(tmp, text, 0o644), os.Rename(tmp, path)); err != nil {
-		return fmt.Errorf("%w: serving.yaml cannot be written here (on a cluster it is a ConfigMap: edit it there, score follows): %w", errConflict, err)
+		return fmt.Errorf("%w: serving.yaml cannot be written here (on a cluster it is a ConfigMap: edit that, and score follows): %w", errConflict, err)
 	}
 	return nil
 }
 
-// measured are score's metrics by name.
+// measured holds score's metrics by name.
 type measured map[string]*dto.MetricFamily
 
-// gathered reads score's metrics where it runs in this process (local mode).
-// On a cluster they are in Prometheus: docs/observability.md.
-func gathered() (measured, string) {
+// scoreMetrics reads score's metrics if it runs in this process, and otherwise says
+// why not. On a cluster they are in Prometheus: docs/observability.md.
+func scoreMetrics() (measured, string) {
 	families, err := prometheus.DefaultGatherer.Gather()
 	out := measured{}
 	for _, fam := range families {
@@ -325,7 +320,7 @@ func (m measured) compare(model, version string) *compareTo {
 	return c
 }
 
-// bucketsOf turns cumulative counts into counts.
+// bucketsOf turns a histogram's cumulative counts into counts by bucket.
 func bucketsOf(h *dto.Histogram) []bucket {
 	out := make([]bucket, 0, len(h.GetBucket())+1)
 	var before uint64
@@ -338,7 +333,7 @@ func bucketsOf(h *dto.Histogram) []bucket {
 	return append(out, bucket{1, h.GetSampleCount() - before})
 }
 
-// quantile interpolates within a histogram's bucket, as Prometheus does.
+// quantile interpolates within a bucket, as Prometheus does.
 func quantile(h *dto.Histogram, q float64) float64 {
 	rank := q * float64(h.GetSampleCount())
 	var low, before float64

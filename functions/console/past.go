@@ -7,8 +7,8 @@ import (
 	"pitboss/internal/search"
 )
 
-// pastDecisions are a player's, out of the journal, the newest first, with what
-// became of each: the console's own memory begins when it starts, and is short.
+// pastDecisions are a player's decisions from the journal, newest first, with their
+// outcomes. The console's own memory has only the newest since it started.
 type pastDecisions struct {
 	Decisions []*decision `json:"decisions"`
 	Whole     bool        `json:"whole"`  // false: some were written out to segments that this console does not have
@@ -21,14 +21,14 @@ func (f *Function) listPast(w http.ResponseWriter, r *http.Request) (any, error)
 	if f.index == nil {
 		return nil, errNoStore
 	}
-	// Of a player that may not be seen nothing is found; reading is journaled with the page.
+	// The search leaves out players whom the person may not see. GET /api/players/{id} journals the reading.
 	q := search.Query{Player: r.PathValue("id"), Before: r.FormValue("before"), HitsOnly: true}
 	if text := r.FormValue("until"); text != "" {
 		until, err := time.Parse(time.RFC3339, text)
 		if err != nil {
 			return nil, bad("until is a time like 2026-01-02T15:04:05Z, not " + clip(text, 40))
 		}
-		q.To = until.Add(time.Millisecond) // with those of that moment
+		q.To = until.Add(time.Millisecond) // includes those of that moment
 	}
 	found, err := f.search(r, q)
 	if err != nil {

@@ -13,16 +13,16 @@ import (
 	"pitboss/internal/event"
 )
 
-// Bounds on what is remembered of one player; the budget in bytes bounds all.
+// Bounds on what is kept of one player. The budget in bytes bounds all of them.
 const (
 	keptEvents = 60      // platform events and outcomes
 	keptScored = 24      // player.scored (or .updated): features and scores over time
 	keptBody   = 4 << 10 // bytes of a platform event's data
 )
 
-// players keeps the recent events of the players seen last, within a budget of
-// bytes: whoever was quiet longest is forgotten first. (The state itself is in
-// Redis and the decisions in the journal; this is the timeline between.)
+// players keeps the recent events of the most recently active players within a budget
+// of bytes (LRU). It serves the timeline; states are in Redis and decisions in the
+// journal.
 type players struct {
 	mu     sync.Mutex
 	budget int64
@@ -40,14 +40,14 @@ type timeline struct {
 	count  int64
 	first  time.Time
 
-	jurisdiction, brand string // as the latest event that says so has it
+	jurisdiction, brand string // as in the latest event that names them
 }
 
 func newPlayers(budget int64) *players {
 	return &players{budget: max(budget, 1<<20), byID: map[string]*list.Element{}, order: list.New()}
 }
 
-// overhead is the size of a kept event without its data, roughly.
+// overhead is roughly the size of a kept event without its data, in bytes.
 const overhead = 320
 
 func (ps *players) add(s *seen) {
@@ -77,17 +77,17 @@ func (ps *players) drop(el *list.Element) {
 	ps.order.Remove(el)
 }
 
-// erased is a player who was erased: open pages are told, so that nothing of them
-// stays on a screen.
+// erased is an erased player. Open pages are told, so that they stop showing the
+// player's data.
 type erased struct {
 	player, jurisdiction, brand string
 	at                          time.Time
 }
 
-// erasedFor is how long pages are told: one that was hidden is behind.
+// erasedFor is how long frames name an erased player. A hidden page may be late.
 const erasedFor = time.Minute
 
-// forget drops a player: erased.
+// forget drops an erased player.
 func (ps *players) forget(player string, now time.Time) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -100,7 +100,7 @@ func (ps *players) forget(player string, now time.Time) {
 	ps.gone = append(ps.gone, gone)
 }
 
-// erasedLately are the players who were erased a moment ago.
+// erasedLately returns the players who were erased within erasedFor.
 func (ps *players) erasedLately(now time.Time) []erased {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -131,8 +131,8 @@ func (t *timeline) add(s *seen) {
 	t.bytes += size(s)
 }
 
-// supersede lets go of the data of a player.updated once its player.scored is
-// there (or the reverse order): the second holds all of the first.
+// supersede drops the data of a player.updated when its player.scored is there, in
+// whichever order they arrive: player.scored contains all of it.
 func (t *timeline) supersede(s *seen) {
 	for _, old := range t.scored {
 		if old.Type == s.Type || !old.Received.Equal(s.Received) || old.Data == nil {
@@ -149,14 +149,14 @@ func (t *timeline) supersede(s *seen) {
 
 func size(s *seen) int64 { return overhead + int64(len(s.Data)) }
 
-// found is a player in the search's answer.
+// found is a player that a search found.
 type found struct {
 	Player string    `json:"player"`
 	Events int64     `json:"events"`
 	Last   time.Time `json:"last"`
 }
 
-// search lists the players whose id contains text and whose place may be seen,
+// search lists up to max players whose id contains text and whose place sees allows,
 // most recent first.
 func (ps *players) search(text string, max int, sees func(jurisdiction, brand string) bool) []found {
 	ps.mu.Lock()
@@ -200,7 +200,7 @@ func (ps *players) snapshot(player string) (events, scored []*seen, count int64,
 	return copied(t.events), copied(t.scored), t.count, true
 }
 
-// kept is how many players and bytes are remembered.
+// kept returns how many players are kept, and in how many bytes.
 func (ps *players) kept() (n int, bytes int64) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -217,10 +217,10 @@ type moment struct {
 	Trace    string         `json:"trace,omitzero"`
 	Data     jsontext.Value `json:"data,omitzero"`
 	Decision *decision      `json:"decision,omitzero"`
-	Refused  []refusal      `json:"refused,omitempty"` // it became a dead letter: why, and whose
+	Refused  []refusal      `json:"refused,omitempty"` // why it became a dead letter, by Trigger
 }
 
-// scoring is a player.scored (or a player.updated not scored yet).
+// scoring is a player.scored, or a player.updated that is not scored yet.
 type scoring struct {
 	ID       string             `json:"id"`
 	AsOf     time.Time          `json:"as_of"`
@@ -245,7 +245,7 @@ func scoringOf(s *seen) *scoring {
 	return out
 }
 
-// momentOf shows an event; data that is not JSON is left out.
+// momentOf turns an event into a moment. It leaves out data that is not JSON.
 func momentOf(s *seen, ds *decisions) moment {
 	m := moment{Type: s.Type, Source: s.Source, ID: s.ID, Time: s.Time, At: s.At, Trace: s.Trace}
 	if d, ok := ds.get(s.ID); ok {

@@ -14,20 +14,21 @@ import (
 	"pitboss/internal/access"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
+	"pitboss/internal/search"
 )
 
-// A change of a rule pack or an action on the running system: the whole file is
-// proposed anew. It is compiled and its examples are run before it can wait for
-// approval; what was approved holds until a deploy brings other files.
+// A person can change a rule pack or an action on the running system by proposing a
+// new text of the whole file. The text must compile and pass its examples before it
+// can be proposed. An approved change holds until a deploy brings other files.
 
-// inForce is the policy that decides now.
+// inForce is the policy that makes decisions now.
 type inForce struct {
 	policy *policy.Policy
-	since  *journal.InForce // nil: it is that of the files
-	base   string           // hash of the files' policy
+	since  *journal.InForce // the approved change; nil: it is the policy of the files
+	base   string           // hash of the policy of the files
 }
 
-// readPolicy compiles the files, or takes the policy that was approved over them.
+// readPolicy compiles the files, or reads the policy that was approved over them.
 func (f *Function) readPolicy(ctx context.Context) (*inForce, error) {
 	if f.store.set == nil {
 		return nil, fmt.Errorf("%w: features.yaml can't be read here", errConflict)
@@ -66,9 +67,9 @@ func (f *Function) showPolicy(w http.ResponseWriter, r *http.Request) (any, erro
 // policyChange is the body of a proposal to change a policy file.
 type policyChange struct {
 	File    string   `json:"file"`
-	Base    string   `json:"base"` // hash of the files' policy
-	From    string   `json:"from"` // hash of the policy it changes
-	To      string   `json:"to"`   // hash of the policy it makes, whose document is kept
+	Base    string   `json:"base"` // hash of the policy of the files
+	From    string   `json:"from"` // hash of the policy before the change
+	To      string   `json:"to"`   // hash of the policy after it; the journal keeps its document
 	Changes []string `json:"changes"`
 }
 
@@ -113,16 +114,14 @@ func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) (any, er
 	return f.propose(w, r, journal.ProposePolicy, in.File, in.Note, change)
 }
 
-// The console tries a change on no more decisions than this, for no longer.
+// Bounds on the decisions that the console tries a change on, and for how long.
 const (
 	backtestMost = 50_000
 	backtestFor  = 25 * time.Second
 )
 
-var errEnough = errors.New("console: enough was tried")
-
-// tryPolicy tells what another text of a policy file would have sent or stopped of
-// the decisions in Redis.
+// tryPolicy answers with what another text of a policy file would have sent or stopped
+// of the decisions in Redis.
 func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		File  string `json:"file"`
@@ -144,8 +143,10 @@ func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) (any, error
 		return nil, bad("text: " + err.Error())
 	}
 	began := time.Now()
-	b, err := f.backtest(r.Context(), next, f.now().Add(-time.Duration(in.Hours)*time.Hour))
-	whole := !errors.Is(err, errEnough) && !errors.Is(err, context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeout(r.Context(), backtestFor)
+	defer cancel()
+	b, err := search.Backtest(ctx, f.store.journal, next, f.now().Add(-time.Duration(in.Hours)*time.Hour), backtestMost)
+	whole := !errors.Is(err, search.ErrEnough) && !errors.Is(err, context.DeadlineExceeded)
 	if err != nil && whole {
 		return nil, err
 	}
@@ -153,37 +154,7 @@ func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) (any, error
 		"took_ms": time.Since(began).Milliseconds()}, nil
 }
 
-// backtest tries the decisions in Redis since a time.
-func (f *Function) backtest(ctx context.Context, p *policy.Policy, since time.Time) (*policy.Backtest, error) {
-	ctx, cancel := context.WithTimeout(ctx, backtestFor)
-	defer cancel()
-	b, j := policy.NewBacktest(), f.store.journal
-	features := f.featuresOf(ctx)
-	names := func(hash string) ([]string, error) {
-		known, err := features(hash)
-		if known == nil && err == nil {
-			err = fmt.Errorf("%w: policy %s", journal.ErrNotFound, hash)
-		}
-		return known, err
-	}
-	shards, err := j.Shards(ctx)
-	for i := 0; err == nil && i < len(shards); i++ {
-		err = j.Each(ctx, shards[i], 0, false, func(e *journal.Entry) error {
-			switch {
-			case e.Kind != journal.KindDecision || e.Time.Before(since):
-				return nil
-			case b.Decisions >= backtestMost:
-				return errEnough
-			case ctx.Err() != nil:
-				return ctx.Err()
-			}
-			return b.Entry(p, e.Open, e.Personal, names)
-		})
-	}
-	return b, err
-}
-
-// with is the policy with another text of one file, and what that changes.
+// with returns the policy with another text of one file, and what that changes.
 func (p *inForce) with(file, text string) (*policyChange, *policy.Policy, error) {
 	next, err := p.compile(file, text)
 	if err != nil {
@@ -212,7 +183,8 @@ func (p *inForce) compile(file, text string) (*policy.Policy, error) {
 	return policy.Parse(files, p.policy.FeatureNames())
 }
 
-// putPolicy puts an approved policy in force, if it still changes the one that is.
+// putPolicy puts an approved policy into force, if the policy that it changes still
+// is in force.
 func (f *Function) putPolicy(ctx context.Context, by *access.Person, p journal.Proposal, approved string) error {
 	var change policyChange
 	if err := json.Unmarshal(p.Body, &change); err != nil {
@@ -223,17 +195,13 @@ func (f *Function) putPolicy(ctx context.Context, by *access.Person, p journal.P
 		return err
 	}
 	if now.policy.Hash() == change.To {
-		return nil // it was made, and the process died before it could say so
+		return nil // the change was made, and the process died before it could record that
 	}
 	if now.policy.Hash() != change.From {
-		return fmt.Errorf("%w: the policy has changed since this was proposed: propose it anew", errConflict)
+		return fmt.Errorf("%w: the policy has changed since this was proposed: propose it again", errConflict)
 	}
-	note := p.Note
-	if approved != "" {
-		note += " (approved by " + approved + ")"
-	}
-	if err := f.audit.record(ctx, by, p.What, p.Subject, note); err != nil {
-		return fmt.Errorf("%w: the change could not be journaled, so it was not made: %w", errConflict, err)
+	if err := f.journalFor(ctx, by, p.What, p.Subject, noteOf(p, approved)); err != nil {
+		return err
 	}
 	return f.store.journal.PutInForce(ctx, journal.InForce{Base: change.Base, Policy: change.To, By: p.By, Approved: approved, At: f.now().UTC().Truncate(time.Millisecond)})
 }

@@ -15,14 +15,15 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/repeat"
+	"pitboss/internal/telemetry"
 )
 
-// Four eyes: what loosens or changes a running system is proposed by one person
-// and made when another approves it. Where the console is set to one person
-// (PITBOSS_APPROVERS=1), it is made at once.
+// Four eyes: a change that loosens something or alters the running system is proposed
+// by one person and made when another approves it. With PITBOSS_APPROVERS=1 it is
+// made at once.
 
-// startProposals tells the commands, too, how many people a change takes. Where
-// Redis can't be reached they ask for two.
+// startProposals stores how many people a change takes, for the commands. Without that
+// they require two.
 func (f *Function) startProposals(ctx context.Context) error {
 	if n := f.cfg.Approvers; n != 1 && n != 2 {
 		return fmt.Errorf("console: PITBOSS_APPROVERS is %d: a change takes 1 person or 2", n)
@@ -31,18 +32,20 @@ func (f *Function) startProposals(ctx context.Context) error {
 		return nil
 	}
 	if err := f.store.journal.SetApprovers(ctx, f.cfg.Approvers); err != nil {
-		f.Log.Warn("the commands are not told how many people a change takes", zap.Error(err))
+		f.Log.Warn("the number of approvers could not be stored for the commands", zap.Error(err))
 	}
 	return nil
 }
 
-// roleFor is the role that proposes, approves and withdraws a kind of change.
+// roleFor is the role that a person needs to propose, approve or withdraw a kind of
+// change.
 var roleFor = map[string]access.Role{
 	journal.ProposeSwitchOff: access.Compliance, journal.ProposePolicy: access.Compliance,
 	journal.ProposePromote: access.Operator, journal.ProposeRollback: access.Operator, journal.ProposeLearned: access.Operator,
 }
 
-// propose lets a change wait for a second person, or makes it.
+// propose stores a change until a second person approves it, or makes it if one
+// person is enough.
 func (f *Function) propose(w http.ResponseWriter, r *http.Request, what, subject, note string, detail any) (any, error) {
 	raw, err := json.Marshal(detail)
 	if err != nil {
@@ -67,8 +70,9 @@ func (f *Function) propose(w http.ResponseWriter, r *http.Request, what, subject
 	return map[string]any{"proposal": p}, nil
 }
 
-// carryOut makes a change; it may be made again after a crash. approved is by whom,
-// empty where one person is enough, and at is when.
+// carryOut makes a change. It may run again after a crash, so every change is
+// idempotent. approved is who approved it at the time at; it is empty if one person
+// is enough.
 func (f *Function) carryOut(ctx context.Context, p journal.Proposal, approved string, at time.Time) error {
 	by, j := &access.Person{Name: p.By, ID: p.ByID}, f.store.journal
 	switch p.What {
@@ -88,13 +92,21 @@ func (f *Function) carryOut(ctx context.Context, p journal.Proposal, approved st
 		}
 		f.tellTurned(ctx, change)
 		return nil
-	case journal.ProposeLearned: // proposed by the command, which has held it against the gate
+	case journal.ProposeLearned: // the command that proposed it has checked the gate
 		return refused(j.PromoteLearned(ctx, p.Subject, []string{p.By, approved}, p.Note, at), journal.ErrPromotedAnew)
 	}
 	return fmt.Errorf("%w: this console does not know how to make %q", errConflict, p.What)
 }
 
-// refused marks an error that says no for good: the change is to be proposed anew.
+// noteOf is a proposal's note with who approved it.
+func noteOf(p journal.Proposal, approved string) string {
+	if approved == "" {
+		return p.Note
+	}
+	return strings.TrimSpace(p.Note + " (approved by " + approved + ")")
+}
+
+// refused marks err as a conflict if it is no: the change must be proposed again.
 func refused(err, no error) error {
 	if errors.Is(err, no) {
 		return fmt.Errorf("%w: %w", errConflict, err)
@@ -102,12 +114,12 @@ func refused(err, no error) error {
 	return err
 }
 
-// finishFor is how long carrying out a change may take: less than an approval is
-// left to who claimed it.
+// finishFor bounds carrying out a change. It is less than the time for which an
+// approval belongs to the process that claimed it.
 const finishFor = journal.ClaimFor / 3
 
-// finish carries out what was approved, or lets it wait again and says why. Should
-// this process die on the way, a console finishes it.
+// finish carries out an approved change. If that fails, it puts the proposal back with
+// the reason. If this process dies in between, a console finishes the change.
 func (f *Function) finish(ctx context.Context, a *journal.Approval) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishFor)
 	defer cancel()
@@ -117,22 +129,20 @@ func (f *Function) finish(ctx context.Context, a *journal.Approval) error {
 	return f.store.journal.Finished(ctx, a)
 }
 
-// finishOthers carries out what was approved by a process that died meanwhile, or
-// by a command that left it to the console.
-func (f *Function) finishOthers(ctx context.Context) {
-	if f.store.journal == nil {
-		return
-	}
+// finishOthers carries out approved changes that a process has left unfinished when it
+// died, and those that a command left to the console.
+func (f *Function) finishOthers(ctx context.Context) error {
 	waiting, err := f.store.journal.Unfinished(ctx, f.now().UTC())
 	for _, a := range waiting {
-		err = errors.Join(err, f.finish(ctx, a))
+		if err := f.finish(ctx, a); err != nil && ctx.Err() == nil {
+			f.Log.Warn("an approved change could not be made", zap.String("proposal", a.ID), zap.Error(err))
+		}
 	}
-	if err != nil && ctx.Err() == nil {
-		f.Log.Warn("a change that was approved could not be made", zap.Error(err))
-	}
+	return err
 }
 
-// tellTurned tells consuming teams of a switch. It acts without the event.
+// tellTurned tells consuming teams that a switch was turned. The switch acts without
+// the event.
 func (f *Function) tellTurned(ctx context.Context, c journal.SwitchChange) {
 	what, name, _ := strings.Cut(c.Switch, "/")
 	err := f.send(ctx, event.TypeSwitchTurned, c.Switch, newID(), event.SwitchTurned{What: what, Name: name, On: c.On, By: c.By, Reason: c.Reason})
@@ -144,8 +154,8 @@ func (f *Function) tellTurned(ctx context.Context, c journal.SwitchChange) {
 // proposalView is a proposal as the page shows it.
 type proposalView struct {
 	journal.Proposal
-	Role access.Role `json:"role"` // that approves it
-	Mine bool        `json:"mine"` // who asks proposed it
+	Role access.Role `json:"role"` // the role that approves it
+	Mine bool        `json:"mine"` // the reader proposed it
 }
 
 func (f *Function) listProposals(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -198,13 +208,21 @@ func (f *Function) settle(verdict string) handler {
 	}
 }
 
-// followProposals keeps how many wait, for the page's badge, and finishes what
-// others left.
+// followProposals counts the proposals that wait, for the page's badge, and finishes
+// changes that others left, until ctx ends.
 func (f *Function) followProposals(ctx context.Context, every time.Duration) {
+	if f.store.journal == nil {
+		return
+	}
+	var outage telemetry.Outage
 	for range repeat.Now(ctx, every) {
-		if all, err := f.proposals(ctx); err == nil {
+		all, err := f.proposals(ctx)
+		if err == nil {
 			f.proposed.Store(int64(len(all)))
+			err = f.finishOthers(ctx)
 		}
-		f.finishOthers(ctx)
+		if ctx.Err() == nil {
+			outage.Note(f.Log, "approved changes are not carried out", f.now(), err)
+		}
 	}
 }

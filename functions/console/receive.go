@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -11,17 +12,17 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// maxBody is the most that one event may weigh: data of event.MaxData, and a
-// scored event with its features, ranking and contributions around it.
+// maxBody bounds one event in bytes. It is above event.MaxData, since a scored event
+// carries features, ranking and contributions beside the data.
 const maxBody = 512 << 10
 
-// seen is an event as the console keeps it: attributes read, data still raw.
+// seen is an event as the console keeps it: its attributes are read, its data is raw.
 type seen struct {
 	Type, Source, ID, Player string
 	Time                     time.Time // when it happened
 	Received                 time.Time // when the Broker took the platform's event; zero: unknown
 	Arrived                  time.Time // when the Broker took this event; zero: unknown
-	At                       time.Time // when the console got it
+	At                       time.Time // when the console received it
 	Trace                    string
 	Jurisdiction, Brand      string
 	Data                     []byte
@@ -45,7 +46,8 @@ func (f *Function) receive(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// read reads an event in binary or structured mode.
+// read reads an event in binary or structured mode. A status other than 0 refuses it,
+// and why says why.
 func (f *Function) read(w http.ResponseWriter, r *http.Request) (s *seen, m *cehttp.Message, status int, why string) {
 	body, err := event.ReadBody(w, r, maxBody)
 	if err != nil {
@@ -73,9 +75,9 @@ func stamp(s string) time.Time {
 	return t
 }
 
-// note counts the event and remembers it where somebody may look for it. A
-// redelivered event is counted once. sound reports whether the event keeps the
-// contract: one that does not is refused by the functions, so nothing follows from it.
+// note counts the event and remembers it for the page. A redelivered event is
+// counted once. sound reports whether the event keeps the contract. The functions
+// refuse one that does not, so it must change nothing here either.
 func (f *Function) note(s *seen, sound func() bool) {
 	if !f.flow.count(s) {
 		return
@@ -94,8 +96,8 @@ func (f *Function) note(s *seen, sound func() bool) {
 			f.experiments.forget(s.Player)
 			f.queue.forget(s.Player)
 		}
-	case event.TypePrivacyErased: // not before: the request itself may have become a dead letter
-		go f.forgetDeadLetters(s.Player)
+	case event.TypePrivacyErased: // not at the request, which may itself have become a dead letter
+		go f.forgetDeadLetters(s.Player, cmp.Or(s.Time, s.At))
 	case event.TypeDelivered, event.TypeAccepted, event.TypeDismissed, event.TypeExpired:
 		var o event.Outcome
 		if sound() && json.Unmarshal(s.Data, &o) == nil {

@@ -11,8 +11,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// refusal says that an event became a dead letter of a Trigger, and why: whoever
-// the Trigger leads to did not take it, so it did not count there.
+// refusal says that an event became a dead letter of a Trigger, and why. The
+// Trigger's subscriber did not accept it, so it did not count there.
 type refusal struct {
 	Trigger string    `json:"trigger"`
 	Code    int       `json:"code,omitzero"` // HTTP status of the last attempt
@@ -22,27 +22,27 @@ type refusal struct {
 	player string
 }
 
-// refusals remember the newest dead letters by their event, so that a player's
-// timeline does not show what was refused as if it had counted. A dead letter
-// that is discarded stays refused; one that is replayed gets another chance.
+// refusals remembers the newest dead letters by their event, so that a player's
+// timeline does not show a refused event as if it had counted. A dead letter that is
+// discarded stays refused; one that is replayed does not.
 type refusals struct {
-	mu    sync.Mutex // for changes; reads need none
+	mu    sync.Mutex // held by changes; reads do not need it
 	byKey *lru.Cache[uint64, []refusal]
 }
 
 func newRefusals() *refusals {
 	byKey, err := lru.New[uint64, []refusal](keptDeadLetters)
 	if err != nil {
-		panic(err) // only a size below one is refused
+		panic(err) // New fails only if the size is below one
 	}
 	return &refusals{byKey: byKey}
 }
 
 func keyOf(e *ce.Event) uint64 { return event.Key(event.Source(e), e.ID()) }
 
-// note remembers a dead letter, the latest of each Trigger.
+// note remembers the latest dead letter of each Trigger for an event.
 func (rs *refusals) note(d *deadLetter) {
-	trigger, _, _ := strings.Cut(d.Trigger, ".") // of a Service's host, its name
+	trigger, _, _ := strings.Cut(d.Trigger, ".") // a Service's host begins with its name
 	r := refusal{Trigger: strings.TrimPrefix(trigger, "pitboss-"), Code: d.Code, Reason: d.Reason, At: d.At, player: d.Event.Subject()}
 	key := keyOf(&d.Event)
 	rs.mu.Lock()
@@ -57,14 +57,14 @@ func (rs *refusals) note(d *deadLetter) {
 	rs.byKey.Add(key, append(list, r))
 }
 
-// of is why an event was refused, and by whom; none: it was not.
+// of returns why and by whom an event was refused. It is empty if it was not.
 func (rs *refusals) of(s *seen) []refusal {
 	list, _ := rs.byKey.Peek(event.Key(s.Source, s.ID))
 	return list
 }
 
-// again takes the marks off an event that is about to be delivered anew. restore
-// puts them back where that failed.
+// again removes the refusals of an event that is about to be delivered again. restore
+// puts them back if that fails.
 func (rs *refusals) again(e *ce.Event) (restore func()) {
 	key := keyOf(e)
 	rs.mu.Lock()
@@ -74,10 +74,10 @@ func (rs *refusals) again(e *ce.Event) (restore func()) {
 		return func() {}
 	}
 	rs.byKey.Remove(key)
-	return func() { rs.byKey.ContainsOrAdd(key, was) } // it may have been refused anew meanwhile
+	return func() { rs.byKey.ContainsOrAdd(key, was) } // unless it was refused again in the meantime
 }
 
-// forget drops what is remembered of an erased player's events.
+// forget drops the refusals of an erased player's events.
 func (rs *refusals) forget(player string) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()

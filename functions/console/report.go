@@ -2,23 +2,24 @@ package console
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
 
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
+	"pitboss/internal/search"
 )
 
-// reportFor is how long a report is shown before it is made anew: it reads the
-// journal that is in Redis.
+// reportFor is how long a report is shown before it is made again, since it reads the
+// whole journal in Redis.
 const reportFor = time.Minute
 
-// report is what each action was worth by what its kind is for, from the journal
-// in Redis (the last 48 hours; `pitboss report --segments` reads all of it).
+// report says what each action achieved, by the goal of its kind. It covers the
+// journal in Redis, which is the last 48 hours; `pitboss report --segments` covers
+// all of it.
 type report struct {
-	mu   sync.Mutex // held while one is made: a second asker gets the same
+	mu   sync.Mutex // held while a report is made, so that a second request gets the same one
 	made time.Time
 	data policy.Report
 }
@@ -34,43 +35,12 @@ func (f *Function) makeReport(ctx context.Context) (policy.Report, time.Time, er
 	if err != nil {
 		return policy.Report{}, now, err
 	}
-	rows := policy.NewRows(in.policy)
-	features := f.featuresOf(ctx)
-	err = f.store.journal.Opened(ctx, journal.Segments{}, time.Time{}, func(e *journal.Entry) error {
-		switch e.Kind {
-		case journal.KindDecision:
-			return rows.Decision(e.KeyName, e.Open, e.Personal, features)
-		case journal.KindOutcome:
-			return rows.Outcome(e.Open)
-		}
-		return nil
-	})
+	rows, err := search.Report(ctx, f.store.journal, journal.Segments{}, in.policy)
 	if err != nil {
 		return policy.Report{}, now, err
 	}
 	r.data, r.made = rows.Report(), now
 	return r.data, r.made, nil
-}
-
-// featuresOf tells the features, in order, of the policy with a hash; nil where
-// nobody knows them any more.
-func (f *Function) featuresOf(ctx context.Context) func(hash string) ([]string, error) {
-	known := map[string][]string{}
-	return func(hash string) ([]string, error) {
-		if names, ok := known[hash]; ok {
-			return names, nil
-		}
-		text, err := f.store.journal.Document(ctx, hash)
-		if err != nil && !errors.Is(err, journal.ErrNotFound) {
-			return nil, err
-		}
-		if err == nil {
-			known[hash], err = policy.DocumentFeatures(text)
-		} else {
-			known[hash], err = nil, nil
-		}
-		return known[hash], err
-	}
 }
 
 func (f *Function) showReport(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -16,22 +16,22 @@ import (
 	"pitboss/internal/policy"
 )
 
-// reviewCase is a decision that a rule sent to a person.
+// reviewCase is a decision that a rule sent to review.
 type reviewCase struct {
 	*decision
 	Said     *verdict  `json:"said,omitzero"`
 	Assigned *assigned `json:"assigned,omitzero"`
 }
 
-// reviews is what was said, by decision, here or by any other hand:
-// review.decided comes in like every event.
+// reviews returns the verdicts by decision. They may come from this console or from
+// elsewhere, since review.decided comes in like every event.
 func (f *Function) reviews() map[string]verdict {
 	out := map[string]verdict{}
 	f.said.Range(func(_, v any) bool { s := v.(verdict); out[s.Decision] = s; return true })
 	return out
 }
 
-// verdict is what a person said about a decision.
+// verdict is the result of a decision's review.
 type verdict struct {
 	Decision string    `json:"decision"`
 	Verdict  string    `json:"verdict"` // approved | overturned
@@ -40,7 +40,7 @@ type verdict struct {
 	At       time.Time `json:"at"`
 }
 
-// heard takes a review.decided or review.requested event.
+// heard reads a review.decided or a review.requested event.
 func (f *Function) heard(s *seen) {
 	if s.Type == event.TypeReviewRequested {
 		var asked event.ReviewRequested
@@ -65,9 +65,9 @@ func (ds *decisions) setDeadline(id string, at time.Time) {
 	}
 }
 
-// listReviews is the queue: what waits first, the most urgent on top, then
-// what was said. The journal's queue outlives the console; what is known of a
-// decision only from there is shown by its id.
+// listReviews answers with the decisions that wait, the most urgent first, and those
+// that were reviewed. It adds the journal's queue, which has decisions from before the
+// console started. A decision that was written out of Redis is shown by its id.
 func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) (any, error) {
 	said := f.reviews()
 	open, done := []reviewCase{}, []reviewCase{}
@@ -113,9 +113,9 @@ func (f *Function) listReviews(w http.ResponseWriter, r *http.Request) (any, err
 	return map[string]any{"open": open[:min(200, len(open))], "done": done[:min(100, len(done))], "waiting": len(open)}, nil
 }
 
-// remembered is a decision that waits for a person and that, it may be, only
-// the journal knows. One that was written out is shown by its id; of an erased
-// player there is nothing to review: nil.
+// remembered looks up a decision of the journal's queue. It returns nil if its player
+// was erased, since there is nothing to review then, and only the id if the decision
+// was written out of Redis.
 func (f *Function) remembered(ctx context.Context, c journal.Waiting) *decision {
 	d, err := f.recalled(ctx, c.Decision)
 	if errors.Is(err, errErased) {
@@ -129,7 +129,7 @@ func (f *Function) remembered(ctx context.Context, c journal.Waiting) *decision 
 	return d
 }
 
-// decisionOf is the decision of that id: of the newest, or out of the journal.
+// decisionOf finds a decision in memory or in the journal.
 func (f *Function) decisionOf(ctx context.Context, id string) (*decision, error) {
 	if d, ok := f.decisions.get(id); ok {
 		return d, nil
@@ -137,8 +137,8 @@ func (f *Function) decisionOf(ctx context.Context, id string) (*decision, error)
 	return f.recalled(ctx, id)
 }
 
-// recalled reads a decision out of the journal: the console's own memory
-// begins when it starts, and is short.
+// recalled reads a decision from the journal. It fails with errNotFound, or with
+// errErased.
 func (f *Function) recalled(ctx context.Context, id string) (*decision, error) {
 	if f.store.journal == nil {
 		return nil, errNotFound
@@ -153,10 +153,10 @@ func (f *Function) recalled(ctx context.Context, id string) (*decision, error) {
 	return decisionFrom(entry)
 }
 
-// errErased: the player was erased; what is left of the decision is its open part.
+// errErased says that the player was erased. The decision's open part is left.
 var errErased = fmt.Errorf("%w: the player was erased", errNotFound)
 
-// decisionFrom reads a decision's entry, or fails with errErased.
+// decisionFrom reads a decision from its journal entry, or fails with errErased.
 func decisionFrom(entry *journal.Entry) (*decision, error) {
 	if entry.Personal == nil {
 		return nil, errErased
@@ -175,14 +175,14 @@ func decisionFrom(entry *journal.Entry) (*decision, error) {
 	return d, nil
 }
 
-// said is the body of a review: of one decision, or of several at once.
+// said is the body of a review of one decision or of several.
 type said struct {
 	Decisions []string `json:"decisions,omitempty"`
 	Verdict   string   `json:"verdict"`
 	Note      string   `json:"note"`
 }
 
-// saidBy reads what a person said.
+// saidBy reads and checks the body of a review.
 func saidBy(w http.ResponseWriter, r *http.Request) (in said, err error) {
 	if err = body(w, r, &in); err == nil {
 		err = in.check()
@@ -200,9 +200,8 @@ func (s *said) check() error {
 	return nil
 }
 
-// review says what a person decided: review.decided goes to the Broker and is
-// journaled by feedback. Overturning an issued recommendation also takes it
-// back: recommendation.revoked goes to its consumers.
+// review sends review.decided to the Broker; feedback journals it. Overturning an
+// issued recommendation also sends recommendation.revoked to its consumers.
 func (f *Function) review(w http.ResponseWriter, r *http.Request) (any, error) {
 	in, err := saidBy(w, r)
 	if err != nil {
@@ -211,14 +210,14 @@ func (f *Function) review(w http.ResponseWriter, r *http.Request) (any, error) {
 	return f.reviewOne(r.Context(), personOf(r), r.PathValue("id"), in.Verdict, in.Note)
 }
 
-// notReviewed is a decision of several that could not be reviewed.
+// notReviewed is one of several decisions whose review failed.
 type notReviewed struct {
 	Decision string `json:"decision"`
 	Why      string `json:"why"`
 }
 
-// reviewMany says the same of several decisions. Each stands for itself: what
-// fails is told and can be said again.
+// reviewMany reviews several decisions with one verdict. It answers with those that
+// failed, which can be reviewed again.
 func (f *Function) reviewMany(w http.ResponseWriter, r *http.Request) (any, error) {
 	in, err := saidBy(w, r)
 	if err != nil {
@@ -249,15 +248,15 @@ func (f *Function) reviewOne(ctx context.Context, who *access.Person, id, what, 
 	if f.sink == nil {
 		return v, errNoSink
 	}
-	if err := f.audit.record(ctx, who, "review."+what, d.Decision, note); err != nil {
-		return v, fmt.Errorf("%w: %w", errNotJournaled, err)
+	if err := f.journalFor(ctx, who, "review."+what, d.Decision, note); err != nil {
+		return v, err
 	}
 	v = verdict{Decision: d.Decision, Verdict: what, Note: note, Who: who.Name, At: f.now().UTC()}
 	return v, f.say(ctx, d, v)
 }
 
-// say sends the word, after what follows from it: where only the first arrives,
-// the decision still waits in the queue, and said again both are the same events.
+// say sends the revocation first and review.decided last. If only the first arrives,
+// the decision still waits in the queue. Reviewing it again sends the same two events.
 func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 	if v.Verdict == "overturned" && d.Verdict == "issued" {
 		back, err := policy.Overturned(name, d.Player, d.Recommendation, v.Note, v.At)
@@ -274,5 +273,5 @@ func (f *Function) say(ctx context.Context, d *decision, v verdict) error {
 		return err
 	}
 	f.said.Store(d.Decision, v)
-	return f.cases.drop(ctx, d.Decision) // a review said again is idempotent
+	return f.cases.drop(ctx, d.Decision)
 }

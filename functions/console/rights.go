@@ -14,14 +14,14 @@ import (
 	"pitboss/internal/journal"
 )
 
-// What a player asks for through the operator: to be excluded, to have a copy.
+// What a player may ask the operator for: to be excluded, and a copy of their data.
 
-// exclude enters a self-exclusion that the player asked for: protection.excluded
-// goes to the Broker, as a platform would send it, and holds from then on.
+// exclude enters a self-exclusion that the player asked for. It sends
+// protection.excluded to the Broker, as a platform would, and holds from then on.
 func (f *Function) exclude(w http.ResponseWriter, r *http.Request) (any, error) {
 	var in struct {
 		Scheme  string `json:"scheme"`
-		Until   string `json:"until"` // a day, or empty: no end
+		Until   string `json:"until"` // a day; empty: it has no end
 		Note    string `json:"note"`
 		Confirm string `json:"confirm"`
 	}
@@ -37,7 +37,7 @@ func (f *Function) exclude(w http.ResponseWriter, r *http.Request) (any, error) 
 	}
 	switch {
 	case err != nil || !data.Until.IsZero() && data.Until.Before(f.now()):
-		return nil, bad("until is a day to come, like 2027-01-02, or empty for an exclusion without end")
+		return nil, bad("until is a future day, like 2027-01-02, or empty for an exclusion without end")
 	case in.Confirm != id || in.Note == "" || len(in.Note) > 256 || len(data.Scheme) > 32:
 		return nil, bad("type the player's id to confirm; the note says how the player asked, in at most 256 characters; scheme has at most 32")
 	case f.sink == nil:
@@ -53,14 +53,14 @@ func (f *Function) exclude(w http.ResponseWriter, r *http.Request) (any, error) 
 	return map[string]string{"event": sent}, f.send(r.Context(), event.TypeExcluded, id, sent, data)
 }
 
-// exportView is what the readable copy needs of the copy that privacy made.
+// exportView is the part of privacy's copy that the readable copy shows.
 type exportView struct {
 	Player  string      `json:"player"`
 	Request string      `json:"request"`
 	Made    time.Time   `json:"made"`
 	AsOf    time.Time   `json:"as_of"`
 	Facts   event.Facts `json:"facts"`
-	// Consents are the facts' with when and where each was given.
+	// Consents repeats the consents of the facts with when and where each was given.
 	Consents []struct {
 		About   string    `json:"about"`
 		Granted bool      `json:"granted"`
@@ -95,8 +95,8 @@ type exportView struct {
 	Decisions []*decision `json:"-"`
 }
 
-// showExport answers with a copy that privacy made: as JSON, or with
-// ?as=html&language=de as a page that the player can read.
+// showExport answers with a copy that privacy made: as JSON, or as a page for the
+// player with ?as=html&language=de.
 func (f *Function) showExport(w http.ResponseWriter, r *http.Request) (any, error) {
 	if f.store.journal == nil {
 		return nil, errNoStore
@@ -104,7 +104,7 @@ func (f *Function) showExport(w http.ResponseWriter, r *http.Request) (any, erro
 	request := r.PathValue("request")
 	doc, err := f.store.journal.Export(r.Context(), request)
 	if errors.Is(err, journal.ErrNotFound) {
-		return nil, &problem{http.StatusNotFound, "there is no copy for this request: it was not made yet, or its time is over"}
+		return nil, &problem{http.StatusNotFound, "there is no copy for this request: it was not made yet, or it has expired"}
 	}
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (f *Function) showExport(w http.ResponseWriter, r *http.Request) (any, erro
 	if !personOf(r).MayAt(access.Compliance, v.Facts.Jurisdiction, v.Facts.Brand) {
 		return nil, errNotAllowed
 	}
-	if r.Method == http.MethodHead { // is it there yet?
+	if r.Method == http.MethodHead { // the page asks whether it is there yet
 		return nil, nil
 	}
 	if err := f.journal(r, "player.export.read", event.HashPlayer(v.Player), request); err != nil {

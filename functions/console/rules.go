@@ -18,11 +18,11 @@ import (
 	"pitboss/internal/policy"
 )
 
-// pack is a rule pack as a person reads it; what decide compiles of the same
-// file (expressions, tests) is left out, so unknown members are no error.
+// pack is a rule pack as the page shows it. It leaves out what decide compiles
+// (expressions, tests), so unknown members are no error.
 type pack struct {
 	Pack string `yaml:"pack" json:"pack"`
-	// What the pack declares of its place.
+	// What the pack declares about its place.
 	MinAge      map[string]int `yaml:"min_age" json:"min_age,omitempty"`
 	Products    []string       `yaml:"products" json:"products,omitempty"`
 	Advertising string         `yaml:"advertising" json:"advertising,omitempty"`
@@ -58,7 +58,7 @@ type rule struct {
 	Blocked   int64    `yaml:"-" json:"blocked"` // suppressions since the console started
 }
 
-// source says where the rule comes from, in one line.
+// source names the rule's source in one line.
 func (r *rule) source() string {
 	parts := []string{}
 	for _, p := range []string{r.Source.Document, r.Source.Article, r.Source.Date} {
@@ -69,8 +69,8 @@ func (r *rule) source() string {
 	return strings.Join(parts, ", ")
 }
 
-// texts are the files of the policy in force by name, and since when they are
-// others than the deploy's; nil: they are not. None is compiled.
+// texts returns the files of the policy in force by name, without compiling them. If
+// they are not those of the deploy, it also returns the approved change.
 func (f *Function) texts(ctx context.Context) (map[string][]byte, *journal.InForce, error) {
 	files, err := policy.Read(f.cfg.ModelsDir)
 	if err != nil {
@@ -118,7 +118,7 @@ func readPack(raw []byte) (p pack, err error) {
 	return p, err
 }
 
-// actionView is one entry of actions.yaml, for the kill switches and filters.
+// actionView is an entry of actions.yaml, for kill switches and filters.
 type actionView struct {
 	ID      string   `yaml:"id" json:"id"`
 	Doc     string   `yaml:"doc" json:"doc"`
@@ -131,14 +131,14 @@ func readActions(files map[string][]byte) []actionView {
 	var file struct {
 		Actions []actionView `yaml:"actions"`
 	}
-	_ = yaml.Unmarshal(files["actions.yaml"], &file) // decide refuses a broken file; here it only lists nothing
+	_ = yaml.Unmarshal(files["actions.yaml"], &file) // decide refuses a broken file; the page shows no action then
 	if file.Actions == nil {
 		return []actionView{}
 	}
 	return file.Actions
 }
 
-// listRules shows every pack that is in force in words, and the kill switches.
+// listRules answers with the texts of every pack in force, and the kill switches.
 func (f *Function) listRules(w http.ResponseWriter, r *http.Request) (any, error) {
 	files, since, wrong := f.texts(r.Context())
 	packs, problems := readPacks(files)
@@ -170,7 +170,7 @@ func (f *flow) blocked() map[string]int64 {
 	return out
 }
 
-// killSwitch is one that is on.
+// killSwitch is a kill switch that is on.
 type killSwitch struct {
 	What string    `json:"what"` // jurisdiction | action | model | rule
 	Name string    `json:"name"`
@@ -207,7 +207,7 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) (any, erro
 		return nil, bad("name: the switch of " + in.What + " " + in.Name + " is not on")
 	}
 	change := journal.SwitchChange{Switch: in.What + "/" + in.Name, On: in.On, By: personOf(r).Name, Reason: in.Note, At: f.now().UTC()}
-	if !in.On { // stopping takes one person, letting it go on takes two
+	if !in.On { // stopping takes one person, letting go takes two
 		return f.propose(w, r, journal.ProposeSwitchOff, change.Switch, in.Note, nil)
 	}
 	if err := f.store.journal.Turn(r.Context(), change); err != nil {
@@ -218,10 +218,10 @@ func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) (any, erro
 	return map[string]any{"switches": on}, err
 }
 
-// switchable tells whether the files know the name: a switch with a typo looks
-// like one that works. Turning one off is always possible.
+// switchable reports whether the files have the name. A switch with a typo would look
+// like one that works. Any switch can be turned off.
 func (f *Function) switchable(ctx context.Context, what, name string) bool {
-	files, _, _ := f.texts(ctx) // those that can't be read know no names
+	files, _, _ := f.texts(ctx) // files that can't be read have no names
 	switch what {
 	case "action":
 		return slices.ContainsFunc(readActions(files), func(a actionView) bool { return a.ID == name })

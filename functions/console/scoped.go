@@ -7,9 +7,9 @@ import (
 	"pitboss/internal/access"
 )
 
-// Who has roles at some places only sees the decisions of those: on Live, too, the
-// counts are of what they may look at. Events, latencies and the Broker are the
-// system's and have no place.
+// A person with roles at some places sees the decisions of those places only, and the
+// counts on the live page leave out the others. Events, latencies and the Broker have
+// no place, so everybody sees them.
 
 // place is a jurisdiction and a brand.
 type place struct{ jurisdiction, brand string }
@@ -25,7 +25,7 @@ type placeFlow struct {
 // maxPlaces bounds the memory: a place takes 3 KB.
 const maxPlaces = 1024
 
-// at is where a place's decisions are counted; nil: there are too many places.
+// at returns the counts of a place, or nil if there are too many places.
 func (f *flow) at(where place) *placeFlow {
 	p := f.places[where]
 	if p == nil && len(f.places) < maxPlaces {
@@ -35,16 +35,16 @@ func (f *flow) at(where place) *placeFlow {
 	return p
 }
 
-// add counts a decision: verdict is 0 of an issued one, 1 of a suppressed one.
+// add counts a decision. verdict is 0 if it was issued and 1 if it was suppressed.
 func (p *placeFlow) add(verdict int, at time.Time) {
 	p.total[verdict]++
 	p.second.at(at.Unix())[verdict]++
 }
 
-// decidedStages are the stages that have a place, in placeFlow's order.
+// decidedStages are the stages that are counted by place, in placeFlow's order.
 var decidedStages = [2]stage{stageIssued, stageSuppressed}
 
-// limit puts the decisions of the places that sees lets through in the place of all.
+// limit replaces the counts of decisions in v by those of the places that sees allows.
 func (f *flow) limit(v *flowView, sees func(jurisdiction, brand string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func addRules(to, from map[string]*ruleCount) {
 	}
 }
 
-// limitSeries does for the lines of the charts what limit does for the picture.
+// limitSeries does the same for the lines of the charts.
 func (f *flow) limitSeries(series map[string][]int32, now time.Time, sees func(jurisdiction, brand string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,8 +109,8 @@ func (f *flow) limitSeries(series map[string][]int32, now time.Time, sees func(j
 	}
 }
 
-// forPerson is the frame without what the person may not see: decisions of other
-// places and how many there are, markers of harm, what other places get.
+// forPerson returns the frame without what the person may not see: the decisions of
+// other places, their number and what those places get, and markers of harm.
 func (fr *frame) forPerson(p *access.Person) *frame {
 	c := *fr
 	c.Issued, c.Suppressed = visible(fr.Issued, p), visible(fr.Suppressed, p)

@@ -12,13 +12,13 @@ import (
 	"pitboss/internal/search"
 )
 
-// happened is one thing that became of a decision.
+// happened is one outcome of a decision.
 type happened struct {
 	Status string    `json:"status"` // delivered, accepted, dismissed, expired, revoked, overturned
 	At     time.Time `json:"at"`
 }
 
-// settle notes what became of d. d must not be shared yet, or be a copy.
+// settle adds an outcome to d, which nobody else may be reading.
 func (d *decision) settle(h happened) {
 	if search.Rank(h.Status) == 0 || slices.Contains(d.Happened, h) {
 		return
@@ -32,12 +32,12 @@ func (d *decision) settle(h happened) {
 	}
 }
 
-// was reports whether that happened to d.
+// was reports whether d has an outcome of that status.
 func (d *decision) was(status string) bool {
 	return slices.ContainsFunc(d.Happened, func(h happened) bool { return h.Status == status })
 }
 
-// settle notes what became of a decision, if it is kept.
+// settle adds an outcome to a decision, if it is in memory.
 func (ds *decisions) settle(id string, h happened) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
@@ -54,20 +54,20 @@ func (ds *decisions) settleLocked(id string, h happened) {
 	ds.replace(d, &c)
 }
 
-// taken is a decision that a revocation takes back; Action is empty where the
-// decision is not among those that are kept.
+// taken is a decision that a revocation takes back. Action is empty if the decision
+// is not in memory.
 type taken struct {
 	Decision  string `json:"decision"`
 	Action    string `json:"action,omitzero"`
 	Delivered bool   `json:"delivered,omitzero"`
 }
 
-// revoke notes a revocation with each decision that it takes back, and with the
-// revocation which those are. ds.mu is held.
+// revoke marks each decision that a revocation takes back, and lists them in the
+// revocation. ds.mu is held.
 func (ds *decisions) revoke(revocation *decision) {
 	status := "revoked"
 	for _, r := range revocation.Reasons {
-		if r.Code == "overturned" { // policy.Overturned says so
+		if r.Code == "overturned" { // set by policy.Overturned
 			status = "overturned"
 		}
 	}
@@ -82,13 +82,13 @@ func (ds *decisions) revoke(revocation *decision) {
 	}
 }
 
-// outcomeOf is what an outcome event says became of a decision.
+// outcomeOf reads an outcome event.
 func outcomeOf(s *seen) happened {
 	return happened{strings.TrimSuffix(strings.TrimPrefix(s.Type, "pitboss.recommendation."), ".v1"), s.Time.UTC()}
 }
 
-// settledBy adds to d what the journal's entries about it say: the console's
-// own memory begins when it starts.
+// settledBy adds to d the outcomes that the journal has of it. The console's memory
+// has only those since it started.
 func (d *decision) settledBy(about []*journal.Entry) {
 	for _, e := range about {
 		var open struct {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,16 +17,16 @@ import (
 	"pitboss/internal/setup"
 )
 
-// store is what the console asks Redis for: a player's state as it is now,
-// read only, and its own few keys. Without Redis the page still shows what
-// came in by event.
+// store is what the console has in Redis: the players' states, which it only
+// reads, the journal, and a few hashes of its own. Without Redis the hashes are in
+// memory and the page shows what came in by event.
 type store struct {
-	rdb   setup.Client
+	rdb   setup.Client // nil without Redis
 	set   *feature.Set
 	state *player.Store[feature.State]
 	// journal of decisions and changes; nil without Redis.
 	journal  *journal.Journal
-	segments journal.Segments // what was written out of it
+	segments journal.Segments // entries that were written out of Redis
 }
 
 var errNoStore = errors.New("console: REDIS_URL is not set")
@@ -35,13 +37,13 @@ func openStore(ctx context.Context, cfg config, log *zap.Logger) (s *store, err 
 		return nil, fmt.Errorf("console: PITBOSS_SEGMENTS: %w", err)
 	}
 	if s.set, err = feature.Load(filepath.Join(cfg.ModelsDir, "features.yaml")); err != nil {
-		log.Warn("players are shown as events tell", zap.Error(err))
+		log.Warn("player states are not shown", zap.Error(err))
 	}
 	if cfg.RedisURL == "" {
 		return s, nil
 	}
 	if s.rdb, err = setup.Redis(ctx, cfg.RedisURL); err != nil {
-		log.Warn("redis is not there yet", zap.Error(err))
+		log.Warn("redis does not answer yet", zap.Error(err))
 	}
 	if s.rdb != nil {
 		s.journal = journal.New(s.rdb, 1)
@@ -52,7 +54,7 @@ func openStore(ctx context.Context, cfg config, log *zap.Logger) (s *store, err 
 	return s, nil
 }
 
-// find looks a decision up in the journal, what was written out included.
+// find looks a decision up in the journal, in Redis and in the segments.
 func (s *store) find(ctx context.Context, id string) (*journal.Entry, []*journal.Entry, error) {
 	return s.journal.Find(ctx, s.segments, id)
 }
@@ -64,35 +66,64 @@ func (s *store) close() error {
 	return s.rdb.Close()
 }
 
-func (s *store) command(ctx context.Context, args ...any) (any, error) {
-	if s.rdb == nil {
-		return nil, errNoStore
-	}
-	v, err := s.rdb.Do(ctx, args...).Result()
-	if err != nil {
-		return nil, fmt.Errorf("console: redis: %w", err)
-	}
-	return v, nil
+// hash is a Redis hash, or a map in memory where there is no Redis.
+type hash struct {
+	rdb setup.Client // nil without Redis
+	key string
+
+	mu     sync.Mutex
+	memory map[string]string
 }
 
-// all returns a hash's members. RESP3 answers with a map, RESP2 with a list.
-func (s *store) all(ctx context.Context, key string) (map[string][]byte, error) {
-	v, err := s.command(ctx, "HGETALL", key)
+func (s *store) hash(key string) *hash {
+	return &hash{rdb: s.rdb, key: key, memory: map[string]string{}}
+}
+
+func (h *hash) all(ctx context.Context) (map[string]string, error) {
+	if h.rdb != nil {
+		fields, err := h.rdb.HGetAll(ctx, h.key).Result()
+		return fields, redisError(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.memory), nil
+}
+
+func (h *hash) size(ctx context.Context) (int64, error) {
+	if h.rdb != nil {
+		n, err := h.rdb.HLen(ctx, h.key).Result()
+		return n, redisError(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return int64(len(h.memory)), nil
+}
+
+func (h *hash) set(ctx context.Context, field, value string) error {
+	if h.rdb != nil {
+		return redisError(h.rdb.HSet(ctx, h.key, field, value).Err())
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.memory[field] = value
+	return nil
+}
+
+func (h *hash) remove(ctx context.Context, field string) error {
+	if h.rdb != nil {
+		return redisError(h.rdb.HDel(ctx, h.key, field).Err())
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.memory, field)
+	return nil
+}
+
+func redisError(err error) error {
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("console: redis: %w", err)
 	}
-	out := map[string][]byte{}
-	switch v := v.(type) {
-	case map[any]any:
-		for k, val := range v {
-			out[fmt.Sprint(k)] = []byte(fmt.Sprint(val))
-		}
-	case []any:
-		for i := 0; i+1 < len(v); i += 2 {
-			out[fmt.Sprint(v[i])] = []byte(fmt.Sprint(v[i+1]))
-		}
-	}
-	return out, nil
+	return nil
 }
 
 // stateView is a player's state as Redis has it now.

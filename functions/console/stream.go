@@ -15,39 +15,39 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// frame is what an open page is told a few times a second, however many
-// events come in: counts are exact, the tickers are the newest few.
+// frame is what an open page gets a few times a second, however many events come
+// in. Its counts are exact; of the decisions it carries the newest few.
 type frame struct {
 	Flow       flowView     `json:"flow"`
 	Issued     []*decision  `json:"issued"`
 	Suppressed []*decision  `json:"suppressed"`
-	Skipped    int64        `json:"skipped"` // decided since the last frame and not in it
+	Skipped    int64        `json:"skipped"` // decisions since the last frame that are not in this one
 	Broker     brokerStatus `json:"broker"`
 	Letters    int64        `json:"dead_letters"`
-	Lately     int64        `json:"dead_letters_lately"` // of the last five minutes, replayed or not
+	Lately     int64        `json:"dead_letters_lately"` // in the last five minutes, replayed or not
 	Players    int          `json:"players"`
 	Bytes      int64        `json:"bytes"`
-	Review     int          `json:"review"`                // decisions that wait for a person
+	Review     int          `json:"review"`                // decisions that wait for review
 	Proposed   int64        `json:"proposed"`              // changes that wait for a second person
-	Switches   []killSwitch `json:"switches"`              // that are on
-	SwitchWhy  string       `json:"switch_error,omitzero"` // why they cannot be read
+	Switches   []killSwitch `json:"switches"`              // those that are on
+	SwitchWhy  string       `json:"switch_error,omitzero"` // why they could not be read
 	Troubles   []trouble    `json:"troubles"`
-	// Places are what the players of each jurisdiction and brand get.
+	// Places says what the players of each jurisdiction and brand get.
 	Places map[string][]placeNow `json:"places"`
-	Models []modelNow            `json:"models"` // for how many decisions their scores were there
-	Erased []string              `json:"erased"` // players, of late
+	Models []modelNow            `json:"models"` // how often each model gave a score
+	Erased []string              `json:"erased"` // players erased in the last minute
 
-	Limited bool `json:"limited,omitzero"` // decisions are counted of the person's places only
+	Limited bool `json:"limited,omitzero"` // decisions are counted at the person's places only
 
 	erased  []erased
-	waiting map[place]int // for review
+	waiting map[place]int // decisions that wait for review
 	limit   func(v *flowView, sees func(jurisdiction, brand string) bool)
 }
 
 // inFrame is how many decisions of each verdict one frame carries.
 const inFrame = 8
 
-// visible are the decisions that the person may see, masked where they must be.
+// visible returns the decisions that the person may see, masked where they must be.
 func visible(list []*decision, p *access.Person) []*decision {
 	out := make([]*decision, 0, len(list))
 	for _, d := range list {
@@ -62,6 +62,8 @@ func visible(list []*decision, p *access.Person) []*decision {
 	return out
 }
 
+// frame makes a frame with the decisions newer than since (-1: the newest), and
+// returns the number of the newest one.
 func (f *Function) frame(since int64) (*frame, int64) {
 	now := f.now()
 	fr := frame{Flow: f.flow.view(now), limit: f.flow.limit, Broker: f.broker.status(), Letters: f.deadLetters.count(), Lately: f.deadLetters.lately()}
@@ -78,8 +80,8 @@ func (f *Function) frame(since int64) (*frame, int64) {
 	return &fr, last
 }
 
-// hub makes a frame once and hands it to every open page, written once for all
-// who may see the same.
+// hub makes each frame once and sends it to every open page. It encodes a frame once
+// for all people who may see the same.
 type hub struct {
 	every time.Duration
 	frame func(since int64) (*frame, int64)
@@ -99,7 +101,7 @@ func (h *hub) run(ctx context.Context) {
 	for range repeat.After(ctx, h.every) {
 		if h.open() == 0 {
 			since = -1
-			continue // nobody looks; the next page begins with the newest
+			continue // no page is open; the next one begins with the newest decisions
 		}
 		var fr *frame
 		fr, since = h.frame(since)
@@ -122,7 +124,7 @@ func (h *hub) send(fr *frame) {
 		}
 		select {
 		case c <- written[key]:
-		default: // a slow page misses a frame, nobody waits for it
+		default: // a slow page misses a frame; the others do not wait for it
 		}
 	}
 }
@@ -145,26 +147,26 @@ func (h *hub) join(who *access.Person) (c chan []byte, leave func()) {
 	}
 }
 
-// streamFor bounds a stream on a connection that cannot be taken over: func-go
-// cuts an answer after 30 s. The page comes back by itself.
+// streamFor bounds a stream on a connection that cannot be hijacked: func-go ends an
+// answer after 30 s. The page reconnects by itself.
 const streamFor = 20 * time.Second
 
-// stream sends frames as server-sent events. The connection is taken over
-// from the server where it can be: the server's write time-out would cut it,
-// and an open page would hold up a drain for as long as the server waits.
+// stream sends frames as server-sent events. It hijacks the connection where that is
+// possible: otherwise the server's write time-out ends the stream, and an open page
+// delays a drain for as long as the server waits.
 func (h *hub) stream(w http.ResponseWriter, r *http.Request) (any, error) {
 	c, leave := h.join(personOf(r))
 	defer leave()
-	ctx, end := context.WithCancel(r.Context()) // it ends with the session, too
+	ctx, end := context.WithCancel(r.Context()) // which ends with the session
 	defer end()
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err == nil {
 		defer conn.Close()
-		go func() { // a page that closes sends nothing, so the read ends
+		go func() { // the page never sends anything, so the read returns when it closes
 			defer end()
 			_, _ = rw.ReadByte()
 		}()
-		h.takeOver(ctx, w, conn, rw, c)
+		h.hijacked(ctx, w, conn, rw, c)
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, streamFor)
@@ -181,10 +183,10 @@ func (h *hub) stream(w http.ResponseWriter, r *http.Request) (any, error) {
 	return nil, nil
 }
 
-func (h *hub) takeOver(ctx context.Context, w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter, c chan []byte) {
+func (h *hub) hijacked(ctx context.Context, w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter, c chan []byte) {
 	_ = conn.SetDeadline(time.Time{})
 	fmt.Fprint(rw, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n")
-	_ = w.Header().Write(rw) // the security headers
+	_ = w.Header().Write(rw) // those that secure has set
 	fmt.Fprint(rw, "\r\nretry: 1000\n\n")
 	h.pump(ctx, c, func(body []byte) error {
 		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
@@ -193,7 +195,7 @@ func (h *hub) takeOver(ctx context.Context, w http.ResponseWriter, conn net.Conn
 	})
 }
 
-// pump writes frames until the page is gone, its session ends or the console stops.
+// pump writes frames until the page closes, its session ends or the console stops.
 func (h *hub) pump(ctx context.Context, c chan []byte, write func([]byte) error) {
 	for {
 		select {

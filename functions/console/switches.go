@@ -8,8 +8,8 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// stopped is the kill switches that are on, as last read: an open page is told
-// several times a second, Redis is asked once.
+// stopped holds the kill switches that are on, as last read. Frames go out several
+// times a second; Redis is read once a second.
 type stopped struct {
 	mu  sync.Mutex
 	on  []killSwitch
@@ -25,8 +25,8 @@ func (s *stopped) now() ([]killSwitch, string) {
 	return s.on, s.why
 }
 
-// watch reads the switches every so often until ctx ends. While they cannot be
-// read, the last known ones stay, with the reason.
+// watch reads the switches every so often until ctx ends. While they cannot be read,
+// it keeps the last known ones and the reason.
 func (s *stopped) watch(ctx context.Context, every time.Duration, read func(context.Context) ([]killSwitch, error)) {
 	for range repeat.Now(ctx, every) {
 		on, err := read(ctx)

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// bundle is the built page; scripts/console-ui.sh builds it from ui/src and
-// proves in CI that what is committed equals a fresh build.
+// bundle is the built page. scripts/console-ui.sh builds it from ui/src, and CI checks
+// that the committed files equal a fresh build.
 //
 //go:embed all:ui/dist
 var bundle embed.FS
 
-// styleOf is the path of the built page's stylesheet; its name has a hash.
+// styleOf returns the path of the built page's stylesheet, whose name contains a hash.
 func styleOf(files embed.FS) string {
 	found, _ := fs.Glob(files, "ui/dist/assets/*.css")
 	if len(found) == 0 {
@@ -26,9 +26,8 @@ func styleOf(files embed.FS) string {
 	return found[0][len("ui/dist"):]
 }
 
-// page serves the bundle. The names of built files carry their hash, so they
-// may be kept for good; index.html is asked for every time. Any other path is
-// one of the page's own views.
+// page serves the bundle. Built files have a hash in their names, so browsers may cache
+// them for good; index.html is never cached. Every other path is a view of the page.
 func page() http.Handler {
 	root, _ := fs.Sub(bundle, "ui/dist")
 	index, err := fs.ReadFile(root, "index.html")
@@ -47,7 +46,7 @@ func page() http.Handler {
 			return
 		}
 		if strings.HasPrefix(file, "assets/") {
-			http.NotFound(w, r) // never index.html in place of a script
+			http.NotFound(w, r) // a browser would run index.html as a script
 			return
 		}
 		if err != nil {

@@ -6,24 +6,24 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"pitboss/internal/repeat"
+	"pitboss/internal/telemetry"
 )
 
-// queueEvery is how often the journal's queue of reviews is read. What the console
-// itself saw is counted at once.
+// queueEvery is how often the journal's queue of reviews is read. Decisions that came
+// in by event are counted at once.
 const queueEvery = 10 * time.Second
 
 // queued is a decision of the journal's queue.
 type queued struct {
 	place
 	player string
-	erased bool // the player is: there is nothing to review
+	erased bool // its player was erased, so there is nothing to review
 }
 
-// queue is the journal's queue of decisions that wait for a person, with their
-// places: the console's memory begins when it starts, the queue does not.
+// queue is the journal's queue of decisions that wait for review, with their places.
+// It holds decisions from before the console started, which the console's own memory
+// does not.
 type queue struct {
 	byID atomic.Pointer[map[string]queued]
 }
@@ -35,19 +35,20 @@ func (q *queue) now() map[string]queued {
 	return nil
 }
 
-// followQueue keeps the queue until ctx ends.
+// followQueue keeps the queue current until ctx ends.
 func (f *Function) followQueue(ctx context.Context) {
 	if f.store.journal == nil {
 		return
 	}
+	var outage telemetry.Outage
 	for range repeat.Now(ctx, queueEvery) {
-		if err := f.readQueue(ctx); err != nil && ctx.Err() == nil {
-			f.Log.Warn("how many decisions wait for a person is not known", zap.Error(err))
+		if err := f.readQueue(ctx); ctx.Err() == nil {
+			outage.Note(f.Log, "the count of decisions that wait for review is out of date", f.now(), err)
 		}
 	}
 }
 
-// readQueue reads the queue, and of decisions that are new in it where they are.
+// readQueue reads the queue, and looks up the places of the decisions that are new in it.
 func (f *Function) readQueue(ctx context.Context) error {
 	waiting, err := f.store.journal.Reviews(ctx)
 	if err != nil {
@@ -61,7 +62,7 @@ func (f *Function) readQueue(ctx context.Context) error {
 			switch {
 			case errors.Is(err, errErased):
 				q.erased = true
-			case errors.Is(err, errNotFound): // written out: the page shows its id only
+			case errors.Is(err, errNotFound): // it was written out: the page shows only its id
 			case err != nil:
 				return err
 			default:
@@ -74,7 +75,8 @@ func (f *Function) readQueue(ctx context.Context) error {
 	return nil
 }
 
-// forget has an erased player's decisions looked at anew.
+// forget drops an erased player's decisions. If some still wait, readQueue looks them
+// up again.
 func (q *queue) forget(player string) {
 	left := map[string]queued{}
 	for id, one := range q.now() {
@@ -85,7 +87,7 @@ func (q *queue) forget(player string) {
 	q.byID.Store(&left)
 }
 
-// waiting is how many decisions want a person's word, by place.
+// waiting counts the decisions that wait for review, by place.
 func (f *Function) waiting() map[place]int {
 	n, counted := map[place]int{}, map[string]bool{}
 	open := func(id string) bool {
@@ -109,7 +111,7 @@ func (f *Function) waiting() map[place]int {
 	return n
 }
 
-// countAt is how many wait at the places that sees lets through.
+// countAt sums the counts of the places that sees allows.
 func countAt(waiting map[place]int, sees func(jurisdiction, brand string) bool) (n int) {
 	for where, count := range waiting {
 		if sees(where.jurisdiction, where.brand) {

@@ -16,7 +16,7 @@ import (
 	"pitboss/internal/policy"
 )
 
-// journaled is what the journal has of a decision, with each rule's words.
+// journaled is what the journal has of a decision, with the text of each rule.
 type journaled struct {
 	Rules      []ruleVerdict   `json:"rules"`
 	Candidates jsontext.Value  `json:"candidates,omitzero"`
@@ -29,7 +29,7 @@ type journaled struct {
 	about []*journal.Entry
 }
 
-// chained is where the entry stands in the journal, and the start of its hash.
+// chained is the entry's position in the journal and the beginning of its hash.
 type chained struct {
 	Seq   uint64 `json:"seq"`
 	Shard int    `json:"shard"`
@@ -51,7 +51,7 @@ type journaledNote struct {
 	Open jsontext.Value `json:"open"`
 }
 
-// journaled looks the decision up in the journal. Nil: there is no journal.
+// journaled looks the decision up in the journal. It returns nil without Redis.
 func (f *Function) journaled(ctx context.Context, id string) *journaled {
 	if f.store.journal == nil {
 		return nil
@@ -95,9 +95,9 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 	return out
 }
 
-// rulesThen are the rules by id as they were in the policy of that hash, which is
-// kept beside the journal: a text of today would say of an old decision what
-// nobody had written then.
+// rulesThen returns the rules by id as they were in the policy of that hash, whose
+// document the journal keeps. Today's texts may differ from those that an old decision
+// was made by.
 func (f *Function) rulesThen(ctx context.Context, hash string) (map[string]rule, error) {
 	if byID, ok := f.policies.Get(hash); ok {
 		return byID, nil
@@ -127,8 +127,8 @@ func (f *Function) rulesThen(ctx context.Context, hash string) (map[string]rule,
 	return byID, nil
 }
 
-// inputsFrom reads what was decided on out of the journal's record: the
-// console's memory of a player is short, the journal's is not.
+// inputsFrom reads a decision's inputs from the journal's record, for a decision whose
+// player.scored is no longer in memory.
 func (f *Function) inputsFrom(j *journaled) *scoring {
 	if j == nil || j.Personal == nil || f.store.set == nil {
 		return nil
@@ -151,7 +151,7 @@ func (f *Function) inputsFrom(j *journaled) *scoring {
 	}
 	out := &scoring{AsOf: in.AsOf, Version: in.Version, Trigger: in.Trigger, Facts: in.Facts, Scores: in.Scores, Models: in.Models,
 		Due: []string{}, Features: map[string]float64{}}
-	// The names are in order of declaration, of the set that was decided with.
+	// Names are in the order of their declaration, so they fit only the same feature set.
 	if names := f.store.set.Names(); in.FeatureSet == f.store.set.Hash() && len(names) == len(in.Features) {
 		for i, n := range names {
 			out.Features[n] = in.Features[i]

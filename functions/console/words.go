@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// words says a decision in one sentence, as an operator would tell a colleague:
-// "Player 7f3c… in GB: the game failed to load twice; offered the lobby's
-// fastest table; leave risk 0.81."
+// words describes a decision in one sentence: "Player 7f3c… in GB: the game failed to
+// load twice; table offer by in-app: “…”; leave risk 0.81."
 func words(d *decision) string {
 	var b strings.Builder
 	b.WriteString("Player " + short(d.Player))
@@ -20,7 +19,7 @@ func words(d *decision) string {
 	var parts []string
 	for i, r := range d.Reasons {
 		if i == 2 || d.Verdict == "suppressed" && d.Action != "none" {
-			break // what was suppressed says why itself
+			break // what says why it was suppressed
 		}
 		parts = append(parts, lower(strings.TrimRight(r.Text, ". ")))
 	}
@@ -31,7 +30,7 @@ func words(d *decision) string {
 	return b.String()
 }
 
-// what says what was done or not done.
+// what names the action and whether it was sent.
 func what(d *decision) string {
 	action := strings.ReplaceAll(d.Action, "_", " ")
 	switch d.Verdict {
@@ -71,7 +70,7 @@ func (t taken) words() string {
 	}
 }
 
-// fill puts the parameters into the message's {places}.
+// fill replaces the message's {placeholders} by the parameters.
 func fill(message string, params map[string]any) string {
 	for name, v := range params {
 		message = strings.ReplaceAll(message, "{"+name+"}", fmt.Sprint(v))
@@ -86,7 +85,7 @@ func channel(c string) string {
 	return strings.ReplaceAll(c, "_", "-")
 }
 
-// risks are the scores, leave first.
+// risks lists the scores, leave first.
 func risks(scores map[string]float64) []string {
 	var out []string
 	names := slices.Sorted(maps.Keys(scores))
@@ -100,7 +99,7 @@ func risks(scores map[string]float64) []string {
 	return out
 }
 
-// short keeps both ends of a long id: ids often begin alike.
+// short keeps both ends of a long id, since ids often begin alike.
 func short(id string) string {
 	if r := []rune(id); len(r) > 16 {
 		return string(r[:6]) + "…" + string(r[len(r)-6:])
@@ -115,7 +114,7 @@ func clip(s string, n int) string {
 	return s
 }
 
-// lower begins a sentence in the middle of another, but leaves acronyms alone.
+// lower makes the first letter small, unless the text begins with an acronym.
 func lower(s string) string {
 	if len(s) > 1 && s[0] >= 'A' && s[0] <= 'Z' && (s[1] < 'A' || s[1] > 'Z') {
 		return strings.ToLower(s[:1]) + s[1:]
