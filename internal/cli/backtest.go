@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -10,26 +9,30 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/journal"
 	"pitboss/internal/policy"
+	"pitboss/internal/search"
 )
 
 // backtestCmd is `pitboss rules backtest`.
 func backtestCmd(o *oversight) *cobra.Command {
 	var since time.Duration
 	cmd := &cobra.Command{
-		Use: "backtest NEW", Short: "tell what the models folder NEW would have sent or stopped of the decisions in Redis", Args: cobra.ExactArgs(1),
-		Long: `Decides the journal's stored inputs again under the rules, markers and actions of the folder NEW and tells what would have been
-sent or stopped, by rule, action, jurisdiction and brand, with decisions to look at (pitboss explain). Each decision is tried by
-itself, on the contact history that it had: what a change would have led to later is not followed. A rule that is not in force at the
-decision's time stays out. Decisions that were written out to segments, and those of erased players, are not tried.`,
+		Use: "backtest NEW", Short: "show what the models folder NEW would have sent or stopped of the decisions in Redis", Args: cobra.ExactArgs(1),
+		Long: `Makes the journal's decisions again, from their stored inputs, under the rules, markers and actions of the folder NEW. It lists what
+would have been sent or stopped, by rule, action, jurisdiction and brand, with decisions to look at (pitboss explain). Each decision is
+tried by itself, on the contact history that it had; later effects of a change are not followed. Rules that were not in force at the
+decision's time do not apply. Decisions in segments and those of erased players are not tried.`,
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			p, _, err := loadPolicy(args[0])
 			if err != nil {
 				return err
 			}
+			var known []*policy.Policy
+			if files, _, err := o.policy(); err == nil {
+				known = append(known, files)
+			}
 			began := time.Now()
-			b, err := o.backtest(cmd.Context(), p, began.Add(-since))
+			b, err := search.Backtest(cmd.Context(), o.journal, p, began.Add(-since), 0, known...)
 			if err != nil {
 				return err
 			}
@@ -40,38 +43,6 @@ decision's time stays out. Decisions that were written out to segments, and thos
 	cmd.Flags().StringVar(&o.redis, "redis", redisURL(), "where the journal is")
 	cmd.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back")
 	return cmd
-}
-
-// backtest tries every decision in Redis since a time.
-func (o *oversight) backtest(ctx context.Context, p *policy.Policy, since time.Time) (*policy.Backtest, error) {
-	b := policy.NewBacktest()
-	features := map[string][]string{} // by policy
-	names := func(hash string) ([]string, error) {
-		if known, ok := features[hash]; ok {
-			return known, nil
-		}
-		old, err := o.policyOf(ctx, hash)
-		if err == nil {
-			features[hash] = old.FeatureNames()
-		}
-		return features[hash], err
-	}
-	shards, err := o.journal.Shards(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, shard := range shards {
-		err := o.journal.Each(ctx, shard, 0, false, func(e *journal.Entry) error {
-			if e.Kind != journal.KindDecision || e.Time.Before(since) {
-				return nil
-			}
-			return b.Entry(p, e.Open, e.Personal, names)
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
 }
 
 func printBacktest(cmd *cobra.Command, b *policy.Backtest, took time.Duration) {
@@ -90,6 +61,6 @@ func printBacktest(cmd *cobra.Command, b *policy.Backtest, took time.Duration) {
 		by := cmp.Or(c.Rule, "eligibility or value")
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Count, c.Action, c.What, by, c.Jurisdiction, c.Brand, strings.Join(c.Examples, " "))
 	}
-	_ = w.Flush() // to a terminal: there is nothing to do about it
+	_ = w.Flush()
 	fmt.Fprintln(out, policy.Disclaimer)
 }

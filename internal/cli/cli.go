@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Main runs the command line; extra are the commands of the floor above, such
-// as `run`, which embeds the Broker. It returns the process's exit status.
+// Main runs the command line and returns the process's exit status. extra are commands
+// of the floor above, such as `run`, which embeds the Broker.
 func Main(version string, extra ...*cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -56,7 +56,7 @@ func rootCmd(version string, extra ...*cobra.Command) *cobra.Command {
 	return root
 }
 
-// env returns the environment variable, or def where it is not set.
+// env returns the environment variable, or def if it is empty.
 func env(name, def string) string {
 	if v := os.Getenv(name); v != "" {
 		return v
@@ -64,8 +64,8 @@ func env(name, def string) string {
 	return def
 }
 
-// brokerURL is where events are POSTed unless a flag says otherwise: in a
-// function's container, where the function POSTs.
+// brokerURL is where events are POSTed by default. In a function's container it is the
+// function's own sink.
 func brokerURL() string {
 	return env("PITBOSS_BROKER", env("K_SINK", "http://127.0.0.1:8080"))
 }

@@ -14,13 +14,13 @@ import (
 	"pitboss/internal/policy"
 )
 
-// whyCmd is `pitboss explain DECISION`, or a player's decisions to choose from.
+// whyCmd is `pitboss explain`: one decision, or a list of a player's decisions.
 func whyCmd() *cobra.Command {
 	o := &oversight{}
 	var who, until string
 	var most int
 	cmd := &cobra.Command{
-		Use: "explain DECISION | --player PLAYER [--until TIME]", Short: "tell why something was sent or not: inputs, models, candidates, rules",
+		Use: "explain DECISION | --player PLAYER [--until TIME]", Short: "explain why something was sent or not: inputs, models, candidates, rules",
 		Example: "  pitboss explain s0073-f345ab009e70d204f1faaefce9dc4a8a\n  pitboss explain --player alice --until 2026-01-02T14:02:59Z",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 0 == (who == "") {
@@ -43,9 +43,9 @@ func whyCmd() *cobra.Command {
 		}),
 	}
 	o.flags(cmd)
-	cmd.Flags().StringVar(&who, "player", "", "list this player's decisions, the newest first")
-	cmd.Flags().StringVar(&until, "until", "", "those up to this RFC 3339 time")
-	cmd.Flags().IntVar(&most, "max", 20, "at most so many")
+	cmd.Flags().StringVar(&who, "player", "", "list this player's decisions, newest first")
+	cmd.Flags().StringVar(&until, "until", "", "with --player: list those up to this RFC 3339 time")
+	cmd.Flags().IntVar(&most, "max", 20, "with --player: list at most this many")
 	return cmd
 }
 
@@ -56,11 +56,11 @@ func (o *oversight) explain(ctx context.Context, out io.Writer, id string) error
 	}
 	p, err := o.policyOf(ctx, r.Decision.Policy)
 	if err != nil {
-		fmt.Fprintf(out, "(the rules' texts are not to be had: %v)\n", err)
+		fmt.Fprintf(out, "(the rules' texts cannot be read: %v)\n", err)
 	}
 	r.Explain(out, p)
 	if len(about) > 0 {
-		fmt.Fprintln(out, "\nWhat came of it")
+		fmt.Fprintln(out, "\nOutcomes and reviews")
 	}
 	for _, e := range about {
 		fmt.Fprintf(out, "  %s %s %s\n", e.Time.Format(time.RFC3339Nano), e.Kind, e.Open)
@@ -68,7 +68,7 @@ func (o *oversight) explain(ctx context.Context, out io.Writer, id string) error
 	return nil
 }
 
-// list prints a player's decisions, a line each.
+// list prints a player's decisions, one on a line.
 func (o *oversight) list(ctx context.Context, out io.Writer, who string, until time.Time, most int) error {
 	written, err := o.written()
 	if err != nil {

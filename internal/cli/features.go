@@ -26,7 +26,7 @@ func featuresCmd() *cobra.Command {
 			RunE: func(cmd *cobra.Command, _ []string) error { return checkFeatures(cmd.OutOrStdout(), models) },
 		},
 		&cobra.Command{
-			Use: "list", Short: "list the features, what feeds them and how far back they look", Args: cobra.NoArgs,
+			Use: "list", Short: "list the features, the events that feed them and how far back they look", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return listFeatures(cmd.OutOrStdout(), models) },
 		},
 		explainCmd(&models),
@@ -129,7 +129,7 @@ func explainPlayer(out io.Writer, set *feature.Set, st *feature.State, version s
 	return nil
 }
 
-// describe writes a declaration on one line.
+// describe formats a declaration in one line.
 func describe(d feature.Declaration) string {
 	if d.Expr != "" {
 		return "= " + d.Expr

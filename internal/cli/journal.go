@@ -45,14 +45,14 @@ func journalVerifyCmd(o *oversight) *cobra.Command {
 				fmt.Fprintln(out, string(raw))
 			}
 			if len(v.Findings) > 0 {
-				return fmt.Errorf("journal: %d findings in %d entries of %d shards: keep a copy of Redis and of the segments as they are, and compare with the heads kept elsewhere",
+				return fmt.Errorf("journal: %d findings in %d entries of %d shards: copy Redis and the segments as they are, and compare them with the heads kept elsewhere",
 					len(v.Findings), v.Entries, v.Shards)
 			}
 			fmt.Fprintf(out, "%d entries of %d shards, %d segments: every chain is whole.\n", v.Entries, v.Shards, v.Segments)
 			return nil
 		}),
 	}
-	cmd.Flags().BoolVar(&heads, "heads", false, "print the chains' heads as JSON, to be kept elsewhere")
+	cmd.Flags().BoolVar(&heads, "heads", false, "print the chains' heads as JSON, to keep elsewhere")
 	return cmd
 }
 
@@ -73,7 +73,7 @@ func journalWriteCmd(o *oversight) *cobra.Command {
 				return nil
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d entries to %s\n", n, name)
-			return search.Build(name) // now, rather than when the console first asks
+			return search.Build(name) // now, since the console would otherwise wait for it
 		}),
 	}
 	cmd.Flags().DurationVar(&keep, "keep", 48*time.Hour, "how long written entries stay in Redis, to answer redeliveries; 0: for ever")

@@ -64,13 +64,13 @@ func turnCmd(o *oversight, word string, on bool) *cobra.Command {
 	}
 	who.flags(cmd, "who turns it")
 	who.because(cmd)
-	cmd.Flags().BoolVar(&unknown, "unknown", false, "turn it on though the files of --models do not know the name")
+	cmd.Flags().BoolVar(&unknown, "unknown", false, "turn it on although the files of --models do not have the name")
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
 
-// switchable refuses what would stop nothing: a switch with a typo looks like
-// one that works. Off is always possible.
+// switchable refuses a switch that would stop nothing, since one with a typo looks like
+// one that works. Any switch that is on can be turned off.
 func (o *oversight) switchable(cmd *cobra.Command, what, name string, on, unknown bool) error {
 	if all := []string{"jurisdiction", "action", "model", "rule"}; !slices.Contains(all, what) {
 		return fmt.Errorf("killswitch: %q can't be switched: WHAT is one of %s", what, strings.Join(all, ", "))
@@ -92,26 +92,26 @@ func (o *oversight) switchable(cmd *cobra.Command, what, name string, on, unknow
 	return nil
 }
 
-// isOn refuses to turn off what is not on.
+// isOn fails if the switch is not on.
 func (o *oversight) isOn(cmd *cobra.Command, name string) error {
 	on, err := o.journal.Switches(cmd.Context())
 	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(on, func(c journal.SwitchChange) bool { return c.Switch == name }) {
-		return fmt.Errorf("killswitch: %s is not on: `pitboss killswitch list` tells which are", name)
+		return fmt.Errorf("killswitch: %s is not on: `pitboss killswitch list` lists those that are", name)
 	}
 	return nil
 }
 
-// names are those that a switch of this kind may have, sorted.
+// names returns the names that a switch of this kind can have, sorted.
 func (o *oversight) names(what string) (out []string, err error) {
 	if what == "model" {
 		serving, err := model.ReadServing(filepath.Join(o.models, "serving.yaml"))
 		for name := range serving {
 			out = append(out, name)
 		}
-		// What was learned of the actions: their values decide instead. Calibration: what the models give decides.
+		// Without LearnedModel the values of actions.yaml decide; without CalibrationModel the raw scores do.
 		out = append(out, policy.LearnedModel, policy.CalibrationModel)
 		slices.Sort(out)
 		return out, err
@@ -143,7 +143,7 @@ func (o *oversight) names(what string) (out []string, err error) {
 	return slices.Compact(out), nil
 }
 
-// person is who does something by hand, why, and where it is told.
+// person is who runs a command that changes something, why, and the Broker to tell.
 type person struct{ broker, by, reason string }
 
 func (p *person) flags(cmd *cobra.Command, by string) {
@@ -151,12 +151,12 @@ func (p *person) flags(cmd *cobra.Command, by string) {
 	cmd.Flags().StringVar(&p.by, "by", whoami(), by)
 }
 
-// because has the person say why.
+// because adds the flag for the reason.
 func (p *person) because(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.reason, "reason", "", "why; the journal keeps it")
 }
 
-// check refuses a person who does not say who they are and why.
+// check fails if the person does not say who they are and why.
 func (p *person) check(command string) error {
 	if p.reason == "" || p.by == "" {
 		return fmt.Errorf("%s: --reason and --by must say why and who: the journal keeps them", command)
@@ -171,10 +171,10 @@ func whoami() string {
 	return ""
 }
 
-// source is what the commands' events come from, as [event.SourceOf] has it.
+// source is the source of the commands' events, for [event.SourceOf].
 const source = "cli"
 
-// tell POSTs an event to the Broker, checked against the contract first.
+// tell POSTs an event to the Broker, after checking it against the contract.
 func (p *person) tell(cmd *cobra.Command, typ, subject string, data any) error {
 	e, err := event.New(source, typ, subject, rand.Text(), time.Now().UTC(), data)
 	if err != nil {

@@ -10,14 +10,14 @@ import (
 	"pitboss/internal/player"
 )
 
-// lateCmd lists the producers whose events came and did not count.
+// lateCmd lists the producers whose events did not count.
 func lateCmd() *cobra.Command {
 	o := &oversight{}
 	var days int
 	cmd := &cobra.Command{
-		Use: "late", Short: "which producers' events came too late to count, by day", Args: cobra.NoArgs,
-		Long: "Lists, by day (UTC) and source, how many acknowledged events did not count: late ones came more than the lateness window behind\n" +
-			"the player's latest event; an unknown_round is a rollback of a round that is not known (any more). Facts are never late.",
+		Use: "late", Short: "list producers whose events came too late to count, by day", Args: cobra.NoArgs,
+		Long: "Lists, by day (UTC) and source, how many acknowledged events did not count. A late event is older than the player's latest event by\n" +
+			"more than the lateness window. An unknown_round is a rollback of a round that is unknown or too old. Facts are never late.",
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			list, err := player.ReadKeptOut(cmd.Context(), o.rdb, time.Now(), days)
 			if err != nil {

@@ -29,16 +29,16 @@ func modelsCmd() *cobra.Command {
 		importCmd(&dir, &library),
 		&cobra.Command{
 			Use:   "check [FOLDER...]",
-			Short: "load models as serving does, and probe them with extreme rows",
+			Short: "load models as serving does, and try them on extreme rows",
 			Long: "Loads each model folder (models/leave/v1), or every version there is, exactly as serving would (hash, shapes, operator sets,\n" +
-				"golden vectors), scores rows of zeros, extremes and missing values, and says what is wrong.",
+				"golden vectors), scores rows of zeros, extremes and missing values, and reports what is wrong.",
 			RunE: func(cmd *cobra.Command, folders []string) error {
 				return checkModels(cmd.OutOrStdout(), dir, library, folders)
 			},
 		},
 		&cobra.Command{
 			Use:   "list",
-			Short: "every version, what it is worth and whether it serves",
+			Short: "list every version and whether it serves",
 			Args:  cobra.NoArgs,
 			RunE:  func(cmd *cobra.Command, _ []string) error { return listModels(cmd.OutOrStdout(), dir) },
 		},
@@ -57,7 +57,7 @@ func modelsCmd() *cobra.Command {
 		},
 		&cobra.Command{
 			Use:   "shadow NAME VERSION",
-			Short: "let a version score beside the live one, to be compared with it",
+			Short: "let a version score beside the live one, to compare them",
 			Args:  cobra.ExactArgs(2),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return serveVersion(cmd.OutOrStdout(), dir, library, args[0], args[1], func(l model.Line) (model.Line, error) {
@@ -70,7 +70,7 @@ func modelsCmd() *cobra.Command {
 		},
 		&cobra.Command{
 			Use:   "rollback NAME",
-			Short: "make the version live that was so before",
+			Short: "make the version live that was live before",
 			Args:  cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				return changeServing(cmd.OutOrStdout(), dir, args[0], func(l model.Line) (model.Line, error) {
@@ -85,7 +85,7 @@ func modelsCmd() *cobra.Command {
 	return cmd
 }
 
-// serveVersion changes a model's line to one with a version that was checked.
+// serveVersion checks a version and then changes the model's line.
 func serveVersion(out io.Writer, dir, library, name, version string, change func(model.Line) (model.Line, error)) error {
 	if err := checkModels(io.Discard, dir, library, []string{filepath.Join(dir, name, version)}); err != nil {
 		return err
@@ -142,7 +142,7 @@ func checkModels(out io.Writer, dir, library string, folders []string) error {
 	return bad
 }
 
-// emptyVector is every feature of a player of whom nothing is known.
+// emptyVector returns the features of a player without events.
 func emptyVector(set *feature.Set) (map[string]float64, error) {
 	st, err := set.Decode(nil)
 	if err != nil {
@@ -183,8 +183,8 @@ func listModels(out io.Writer, dir string) error {
 	return w.Flush()
 }
 
-// changeServing rewrites one line of serving.yaml, in one step, so that a
-// watching instance never reads half a file.
+// changeServing replaces one line of serving.yaml. It renames a new file over the old
+// one, so that an instance never reads half a file.
 func changeServing(out io.Writer, dir, name string, change func(model.Line) (model.Line, error)) error {
 	path := filepath.Join(dir, "serving.yaml")
 	serving, err := model.ReadServing(path)

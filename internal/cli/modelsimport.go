@@ -14,14 +14,14 @@ import (
 // errUnanswered ends an import that has questions.
 var errUnanswered = errors.New("models: import: nothing was written: answer the questions above with the flags they name")
 
-// importCmd makes a model version of an ONNX file.
+// importCmd makes a model version from an ONNX file.
 func importCmd(dir, library *string) *cobra.Command {
 	var a model.Answers
 	cmd := &cobra.Command{
 		Use:   "import FILE.onnx",
-		Short: "make a model version of an ONNX file that any exporter wrote",
+		Short: "make a model version from an ONNX file of any exporter",
 		Long: "Writes models/NAME/VERSION (model.onnx, model.yaml, golden.json) from what the file says, and loads it as serving would. " +
-			"Asks for what the file can't tell, and then writes nothing and ends with status 1.",
+			"If the file does not say everything, it asks for the rest, writes nothing and exits with status 1.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			set, err := feature.Load(filepath.Join(*dir, "features.yaml"))
@@ -53,7 +53,7 @@ func importCmd(dir, library *string) *cobra.Command {
 				fmt.Fprintf(out, "  but %v: `pitboss models check` refuses it\n", err)
 			}
 			if a.Expected == "" {
-				fmt.Fprintln(out, "  golden scores are ONNX Runtime's own, of here: name a column of the exporter's scores by --expected to prove the export")
+				fmt.Fprintln(out, "  golden scores are those of this ONNX Runtime: name a column of the exporter's scores by --expected to prove the export")
 			}
 			fmt.Fprintf(out, "  next: add it to the shadow in %s: %s: {live: …, shadow: [%s]}\n", filepath.Join(*dir, "serving.yaml"), man.Name, man.Version)
 			return m.Close()

@@ -13,8 +13,8 @@ import (
 	"pitboss/internal/setup"
 )
 
-// oversight is what the compliance commands look into: the journal in Redis, the
-// segments that were written out, and the policy.
+// oversight holds what the compliance commands read: the journal in Redis, its segments,
+// and the policy.
 type oversight struct {
 	redis, segments, models string
 
@@ -22,7 +22,7 @@ type oversight struct {
 	journal *journal.Journal
 }
 
-// flags adds the flags that say where things are.
+// flags adds the flags that say where to read.
 func (o *oversight) flags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&o.redis, "redis", redisURL(), "where the journal is")
@@ -30,7 +30,7 @@ func (o *oversight) flags(cmd *cobra.Command) {
 	f.StringVar(&o.models, "models", env("MODELS_DIR", "models"), "folder of features.yaml, actions.yaml and rules")
 }
 
-// open connects; the caller closes rdb.
+// open connects to Redis. The caller closes rdb.
 func (o *oversight) open(ctx context.Context) (err error) {
 	if o.rdb, err = openRedis(ctx, o.redis); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (o *oversight) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// written is where to read segments from.
+// written opens the folder of the segments.
 func (o *oversight) written() (journal.Segments, error) {
 	s, err := journal.OpenSegments(o.segments)
 	if err != nil {
@@ -48,7 +48,7 @@ func (o *oversight) written() (journal.Segments, error) {
 	return s, nil
 }
 
-// connected runs f connected to the journal.
+// connected returns a command that runs f with the journal open.
 func (o *oversight) connected(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := o.open(cmd.Context()); err != nil {
@@ -59,10 +59,10 @@ func (o *oversight) connected(f func(cmd *cobra.Command, args []string) error) f
 	}
 }
 
-// policy loads the files' policy.
+// policy loads the policy of the models folder.
 func (o *oversight) policy() (*policy.Policy, *feature.Set, error) { return loadPolicy(o.models) }
 
-// loadPolicy loads the policy of a models folder, and its features.
+// loadPolicy loads the policy and the features of a models folder.
 func loadPolicy(models string) (*policy.Policy, *feature.Set, error) {
 	set, err := loadFeatures(models)
 	if err != nil {
@@ -72,7 +72,7 @@ func loadPolicy(models string) (*policy.Policy, *feature.Set, error) {
 	return p, set, err
 }
 
-// find looks a decision up in Redis, and then in the segments.
+// find looks a decision up in Redis and in the segments.
 func (o *oversight) find(ctx context.Context, id string) (*policy.Record, []*journal.Entry, error) {
 	written, err := o.written()
 	if err != nil {
@@ -93,8 +93,8 @@ func (o *oversight) find(ctx context.Context, id string) (*policy.Record, []*jou
 	return r, about, err
 }
 
-// policyOf is the policy that a decision was made by: kept with the journal,
-// or that of the files, if it is the same.
+// policyOf returns the policy with a hash: from the journal, or the one of the models
+// folder if that has the same hash.
 func (o *oversight) policyOf(ctx context.Context, hash string) (*policy.Policy, error) {
 	doc, err := o.journal.Document(ctx, hash)
 	if err == nil {
@@ -103,5 +103,5 @@ func (o *oversight) policyOf(ctx context.Context, hash string) (*policy.Policy, 
 	if p, _, err := o.policy(); err == nil && p.Hash() == hash {
 		return p, nil
 	}
-	return nil, fmt.Errorf("policy %s is neither kept with the journal nor the one of %s: %w", hash, o.models, err)
+	return nil, fmt.Errorf("policy %s is neither in the journal nor in %s: %w", hash, o.models, err)
 }

@@ -22,7 +22,7 @@ import (
 // policyCmd is `pitboss policy`.
 func policyCmd() *cobra.Command {
 	o := &oversight{}
-	cmd := &cobra.Command{Use: "policy", Short: "what was learned of the actions: write it to a file, judge it, put it into force, take it back"}
+	cmd := &cobra.Command{Use: "policy", Short: "evaluate learned policies, put them into force, and roll them back"}
 	o.flags(cmd)
 	cmd.AddCommand(policySnapshotCmd(o), policyEvaluateCmd(o), policyShadowCmd(o), policyPromoteCmd(o), policyRollbackCmd(o), policyStatusCmd(o), upliftCmd(o))
 	return cmd
@@ -32,7 +32,7 @@ func policyCmd() *cobra.Command {
 func policySnapshotCmd(o *oversight) *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "snapshot", Short: "write what is learned now as a candidate, and keep it beside the journal under its hash", Args: cobra.NoArgs,
+		Use: "snapshot", Short: "write what is learned now to a file as a candidate, and store it in the journal under its hash", Args: cobra.NoArgs,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			spec, err := o.learning()
 			if err != nil {
@@ -61,7 +61,7 @@ func policySnapshotCmd(o *oversight) *cobra.Command {
 	return cmd
 }
 
-// learning is learning.yaml of the models folder.
+// learning reads learning.yaml of the models folder.
 func (o *oversight) learning() (*learn.Spec, error) {
 	spec, err := learn.ReadSpec(o.models + "/learning.yaml")
 	if err == nil && spec == nil {
@@ -70,7 +70,7 @@ func (o *oversight) learning() (*learn.Spec, error) {
 	return spec, err
 }
 
-// candidate is a learned policy by the name of its file, or its hash.
+// candidate reads a learned policy from a file, or from the journal by its hash.
 func (o *oversight) candidate(ctx context.Context, name string) (*learn.Model, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(name, "./") {
@@ -88,15 +88,18 @@ func policyEvaluateCmd(o *oversight) *cobra.Command {
 	var against, as string
 	gate := policy.DefaultGate
 	cmd := &cobra.Command{
-		Use: "evaluate CANDIDATE", Short: "what a learned policy (a file or a hash) would have earned, against what decides today", Args: cobra.ExactArgs(1),
-		Long: `Chooses again, in each decision of the journal that chance had a say in, among the candidates that rules, caps and protection left, and
-weighs the outcome by how much likelier the candidate is to have chosen it: IPS, SNIPS and doubly robust estimates with 95 % intervals, and
-how many choices of its own the log is worth (effective). The rewards are learning.yaml's. Only decisions after the candidate was made count:
-what it learned from would flatter it; and only those whose outcomes are in: the window of learning.yaml, and the 24 hours in which harm is
-looked for, are over. Decisions of erased players are not tried; those written out are with --segments.
+		Use: "evaluate CANDIDATE", Short: "estimate what a learned policy (a file or a hash) would have earned, against the one in force", Args: cobra.ExactArgs(1),
+		Long: `Takes the journal's randomised decisions and lets the candidate choose again among the actions that rules, caps and protection left. It
+weighs each outcome by how much likelier the candidate was to choose it, and prints IPS, SNIPS and doubly robust estimates with 95 %
+intervals, and the effective sample size. The rewards are those of learning.yaml.
 
-The gate: it may be promoted only if the lower bound of its reward less today's is above 0, and no guard rail (new markers of harm within
-24 hours, messages dismissed) has an upper bound that is more than --margin above today's. The exit status says which.`,
+Only decisions after the candidate was made count, since those that it learned from would flatter it. Their outcomes must be complete:
+the window of learning.yaml and the 24 hours in which harm is looked for must be over. Decisions of erased players do not count; those
+in segments count with --segments.
+
+The gate: the candidate may be promoted only if the lower bound of its reward minus that of the policy in force is above 0, and no guard
+rail (new markers of harm within 24 hours, messages dismissed) has an upper bound of more than --margin above that of the policy in
+force. The exit status is 1 if it may not.`,
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			candidate, err := o.candidate(cmd.Context(), args[0])
 			if err != nil {
@@ -107,18 +110,18 @@ The gate: it may be promoted only if the lower bound of its reward less today's 
 		}),
 	}
 	f := cmd.Flags()
-	f.Var((*days)(&since), "since", "how far back: 12h, 30d")
+	f.Var((*days)(&since), "since", "how far back to look: 12h, 30d")
 	since = 30 * 24 * time.Hour
-	f.StringVar(&against, "against", "", "the learned policy (file or hash) that decides today; default: the promoted one, else the best value of actions.yaml")
+	f.StringVar(&against, "against", "", "the learned policy (file or hash) to compare with; default: the promoted one, else the best value of actions.yaml")
 	f.StringVar(&as, "as", "text", "text or json")
-	f.IntVar(&gate.Choices, "choices", gate.Choices, "the gate: least number of choices by chance")
-	f.Float64Var(&gate.Margin, "margin", gate.Margin, "the gate: what a guard rail's upper bound may be above today's (a share)")
+	f.IntVar(&gate.Choices, "choices", gate.Choices, "the gate: the least number of randomised choices")
+	f.Float64Var(&gate.Margin, "margin", gate.Margin, "the gate: how far a guard rail's upper bound may be above that of the policy in force (a share)")
 	return cmd
 }
 
-// evaluate judges a candidate by the decisions since it was made, and for so long
-// at most, against the policy called against ("" is the promoted one, or the values),
-// prints what it found, and refuses one that the gate does not let through.
+// evaluate judges a candidate by the decisions since it was made, but at most since ago,
+// against the policy called against ("": the promoted one, or the values of
+// actions.yaml). It prints the result, and fails if the gate refuses the candidate.
 func (o *oversight) evaluate(cmd *cobra.Command, candidate *learn.Model, against, as string, since time.Duration, gate policy.Gate) (*policy.Judgement, error) {
 	ctx, from := cmd.Context(), time.Now().Add(-since)
 	if made := candidate.Snapshot().Made; made.After(from) {
@@ -148,13 +151,13 @@ func (o *oversight) evaluate(cmd *cobra.Command, candidate *learn.Model, against
 	return j, err
 }
 
-// days is a duration that may be in days, too.
+// days is a flag for a duration that may be given in days.
 type days time.Duration
 
 func (d *days) String() string { return time.Duration(*d).String() }
 func (*days) Type() string     { return "duration" }
 
-// Set reads 30d, 36h.
+// Set parses 30d or 36h.
 func (d *days) Set(s string) error {
 	if n, ok := strings.CutSuffix(s, "d"); ok {
 		v, err := time.ParseDuration(n + "h")
@@ -166,7 +169,7 @@ func (d *days) Set(s string) error {
 	return err
 }
 
-// judge tries the decisions since a time, those in segments among them.
+// judge tries the decisions since a time, in Redis and in segments.
 func (o *oversight) judge(ctx context.Context, candidate, today *learn.Model, since time.Time, gate policy.Gate) (*policy.Judgement, error) {
 	t := policy.NewTrier(candidate, today)
 	policies := map[string]*policy.Policy{}
@@ -208,7 +211,7 @@ func printJudgement(out io.Writer, as, hash string, from time.Time, j *policy.Ju
 	if as == "json" {
 		return json.MarshalWrite(out, j)
 	}
-	fmt.Fprintf(out, "Learned policy %s: %d choices by chance of %d players since %s; %.4f of its choices are not covered. %d more wait for their outcomes and don't count.\n",
+	fmt.Fprintf(out, "Learned policy %s: %d randomised choices of %d players since %s; %.4f of its choices are not covered. %d more choices wait for their outcomes and do not count.\n",
 		hash, j.Choices, j.Players, from.UTC().Format(time.RFC3339), j.Uncovered, j.Waiting)
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "\tEFFECTIVE\tIPS\tSNIPS\tDOUBLY ROBUST")

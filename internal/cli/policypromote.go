@@ -19,9 +19,10 @@ func policyPromoteCmd(o *oversight) *cobra.Command {
 	var who person
 	since := days(30 * 24 * time.Hour)
 	cmd := &cobra.Command{
-		Use: "promote CANDIDATE", Short: "propose that a learned policy (a file or a hash) decides in the arms that learn", Args: cobra.ExactArgs(1),
-		Long: `Holds the candidate against the gate of ` + "`pitboss policy evaluate`" + ` and, if it passes, proposes it to a second person
-(pitboss proposals approve ID, or the console). Once approved every decide follows within a second. The journal has the figures.`,
+		Use: "promote CANDIDATE", Short: "propose to put a learned policy (a file or a hash) into force in the arms that learn", Args: cobra.ExactArgs(1),
+		Long: `Checks the candidate against the gate of ` + "`pitboss policy evaluate`" + ` and, if it passes, proposes it to a second person
+(pitboss proposals approve ID, or the console). Once it is approved, every decide adopts it within a second. The journal keeps the
+figures.`,
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			if err := who.check("policy"); err != nil {
 				return err
@@ -44,12 +45,12 @@ func policyPromoteCmd(o *oversight) *cobra.Command {
 	}
 	who.flags(cmd, "who proposes it")
 	who.because(cmd)
-	cmd.Flags().Var(&since, "since", "how far back the journal is asked: 12h, 30d")
+	cmd.Flags().Var(&since, "since", "how far back to look: 12h, 30d")
 	return cmd
 }
 
-// proposeLearned lets a learned policy wait for a second person, or promotes it
-// where one is enough.
+// proposeLearned stores a learned policy until a second person approves it, or promotes
+// it if one person is enough.
 func (o *oversight) proposeLearned(cmd *cobra.Command, hash, by, reason string, j *policy.Judgement) error {
 	ctx, now := cmd.Context(), time.Now().UTC()
 	n, err := o.journal.Approvers(ctx)
@@ -75,7 +76,7 @@ func (o *oversight) proposeLearned(cmd *cobra.Command, hash, by, reason string, 
 	return nil
 }
 
-// keep keeps a learned policy beside the journal under its hash.
+// keep stores a learned policy in the journal under its hash.
 func (o *oversight) keep(ctx context.Context, candidate *learn.Model) (hash string, err error) {
 	text, hash, err := candidate.Snapshot().Text()
 	if err == nil {
@@ -88,7 +89,7 @@ func (o *oversight) keep(ctx context.Context, candidate *learn.Model) (hash stri
 func policyRollbackCmd(o *oversight) *cobra.Command {
 	var who person
 	cmd := &cobra.Command{
-		Use: "rollback", Short: "take the promoted learned policy back, within a second; one person is enough", Args: cobra.NoArgs,
+		Use: "rollback", Short: "roll back the promoted learned policy within a second; one person is enough", Args: cobra.NoArgs,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			if err := who.check("policy"); err != nil {
 				return err
@@ -111,7 +112,7 @@ func policyShadowCmd(o *oversight) *cobra.Command {
 	var who person
 	var off bool
 	cmd := &cobra.Command{
-		Use: "shadow CANDIDATE", Short: "let a learned policy (a file or a hash) choose in the shadow: each decision notes what it would have chosen",
+		Use: "shadow CANDIDATE", Short: "let a learned policy (a file or a hash) choose in the shadow; each decision records what it would have chosen",
 		Args: func(_ *cobra.Command, args []string) error {
 			if off != (len(args) == 0) || len(args) > 1 {
 				return fmt.Errorf("policy: give a candidate, or --off")
@@ -136,7 +137,7 @@ func policyShadowCmd(o *oversight) *cobra.Command {
 				return err
 			}
 			if off {
-				fmt.Fprintln(cmd.OutOrStdout(), "no learned policy is in the shadow any more")
+				fmt.Fprintln(cmd.OutOrStdout(), "no learned policy is in the shadow now")
 				return nil
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "learned policy %s chooses in the shadow within a second\n", hash)
@@ -145,14 +146,14 @@ func policyShadowCmd(o *oversight) *cobra.Command {
 	}
 	who.flags(cmd, "who does it")
 	who.because(cmd)
-	cmd.Flags().BoolVar(&off, "off", false, "none from now on")
+	cmd.Flags().BoolVar(&off, "off", false, "take it out of the shadow")
 	return cmd
 }
 
 // policyStatusCmd is `pitboss policy status`.
 func policyStatusCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "which learned policy decides, since when and by whom", Args: cobra.NoArgs,
+		Use: "status", Short: "show which learned policy is in force, since when and by whom", Args: cobra.NoArgs,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			s, err := o.journal.Shadowed(cmd.Context())
 			if err != nil {
@@ -175,7 +176,7 @@ func policyStatusCmd(o *oversight) *cobra.Command {
 	}
 }
 
-// learnedName is what a promotion's snapshot is called.
+// learnedName names a promotion's snapshot for people.
 func learnedName(hash string) string {
 	if hash == "" {
 		return "what learning.yaml says"

@@ -13,11 +13,11 @@ import (
 	"pitboss/internal/setup"
 )
 
-// privacyCmd keeps the players' rights by hand; as events: privacy.erase and
-// privacy.export.
+// privacyCmd erases players and copies their data, as the events privacy.erase and
+// privacy.export do.
 func privacyCmd() *cobra.Command {
 	o := &oversight{}
-	cmd := &cobra.Command{Use: "privacy", Short: "erase or copy a player"}
+	cmd := &cobra.Command{Use: "privacy", Short: "erase a player, or copy a player's data"}
 	o.flags(cmd)
 	cmd.AddCommand(privacyEraseCmd(o), privacyExportCmd(o), privacyKeptCmd(o), &cobra.Command{
 		Use: "fetch REQUEST", Short: "print the copy that a privacy.export event asked for", Args: cobra.ExactArgs(1),
@@ -48,7 +48,7 @@ func privacyCmd() *cobra.Command {
 	return cmd
 }
 
-// vaultSecret is what the vault is sealed by, as function privacy is told.
+// vaultSecret reads the secret that seals the vault, as the function privacy does.
 func vaultSecret() (string, error) {
 	return setup.Secret("PITBOSS_VAULT_KEY_FILE", env("PITBOSS_VAULT_KEY_FILE", ""))
 }
@@ -65,7 +65,7 @@ func (o *oversight) rights(set *feature.Set, written journal.Segments) (*privacy
 func privacyKeptCmd(o *oversight) *cobra.Command {
 	var by, reason string
 	cmd := &cobra.Command{
-		Use: "kept PLAYER", Short: "print what the law had us keep of an erased player; who looks and why is journaled", Args: cobra.ExactArgs(1),
+		Use: "kept PLAYER", Short: "print what the law has us keep of an erased player; the journal records who looks and why", Args: cobra.ExactArgs(1),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			if by == "" || reason == "" {
 				return errors.New("privacy: --by and --reason must say who looks and why: the journal keeps them")
@@ -79,7 +79,7 @@ func privacyKeptCmd(o *oversight) *cobra.Command {
 				return err
 			}
 			if len(docs) == 0 {
-				return fmt.Errorf("privacy: nothing is kept of %s (any more); that you looked is journaled", args[0])
+				return fmt.Errorf("privacy: nothing is kept of %s; the journal records that you looked", args[0])
 			}
 			for _, d := range docs {
 				fmt.Fprintln(cmd.OutOrStdout(), string(d.Document))
@@ -96,7 +96,7 @@ func privacyKeptCmd(o *oversight) *cobra.Command {
 func privacyEraseCmd(o *oversight) *cobra.Command {
 	var request string
 	cmd := &cobra.Command{
-		Use: "erase PLAYER", Short: "remove a player everywhere, but for a legal hold", Args: cobra.ExactArgs(1),
+		Use: "erase PLAYER", Short: "remove a player everywhere, except a legal hold", Args: cobra.ExactArgs(1),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			_, set, err := o.policy()
 			if err != nil {
@@ -113,7 +113,7 @@ func privacyEraseCmd(o *oversight) *cobra.Command {
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "%s is erased: state, reminders, contact history, copies, dead letters, and the key of the journal's personal part.\n", args[0])
 			if held {
-				fmt.Fprintln(out, "Kept: that the player is excluded, so that they stay excluded. `pitboss privacy release` lifts it.")
+				fmt.Fprintln(out, "The exclusion is kept, so that the player stays excluded. `pitboss privacy release` lifts it.")
 			}
 			return nil
 		}),
@@ -125,7 +125,7 @@ func privacyEraseCmd(o *oversight) *cobra.Command {
 
 func privacyExportCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
-		Use: "export PLAYER", Short: "print everything about a player as JSON; with --segments what was written out, too", Args: cobra.ExactArgs(1),
+		Use: "export PLAYER", Short: "print everything about a player as JSON; with --segments also what was written out", Args: cobra.ExactArgs(1),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			_, set, err := o.policy()
 			if err != nil {

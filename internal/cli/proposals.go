@@ -14,7 +14,7 @@ import (
 	"pitboss/internal/journal"
 )
 
-// proposalsCmd shows and settles changes that wait for a second person.
+// proposalsCmd lists and settles changes that wait for a second person.
 func proposalsCmd() *cobra.Command {
 	o := &oversight{}
 	cmd := &cobra.Command{Use: "proposals", Short: "list, approve or withdraw changes that wait for a second person"}
@@ -60,14 +60,14 @@ func settleCmd(o *oversight, word, verdict string) *cobra.Command {
 		}),
 	}
 	if verdict == journal.Approved {
-		cmd.Long = `Approves a change that somebody else proposed. Kill switches and learned policies are turned here; models, rule packs, markers and actions
-are changed by the console, which holds their files, within a second of the approval.`
+		cmd.Long = `Approves a change that somebody else proposed. This command turns kill switches and promotes learned policies itself. The console, which
+has the files, changes models, rule packs, markers and actions within a second of the approval.`
 	}
 	who.flags(cmd, "who settles it")
 	return cmd
 }
 
-// finish carries out what was approved, or has the console do it.
+// finish carries out an approved change, or leaves it to the console.
 func (o *oversight) finish(cmd *cobra.Command, who *person, a *journal.Approval) (err error) {
 	ctx := cmd.Context()
 	switch a.What {
@@ -84,7 +84,7 @@ func (o *oversight) finish(cmd *cobra.Command, who *person, a *journal.Approval)
 	return o.journal.Finished(ctx, a)
 }
 
-// consoleTakes is how long the console is waited for.
+// consoleTakes is how long to wait for the console.
 const consoleTakes = 10 * time.Second
 
 // leaveToConsole waits until the console has made the change.
@@ -103,13 +103,13 @@ func (o *oversight) leaveToConsole(cmd *cobra.Command, a *journal.Approval) erro
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("proposals: %s is approved, and no console has made the change within %s: it will when one runs", a.ID, consoleTakes)
+			return fmt.Errorf("proposals: %s is approved, but no console has made the change within %s: one will as soon as it runs", a.ID, consoleTakes)
 		case <-tick.C:
 		}
 	}
 	p, err := o.journal.FindProposal(ctx, a.ID, time.Now())
 	if err == nil {
-		return fmt.Errorf("proposals: the console could not make the change, which waits again: %s", p.Failed)
+		return fmt.Errorf("proposals: the console could not make the change, so the proposal waits again: %s", p.Failed)
 	}
 	if !errors.Is(err, journal.ErrNotFound) {
 		return err
@@ -121,7 +121,7 @@ func (o *oversight) leaveToConsole(cmd *cobra.Command, a *journal.Approval) erro
 // proposalsFor is how long a proposal waits for a second person.
 const proposalsFor = 24 * time.Hour
 
-// proposeOff proposes to turn a switch off, where that takes two people.
+// proposeOff proposes to turn a switch off if that takes two people.
 func (o *oversight) proposeOff(cmd *cobra.Command, c journal.SwitchChange) (proposed bool, err error) {
 	n, err := o.journal.Approvers(cmd.Context())
 	if n == 1 || err != nil {
@@ -135,7 +135,7 @@ func (o *oversight) proposeOff(cmd *cobra.Command, c journal.SwitchChange) (prop
 	return true, nil
 }
 
-// turn turns a switch and tells the teams.
+// turn turns a switch and tells consuming teams.
 func (o *oversight) turn(cmd *cobra.Command, who *person, c journal.SwitchChange) error {
 	if err := o.journal.Turn(cmd.Context(), c); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (o *oversight) turn(cmd *cobra.Command, who *person, c journal.SwitchChange
 	return o.turned(cmd, who, c)
 }
 
-// turnOff is turn for a switch that was proposed to be turned off.
+// turnOff turns a switch off after a proposal made at the time proposed.
 func (o *oversight) turnOff(cmd *cobra.Command, who *person, c journal.SwitchChange, proposed time.Time) error {
 	if err := o.journal.TurnOff(cmd.Context(), c, proposed); err != nil {
 		return err
@@ -159,8 +159,8 @@ func (o *oversight) turned(cmd *cobra.Command, who *person, c journal.SwitchChan
 	fmt.Fprintf(cmd.OutOrStdout(), "%s is %s; every decide acts on it within a second\n", c.Switch, word)
 	what, name, _ := strings.Cut(c.Switch, "/")
 	err := who.tell(cmd, event.TypeSwitchTurned, c.Switch, event.SwitchTurned{What: what, Name: name, On: c.On, By: c.By, Reason: c.Reason})
-	if err != nil { // it acts all the same
-		fmt.Fprintln(cmd.ErrOrStderr(), "killswitch: it is turned and journaled, but no team was told by event:", err)
+	if err != nil { // the switch acts without the event
+		fmt.Fprintln(cmd.ErrOrStderr(), "killswitch: it is turned and journaled, but the event that tells teams was not sent:", err)
 	}
 	return nil
 }

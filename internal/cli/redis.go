@@ -10,17 +10,17 @@ import (
 	"pitboss/internal/setup"
 )
 
-// redisNote is a file that says where the embedded Redis of a running
-// `pitboss run` is.
+// redisNote is the file with the address of the embedded Redis of a running
+// `pitboss run`.
 func redisNote(stateDir string) string { return filepath.Join(stateDir, "redis-url") }
 
-// NoteRedis tells the other commands on this machine where the embedded Redis
-// of `pitboss run` is, until forget is called. An empty address: there is none.
+// NoteRedis tells the other commands on this machine the address of the embedded Redis
+// of `pitboss run`, until forget is called. The address is empty if there is none.
 func NoteRedis(stateDir, address string) (forget func(), err error) {
 	note := redisNote(stateDir)
 	forget = func() { _ = os.Remove(note) }
 	if address == "" {
-		forget() // of a run that was killed
+		forget() // a run that was killed may have left a note
 		return forget, nil
 	}
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
@@ -32,8 +32,8 @@ func NoteRedis(stateDir, address string) (forget func(), err error) {
 	return forget, nil
 }
 
-// redisURL is where commands look for Redis: REDIS_URL, else the embedded one
-// of a `pitboss run` in this folder, else this machine's usual port.
+// redisURL is the Redis that commands use by default: REDIS_URL, else the embedded one
+// of a `pitboss run` in this folder, else the usual port of this machine.
 func redisURL() string {
 	noted, err := os.ReadFile(redisNote(env("PITBOSS_STATE_DIR", "data/broker")))
 	if err != nil {
@@ -42,10 +42,10 @@ func redisURL() string {
 	return env("REDIS_URL", strings.TrimSpace(string(noted)))
 }
 
-// openRedis connects a command to Redis; the caller closes it.
+// openRedis connects a command to Redis. The caller closes it.
 func openRedis(ctx context.Context, url string) (setup.Client, error) {
 	if os.Getenv("LOG_LEVEL") == "" {
-		os.Setenv("LOG_LEVEL", "fatal") // the client's attempts: the error says enough
+		os.Setenv("LOG_LEVEL", "fatal") // silences the client's own log, since the error says enough
 	}
 	rdb, err := setup.Redis(ctx, url)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"pitboss/internal/replay"
 )
 
-// result is what `pitboss replay --json` ends with. The keys are stable.
+// result is the JSON object of `pitboss replay --json`. Its keys are stable.
 type result struct {
 	Sent        int64            `json:"sent"`     // the file's own events
 	Accepted    int64            `json:"accepted"` // acknowledged by the Broker
@@ -39,7 +39,7 @@ type result struct {
 	Seconds     float64          `json:"seconds"`
 }
 
-// replayCmd POSTs a recorded file to a Broker and says what became of it.
+// replayCmd POSTs a recorded file to a Broker and reports the result.
 func replayCmd() *cobra.Command {
 	var (
 		broker, speed, trainingSet string
@@ -50,9 +50,9 @@ func replayCmd() *cobra.Command {
 		Use:   "replay FILE",
 		Short: "turn a recorded file into CloudEvents and POST them to a Broker",
 		Long: `Turns bustabit.csv.gz or csgo-openings-2023.csv.gz into CloudEvents and POSTs them to a Broker,
-at --speed times real speed or as fast as the Broker takes them. The files know no accounts: an
-account and consents are derived from a hash of each player and sent first, counted apart.
-Running it twice changes no state: events are recognised by source and id.`,
+at --speed times real speed or as fast as the Broker takes them. The files have no accounts, so an
+account and consents are derived from a hash of each player, sent first, and counted apart.
+Running it twice changes no state, since events are recognised by source and id.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if trainingSet != "" {
@@ -78,7 +78,7 @@ Running it twice changes no state: events are recognised by source and id.`,
 	f.StringVar(&broker, "broker", brokerURL(), "the Broker (or ingest) to POST to")
 	f.StringVar(&speed, "speed", "max", "times real speed, or max")
 	f.BoolVar(&asJSON, "json", false, "end with one JSON object instead of a table")
-	f.IntVar(&limit, "limit", 0, "only the first N events of the file")
+	f.IntVar(&limit, "limit", 0, "send only the first N events of the file")
 	f.StringVar(&trainingSet, "training-set", "", "write point-in-time features and labels to this file instead (.parquet or .csv)")
 	return cmd
 }
@@ -94,8 +94,8 @@ func parseSpeed(s string) (float64, error) {
 	return x, nil
 }
 
-// runReplay sends the setup events, waits until they are through, then sends
-// the file and waits until everything has come out at the other end.
+// runReplay sends the setup events and waits until they are delivered. Then it sends the
+// file and waits until everything is delivered, replies included.
 func runReplay(ctx context.Context, file, broker string, speed float64, limit int, progress io.Writer) (r result, err error) {
 	setup, events, err := dataset.Load(file, limit)
 	if err != nil {
@@ -145,7 +145,7 @@ func (r *result) take(s Stats) {
 	}
 }
 
-// settle waits until the Broker has delivered everything, replies included.
+// settle waits until the Broker has delivered everything.
 func settle(ctx context.Context, broker string) (Stats, error) {
 	for quiet := 0; ; {
 		s, err := fetchStats(ctx, broker)

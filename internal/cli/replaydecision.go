@@ -59,10 +59,10 @@ func replayDecisionCmd() *cobra.Command {
 	return cmd
 }
 
-// rescore runs the models of the stored hashes on the stored features.
+// rescore runs the models with the stored hashes on the stored features.
 func rescore(out io.Writer, models, library string, p *policy.Policy, r *policy.Record) error {
 	if r.Input.Refreshed {
-		fmt.Fprintln(out, "The scores are of an older state than the stored features: the models are not run again.")
+		fmt.Fprintln(out, "The scores are from an older state than the stored features, so the models are not run again.")
 		return nil
 	}
 	dirs, err := filepath.Glob(filepath.Join(models, "*", "*", "model.yaml"))
@@ -79,7 +79,7 @@ func rescore(out io.Writer, models, library string, p *policy.Policy, r *policy.
 	for _, run := range r.Input.Models {
 		dir, ok := byHash[run.SHA256]
 		if !ok {
-			fmt.Fprintf(out, "Model %s %s: sha256 %s is not in %s: not run again.\n", run.Name, run.Version, run.SHA256, models)
+			fmt.Fprintf(out, "Model %s %s (sha256 %s) is not in %s, so it is not run again.\n", run.Name, run.Version, run.SHA256, models)
 			continue
 		}
 		if !opened {
@@ -102,7 +102,7 @@ func rescoreOne(out io.Writer, dir string, p *policy.Policy, r *policy.Record, r
 	}
 	defer m.Close()
 	if m.Manifest.Kind != model.KindProbability {
-		fmt.Fprintf(out, "Model %s %s ranks games: not run again.\n", run.Name, run.Version)
+		fmt.Fprintf(out, "Model %s %s ranks games, so it is not run again.\n", run.Name, run.Version)
 		return nil
 	}
 	at := map[string]float64{}
@@ -114,7 +114,7 @@ func rescoreOne(out io.Writer, dir string, p *policy.Policy, r *policy.Record, r
 		return fmt.Errorf("replay-decision: stored: %w", err)
 	}
 	if run.Outside != "" {
-		fmt.Fprintf(out, "Model %s %s said nothing: %s.\n", run.Name, run.Version, run.Outside)
+		fmt.Fprintf(out, "Model %s %s gave no score: %s.\n", run.Name, run.Version, run.Outside)
 		return nil
 	}
 	y := make([]float64, 1)
@@ -122,13 +122,13 @@ func rescoreOne(out io.Writer, dir string, p *policy.Policy, r *policy.Record, r
 		return err
 	}
 	if y[0] != run.Given() {
-		return fmt.Errorf("replay-decision: model %s %s gives %v again, stored is %v", run.Name, run.Version, y[0], run.Given())
+		return fmt.Errorf("replay-decision: model %s %s now gives %v, stored is %v", run.Name, run.Version, y[0], run.Given())
 	}
 	fmt.Fprintf(out, "Model %s %s (sha256 %s) gives %s = %v again, bit for bit.\n", run.Name, run.Version, run.SHA256, run.Output, y[0])
 	if c := run.Calibrated; c != nil {
 		again := learn.Calibration{Slope: c.Slope, Offset: c.Offset}.Apply(c.Raw)
 		if again != run.Score {
-			return fmt.Errorf("replay-decision: model %s %s: %v calibrated is %v again, stored is %v", run.Name, run.Version, c.Raw, again, run.Score)
+			return fmt.Errorf("replay-decision: model %s %s: %v calibrated is now %v, stored is %v", run.Name, run.Version, c.Raw, again, run.Score)
 		}
 		fmt.Fprintf(out, "  Calibrated (slope %v, offset %v) that is %v, bit for bit.\n", c.Slope, c.Offset, again)
 	}

@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/journal"
 	"pitboss/internal/policy"
+	"pitboss/internal/search"
 )
 
 // reportCmd is `pitboss report`.
@@ -17,20 +15,25 @@ func reportCmd() *cobra.Command {
 	o := &oversight{}
 	var temperature float64
 	cmd := &cobra.Command{
-		Use: "report", Short: "what the recommendations were worth: outcomes, uplift against the holdout, off-policy estimates", Args: cobra.NoArgs,
-		Long: `Joins decisions with their outcomes, by kind; each player counts once per action and arm, by the first such decision. Protection, by
-what protects: players who took the message up, of whom nothing was decided for half an hour, who set a limit or lowered one or took a
-break within a day, and who staked and deposited less in the day after than in the day before (with the median change); and those whom
-markers of harm led to the message and who show none an hour to a week later. It is never held against the holdout. Service and
-marketing, by the goal that actions.yaml declares (else: seen again between 10 minutes and 24 hours later), against players who would
-have got the action and were held out. CAN SHOW is the smallest difference that so many players show in four cases of five (of
-protection: of STAKED LESS from one half), NEEDED how many more there must be, in each group, to show 0.05. Intervals are 95 % (Wilson;
-Newcombe for the difference; the order's for the median); one of fewer than 10 players is not printed.
+		Use: "report", Short: "show what the recommendations achieved: outcomes, uplift against the holdout, off-policy estimates", Args: cobra.NoArgs,
+		Long: `Joins decisions with their outcomes, by kind. Each player counts once per action and arm, by the first such decision.
 
-Stakes, deposits, limits, breaks and goals are read from the sealed parts, so that erased players count for the rest only.
+Protection is measured by how players behaved afterwards: how many took the message up, paused (no decision about them for half an
+hour), set or lowered a limit or took a break within a day, and staked and deposited less in the day after than in the day before (with
+the median change). MARKERS CLEARED counts those whom markers of harm led to the message and who show none an hour to a week later.
+Protection is never compared with the holdout.
 
-The off-policy line estimates the acceptance that a softmax with --temperature would have had, from the choices
-of the arms that explore (IPS, SNIPS, doubly robust).`,
+Service and marketing are measured by the goal that actions.yaml declares (by default: seen again between 10 minutes and 24 hours
+later), and compared with players who would have got the action and were held out.
+
+CAN SHOW is the smallest difference that this number of players would show in four cases out of five (for protection: of STAKED LESS,
+from one half). NEEDED is how many more players each group needs to show a difference of 0.05. Intervals are 95 % (Wilson; Newcombe for
+differences; order statistics for medians). Figures of fewer than 10 players are not printed.
+
+Stakes, deposits, limits, breaks and goals are in the sealed parts, so erased players do not count for them.
+
+The off-policy line estimates the acceptance that a softmax with --temperature would have had, from the choices of the arms that
+explore (IPS, SNIPS, doubly robust).`,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			rows, err := o.rows(cmd)
 			if err != nil {
@@ -40,11 +43,11 @@ of the arms that explore (IPS, SNIPS, doubly robust).`,
 		}),
 	}
 	o.flags(cmd)
-	cmd.Flags().Float64Var(&temperature, "temperature", 0, "of the policy to evaluate; 0: always the best value")
+	cmd.Flags().Float64Var(&temperature, "temperature", 0, "temperature of the softmax to estimate; 0: always the best value")
 	return cmd
 }
 
-// rows reads the journal. Players are told apart by the names of their sealing keys.
+// rows reads the journal.
 func (o *oversight) rows(cmd *cobra.Command) (*policy.Rows, error) {
 	written, err := o.written()
 	if err != nil {
@@ -54,27 +57,7 @@ func (o *oversight) rows(cmd *cobra.Command) (*policy.Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := policy.NewRows(p)
-	features := func(hash string) ([]string, error) {
-		text, err := o.journal.Document(cmd.Context(), hash)
-		if errors.Is(err, journal.ErrNotFound) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return policy.DocumentFeatures(text)
-	}
-	err = o.journal.Opened(cmd.Context(), written, time.Time{}, func(e *journal.Entry) error {
-		switch e.Kind {
-		case journal.KindDecision:
-			return rows.Decision(e.KeyName, e.Open, e.Personal, features)
-		case journal.KindOutcome:
-			return rows.Outcome(e.Open)
-		}
-		return nil
-	})
-	return rows, err
+	return search.Report(cmd.Context(), o.journal, written, p)
 }
 
 func printReport(cmd *cobra.Command, rows *policy.Rows, temperature float64) error {
@@ -82,7 +65,7 @@ func printReport(cmd *cobra.Command, rows *policy.Rows, temperature float64) err
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%d decisions, %d issued; %d players, %d of them held out\n", rep.Decisions, rep.Issued, rep.Players, rep.HeldOut)
 	if rep.Mismatch {
-		fmt.Fprintf(out, "SAMPLE RATIO MISMATCH: a share of %.3f is meant to be held out. Nothing below that is against the holdout can be trusted.\n", rep.Meant)
+		fmt.Fprintf(out, "SAMPLE RATIO MISMATCH: a share of %.3f should be held out. Do not trust any comparison with the holdout below.\n", rep.Meant)
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "\nPROTECTION\tISSUED\tPLAYERS\tTAKEN UP\tPAUSED\tLIMIT SET\tBREAK TAKEN\tSTAKED LESS\tSTAKES\tDEPOSITED LESS\tDEPOSITS\tMARKERS CLEARED\tCAN SHOW\tNEEDED")
@@ -105,7 +88,7 @@ func printReport(cmd *cobra.Command, rows *policy.Rows, temperature float64) err
 	}
 	off := policy.OffPolicyOf(rows.All(), temperature)
 	if off.N == 0 {
-		fmt.Fprintln(out, "\nNo randomised choice yet: no off-policy estimate.")
+		fmt.Fprintln(out, "\nThere is no randomised choice yet, so there is no off-policy estimate.")
 		return nil
 	}
 	fmt.Fprintf(out, "\nAcceptance of softmax(%g) from %d randomised choices (worth %.0f): IPS %s, SNIPS %s, DR %s\n",
@@ -113,7 +96,7 @@ func printReport(cmd *cobra.Command, rows *policy.Rows, temperature float64) err
 	return nil
 }
 
-// shown is a figure with how many players it is about.
+// shown formats a figure with the number of its players.
 func shown(s policy.Share) string {
 	if s.Estimate == nil {
 		return fmt.Sprintf("– (%d)", s.Of)
@@ -121,7 +104,7 @@ func shown(s policy.Share) string {
 	return fmt.Sprintf("%s (%d)", interval(*s.Estimate, s.Of), s.Of)
 }
 
-// interval is an estimate of n players; of a few it means nothing.
+// interval formats an estimate with its interval, unless it is of fewer than 10 players.
 func interval(e policy.Estimate, n int) string {
 	if n < 10 {
 		return "–"

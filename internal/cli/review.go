@@ -15,13 +15,13 @@ import (
 	"pitboss/internal/policy"
 )
 
-// reviewCmd is the queue of decisions that a person must look at.
+// reviewCmd lists and reviews the decisions that wait for a person.
 func reviewCmd() *cobra.Command {
 	o := &oversight{}
-	cmd := &cobra.Command{Use: "review", Short: "list, approve and overturn decisions that a person must look at"}
+	cmd := &cobra.Command{Use: "review", Short: "list, approve and overturn decisions that wait for review"}
 	o.flags(cmd)
 	list := &cobra.Command{
-		Use: "list", Short: "list what waits, the most urgent first", Args: cobra.NoArgs,
+		Use: "list", Short: "list the decisions that wait, the most urgent first", Args: cobra.NoArgs,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			waiting, err := o.journal.Reviews(cmd.Context())
 			if err != nil {
@@ -44,7 +44,7 @@ func reviewCmd() *cobra.Command {
 	return cmd
 }
 
-// inShort tells what a decision was about, and which rules want a person to look.
+// inShort says what a decision was about, and which rules ask for its review.
 func (o *oversight) inShort(cmd *cobra.Command, id string) string {
 	r, _, err := o.find(cmd.Context(), id)
 	if err != nil {
@@ -57,10 +57,10 @@ func verdictCmd(o *oversight, word, verdict string) *cobra.Command {
 	var who person
 	var note, more string
 	if verdict == "overturned" {
-		more = ", and takes back what was issued: recommendation.revoked"
+		more = "; sends recommendation.revoked if it was issued"
 	}
 	cmd := &cobra.Command{
-		Use: word + " DECISION", Short: word + " a decision: sends review.decided to the Broker, which feedback journals" + more, Args: cobra.ExactArgs(1),
+		Use: word + " DECISION", Short: word + " a decision: sends review.decided to the Broker, and feedback journals it" + more, Args: cobra.ExactArgs(1),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
 			r, _, err := o.find(cmd.Context(), args[0])
 			if err != nil {
@@ -68,7 +68,7 @@ func verdictCmd(o *oversight, word, verdict string) *cobra.Command {
 			}
 			switch {
 			case r.Input.Player == "":
-				return fmt.Errorf("review: the player of %s was erased: there is nobody left to decide about", args[0])
+				return fmt.Errorf("review: the player of %s was erased, so there is nothing to review", args[0])
 			case verdict == "overturned" && note == "":
 				return errors.New("review: --note must say why the decision is overturned: the player may ask (GDPR art. 22(3))")
 			case who.by == "":
@@ -85,12 +85,12 @@ func verdictCmd(o *oversight, word, verdict string) *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %s; feedback journals it\n", args[0], verdict)
 			if verdict == "overturned" && r.Decision.Issued {
 				if err := who.takeBack(cmd, r, note); err != nil {
-					return fmt.Errorf("review: it is recorded as overturned, but was not taken back; run the command again: %w", err)
+					return fmt.Errorf("review: the decision is recorded as overturned, but it was not taken back; run the command again: %w", err)
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), "recommendation.revoked tells its consumers to take it back")
 			}
 			if !slices.ContainsFunc(waiting, func(w journal.Waiting) bool { return w.Decision == args[0] }) {
-				fmt.Fprintln(cmd.OutOrStdout(), "(no review of it was asked for, or it was reviewed before)")
+				fmt.Fprintln(cmd.OutOrStdout(), "(it was not waiting for review, or it was reviewed before)")
 			}
 			return nil
 		}),

@@ -43,14 +43,14 @@ func rulesCheckCmd(o *oversight) *cobra.Command {
 	}
 }
 
-// jurisdictionCode is what a jurisdiction looks like: ISO 3166, as in account.registered.
+// jurisdictionCode matches an ISO 3166 code, as in account.registered.
 var jurisdictionCode = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
 
 func rulesExplainCmd(o *oversight) *cobra.Command {
 	var at string
 	var vocabulary bool
 	cmd := &cobra.Command{
-		Use: "explain [JURISDICTION | RULE]", Short: "tell the rules of a jurisdiction, or one rule, with their sources", Args: cobra.MaximumNArgs(1),
+		Use: "explain [JURISDICTION | RULE]", Short: "print the rules of a jurisdiction, or one rule, with their sources", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
 			if vocabulary {
@@ -92,8 +92,8 @@ func rulesExplainCmd(o *oversight) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "the rules of this day (YYYY-MM-DD) instead of today's")
-	cmd.Flags().BoolVar(&vocabulary, "vocabulary", false, "list what expressions may name")
+	cmd.Flags().StringVar(&at, "at", "", "print the rules of this day (YYYY-MM-DD) instead of today's")
+	cmd.Flags().BoolVar(&vocabulary, "vocabulary", false, "list the names that expressions can use")
 	return cmd
 }
 
@@ -110,7 +110,7 @@ func explainRule(out io.Writer, a policy.Applied, now time.Time) {
 
 func rulesDiffCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
-		Use: "diff OLD [NEW]", Short: "tell what changed between two folders of models (NEW: --models)", Args: cobra.RangeArgs(1, 2),
+		Use: "diff OLD [NEW]", Short: "show what changed between two folders of models (default of NEW: --models)", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, _, err := loadPolicy(args[0])
 			if err != nil {

@@ -10,7 +10,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// schemasCmd prints the event catalogue, in one of three forms.
+// schemasCmd prints the event catalogue: as a list, as JSON Schema, or as AsyncAPI.
 func schemasCmd() *cobra.Command {
 	var asyncAPI bool
 	cmd := &cobra.Command{

@@ -30,8 +30,8 @@ func simulateCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&url, "broker", "http://127.0.0.1:8080", "where to POST")
-	f.IntVar(&cfg.Players, "players", 150, "how many players come and go")
-	f.Uint64Var(&cfg.Seed, "seed", 1, "the same seed plays the same game")
-	f.Float64Var(&cfg.Pace, "pace", 20, "how many times faster than life players come back")
+	f.IntVar(&cfg.Players, "players", 150, "number of players")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of the random numbers; the same seed sends the same events")
+	f.Float64Var(&cfg.Pace, "pace", 20, "how many times faster than in reality players come back")
 	return cmd
 }

@@ -10,22 +10,22 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Stats is what `pitboss run` answers on GET /stats: what has come of the
-// events since the last POST /stats/reset.
+// Stats is the answer of `pitboss run` to GET /stats: the results of the events since
+// the last POST /stats/reset.
 type Stats struct {
 	Applied     int64            `json:"applied"`    // events that changed a player's state
 	Duplicates  int64            `json:"duplicates"` // events already applied before
-	Late        int64            `json:"late"`       // events older than the lateness window: kept out
+	Late        int64            `json:"late"`       // events older than the lateness window, which do not count
 	Scored      int64            `json:"scored"`
 	Issued      int64            `json:"issued"`
-	Suppressed  map[string]int64 `json:"suppressed"` // by the rule that blocked
+	Suppressed  map[string]int64 `json:"suppressed"` // by the rule that blocked the best action
 	DeadLetters int64            `json:"dead_letters"`
-	Pending     int64            `json:"pending"` // events the Broker has not finished delivering
-	P50Ms       float64          `json:"p50_ms"`  // from the Broker's receipt to the recommendation at its consumer
+	Pending     int64            `json:"pending"` // events that the Broker has not delivered yet
+	P50Ms       float64          `json:"p50_ms"`  // from receipt by the Broker until the recommendation reached its consumer
 	P99Ms       float64          `json:"p99_ms"`
 }
 
-// fetchStats asks the Broker at base for its Stats.
+// fetchStats reads the Stats of the Broker at base.
 func fetchStats(ctx context.Context, base string) (s Stats, err error) {
 	err = call(ctx, http.MethodGet, base, "/stats", &s)
 	return s, err

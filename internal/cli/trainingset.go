@@ -20,22 +20,23 @@ import (
 	"pitboss/internal/trainingset"
 )
 
-// trainingSetCmd writes point-in-time features and labels of recorded files.
+// trainingSetCmd writes point-in-time features and labels of recorded files or of the
+// journal.
 func trainingSetCmd() *cobra.Command {
 	var out, models, points string
 	var games, fromJournal bool
 	o, since := &oversight{}, 90*24*time.Hour
 	cmd := &cobra.Command{
 		Use:   "training-set FILE... --out x.parquet",
-		Short: "fold recorded events as serving does, or read the journal, and write features with labels",
+		Short: "write features with labels, from recorded events or from the journal",
 		Long: `Folds recorded events (bustabit.csv.gz, csgo-openings-2023.csv.gz, or CloudEvents as JSON, one a line)
 exactly as serving does, and writes a row for each decision point: the features right after the event
-and the labels of labels.yaml. The ending of --out chooses Parquet (.parquet) or CSV (.csv).
-Several files are read one after the other, as one recording each: a player of one is not a player of the next.
+and the labels of labels.yaml. The extension of --out selects Parquet (.parquet) or CSV (.csv).
+Each file is a recording of its own: equal player ids in two files are different players.
 
-With --from-journal the decision points are the journal's decisions, with the features that each was made on, and the labels are what timer
-has settled of them since (those of labels.yaml with a score; others are empty). Only decisions made with this features.yaml count, and of
-players who were not erased. Those written out are in --segments.`,
+With --from-journal the decision points are the journal's decisions, with the features that each was made from. The labels are those that
+timer has settled since (labels.yaml's with a score; the others are empty). Decisions count only if they were made with this features.yaml
+and their player was not erased. With --segments decisions that were written out count, too.`,
 		Args: func(_ *cobra.Command, files []string) error {
 			if fromJournal != (len(files) == 0) {
 				return fmt.Errorf("training set: give files, or --from-journal")
@@ -54,7 +55,7 @@ players who were not erased. Those written out are in --segments.`,
 	f.StringVar(&out, "out", "training.parquet", "file to write: .parquet or .csv")
 	f.StringVar(&models, "models", env("MODELS_DIR", "models"), "folder of features.yaml and labels.yaml")
 	f.StringVar(&points, "points", string(trainingset.Rounds), "decision points: rounds (every settled round), score_when (those serving scores) or all")
-	f.BoolVar(&games, "games", false, "a column recent_games, too: what rankings of the next game are trained on")
+	f.BoolVar(&games, "games", false, "add a column recent_games, which rankings of the next game are trained on")
 	f.BoolVar(&fromJournal, "from-journal", false, "read the journal's decisions instead of files")
 	f.Var((*days)(&since), "since", "with --from-journal: how far back, e.g. 30d")
 	f.StringVar(&o.redis, "redis", redisURL(), "with --from-journal: where the journal is")
@@ -67,7 +68,7 @@ func exportTrainingSet(cmd *cobra.Command, files []string, out string) error {
 	return writeTrainingSet(cmd.Context(), files, out, env("MODELS_DIR", "models"), trainingset.Options{Points: trainingset.Rounds}, cmd.ErrOrStderr())
 }
 
-// closer is a sink that ends its file.
+// closer is a sink that must be closed to complete its file.
 type closer interface {
 	trainingset.Sink
 	Close() error
@@ -105,7 +106,7 @@ func (o *oversight) journalTrainingSet(cmd *cobra.Command, out string, since tim
 	})
 }
 
-// fillTrainingSet writes the file that fill fills.
+// fillTrainingSet creates the file and has fill write its rows.
 func fillTrainingSet(out, models string, opt trainingset.Options, fill func(trainingset.Options, trainingset.Sink) error) (err error) {
 	opt.Set, err = feature.Load(filepath.Join(models, "features.yaml"))
 	if err != nil {
@@ -131,7 +132,7 @@ func fillTrainingSet(out, models string, opt trainingset.Options, fill func(trai
 	if err := errors.Join(sink.Close(), buf.Flush(), file.Close()); err != nil {
 		return fmt.Errorf("training set: %w", err)
 	}
-	return os.Rename(file.Name(), out) // readers never see half a file
+	return os.Rename(file.Name(), out) // so that readers never see half a file
 }
 
 func newSink(w io.Writer, out string, opt trainingset.Options) (closer, error) {
@@ -150,7 +151,7 @@ func foldFile(ctx context.Context, name string, opt trainingset.Options, sink tr
 		return err
 	}
 	defer r.Close()
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // one big batch: memory is there to be used
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // this process does nothing else, so it trades memory for time
 	started, cpu := time.Now(), cpuTime()
 	t, err := trainingset.Run(ctx, opt, func() (*event.Record, error) { return r.Next() }, sink)
 	if err != nil {
@@ -162,7 +163,7 @@ func foldFile(ctx context.Context, name string, opt trainingset.Options, sink tr
 	return nil
 }
 
-// cpuTime is what the process has used so far, all threads together.
+// cpuTime is the CPU time that the process has used so far.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)

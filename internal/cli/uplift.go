@@ -18,12 +18,12 @@ import (
 func upliftCmd(o *oversight) *cobra.Command {
 	var as string
 	cmd := &cobra.Command{
-		Use: "uplift", Short: "what each action does, against what would have happened without it, by segment", Args: cobra.NoArgs,
-		Long: `Compares players who got an action with those held out, at the first decision of each player in which chance settled it: doubly
-robust, by the chances that both had. stayed: the player was seen again between 10 minutes and 24 hours later; harmed: a marker of harm
-showed within 24 hours that did not hold before. The intervals are 95 % confidence sequences: they may be looked at every hour, and stop being
-of use to nobody by that. Segments of players are learning.yaml's; they read the sealed parts, so that erased players count for everybody
-only. Decisions that were written out count with --segments.`,
+		Use: "uplift", Short: "show the effect of each action against no message, by segment", Args: cobra.NoArgs,
+		Long: `Compares players who got an action with those held out, at each player's first randomised decision about it (doubly robust, by the
+probabilities of both). stayed: the player was seen again between 10 minutes and 24 hours later. harmed: a new marker of harm showed
+within 24 hours. The intervals are 95 % confidence sequences, which stay valid however often one looks. The segments of players are
+those of learning.yaml. They need the sealed parts, so erased players count only for everybody. With --segments decisions that were
+written out count, too.`,
 		RunE: o.connected(func(cmd *cobra.Command, _ []string) error {
 			effects, trials, err := o.uplift(cmd)
 			if err != nil {
@@ -39,10 +39,10 @@ only. Decisions that were written out count with --segments.`,
 	return cmd
 }
 
-// mostTrials bounds the trials that are kept at once.
+// mostTrials bounds the trials in memory.
 const mostTrials = 5_000_000
 
-// uplift finds the trials in the journal, segments on disk among it.
+// uplift finds the trials in the journal, in Redis and in segments.
 func (o *oversight) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
 	ctx := cmd.Context()
 	spec, err := o.learning()
@@ -106,7 +106,7 @@ func reported(es policy.Effects) (out []policy.Told) {
 }
 
 func printUplift(out io.Writer, es policy.Effects, trials int) error {
-	fmt.Fprintf(out, "%d trials whose outcomes are in\n", trials)
+	fmt.Fprintf(out, "%d trials whose outcomes are known\n", trials)
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "ACTION\tARM\tOUTCOME\tSEGMENT\tSENT\tHELD OUT\tUPLIFT, 95 % AT ALL TIMES")
 	for _, e := range reported(es) {

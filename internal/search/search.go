@@ -1,5 +1,5 @@
-// Package search finds decisions in all of the journal: what Redis holds and
-// what was written out to segments.
+// Package search finds decisions in all of the journal, in Redis and in segments, and
+// evaluates them: reports and backtests.
 //
 // Each segment has an index beside it, made once, of fixed-width columns in
 // order of time: when, which decision, whose (by the sealing key's name), the
