@@ -28,8 +28,8 @@ import (
 	"pitboss/internal/setup"
 )
 
-// registry maps FUNCTION_TARGET to the function's constructor: event functions
-// through over, the two that speak HTTP themselves as they are.
+// registry maps FUNCTION_TARGET to the function's constructor. over serves event
+// functions; console and ingest serve HTTP themselves.
 var registry = map[string]func() HTTPFunction{
 	"console":  func() HTTPFunction { return console.New() },
 	"decide":   func() HTTPFunction { return over(decide.New()) },
@@ -41,8 +41,8 @@ var registry = map[string]func() HTTPFunction{
 	"timer":    func() HTTPFunction { return over(timer.New()) },
 }
 
-// HTTPFunction is what func-go's http middleware serves. All of it is on the
-// concrete type: func-go finds Start, Stop and Ready by type assertion.
+// HTTPFunction is what func-go's http middleware serves. The concrete type must have
+// every method, since func-go finds Start, Stop and Ready by type assertion.
 type HTTPFunction interface {
 	Lifecycle
 	Handle(http.ResponseWriter, *http.Request)
@@ -52,8 +52,8 @@ func over(f Function) HTTPFunction {
 	return overHTTP{Lifecycle: f, handle: f.Handle}
 }
 
-// Answerer is an HTTPFunction that can be called without HTTP as well, which
-// those are that take events and speak no HTTP themselves.
+// Answerer is an HTTPFunction that can also be called without HTTP. All event functions
+// are.
 type Answerer interface {
 	Answer(ctx context.Context, e *ce.Event) (reply *ce.Event, status int, reason string)
 }
@@ -69,34 +69,32 @@ func New(name string) (HTTPFunction, error) {
 	return make(), nil
 }
 
-// quietFuncGo keeps func-go's own log, which tells every readiness probe, to
-// what needs a look, unless LOG_LEVEL asks for debug.
+// quietFuncGo limits func-go's own log, which has a line for every readiness probe, to
+// warnings, unless LOG_LEVEL is debug.
 func quietFuncGo() {
 	if os.Getenv("LOG_LEVEL") != "debug" {
 		zerolog.SetGlobalLevel(zerolog.WarnLevel)
 	}
 }
 
-// FromEnvironment returns the function that FUNCTION_TARGET names, for a process
-// of its own.
+// FromEnvironment returns the function that FUNCTION_TARGET names, to be the only one in
+// this process.
 func FromEnvironment() (HTTPFunction, error) {
 	listenOnLoopback()
 	return New(os.Getenv("FUNCTION_TARGET"))
 }
 
-// listenOnLoopback keeps a function that is started by hand to this machine:
-// func-go's own default is every interface. An image sets LISTEN_ADDRESS.
+// listenOnLoopback makes a function that is started by hand listen on loopback only.
+// func-go would listen on every interface. An image sets LISTEN_ADDRESS.
 func listenOnLoopback() {
 	if os.Getenv("LISTEN_ADDRESS") != "" || os.Getenv("ADDRESS") != "" {
 		return
 	}
-	port := os.Getenv("PORT")
-	port = cmp.Or(port, "8080")
+	port := cmp.Or(os.Getenv("PORT"), "8080")
 	_ = os.Setenv("LISTEN_ADDRESS", net.JoinHostPort("127.0.0.1", port)) // fails only for an invalid name
 }
 
 // Names lists every function, sorted.
 func Names() []string {
-	names := slices.Sorted(maps.Keys(registry))
-	return names
+	return slices.Sorted(maps.Keys(registry))
 }

@@ -18,12 +18,11 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// Function takes one event and answers with one event, nothing, or an error;
-// it never publishes.
+// Function takes one event and answers with one event, nothing, or an error. It never
+// publishes.
 type Function interface {
 	Lifecycle
-	// Handle is called concurrently. Its error decides what the Broker does:
-	// see event.Result.
+	// Handle is called concurrently. event.Result says what the Broker does on an error.
 	Handle(context.Context, ce.Event) (*ce.Event, error)
 }
 
@@ -34,25 +33,25 @@ type Lifecycle interface {
 	Ready(context.Context) (bool, error)
 }
 
-// maxBody is the largest request an event function reads, in bytes: the
+// maxBody is the largest request that an event function reads, in bytes. It is the
 // Broker's own limit.
 const maxBody = 1 << 20
 
-// overHTTP serves a Function through func-go's http middleware.
+// overHTTP serves a Function through func-go's http middleware: each request has one
+// goroutine and its own context.
 //
-// Not through its cloudevents middleware: that hands requests to sdk-go's
-// EventReceiver, whose receiving goroutines share one channel, so a goroutine
-// may answer another request, and when its own request ends first it leaves
-// without taking one. Then a request waits until a later one comes by: with 64
-// at once about one in some thousands hung until the Broker's time-out (sdk-go v2.16.2).
-// One request, one goroutine, its own context: no such thing, and cheaper.
+// It does not use func-go's cloudevents middleware, which hands requests to sdk-go's
+// EventReceiver. The goroutines of that share one channel, so one may answer another's
+// request, and it leaves without taking any if its own request ends first. A request
+// then waits until a later one comes in: with 64 at once, about one in some thousands
+// hung until the Broker's time-out (sdk-go v2.16.2).
 type overHTTP struct {
 	Lifecycle
 	handle func(context.Context, ce.Event) (*ce.Event, error)
 }
 
-// Handle answers one POSTed event: 200 with the reply event or nothing, 4xx
-// never to be retried, 5xx to be retried; the body then says why.
+// Handle answers one POSTed event: 200 with the reply event or nothing, 4xx if it must
+// not be retried, 5xx if it must. The body of an error says why.
 func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -72,14 +71,14 @@ func (f overHTTP) Handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, reason, status)
 	case reply != nil:
 		cehttp.WriteHeader(w.Header(), reply)
-		w.Header().Set("Content-Length", strconv.Itoa(len(reply.Data()))) // else net/http chunks what is over 2 KB
-		_, _ = w.Write(reply.Data())                                      // a sender that went away will send the event again
+		w.Header().Set("Content-Length", strconv.Itoa(len(reply.Data()))) // net/http would send more than 2 KB in chunks
+		_, _ = w.Write(reply.Data())                                      // if this fails, the sender sends the event again
 	}
 }
 
-// Answer has the function handle an event. Its Broker calls it directly where
-// both share a process, with the same outcome: 200 with a reply or nil, or the
-// status and reason of a failure. A panic fails one event and no other.
+// Answer has the function handle an event. It returns 200 with a reply or nil, or the
+// status and reason of a failure. A Broker in the same process calls it directly. A
+// panic fails only the event that caused it.
 func (f overHTTP) Answer(ctx context.Context, e *ce.Event) (reply *ce.Event, status int, reason string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -100,9 +99,9 @@ func (f overHTTP) Answer(ctx context.Context, e *ce.Event) (reply *ce.Event, sta
 	return nil, status, short(err.Error())
 }
 
-// maxReason bounds the body of an error answer, in bytes. Knative's dispatcher
-// puts it into knativeerrordata, base64-encoded into a buffer of 1,024 bytes: at
-// over 768 bytes eventing v0.50.0 panics, and every Trigger of that process with it.
+// maxReason bounds the body of an error answer, in bytes. Knative's dispatcher encodes
+// it into a buffer of 1,024 bytes in base64. With more than 768 bytes eventing v0.50.0
+// panics, which stops every Trigger of that process.
 const maxReason = 700
 
 func short(reason string) string {

@@ -1,13 +1,13 @@
-// Package feedback joins what became of a recommendation to its decision.
+// Package feedback journals the outcomes and reviews of decisions, and learns from
+// outcomes.
 //
-// recommendation.delivered, .accepted, .dismissed, .expired and
-// review.decided in → nothing out.
-// recommendation.issued or .suppressed that a person must look at in →
-// review.requested out. recommendation.issued of an arm that is learned from in → nothing out.
-// State touched: the player's contact history and the shard's journal, in one
-// script; the review queue; where learning.yaml is, the shard's sums of what
-// outcomes teach, in another. Errors: permanent for an outcome of another
-// player's decision; retryable while it starts or Redis can't be reached.
+// recommendation.delivered, .accepted, .dismissed, .expired and review.decided in →
+// nothing out. recommendation.issued or .suppressed that needs a review in →
+// review.requested out. Other recommendation.issued in → nothing out.
+// State touched: the player's contact history and the shard's journal, in one script;
+// the review queue; with a learning.yaml the shard's learned sums, in another script.
+// Errors: permanent for an outcome of another player's decision; retryable while it
+// starts or Redis can't be reached.
 //
 // A redelivered outcome is journaled once.
 package feedback
@@ -38,7 +38,7 @@ type config struct {
 	Players      int           `env:"FEEDBACK_CACHE_PLAYERS,default=4096"` // contact histories kept in memory
 	WaitReplicas int           `env:"FEEDBACK_WAIT_REPLICAS,default=0"`    // replicas that must have an entry before it is acknowledged
 	WaitTimeout  time.Duration `env:"FEEDBACK_WAIT_TIMEOUT,default=1s"`
-	Review       time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // as decide has it
+	Review       time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // the same as decide's
 }
 
 // Function is feedback. Until Start has run, it answers with a retryable error.
@@ -46,7 +46,7 @@ type Function struct {
 	*setup.Edge
 	cfg     config
 	journal *journal.Journal
-	learner *learner // nil: nothing is learned
+	learner *learner // nil without learning.yaml
 	now     func() time.Time
 }
 
@@ -69,7 +69,7 @@ func (f *Function) start(ctx context.Context) error {
 	return err
 }
 
-// Handle takes one outcome or review, or asks for one.
+// Handle journals one outcome or review, or requests a review.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 	return f.Answer(ctx, &e, f.handle)
 }
@@ -99,7 +99,7 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 	return nil, event.Permanent(fmt.Errorf("feedback: takes outcomes and reviews, got %s", e.Type()))
 }
 
-// outcome journals an outcome and settles the contact history.
+// outcome journals an outcome, notes it in the contact history, and learns from it.
 func (f *Function) outcome(ctx context.Context, r *event.Record, data *event.Outcome) error {
 	status := strings.TrimSuffix(strings.TrimPrefix(r.Type, "pitboss.recommendation."), ".v1")
 	err := f.about(ctx, r, data.Recommendation, journal.KindOutcome, policy.StatusOf(status),
@@ -110,8 +110,7 @@ func (f *Function) outcome(ctx context.Context, r *event.Record, data *event.Out
 	return err
 }
 
-// reviewed journals a person's word and takes the decision off the queue. A
-// review of one and the same event is journaled once.
+// reviewed journals a review and removes the decision from the queue.
 func (f *Function) reviewed(ctx context.Context, r *event.Record, data *event.ReviewDecided) error {
 	err := f.about(ctx, r, data.Decision, journal.KindReview, 0,
 		&policy.Review{Decision: data.Decision, Verdict: data.Verdict, By: data.By, Note: data.Note, At: r.Time.UTC()})
@@ -121,7 +120,7 @@ func (f *Function) reviewed(ctx context.Context, r *event.Record, data *event.Re
 	return err
 }
 
-// about makes an entry about a decision of the event's player, once per event.
+// about writes a journal entry about a decision of the event's player, once per event.
 func (f *Function) about(ctx context.Context, r *event.Record, decision, kind string, status byte, data any) error {
 	shard, err := journal.ShardOf(decision)
 	if err == nil && shard != player.Shard(r.Subject) {

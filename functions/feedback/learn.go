@@ -15,13 +15,13 @@ import (
 	"pitboss/internal/policy"
 )
 
-// learner is what feedback needs to learn from outcomes.
+// learner holds what feedback needs to learn from outcomes.
 type learner struct {
 	spec *learn.Spec
 	set  *feature.Set
 }
 
-// newLearner reads learning.yaml; nil where there is none.
+// newLearner reads learning.yaml. It returns nil if there is none.
 func newLearner(dir string) (*learner, error) {
 	spec, err := learn.ReadSpec(filepath.Join(dir, "learning.yaml"))
 	if spec == nil || err != nil {
@@ -34,11 +34,11 @@ func newLearner(dir string) (*learner, error) {
 	return &learner{spec, set}, nil
 }
 
-// learn adds what became of a decision to its action's sums. A decision counts
-// with a reward of 0 from when it is issued; an outcome within the window adds
-// its reward, one that never comes leaves it at that. The highest outcome counts,
-// once, in whatever order they come and however often. For outcomes that are still
-// to come, whoever reads the sums allows ([journal.Journal.LearnedBy]).
+// learn adds a decision's outcome to the sums of its action. A decision counts with a
+// reward of 0 as soon as it is issued. An outcome within the window adds its reward; of
+// several the highest counts, once, in whatever order and however often they come. The
+// reader of the sums allows for outcomes that are still to come
+// ([journal.Journal.LearnedBy]).
 func (f *Function) learn(ctx context.Context, r *event.Record, decision, outcome string) error {
 	if f.learner == nil {
 		return nil
@@ -49,7 +49,7 @@ func (f *Function) learn(ctx context.Context, r *event.Record, decision, outcome
 	}
 	window := time.Duration(f.learner.spec.Window)
 	if rec.Input.FeatureSet != f.learner.set.Hash() || f.now().Sub(rec.Input.Now) > window {
-		return nil // made with another features.yaml, or too late to count
+		return nil // it was made with another features.yaml, or the outcome is too late
 	}
 	rows := rec.Lessons(f.learner.spec, f.learner.set.Names())
 	if rows == nil {
@@ -60,8 +60,8 @@ func (f *Function) learn(ctx context.Context, r *event.Record, decision, outcome
 	return err
 }
 
-// recorded is the decision as the journal has it; nil where it is not in Redis
-// any more, or the player was erased.
+// recorded reads the decision from the journal. It returns nil if the decision is no
+// longer in Redis, or the player was erased.
 func (f *Function) recorded(ctx context.Context, id, decision string) (*policy.Record, error) {
 	shard, err := journal.ShardOf(decision)
 	if err != nil || shard != player.Shard(id) {
@@ -78,7 +78,7 @@ func (f *Function) recorded(ctx context.Context, id, decision string) (*policy.R
 	var entry *journal.Entry
 	if seq, ok := contacts.Find(decision); ok {
 		entry, err = f.journal.Read(ctx, shard, seq)
-	} else { // made too long ago to be remembered there
+	} else { // the contact history no longer remembers it
 		entry, _, err = f.journal.Find(ctx, journal.Segments{}, decision)
 	}
 	if errors.Is(err, journal.ErrNotFound) || err == nil && entry.Personal == nil {

@@ -19,47 +19,47 @@ import (
 	"pitboss/internal/policy"
 )
 
-// Copy is everything Pitboss has of a player, for the player to read.
+// Copy is everything that Pitboss stores about a player, for the player to read.
 type Copy struct {
 	Player   string            `json:"player"`
 	Request  string            `json:"request"`
 	Made     time.Time         `json:"made"`
 	AsOf     time.Time         `json:"as_of,omitzero"`  // the player's latest event
-	Erased   time.Time         `json:"erased,omitzero"` // of late
+	Erased   time.Time         `json:"erased,omitzero"` // the last erasure, while its mark stands
 	Facts    event.Facts       `json:"facts"`
-	Consents []feature.Consent `json:"consents,omitempty"` // the facts', with when and where
+	Consents []feature.Consent `json:"consents,omitempty"` // those of the facts, with when and where each was given
 	Features []Feature         `json:"features,omitempty"`
-	// State is what the features are computed from, in words: registers, sums,
-	// and the recent events, one a line.
+	// State lists what the features are computed from: registers, sums and the recent
+	// events, one a line.
 	State      []string     `json:"state,omitempty"`
-	Bytes      int          `json:"bytes"` // of state and duplicate memory as stored
+	Bytes      int          `json:"bytes"` // size of state and duplicate memory as stored
 	Reminders  []Reminder   `json:"reminders,omitempty"`
 	Remembered []Remembered `json:"remembered,omitempty"`
 	Contacts   *Contacts    `json:"contacts"`
 	Journal    []Entry      `json:"journal,omitempty"`
-	// Missing says what is not in this copy.
+	// Missing says what this copy lacks.
 	Missing   string         `json:"missing,omitempty"`
 	LegalHold jsontext.Value `json:"legal_hold,omitempty"`
 }
 
-// Contacts is what the player was recommended of late.
+// Contacts is what was recommended to the player lately.
 type Contacts struct {
-	Bonuses   uint64    `json:"bonuses"`             // recommended ever
+	Bonuses   uint64    `json:"bonuses"`             // how many were ever recommended
 	Hold      time.Time `json:"hold,omitzero"`       // no marketing until then
-	Sent      []Sent    `json:"sent,omitempty"`      // of the last 31 days
-	Decisions int       `json:"decisions_last_24_h"` // remembered, so that none is made twice
-	Links     []Link    `json:"links,omitempty"`     // that the account belongs to a person; not which others do
+	Sent      []Sent    `json:"sent,omitempty"`      // in the last 31 days
+	Decisions int       `json:"decisions_last_24_h"` // how many are remembered, so that none is made twice
+	Links     []Link    `json:"links,omitempty"`     // events that said whose account this is
 }
 
-// Link is what an event said about whose account it is. The person's other
-// accounts are not told.
+// Link is what an event said about whose account it is. It does not name the person's
+// other accounts.
 type Link struct {
 	At         time.Time `json:"at"`
 	Linked     bool      `json:"linked"`
 	Confidence uint8     `json:"confidence,omitzero"` // percent
 }
 
-// Sent is one recommendation and what became of it.
+// Sent is a recommendation and its outcome.
 type Sent struct {
 	Decision string    `json:"decision"`
 	Kind     string    `json:"kind"`
@@ -80,14 +80,14 @@ func contactsOf(c *policy.Contacts) *Contacts {
 	return out
 }
 
-// Feature is one number about a player and what it means.
+// Feature is a number about a player and its meaning.
 type Feature struct {
 	Name  string  `json:"name"`
 	Means string  `json:"means"`
 	Value float64 `json:"value"`
 }
 
-// Reminder is something that will be looked at again.
+// Reminder is a time at which the player's state will be looked at again.
 type Reminder struct {
 	Name string    `json:"name"`
 	Due  time.Time `json:"due"`
@@ -108,8 +108,8 @@ type Entry struct {
 	Personal jsontext.Value `json:"personal,omitempty"`
 }
 
-// conceal leaves out of a journal entry what came from other accounts of the
-// same person: they are other people's for all that an export may assume.
+// conceal removes from a journal entry what came from linked accounts. An export must
+// assume that those belong to somebody else.
 func conceal(part []byte) jsontext.Value {
 	if !bytes.Contains(part, []byte(`"linked`)) {
 		return part
@@ -149,7 +149,7 @@ func without(v any) any {
 
 const missing = "Journal entries that were written out to segments: `pitboss privacy export --segments` adds them."
 
-// Export writes a copy of everything about the player as JSON.
+// Export returns a Copy of the player's data as JSON.
 func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) ([]byte, error) {
 	out := Copy{Player: id, Request: request, Made: now}
 	kept, err := r.store.Export(ctx, id)
@@ -186,12 +186,12 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 	return doc, nil
 }
 
-// errErased: the same request makes a copy of what is left.
+// errErased is retryable: the same request then copies what is left.
 var errErased = errors.New("privacy: export: the player was erased while the copy was made")
 
-// keepCopy makes a copy that waits to be fetched. An erasure that came in between
-// has dropped the copies it found, so one that is newer than the mark it left must
-// not stay.
+// keepCopy makes a copy and stores it to be fetched. An erasure at the same time drops
+// only the copies that it finds, so keepCopy compares the erasure's mark before and
+// after, and drops its copy if the mark has changed.
 func (r *Rights) keepCopy(ctx context.Context, id, request string, now time.Time, keep time.Duration) ([]byte, error) {
 	before, err := r.store.Erased(ctx, id)
 	if err != nil {
@@ -211,7 +211,7 @@ func (r *Rights) keepCopy(ctx context.Context, id, request string, now time.Time
 	return doc, err
 }
 
-// fromStore takes over what the player's state, duplicate memory and reminders say.
+// fromStore copies the player's state, duplicate memory and reminders.
 func (c *Copy) fromStore(set *feature.Set, kept *player.Copy[feature.State]) {
 	c.Consents = set.Consents(kept.State)
 	c.Facts, c.AsOf, c.Erased, c.Bytes = set.Facts(kept.State), kept.State.AsOf(), kept.Erased, kept.Bytes

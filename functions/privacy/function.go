@@ -1,11 +1,11 @@
-// Package privacy keeps the player's rights: to be erased, to have a copy.
+// Package privacy erases players and exports copies of their data.
 //
 // privacy.erase in → privacy.erased out. privacy.export in → privacy.exported out.
-// State touched: all of the player's keys. What stays after an erasure: the
-// journal's open part, which names nobody; for two days, under the player's key, the
-// time of the erasure, so that events of before do not bring the player back; and,
-// where the player is excluded, the legal hold, so that they stay excluded. Errors: retryable while it starts
-// or Redis can't be reached; both requests may be repeated.
+// State touched: all of the player's keys. Three things stay after an erasure: the
+// open part of the journal, which names nobody; under the player's key the time of the
+// erasure, for two days, so that earlier events do not bring the player back; and what
+// the law has us keep, such as the legal hold of an excluded player. Errors: retryable
+// while it starts or Redis can't be reached. Both requests may be repeated.
 package privacy
 
 import (
@@ -30,9 +30,9 @@ type config struct {
 	ModelsDir string        `env:"MODELS_DIR,default=models"`
 	Keep      time.Duration `env:"PRIVACY_EXPORT_KEEP,default=168h"` // how long a copy can be fetched
 	Refuse    time.Duration `env:"PRIVACY_REFUSE_FOR,default=48h"`   // how long an erased player's earlier events are refused
-	Replicas  int           `env:"PRIVACY_WAIT_REPLICAS,default=0"`  // replicas that must have an erasure
+	Replicas  int           `env:"PRIVACY_WAIT_REPLICAS,default=0"`  // replicas that must have an erasure before it is acknowledged
 	Segments  string        `env:"PITBOSS_SEGMENTS"`                 // folder of the journal's segments, if it is mounted
-	VaultKey  string        `env:"PITBOSS_VAULT_KEY_FILE"`           // what is kept by law is sealed by it; default: a key in Redis
+	VaultKey  string        `env:"PITBOSS_VAULT_KEY_FILE"`           // seals what the law has us keep; default: a key in Redis
 }
 
 // Function is privacy. Until Start has run, it answers with a retryable error.
@@ -46,8 +46,8 @@ type Function struct {
 // New returns privacy, not yet started.
 func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
-// Start loads the declared features, which a player's state is read with, and
-// connects to Redis.
+// Start loads the declared features, which decode a player's state, and connects to
+// Redis.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	return f.Open(ctx, cfg, &f.cfg, f.start)
 }

@@ -13,20 +13,19 @@ import (
 	"pitboss/internal/policy"
 )
 
-// Kept is what the law makes the operator keep of an erased player.
+// Kept is what the law has the operator keep of an erased player.
 type Kept struct {
 	Player       string            `json:"player"`
 	Request      string            `json:"request"`
 	Erased       time.Time         `json:"erased"`
 	Until        time.Time         `json:"until"`
 	Jurisdiction string            `json:"jurisdiction,omitzero"`
-	Law          string            `json:"law"` // that says how long
+	Law          string            `json:"law"` // the source of the retention time
 	Exclusions   []event.Exclusion `json:"exclusions,omitempty"`
 	Interactions []Interaction     `json:"interactions,omitempty"`
 }
 
-// Interaction is a protection message, or what became of one, or a person's
-// word on it.
+// Interaction is a protection message, its outcome, or its review.
 type Interaction struct {
 	Kind     string         `json:"kind"` // decision, outcome, review, revoke
 	At       time.Time      `json:"at"`
@@ -38,7 +37,7 @@ type Interaction struct {
 	Said     jsontext.Value `json:"said,omitempty"` // the outcome or review, as it was journaled
 }
 
-// keep puts what must be kept of a player into the vault, before anything is
+// keep puts what must be kept of a player into the vault. It runs before anything is
 // removed.
 func (r *Rights) keep(ctx context.Context, id, request string, facts *event.Facts, now time.Time) error {
 	law, ok := r.law.Retention(facts.Jurisdiction)
@@ -64,8 +63,8 @@ func (r *Rights) keep(ctx context.Context, id, request string, facts *event.Fact
 	return r.vault.Put(ctx, id, journal.Kept{Request: request, Until: k.Until, Document: doc})
 }
 
-// interaction reads a journal entry; ok is false for one that need not be kept.
-// protection collects the decisions whose outcomes and reviews are.
+// interaction reads a journal entry. ok is false if it need not be kept. protection
+// collects the decisions whose outcomes and reviews must be kept, too.
 func interaction(e *journal.Entry, protection map[string]bool) (i Interaction, ok bool) {
 	i = Interaction{Kind: e.Kind, At: e.Time.UTC()}
 	if e.Kind == journal.KindDecision {
@@ -88,9 +87,9 @@ func interaction(e *journal.Entry, protection map[string]bool) (i Interaction, o
 	return i, true
 }
 
-// heldUntil is how long the player stays excluded for this system: until the
-// last exclusion and the retention after it are over; for ever where one has no
-// end. Zero: the player is not excluded.
+// heldUntil returns until when the player stays excluded: until the last exclusion and
+// the retention time after it are over, or for ever if an exclusion has no end. It is
+// zero if the player is not excluded.
 func (r *Rights) heldUntil(facts *event.Facts) time.Time {
 	last := time.Time{}
 	law, ok := r.law.Retention(facts.Jurisdiction)

@@ -17,20 +17,20 @@ import (
 	"pitboss/internal/setup"
 )
 
-// Rights erases and copies players. The function and the commands share it.
+// Rights erases players and copies their data. The function and the commands share it.
 type Rights struct {
 	rdb      setup.Client
 	set      *feature.Set
 	store    *player.Store[feature.State]
 	journal  *journal.Journal
 	segments journal.Segments
-	law      *policy.Files  // how long what must be kept is
-	vault    *journal.Vault // where
+	law      *policy.Files  // declares the retention times
+	vault    *journal.Vault // holds what must be kept
 }
 
-// NewRights returns Rights over the players in rdb and the journal's entries
-// in rdb and segments. models is the folder of the rule packs, which say how long
-// is kept what must be; secret is what the vault is sealed by.
+// NewRights returns Rights over the players in rdb and the journal's entries in rdb and
+// segments. models is the folder of the rule packs, which declare the retention times.
+// secret seals the vault; if it is empty, a key in Redis does.
 func NewRights(rdb setup.Client, set *feature.Set, segments journal.Segments, models, secret string) (*Rights, error) {
 	return newRights(rdb, set, segments, models, secret, player.Config{})
 }
@@ -46,8 +46,8 @@ func newRights(rdb setup.Client, set *feature.Set, segments journal.Segments, mo
 		vault: j.Vault(secret)}, nil
 }
 
-// LegalHold is what is kept of an erased player, because the law demands that
-// an excluded player stays excluded (GDPR art. 17(3)(b)).
+// LegalHold keeps the exclusions of an erased player, since by law an excluded player
+// must stay excluded (GDPR art. 17(3)(b)).
 type LegalHold struct {
 	Request    string            `json:"request"`
 	Erased     time.Time         `json:"erased"`
@@ -61,15 +61,15 @@ type erasure struct {
 	Held    bool      `json:"held"`
 }
 
-// attempts bounds how often an erasure begins anew because the player's state
-// changed on the way.
+// attempts bounds how often an erasure starts again because the player's state has
+// changed.
 const attempts = 10
 
-// Erase removes the player: state, duplicate memory, reminders, contact history,
-// copies that wait to be fetched, dead letters that the console keeps, and the
-// sealing key. For player.Config.ErasedFor a mark keeps events of before
-// from bringing the player back. It may be repeated, wherever it ended before.
-// held: an exclusion is kept.
+// Erase removes the player's state, duplicate memory, reminders, contact history,
+// copies that wait to be fetched, dead letters in Redis, and the sealing key. For
+// player.Config.ErasedFor a mark stops earlier events from bringing the player back.
+// It may be repeated wherever it failed before. held reports whether an exclusion is
+// kept.
 func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (held bool, err error) {
 	for range attempts {
 		if held, err = r.erase(ctx, id, request, now); !errors.Is(err, player.ErrConflict) {
@@ -79,8 +79,8 @@ func (r *Rights) Erase(ctx context.Context, id, request string, now time.Time) (
 	return held, err
 }
 
-// erase fails with player.ErrConflict where the state has changed since what the
-// law has us keep was taken from it: an exclusion may have come in.
+// erase fails with player.ErrConflict if the state changed after it was read for what
+// the law has us keep: an exclusion may have come in.
 func (r *Rights) erase(ctx context.Context, id, request string, now time.Time) (held bool, err error) {
 	st, version, err := r.store.Read(ctx, id)
 	if err != nil {
@@ -97,8 +97,8 @@ func (r *Rights) erase(ctx context.Context, id, request string, now time.Time) (
 		return false, err
 	}
 	held = !until.IsZero()
-	// The state first: a decision that is under way finds nobody to decide on, and a
-	// copy that is being made finds the mark, or is found below.
+	// Erase the state first. A decision that is under way then finds no player, and a
+	// copy that is being made sees the mark or is dropped below.
 	if err := r.store.Erase(ctx, id, version, now); err != nil {
 		return false, err
 	}
@@ -111,7 +111,7 @@ func (r *Rights) erase(ctx context.Context, id, request string, now time.Time) (
 	}
 	if version == (player.Version{}) {
 		if b, err := r.journal.Contacts(ctx, id); err != nil || (b == nil && !held) {
-			return held, err // erased before, or never known
+			return held, err // the player was erased before, or never existed
 		}
 	}
 	open, err := json.Marshal(erasure{request, now, held})
@@ -134,14 +134,14 @@ func (r *Rights) erase(ctx context.Context, id, request string, now time.Time) (
 	return held, r.stillHeld(ctx, id, until)
 }
 
-// stillHeld fails with player.ErrConflict where another erasure, of a player who was
-// excluded meanwhile, left a hold that ends later than this one wrote into the contact
-// history: it may have gone with the history. That one wrote its hold first of all, so
-// of two at once the later one sees it here.
+// stillHeld fails with player.ErrConflict if there is a hold that ends later than the
+// one that this erasure wrote into the contact history. Another erasure left it, of a
+// player who was excluded in the meantime, and this one may have overwritten it in the
+// history. Every erasure writes its hold first, so of two at once the later sees it here.
 func (r *Rights) stillHeld(ctx context.Context, id string, until time.Time) error {
 	now, err := r.journal.Hold(ctx, id, nil, time.Time{})
 	if err == nil && now.After(until.Add(clocks)) {
-		err = fmt.Errorf("privacy: erase: held until %s meanwhile: %w", now.Format(time.RFC3339), player.ErrConflict)
+		err = fmt.Errorf("privacy: erase: another erasure holds the player until %s: %w", now.Format(time.RFC3339), player.ErrConflict)
 	}
 	return err
 }
@@ -149,8 +149,8 @@ func (r *Rights) stillHeld(ctx context.Context, id string, until time.Time) erro
 // clocks is how far the clocks of Redis and of an instance may be apart.
 const clocks = time.Minute
 
-// hold keeps that the player is excluded, and returns until when; zero: not at all.
-// Of a player whose state is gone already it is as it was.
+// hold stores the legal hold of an excluded player and returns until when it lasts,
+// zero if there is none. If the player's state is already gone, the stored hold stays.
 func (r *Rights) hold(ctx context.Context, id, request string, facts *event.Facts, now time.Time) (time.Time, error) {
 	if len(facts.Exclusions) == 0 {
 		return r.journal.Hold(ctx, id, nil, time.Time{})
@@ -162,9 +162,9 @@ func (r *Rights) hold(ctx context.Context, id, request string, facts *event.Fact
 	return r.journal.Hold(ctx, id, record, r.heldUntil(facts))
 }
 
-// unlink takes the account off the indexes of the persons it was linked to. One
-// that is held stays linked: the exclusion binds the person's other accounts.
-// It returns the contact history of before.
+// unlink removes the account from the indexes of the persons it is linked to, unless
+// it is held: then the exclusion still binds the person's other accounts. It returns
+// the contact history from before.
 func (r *Rights) unlink(ctx context.Context, id string, held bool) (*policy.Contacts, error) {
 	b, err := r.journal.Contacts(ctx, id)
 	if err != nil {
@@ -182,8 +182,7 @@ func (r *Rights) unlink(ctx context.Context, id string, held bool) (*policy.Cont
 	return c, nil
 }
 
-// dropCopies removes what others keep of the player: copies that wait to be
-// fetched, and dead letters.
+// dropCopies removes copies that wait to be fetched, and dead letters.
 func (r *Rights) dropCopies(ctx context.Context, id string) error {
 	if err := r.journal.DropExports(ctx, id); err != nil {
 		return err

@@ -1,6 +1,6 @@
-// Command serve runs the function that FUNCTION_TARGET names, as `func`'s own
-// scaffolding does: the Dockerfile's entry point, and what benchmarks start.
-// CPUPROFILE=FILE has it write its CPU profile there.
+// Command serve runs the function that FUNCTION_TARGET names, as func's own scaffolding
+// does. The Dockerfile's image and the benchmarks start it. With CPUPROFILE=FILE it
+// writes a CPU profile.
 package main
 
 import (
