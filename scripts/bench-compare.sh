@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compares two benchmarks, e.g. the last release's and this one's, with benchstat.
-# Usage: scripts/bench-compare.sh OLD.json NEW.json, each a file that
-# `make bench JSON=FILE` wrote, or several of the same commit with commas
-# between: from six on, benchstat says which differences are more than noise.
+# Usage: scripts/bench-compare.sh OLD.json NEW.json
+# Each is a file that `make bench JSON=FILE` wrote, or several of one commit,
+# separated by commas. With six or more, benchstat tells differences from noise.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ $# != 2 ]]; then
@@ -14,5 +14,5 @@ trap 'rm -rf "$dir"' EXIT
 go build -trimpath -o bin/ ./test/bench/pitboss-bench
 bin/pitboss-bench format ${1//,/ } >"$dir/old"
 bin/pitboss-bench format ${2//,/ } >"$dir/new"
-# The release of the x/perf module that this was written with.
+# x/perf has no releases, so this pins a commit.
 go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da -ignore commit "$dir/old" "$dir/new"

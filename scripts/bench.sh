@@ -2,7 +2,7 @@
 # Measures the whole path: redis-server, the Broker, every function and the
 # loader are processes of their own. docs/performance.md explains the figures.
 # Usage: scripts/bench.sh [pitboss-bench options]; JSON=FILE writes the figures,
-# PLOTS=FOLDER draws them. scripts/bench.sh soak …: a long run.
+# PLOTS=FOLDER draws them. scripts/bench.sh soak … is a long run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh redis

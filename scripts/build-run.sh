@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds bin/pitboss alone, all that `make run` needs, and shows how far it is:
-# on an empty build cache that takes a minute or two.
+# Builds bin/pitboss, which is all that `make run` needs, and shows the progress: on
+# an empty build cache it takes a minute or two.
 #
 #   scripts/build-run.sh BINARY VERSION
 set -euo pipefail
@@ -12,11 +12,11 @@ all=$("$go" list -deps ./broker/local | wc -l)
 terminal=
 if [[ -t 1 ]]; then terminal=1; fi
 
-# With -v the compiler names each package that it compiles, alone on a line;
-# whatever else it says is passed on.
+# With -v go build names each package that it compiles, alone on a line. All other
+# output is passed on.
 mkdir -p "$(dirname "$binary")"
 "$go" build -v -trimpath -ldflags "-s -w -X main.version=$version" -o "$binary" ./broker/local 2>&1 |
-  { # not awk, which may read a pipe by the block
+  { # awk may buffer its input and show no progress
     n=0
     while IFS= read -r line; do
       if [[ ! $line =~ ^[A-Za-z0-9._~/-]+$ ]]; then

@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Stops what scripts/cluster.sh started and removes its state: processes, pods,
-# mounts, network. What was built stays in the cache. Says what is left, if anything.
+# Stops the cluster of scripts/cluster.sh and removes its state: processes, pods,
+# mounts and network. It keeps the build cache, and reports what it could not remove.
 cd "$(dirname "$0")/.."
 source test/cluster/env.sh
 
-# members: the ids of the cluster's processes, its pods' included.
+# members prints the ids of the cluster's processes, including those of its pods.
 members() {
   local g
   for g in $(cgroups); do [[ ! -d $g ]] || find "$g" -name cgroup.procs -exec cat {} + 2>/dev/null || true; done | sort -un
 }
-for ((i = 0; i < 50; i++)); do # some start others while they end
+for ((i = 0; i < 50; i++)); do # some start others while they are being killed
   ids=$(members)
   [[ -n $ids ]] || break
   # shellcheck disable=SC2086
   kill -9 $ids 2>/dev/null || true
   sleep 0.1
 done
-# A cgroup without processes or children can be removed; pods' are nested.
+# A cgroup can be removed once it has no processes and no children, so children go first.
 for g in $(cgroups); do [[ ! -d $g ]] || find "$g" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
 mounts() { awk -v a="$run/" -v b="$state/" 'index($5, a) == 1 || index($5, b) == 1 {print $5}' /proc/self/mountinfo; }
 for ((i = 0; i < 5; i++)); do mounts | sort -r | xargs -r umount -l 2>/dev/null || true; done
-if [[ -e $run/netns-before ]]; then # pods have namespaces of their own, named by the plugins
+if [[ -e $run/netns-before ]]; then # each pod has a namespace, named by the CNI plugins
   for f in /run/netns/cni-*; do
     [[ ! -e $f ]] || grep -qxF "${f##*/}" "$run/netns-before" || ip netns del "${f##*/}"
   done

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts profile, score and decide 50 times each and times exec to first answer.
+# Starts profile, score and decide 50 times each and measures the time from exec to
+# the first answer.
 #
 #   [JSON=FILE] [TIMES=50] scripts/coldstart.sh      (needs make build)
 set -euo pipefail

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Pitboss beside Restate and Kafka Streams on this machine: one loader, one
-# system after the other, one table. docs/compared.md says what is compared, and
-# the table is written into it. What the others need comes from npm, Maven
-# Central and Debian's packages, and stays in the cache.
+# Measures Pitboss, Restate and Kafka Streams on this machine, one after another, with
+# one loader, and writes one table into docs/compared.md, which says what is compared.
+# The other systems come from npm, Maven Central and Debian's packages, and stay in the
+# cache.
 #
 #   [JSON=FILE] [SYSTEMS="pitboss kafka"] [REPS=3] [D=10s] [PLAYERS=5000] [RATES="250 500 1000"] [COLDS=3] scripts/compare.sh
-#   DOCS= scripts/compare.sh     writes no document
-#   SMOKE=1 scripts/compare.sh   seconds of a low load: does each system work? No document, no figures.
+#   DOCS= scripts/compare.sh     does not write the document
+#   SMOKE=1 scripts/compare.sh   checks in seconds, with a low load, that each system works; writes no document
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,7 +30,7 @@ go build -trimpath -ldflags "-s -w" -o "$bin/" ./test/benchstate
 (cd test/peers && go build -trimpath -ldflags "-s -w" -o "$bin/" . ./restateapp)
 
 case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
-package=@restatedev/restate-server-linux-$arch # the binary alone: the package around it counts its installations at a third party
+package=@restatedev/restate-server-linux-$arch # only the binary; the package around it reports installations to a third party
 restate=$cache/npm-$restate_version/node_modules/$package/bin/restate-server
 install_restate() {
   [[ -x $restate ]] && return
@@ -48,11 +48,11 @@ install_kafka() {
   cp -r test/peers/streams/. "$streams"
   scripts/deps.sh maven && (cd "$streams" && mvn -q -B package dependency:copy-dependencies -DoutputDirectory=target >&2) && touch "$streams/complete"
 }
-# A system that cannot be installed fails when it is started, and leaves a gap in the table.
+# A system that cannot be installed fails when it is started, and its rows stay empty.
 if [[ $systems == *restate* ]]; then install_restate || say "restate-server is not there"; fi
 if [[ $systems == *kafka* ]]; then install_kafka || say "Kafka is not there"; fi
 
-# Logs and stores are on the disk that the cache is on: /tmp may be memory, which is no place to measure fsync.
+# Logs and stores are on the cache's disk, since /tmp may be in memory, where fsync costs nothing.
 mkdir -p "$cache"
 TMPDIR=$(mktemp -d "$cache/run-XXXXXX")
 export TMPDIR

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The one-machine Broker against a real Knative control plane, scenario by
-# scenario. Builds the control plane first: about 6 minutes cold on 2 cores.
+# Compares the one-machine Broker with a real Knative control plane, scenario by
+# scenario. It builds the control plane first, which takes about 6 minutes on 2 cores
+# without a cache.
 #
 #   [JSON=FILE] [VERBOSE=1] scripts/conformance.sh
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds a Kubernetes and Knative Eventing control plane from its Go modules
-# into a cache folder, and prints the folder. Nothing is installed; 6 minutes
-# cold on 2 cores, seconds when it is there.
+# Builds a Kubernetes and Knative Eventing control plane from its Go modules into a
+# cache folder, and prints the folder. It installs nothing. The first build takes 6
+# minutes on 2 cores; later calls take seconds.
 #
 #   scripts/control-plane.sh
 set -euo pipefail
@@ -15,10 +15,10 @@ fi
 mkdir -p "$bin"
 export GOFLAGS=-mod=mod CGO_ENABLED=0
 
-# Knative's processes each serve health probes on the fixed port 8080, and the
-# in-memory channel's dispatcher serves events there: fine in pods of their own,
-# not on one machine. Copies of the two modules give the probes any free port
-# and the dispatcher 18083: three constants, no behaviour.
+# Every Knative process serves health probes on port 8080, and the in-memory channel's
+# dispatcher serves events there. That works in pods but not on one machine. Copies of
+# the two modules give the probes any free port and the dispatcher port 18083. They
+# change three constants and nothing else.
 copy() { # module, file, sed expression
   local from to
   from=$(go list -m -f '{{.Dir}}' "$1")

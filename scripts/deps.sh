@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs Debian packages that a target needs and that are not there yet.
-# Usage: scripts/deps.sh redis|chromium|curl|openssl|… ...: the names below
+# Installs the Debian packages that a target needs and that are missing.
+# Usage: scripts/deps.sh NAME... (redis, chromium, curl, openssl, …: the names below)
 set -euo pipefail
 
 declare -A command=([redis]=redis-server [chromium]=chromium [prometheus]=prometheus [rabbitmq]=rabbitmq-server [curl]=curl [openssl]=openssl
@@ -26,7 +26,7 @@ if ! command -v apt-get >/dev/null; then
   exit 1
 fi
 echo "deps: installing ${missing[*]}" >&2
-# A package's own service must not start: the tests start their own servers on free ports.
+# Services of the packages must not start, since tests start their own on free ports.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
   printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $policy >/dev/null && "${sudo[@]}" chmod +x $policy

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pitboss on Knative's RabbitMQ Broker, every process killed under load: counts
-# what became of each acknowledged event and of each decision that was due.
-# Builds the Broker's ingress and dispatcher first: 3 minutes cold on 2 cores.
+# Kills every process of Pitboss and of Knative's RabbitMQ Broker under load, and checks
+# each acknowledged event and each decision that was due. It builds the Broker's ingress
+# and dispatcher first, which takes 3 minutes on 2 cores without a cache.
 #
 #   [JSON=FILE] [RATE=300] [TIMES=3] scripts/durable.sh      (needs make build)
 set -euo pipefail

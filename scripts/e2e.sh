@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The console in a real browser (Debian's Chromium), fed by the whole system.
+# Tests the console in a real browser (Debian's Chromium), with the whole system behind it.
 # Usage: scripts/e2e.sh          run the tests
-#        scripts/e2e.sh shots    take the pictures in docs/images of a console at CONSOLE_URL
+#        scripts/e2e.sh shots    take the screenshots of docs/images from the console at CONSOLE_URL
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh chromium

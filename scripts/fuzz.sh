@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for FUZZTIME (default 30s), one after the other.
+# Runs every fuzz target for FUZZTIME (default 30s), one after another.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do

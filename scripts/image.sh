@@ -4,13 +4,13 @@
 #
 #   REGISTRY=registry.example/team [BASE_IMAGE=mirror/cc-debian12:nonroot] scripts/image.sh [func|docker]
 #
-# func (default): knative's own host builder, no Docker. It needs func v0.50 or
-#   later: v0.49 images end on SIGKILL and cannot drain.
-# docker: the Dockerfile, with docker or podman.
+# func (default) uses func's host builder, without Docker. It needs func v0.50 or later:
+#   images of v0.49 are ended by SIGKILL and cannot drain.
+# docker builds the Dockerfile with docker or podman.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-umask 022 # what is built here is read by another user in the image
+umask 022 # another user reads these files in the image
 how=${1:-func}
 die() { echo "image.sh: $*" >&2; exit 1; }
 [[ -n ${REGISTRY:-} ]] || die "REGISTRY is not set, e.g. REGISTRY=registry.example/team"
@@ -30,11 +30,11 @@ case $how in
     version=$("$func" version | grep -oE '[0-9]+\.[0-9]+' | head -1)
     [[ ${version#0.} -ge 50 ]] || die "func $version: v0.50 or later is needed (v0.49 images end on SIGKILL)"
     lib=$(scripts/onnxruntime.sh)
-    # func rewrites func.yaml and leaves files behind: it gets a copy. The
-    # library goes in as lib/, which becomes /func/lib/ in the image.
+    # func gets a copy, since it rewrites func.yaml and leaves files behind. lib/ becomes
+    # /func/lib/ in the image.
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
-    chmod 755 "$scratch" # it becomes /func, and mktemp's folders are its owner's only
+    chmod 755 "$scratch" # it becomes /func, and only its owner can read a folder of mktemp
     git archive HEAD | tar -x -C "$scratch"
     mkdir -p "$scratch/lib"
     cp "$lib" "$scratch/lib/libonnxruntime.so.1"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the image, pushes it to a registry of its own, pulls and unpacks it, and
-# starts every function out of it: not root, no capabilities, read-only root. It
-# runs scripts/image.sh with func's own host builder; see test/image.
-# Needs root, for mounts and another user's processes.
+# Builds the image with scripts/image.sh and func's host builder, pushes it to a registry
+# that it starts, pulls and unpacks it, and starts every function from it: not as root,
+# without capabilities, with a read-only root. See test/image. It needs root itself to
+# mount the image and to run processes as another user.
 #
 #   [BASE=IMAGE] scripts/imagecheck.sh
 set -euo pipefail

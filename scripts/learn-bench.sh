@@ -2,8 +2,8 @@
 # Measures learning: regret, coverage of intervals, calibration. docs/learning.md
 # explains the figures.
 # Usage: scripts/learn-bench.sh [learnbench options]; JSON=FILE writes the figures.
-# The csgo recording is played through the functions besides, as it is served:
-# PITBOSS_RECORDED says which part of it (later, first, all).
+# It also sends the csgo recording through the functions; PITBOSS_RECORDED selects the
+# part (later, first or all).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh redis

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Static checks. Each says what is wrong, where, and what to do.
+# Static checks. Each reports what is wrong, where, and what to do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

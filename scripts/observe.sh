@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Prometheus (Debian's) beside `make run`: metrics, alerts, exemplars.
-# Usage: scripts/observe.sh          run it; Ctrl-C stops it
+# Runs Prometheus (Debian's) beside `make run`: metrics, alerts, exemplars.
+# Usage: scripts/observe.sh          run it until Ctrl-C
 #        scripts/observe.sh check    check configuration, rules and their tests
-# TARGET is where /metrics is (default 127.0.0.1:8080, the local Broker),
-# OBSERVE_ADDR where Prometheus listens (default 127.0.0.1:9090).
+# TARGET is the address with /metrics (default 127.0.0.1:8080, the local Broker);
+# OBSERVE_ADDR is where Prometheus listens (default 127.0.0.1:9090).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/deps.sh prometheus

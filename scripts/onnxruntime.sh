@@ -3,15 +3,14 @@
 #
 #   scripts/onnxruntime.sh [DIR]
 #
-# DIR is where the library is kept; the default is
-# ${XDG_CACHE_HOME:-~/.cache}/pitboss/onnxruntime/<version>, where Pitboss looks
-# for it. ONNXRUNTIME_LIB names a library of your own: then nothing is fetched.
+# DIR is the folder of the library. The default is
+# ${XDG_CACHE_HOME:-~/.cache}/pitboss/onnxruntime/<version>, where Pitboss looks for it.
+# With ONNXRUNTIME_LIB set to a library of your own it fetches nothing.
 #
-# The library comes out of npm's onnxruntime-node (npm pack, so that the
-# package's install script never runs) or, failing that, PyPI's onnxruntime
-# wheel, which holds the same release stripped of symbols. Either is checked
-# against the sums below before it is moved into place in one step: a
-# truncated library would end the process with SIGBUS at the first call.
+# The library comes from npm's onnxruntime-node (with npm pack, so that the package's
+# install script never runs) or else from PyPI's onnxruntime wheel, which has the same
+# release without symbols. The script checks it against the sums below and then renames
+# it into place: a truncated library would end the process with SIGBUS at its first call.
 set -euo pipefail
 
 version=1.27.0
@@ -41,7 +40,7 @@ esac
 dir=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/onnxruntime/$version}
 lib=$dir/$name
 
-# genuine FILE: its sum is one of the two known ones.
+# genuine FILE succeeds if the file's sum is one of the two known ones.
 genuine() {
   [[ -f "$1" ]] || return 1
   local sum
@@ -55,7 +54,7 @@ if genuine "$lib"; then
 fi
 
 mkdir -p "$dir"
-# Beside its destination, so that the move at the end is a rename.
+# In the destination's folder, so that the move at the end is a rename.
 scratch=$(mktemp -d "$dir/.fetch.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes another version of a model live on a cluster, or goes back, without a
-# deploy: the ConfigMap pitboss-serving is what score looks at. The kubelet brings
-# it to the instances within a minute or so.
+# Makes another version of a model live on a cluster, or rolls back, without a deploy. It
+# changes the ConfigMap pitboss-serving, which score watches. The kubelet updates it in
+# the instances within about a minute.
 #
 #   NAMESPACE=pitboss scripts/promote.sh leave v2
 #   NAMESPACE=pitboss scripts/promote.sh leave --rollback
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 namespace=${NAMESPACE:-pitboss}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-ln -s "$PWD"/models/* "$scratch/" # what this checkout has of the models, and what the cluster has of the lineup
+ln -s "$PWD"/models/* "$scratch/" # this checkout's models with the cluster's serving.yaml
 serving=$scratch/serving.yaml
 rm "$serving"
 kubectl -n "$namespace" get configmap pitboss-serving -o 'jsonpath={.data.serving\.yaml}' > "$serving"

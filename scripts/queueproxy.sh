@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Knative Serving's queue-proxy, built from its module, in front of ingest: no
-# more requests at once than containerConcurrency, and nothing lost when the pod
-# is deleted under load. Takes 35 s; needs ports 8022, 9090 and 9091.
+# Runs Knative Serving's queue-proxy, built from its module, in front of ingest. It
+# checks that no more requests than containerConcurrency get through at once, and that
+# nothing is lost when the pod is deleted under load. Takes 35 s; needs the ports 8022,
+# 9090 and 9091.
 #
 #   [JSON=FILE] scripts/queueproxy.sh      (needs make build)
 set -euo pipefail

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Replaces every function 20 times under 1,000 events/s and counts what was
-# lost, applied twice, or seen as an error by the Broker.
+# Replaces every function 20 times under 1,000 events/s, and counts events that were lost
+# or applied twice, and errors that the Broker saw.
 #
 #   [JSON=FILE] [RATE=1000] [TIMES=20] scripts/rollout.sh      (needs make build)
 set -euo pipefail

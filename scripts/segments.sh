@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a pitboss command on a cluster beside the volume with the journal's
-# segments: decisions that were written out and left Redis are there only. It is
-# a Job made of the CronJob that writes them.
+# Runs a pitboss command on a cluster with the volume of the journal's segments mounted.
+# Decisions that were written out of Redis are only there. It runs as a Job made from the
+# CronJob that writes them.
 #
 #   NAMESPACE=pitboss scripts/segments.sh explain --player alice --until 2026-01-02T14:02:59Z
 #   NAMESPACE=pitboss scripts/segments.sh journal verify
@@ -20,10 +20,10 @@ kubectl -n "$namespace" create job "$job" --from=cronjob/pitboss-journal-write -
   kubectl -n "$namespace" apply -f - >&2
 trap 'kubectl -n "$namespace" delete job "$job" --wait=false >&2' EXIT
 
-# pod PATH: what its pod says at a JSON path; nothing while there is no pod.
+# pod PATH prints a field of the pod's status; nothing while there is no pod.
 pod() { kubectl -n "$namespace" get pods -l "job-name=$job" -o "jsonpath={.items[*].status.$1}"; }
-# phase WORD...: waits until the pod is in one of these phases. kubectl logs fails
-# while the container is being created, which an image or a volume may hold up.
+# phase WORD... waits until the pod is in one of these phases. kubectl logs fails while
+# the container is being created, and an image or a volume may delay that.
 phase() {
   local now
   for ((i = 0; i < 600; i++)); do

@@ -1,20 +1,18 @@
 #!/usr/bin/env bash
-# Trains every model anew: exports the training sets with the code that serves,
-# then fits, measures, plots and writes models/<name>/<version>.
+# Trains every model: exports the training sets with the code that serves, then fits,
+# measures, plots and writes models/<name>/<version>.
 #
 #   scripts/train.sh [leave|harm|harm_casino|next_game]...     default: all
-#   scripts/train.sh check     tests what trains on a journal (make train-check)
+#   scripts/train.sh check     test the training on a journal (make train-check)
 #
-# With PITBOSS_JOURNAL, the address of the Redis that serves (and PITBOSS_SEGMENTS,
-# the folder of what was written out), it trains `leave`, or the one of `leave` and
-# `next_game` that is asked for, on the journal's own decisions instead. A candidate
-# that is better than the live version goes into the shadow: into
-# models/serving.yaml, or with NAMESPACE set into the cluster's.
+# With PITBOSS_JOURNAL, the address of the live Redis (and PITBOSS_SEGMENTS, the folder of
+# the journal's segments), it trains `leave` or `next_game` (default: leave) on the
+# journal's decisions instead. A candidate that is better than the live version becomes a
+# shadow in models/serving.yaml, or with NAMESPACE set in the cluster's.
 #
-# Needs Python 3.11 and the data folder (PITBOSS_DATA, default ../shared/data).
-# The Python packages, each pinned, go into a virtual environment of their own.
-# Equal inputs give equal files: everything is seeded and single runs are
-# deterministic.
+# Needs Python 3.11 and the data folder (PITBOSS_DATA, default ../shared/data). The Python
+# packages are pinned and go into a virtual environment. Equal inputs give equal files,
+# since everything is seeded and runs on one thread.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

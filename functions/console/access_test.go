@@ -212,23 +212,23 @@ func TestSignInRefused(t *testing.T) {
 		status int
 		says   string
 	}{
-		{name: "wrong state", status: 400, says: "This sign-in is over", back: func(_ *browser, at *url.URL) {
+		{name: "wrong state", status: 400, says: "This sign-in has expired", back: func(_ *browser, at *url.URL) {
 			q := at.Query()
 			q.Set("state", q.Get("state")[:8]+strings.Repeat("A", 35))
 			at.RawQuery = q.Encode()
 		}},
-		{name: "no state", status: 400, says: "This sign-in is over", back: func(_ *browser, at *url.URL) { at.RawQuery = "code=" + at.Query().Get("code") }},
-		{name: "another browser", status: 400, says: "This sign-in is over", back: func(b *browser, _ *url.URL) {
+		{name: "no state", status: 400, says: "This sign-in has expired", back: func(_ *browser, at *url.URL) { at.RawQuery = "code=" + at.Query().Get("code") }},
+		{name: "another browser", status: 400, says: "This sign-in has expired", back: func(b *browser, _ *url.URL) {
 			b.Jar, _ = cookiejar.New(nil)
 		}},
-		{name: "another sign-in's cookie", status: 400, says: "This sign-in is over", back: func(b *browser, at *url.URL) {
+		{name: "another sign-in's cookie", status: 400, says: "This sign-in has expired", back: func(b *browser, at *url.URL) {
 			other := b.s.browser("/authorize")
 			other.open("/auth/signin")
 			for _, v := range other.cookies() {
 				b.setCookie("pitboss-signin-"+at.Query().Get("state")[:8], v)
 			}
 		}},
-		{name: "another's code (PKCE)", status: 400, says: "used already", back: func(b *browser, at *url.URL) {
+		{name: "another's code (PKCE)", status: 400, says: "already used", back: func(b *browser, at *url.URL) {
 			other := b.s.browser("/auth/callback")
 			_, theirs, _ := other.open("/auth/signin")
 			q := at.Query()

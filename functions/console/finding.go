@@ -124,7 +124,7 @@ func erasedDecision(e *journal.Entry) (*decision, error) {
 		return nil, err
 	}
 	d := &decision{Recommendation: *record.Recommendation(), Jurisdiction: record.Input.Facts.Jurisdiction, Brand: record.Input.Facts.Brand,
-		Verdict: "suppressed", Words: "The player was erased: what is left says nothing about a person.", at: record.Input.Now, Erased: true}
+		Verdict: "suppressed", Words: "The player was erased. What is left of the decision is not personal.", at: record.Input.Now, Erased: true}
 	if record.Decision.Issued {
 		d.Verdict = "issued"
 	}

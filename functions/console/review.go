@@ -122,7 +122,7 @@ func (f *Function) remembered(ctx context.Context, c journal.Waiting) *decision 
 		return nil
 	}
 	if err != nil {
-		d = &decision{Words: "Made before the console started; its record is not in Redis any more."}
+		d = &decision{Words: "Made before the console started; its record is no longer in Redis."}
 		d.Decision, d.Review = c.Decision, true
 	}
 	d.Deadline = c.Deadline

@@ -61,7 +61,7 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 	if err != nil {
 		out.Note = err.Error()
 		if errors.Is(err, journal.ErrNotFound) {
-			out.Note = "Not in Redis any more: it was written out to a segment. PITBOSS_SEGMENTS shows the console where those are."
+			out.Note = "It was written out of Redis to a segment. PITBOSS_SEGMENTS tells the console where segments are."
 		}
 		return out
 	}
@@ -86,7 +86,7 @@ func (f *Function) journaled(ctx context.Context, id string) *journaled {
 	out.Rules = open.Result.Rules
 	then, err := f.rulesThen(ctx, open.Result.Policy)
 	if err != nil {
-		out.Note = "The rules' texts of then are not kept with the journal: " + err.Error()
+		out.Note = "The journal does not have the rules of that time: " + err.Error()
 	}
 	for i := range out.Rules {
 		r := then[out.Rules[i].Rule]

@@ -1,5 +1,5 @@
-// axe-core finds nothing to complain of, on any page, at the widths of a phone, a
-// tablet and a desktop.
+// Checks that axe-core finds no fault on any page, at the widths of a phone, a tablet and
+// a desktop.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
@@ -12,7 +12,7 @@ let system, browser, page, paths;
 
 before(async () => {
   system = await startSystem();
-  browser = await openBrowser({ bypassCSP: true }); // axe is not of the page's origin
+  browser = await openBrowser({ bypassCSP: true }); // axe is not from the page's origin
   page = browser.context.pages()[0] ?? await browser.context.newPage();
   paths = await furnish(system);
 }, { timeout: 300_000 });

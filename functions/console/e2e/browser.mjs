@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-// Debian's Chromium, without the parts that look for hosts on the network.
+// Debian's Chromium, without the parts that access the network by themselves.
 const flags = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ];
 
-// openBrowser starts it with a profile of its own.
+// openBrowser starts it with a new profile.
 export async function openBrowser(more = {}) {
   const profile = mkdtempSync(join(tmpdir(), "console-e2e-"));
   const context = await chromium.launchPersistentContext(profile, {

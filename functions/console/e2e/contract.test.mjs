@@ -1,5 +1,5 @@
-// The published JSON Schemas as a producer's own validator (Ajv) reads them,
-// against what ingest answers: one verdict for each event.
+// Compares the verdict of a producer's validator (Ajv) under the published JSON Schemas
+// with ingest's answer, for each event.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import Ajv2020 from "ajv/dist/2020.js";
@@ -10,7 +10,7 @@ let system;
 before(async () => { system = await startSystem(() => ({ SIMULATOR_PLAYERS: "0" })); });
 after(() => system?.stop());
 
-// random is a small generator with a seed (mulberry32), so that a failure can be had again.
+// random is a small generator with a seed (mulberry32), so that a failure can be reproduced.
 function random(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -22,7 +22,7 @@ function random(seed) {
 const rng = random(17);
 const pick = (list) => list[Math.floor(rng() * list.length)];
 
-// What is put in a value's place, as JSON text.
+// JSON texts that replace a value.
 const odd = ["null", "true", "-1", "0", "1.5", "-0", "9007199254740991", "9007199254740992", "18446744073709551616", '""', '"x"', '"\\u0000"',
   `"${"é".repeat(130)}"`, `"${"😀".repeat(70)}"`, "[]", "{}", '"2026-02-30"', '"2024-02-29"', '"2026-01-01T00:00:00Z"', '"2026-01-01t00:00:00z"',
   '"2026-01-01T24:00:00Z"', '"2026-01-01T00:00:60Z"', '"2026-01-01T00:00:00+24:00"', '"2026-01-01T00:00:00+14:00"', '"2026-01-01 00:00:00Z"',
@@ -42,7 +42,7 @@ function right(schema) {
   return '"x"';
 }
 
-// draw makes the text of an event's data, wrong in about one of two.
+// draw makes the text of an event's data, which is wrong in about half of all cases.
 function draw(schema) {
   const members = [];
   for (const [name, of] of Object.entries(schema.properties ?? {})) {

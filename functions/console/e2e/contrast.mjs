@@ -1,5 +1,5 @@
-// Runs in the page: every text's contrast against what lies behind it, as WCAG
-// 2.2 computes it; returns those under 4.5 (3 for large text).
+// Runs in the page. It computes the contrast of every text with its background as WCAG 2.2
+// does, and returns those under 4.5 (3 for large text).
 export function lowContrast() {
   const ctx = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
   const rgba = (css) => {

@@ -1,5 +1,5 @@
-// The console in its four languages, and in one that is none: there every text
-// that comes out of the message files is marked, so that one that does not is seen.
+// Tests the console in its four languages and in an artificial one. The artificial one
+// marks every text of the message files, so that texts from elsewhere stand out.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
@@ -27,7 +27,7 @@ async function inBrowser(locale, use) {
 async function open(page, path) {
   await page.goto(system.page + path);
   await page.waitForSelector("#main h1");
-  await page.waitForTimeout(500); // what is asked for has come
+  await page.waitForTimeout(500); // the answers have arrived
 }
 
 test("the browser's language comes first, then the one that was chosen", { timeout: 60_000 }, () => inBrowser("sv-SE", async (page) => {
@@ -65,10 +65,10 @@ for (const [locale, tag, amount] of [["en-GB", "en", /GBP\s500\.00/], ["de-DE", 
   }));
 }
 
-// marked is a message whose beginning and end can be told.
+// marked returns a message with a marked beginning and end.
 const marked = (text) => `⟦${text}⟧`;
 
-// Runs in the page: the texts that are neither marked, nor recorded data, nor a
+// Runs in the page. It returns texts that are neither marked, nor recorded data, nor a
 // number or a time.
 function unmarked() {
   const found = [];

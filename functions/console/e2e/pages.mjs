@@ -1,7 +1,7 @@
-// Every page of the console, with something on it to be seen.
+// Every page of the console, with content.
 import { get, send, until } from "./system.mjs";
 
-// furnish sends what gives every page something to show, and returns their paths.
+// furnish sends events that give every page content, and returns the paths of the pages.
 export async function furnish(system) {
   await send(system.ingest, "account.registered", "alice", { jurisdiction: "GB", birth_date: "1990-05-01", brand: "e2e", currency: "GBP" });
   await send(system.ingest, "protection.limit.set", "alice", { limit: "deposit", period: "month", amount: 50000, currency: "GBP" });

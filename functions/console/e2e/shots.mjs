@@ -1,4 +1,4 @@
-// Takes the pictures in docs/images of a console that runs at CONSOLE_URL.
+// Takes the screenshots of docs/images from the console at CONSOLE_URL.
 import { mkdirSync } from "node:fs";
 import { openBrowser } from "./browser.mjs";
 

@@ -4,8 +4,8 @@ import Provider from "oidc-provider";
 import { openBrowser } from "./browser.mjs";
 import { freePort, get, startSystem } from "./system.mjs";
 
-// A certified OpenID provider with its own pages for signing in and consent.
-// Whoever signs in there has the roles that stand here.
+// A certified OpenID provider with its own pages for sign-in and consent. The roles of
+// those who sign in are below.
 const people = { olga: ["pitboss-operator"], carla: ["pitboss-compliance"], nick: [] };
 const secret = "only & for this test";
 
@@ -15,7 +15,7 @@ async function startProvider(back) {
   const provider = new Provider(issuer, {
     clients: [{ client_id: "pitboss-console", client_secret: secret, redirect_uris: [back + "/auth/callback"], post_logout_redirect_uris: [back + "/"] }],
     claims: { openid: ["sub"], profile: ["preferred_username", "roles"] },
-    conformIdTokenClaims: false, // roles in the ID token, which docs/access.md asks of a provider
+    conformIdTokenClaims: false, // puts roles into the ID token, which docs/access.md requires
     cookies: { keys: [secret] },
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, preferred_username: id, roles: people[id] }) }),
   });
@@ -47,7 +47,7 @@ async function signIn(name) {
   await page.fill("input[name=login]", name);
   await page.fill("input[name=password]", "any");
   await page.click("button[type=submit]");
-  await page.click("button:has-text('Continue')"); // the provider asks once for each person
+  await page.click("button:has-text('Continue')"); // the provider asks each person once
 }
 
 test("nobody gets in unsigned; who signs in at the provider returns to the page asked for", async () => {
@@ -74,7 +74,7 @@ test("what the role may not do cannot be pressed, and says why", async () => {
 
 test("signing out leaves the console and the provider", async () => {
   await page.click("button:has-text('Sign out')");
-  await page.click("button:has-text('Yes')"); // the provider asks
+  await page.click("button:has-text('Yes')"); // the provider asks for confirmation
   await page.waitForSelector('a[href^="/auth/signin"]');
   assert.equal(new URL(page.url()).origin, system.page);
   assert.deepEqual((await browser.context.cookies(system.page)).filter((c) => c.name.includes("pitboss")), []);

@@ -1,5 +1,5 @@
-// Starts the whole system for a test, as `make run` does, on free ports and
-// with models of its own.
+// Starts the whole system for a test, as `make run` does, on free ports and with a copy of
+// the models.
 import { spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -12,14 +12,14 @@ export const freePort = () => new Promise((done) => {
   const s = createServer().listen(0, "127.0.0.1", () => { const { port } = s.address(); s.close(() => done(port)); });
 });
 
-// A second version of leave, the same but for its name, to be promoted.
+// A second version of leave, which differs only in its name, to be promoted.
 function addVersion(models) {
   cpSync(join(models, "leave/v1"), join(models, "leave/v9"), { recursive: true });
   const file = join(models, "leave/v9/model.yaml");
   writeFileSync(file, readFileSync(file, "utf8").replace(/^version: v1$/m, "version: v9"));
 }
 
-// startSystem starts it with what settings says for the console's address.
+// startSystem starts the system. settings are environment variables that may depend on the console's address.
 export async function startSystem(settings = () => ({})) {
   const dir = mkdtempSync(join(tmpdir(), "console-e2e-"));
   const models = join(dir, "models");
@@ -54,7 +54,7 @@ export async function startSystem(settings = () => ({})) {
   return system;
 }
 
-// until waits for what it is told, not for a time.
+// until waits until a condition holds.
 export async function until(what, check, ms = 30_000) {
   const end = Date.now() + ms;
   for (;;) {

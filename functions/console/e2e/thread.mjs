@@ -1,6 +1,6 @@
-// What the page's main thread really does: the time it ran, and the time it was
-// ready to run and had no core (Linux: /proc/…/schedstat). A long task of a page
-// that waits for a core is the machine's, not the page's.
+// Measures how long the page's main thread ran, and how long it was ready to run without a
+// core (/proc/…/schedstat on Linux). A long task that waited for a core is due to the
+// machine and not to the page.
 import { readFileSync, readdirSync } from "node:fs";
 
 const read = (path) => { try { return readFileSync(path, "latin1"); } catch { return ""; } };
@@ -16,7 +16,7 @@ const times = (pid) => read(`/proc/${pid}/task/${pid}/schedstat`).split(" ").sli
 const renderers = () => readdirSync("/proc").filter((d) => /^\d+$/.test(d)).map(Number)
   .filter((pid) => read(`/proc/${pid}/cmdline`).includes("--type=renderer") && descends(pid, process.pid));
 
-// threadOf finds the main thread that does what spin makes the page do.
+// threadOf finds the page's main thread by the work that spin makes it do.
 export async function threadOf(spin) {
   const before = new Map(renderers().map((pid) => [pid, times(pid)[0]]));
   await spin();
@@ -24,12 +24,12 @@ export async function threadOf(spin) {
   return { ran, pid };
 }
 
-// residentOf is how much memory of a kind the process has, in MB: VmRSS is all of it,
-// RssAnon what it allocated itself.
+// residentOf is the process's memory of a kind in MB: VmRSS is all of it, RssAnon what it
+// allocated.
 export const residentOf = (pid, kind) => Math.round(Number(new RegExp(`${kind}:\\s+(\\d+)`).exec(read(`/proc/${pid}/status`))?.[1]) / 1024);
 
-// watchThread samples the page's main thread until end() is called; then ran(from, to)
-// and waited(from, to) tell of any time between, in milliseconds since the epoch.
+// watchThread samples the page's main thread until end() is called. ran(from, to) and
+// waited(from, to) then return the times of any interval, in milliseconds since the epoch.
 export function watchThread(pid) {
   const samples = [];
   const take = () => { const [ran, waited] = times(pid); samples.push({ at: Date.now(), ran, waited }); };

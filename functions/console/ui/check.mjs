@@ -1,5 +1,5 @@
-// Every text of the console stands in src/messages, in every language: no literal
-// text in the source, no message that one language lacks, none that nobody shows.
+// Checks that every text of the console is in src/messages, in every language: that the
+// source has no literal text, no language lacks a message, and every message is used.
 import { readdirSync, readFileSync } from "node:fs";
 import { parseSync } from "vite";
 
@@ -18,18 +18,18 @@ for (const [tag, texts] of Object.entries(messages)) {
   }
 }
 
-// The attributes that people read or hear, and the properties that end up as such.
+// Attributes that people read or hear, and properties that become such attributes.
 const read = new Set(["title", "aria-label", "placeholder", "alt", "label", "lead", "text", "button", "unit", "hint"]);
 const isText = (s) => /\p{L}{2,}/u.test(s);
 const isSentence = (s) => /\p{Ll}{2,}[,:;]? \p{L}{2,}/u.test(s) || /^\p{Lu}\p{Ll}{3,}[.!?…]?$/u.test(s.trim());
-const names = new Set(["Pitboss", "English", "Deutsch", "Svenska", "Español", "this message", " was not trained on such players"]); // the last two are what the policy records
+const names = new Set(["Pitboss", "English", "Deutsch", "Svenska", "Español", "this message", " was not trained on such players"]); // the policy records the last two
 const isData = (el) => el.name.name === "Data" || el.attributes.some((a) => a.name?.name === "translate" && a.value?.expression?.value === false);
-const mentioned = new Set(), sets = new Set(["policy", "refused", "copy", "signin"]); // recorded.ts, copy.html and signin.html say these
+const mentioned = new Set(), sets = new Set(["policy", "refused", "copy", "signin"]); // recorded.ts, copy.html and signin.html use these
 
 function visit(node, at, file, source) {
   if (Array.isArray(node)) { for (const n of node) visit(n, at, file, source); return; }
   if (!node || typeof node.type !== "string" || node.type.startsWith("TS") || node.type === "ImportDeclaration") return;
-  const say = (text) => wrong.push(`${file}:${source.slice(0, node.start).split("\n").length}: ${JSON.stringify(text.trim())} stands in no message file`);
+  const say = (text) => wrong.push(`${file}:${source.slice(0, node.start).split("\n").length}: ${JSON.stringify(text.trim())} is in no message file`);
   let here = at;
   switch (node.type) {
     case "JSXElement": here = { ...at, data: at.data || isData(node.openingElement), attribute: "" }; break;

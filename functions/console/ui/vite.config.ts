@@ -1,7 +1,7 @@
 import { defineConfig } from "vite";
 
-// One script, one style sheet and a file for each language but English, no inlining: the page's Content-Security-Policy
-// allows files of this origin only.
+// Builds one script, one style sheet and a file for each language except English. Nothing is inlined, since the page's
+// Content-Security-Policy allows only files of this origin.
 export default defineConfig({
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   json: { namedExports: false, stringify: true },

@@ -3,7 +3,7 @@ import { t } from "./i18n";
 import { recorded } from "./recorded";
 import { cameFrom } from "./router";
 
-// Failure is an answer that is not 2xx: its text is the problem's detail.
+// Failure is an answer that is not 2xx. Its text is the problem's detail.
 export class Failure extends Error {
   constructor(readonly status: number, detail: string) { super(recorded(detail)); }
 }
@@ -21,8 +21,8 @@ export async function call<T>(path: string, change?: unknown): Promise<T> {
 
 export interface Loaded<T> { data?: T; error?: string; reload: () => void }
 
-// useLoaded asks for path now and every so many milliseconds while the page is
-// looked at; what was shown stays until the new answer is there.
+// useLoaded loads path now, and then every so many milliseconds while the page is visible.
+// It keeps the old answer until the new one is there.
 export function useLoaded<T>(path: string | null, every = 0): Loaded<T> {
   const [data, setData] = useState<T>();
   const [error, setError] = useState<string>();
@@ -35,7 +35,7 @@ export function useLoaded<T>(path: string | null, every = 0): Loaded<T> {
       (e: Error) => {
         if (current.current !== path) return;
         setError(e.message);
-        if (e instanceof Failure && (e.status === 403 || e.status === 404)) setData(undefined); // erased, or not to be seen any more
+        if (e instanceof Failure && (e.status === 403 || e.status === 404)) setData(undefined); // the player was erased, or may no longer be seen
       },
     );
   }, [path]);

@@ -4,12 +4,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { onAxis, value } from "./format";
 import { t } from "./i18n";
 
-// Chart draws lines over time with uPlot and keeps to the width it is given.
-// The colours are the theme's, read when it is drawn.
+// Chart draws lines over time with uPlot, in the width of its container and the colours
+// of the theme.
 
 export interface Line { label: string; color: string; values: number[]; fill?: boolean }
 
-// Lines differ by their dashes as well as by colour.
+// Lines differ by dashes, too, for people who cannot tell the colours apart.
 const dashes = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 
 const token = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

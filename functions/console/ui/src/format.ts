@@ -30,7 +30,7 @@ type Unit = "second" | "minute" | "hour" | "day";
 const unit = (name: Unit) => new Intl.NumberFormat(locale, { style: "unit", unit: name, unitDisplay: "long", maximumFractionDigits: 0 });
 const units: [Unit, number, Intl.NumberFormat][] = [["day", 86_400, unit("day")], ["hour", 3600, unit("hour")], ["minute", 60, unit("minute")], ["second", 1, unit("second")]];
 
-// duration says seconds as people do: the two largest units.
+// duration formats seconds in their two largest units.
 export function duration(s: number): string {
   const said: string[] = [];
   let left = Math.round(s);
@@ -45,7 +45,7 @@ export function duration(s: number): string {
 
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: "always" });
 
-// ago says how long ago a moment was, in its largest unit.
+// ago formats how long ago a moment was, in the largest unit.
 export function ago(iso: string): string {
   const s = (Date.now() - Date.parse(iso)) / 1000;
   if (s < 10) return t("just-now");
@@ -53,10 +53,10 @@ export function ago(iso: string): string {
   return relative.format(-Math.max(1, Math.round(s / size)), name);
 }
 
-// since names a moment, with how long ago that was.
+// since formats a moment and how long ago it was.
 export const since = (iso: string) => `${moment(iso)} (${ago(iso)})`;
 
-// money is an amount in the currency's minor units.
+// money formats an amount given in the currency's minor units.
 export function money(minor: number, currency?: string): string {
   if (!currency || !/^[A-Z]{3}$/.test(currency)) return fixed(minor / 100, 2);
   const format = new Intl.NumberFormat(locale, { style: "currency", currency, currencyDisplay: "code" });
@@ -66,13 +66,13 @@ export function money(minor: number, currency?: string): string {
 const percents = [0, 1].map((digits) => new Intl.NumberFormat(locale, { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }));
 export const percent = (share: number, digits: 0 | 1 = 1) => percents[digits]!.format(share);
 
-// signed is a number that always says whether it is more or less.
+// signed formats a number with its sign, also if it is positive.
 export const signed = (n: number, digits: 1 | 2) => (n >= 0 ? "+" : "−") + fixed(Math.abs(n), digits);
 
 const list = new Intl.ListFormat(locale, { type: "conjunction" });
 export const and = (items: string[]) => list.format(items);
 
-// zone is where clocks on the page stand: the reader's, or UTC as in logs and CSV.
+// zone is the time zone of the page: the reader's, or UTC as in logs and CSV.
 export let zone: "local" | "UTC" = localStorage.getItem("zone") === "UTC" ? "UTC" : "local";
 let clock: Intl.DateTimeFormat, day: Intl.DateTimeFormat, shortDay: Intl.DateTimeFormat;
 export function setZone(z: typeof zone) {
@@ -85,7 +85,7 @@ export function setZone(z: typeof zone) {
 }
 setZone(zone);
 
-// onAxis names a moment of a chart: with its day where the chart is of days.
+// onAxis formats a moment of a chart, with its day if the chart spans days.
 export const onAxis = (unix: number, days: boolean) => (days ? shortDay : clock).format(new Date(unix * 1000));
 
 // fromField and toField read and write <input type="datetime-local"> in the zone.
@@ -99,7 +99,7 @@ export function toField(iso: string): string {
   return new Date(at.getTime() - (zone === "UTC" ? 0 : at.getTimezoneOffset() * 60_000)).toISOString().slice(0, 19);
 }
 
-// known is whether a time is one: Go's zero time is none.
+// known reports whether a time is set: Go's zero time is not.
 export const known = (iso?: string): iso is string => !!iso && !iso.startsWith("0001");
 
 export const time = (iso: string) => (known(iso) ? clock.format(new Date(iso)) : "–");
@@ -119,10 +119,10 @@ export function value(n: number): string {
 
 const scientific = new Intl.NumberFormat(locale, { notation: "scientific", maximumFractionDigits: 1 });
 
-// metric is a model's figure of merit.
+// metric formats a model's metric.
 export const metric = (n: number) => (Number.isInteger(n) ? num(n) : Math.abs(n) < 0.001 ? scientific.format(n) : significant[4]!.format(n));
 
-// short keeps both ends of a long id: ids often begin alike.
+// short keeps both ends of a long id, since ids often begin alike.
 export const short = (id: string) => (id.length > 16 ? id.slice(0, 6) + "…" + id.slice(-6) : id);
 
 export const shortType = (type: string) => type.replace(/^pitboss\./, "").replace(/\.v1$/, "");

@@ -1,10 +1,10 @@
 import type { ComponentChildren } from "preact";
 import en from "./messages/en.json";
 
-// What the console says stands in messages/*.json, one file for each language. A
-// message's {name} is replaced by a value; of key_one and key_other, n picks the
-// one that the language's plural rules ask for. What was recorded (ids, notes, the
-// policy's own texts) is shown as it was recorded.
+// The texts of the console are in messages/*.json, one file for each language. A
+// message's {name} is replaced by a value. The plural rules of the language choose
+// between key_one and key_other by n. Recorded data (ids, notes, the texts of rule packs)
+// is shown as it is.
 
 type Message = keyof typeof en;
 type Messages = Record<Message, string>;
@@ -14,16 +14,16 @@ export type Key = Stem<Message>;
 export const languages = { en: "English", de: "Deutsch", sv: "Svenska", es: "Español" };
 export type Language = keyof typeof languages;
 
-// The language that was chosen here, else the first of the browser's that there is.
+// The language chosen on the page, else the first of the browser's that has texts.
 const wanted = [localStorage.getItem("language") ?? "", ...navigator.languages].map((tag) => tag.slice(0, 2).toLowerCase());
 export const language = (wanted.find((tag) => Object.hasOwn(languages, tag)) ?? "en") as Language;
 export const locale = { en: "en-GB", de: "de-DE", sv: "sv-SE", es: "es-ES" }[language];
 document.documentElement.lang = language;
 
-// choose keeps the language and loads the page anew, so that nothing of the other is left.
+// choose stores the language and reloads the page, so that no text stays in the old one.
 export function choose(next: string) {
   localStorage.setItem("language", next);
-  document.cookie = `language=${next}; path=/; max-age=31536000; samesite=lax`; // for the pages that the server writes: why a sign-in failed
+  document.cookie = `language=${next}; path=/; max-age=31536000; samesite=lax`; // for the pages that the server writes, such as a failed sign-in
   location.reload();
 }
 
@@ -50,11 +50,11 @@ function pieces<T>(key: Key, values: Record<string, T | number>): (T | string)[]
   });
 }
 
-// t is a message as text; rich is one with elements among its values.
+// t returns a message as text; rich returns one whose values may be elements.
 export const t = (key: Key, values: Record<string, string | number> = {}): string => pieces(key, values).join("");
 export const rich = (key: Key, values: Record<string, ComponentChildren>): ComponentChildren[] => pieces(key, values as Record<string, ComponentChildren | number>);
 
-// word says one of a fixed set of codes; a code that a later version brought is shown as it is.
+// word names one of a fixed set of codes. It shows an unknown code, of a later version, as it is.
 export const word = (set: string, code: string): string => messages[`${set}.${code}`] ?? plain(code);
 
 export const plain = (id: string) => id.replaceAll("_", " ").replaceAll("-", " ");

@@ -50,7 +50,7 @@ function Nav(p: { url: URL }) {
   const here = "/" + (p.url.pathname.split("/")[1] ?? "");
   const badge: Record<string, number> = { "/deadletters": frame?.dead_letters ?? 0, "/review": frame?.review ?? 0, "/approvals": frame?.proposed ?? 0 };
   const list = useRef<HTMLUListElement>(null);
-  const counted = Object.keys(badge).filter((path) => badge[path]).join(); // a count that appears moves the tabs behind it
+  const counted = Object.keys(badge).filter((path) => badge[path]).join(); // a badge that appears moves the tabs after it
   useEffect(() => { list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); }, [here, counted]);
   return (
     <nav class="nav" aria-label={t("pages")}>
@@ -83,13 +83,13 @@ function useTheme(): [Theme, () => void] {
 
 const product = "Pitboss";
 
-// Zone turns every clock on the page to UTC and back.
+// Zone switches every time on the page between UTC and local time.
 function Zone(p: { turned: () => void }) {
   const name = t(zone === "UTC" ? "zone.utc" : "zone.local");
   return <button type="button" class="button ghost" onClick={() => { setZone(zone === "UTC" ? "local" : "UTC"); p.turned(); }} aria-label={t("zone.change", { name })}>{name}</button>;
 }
 
-// Languages are named as their own speakers name them.
+// Each language is named in itself.
 const Languages = () => (
   <select class="languages" aria-label={t("language")} value={language} onChange={(e) => choose(e.currentTarget.value)}>
     {Object.entries(languages).map(([tag, name]) => <option key={tag} value={tag} lang={tag} translate={false}>{name}</option>)}
@@ -115,7 +115,7 @@ function Top(p: { who: Person; login: boolean; theme: Theme; turn: () => void; t
   );
 }
 
-// signOut ends the session here, and goes on to the provider to end it there.
+// signOut ends the session here and then at the provider.
 const signOut = () => call<{ next: string }>("/api/logout", {}).then(({ next }) => location.assign(next || "/"));
 
 function Login(p: { me: Me }) {

@@ -2,10 +2,10 @@ import { duration } from "./format";
 import { language, t, word, type Key } from "./i18n";
 import en from "./messages/en.json";
 
-// Pitboss's own sentences, those of its policy and its refusals, are recorded and
-// answered in English. They are known here by their English message, and said in
-// the reader's language; the rule packs' and actions' own texts match none and stay
-// as they are. Go's tests hold the messages against what the policy says.
+// The server records and answers the sentences of the policy and of refusals in English.
+// They are recognised here by their English message and translated. The texts of rule
+// packs and actions match no message and stay as they are. A Go test checks that the
+// messages match what the server says.
 
 const known = Object.entries(en).filter(([key]) => /^(policy|refused)\./.test(key)).map(([key, text]) => ({
   key: key as Key,
@@ -15,7 +15,7 @@ const known = Object.entries(en).filter(([key]) => /^(policy|refused)\./.test(ke
 
 const sizes: Record<string, number> = { d: 86_400, h: 3600, m: 60, s: 1, day: 86_400, hour: 3600, minute: 60, second: 1 };
 
-// spoken says a recorded duration in words: 1m59s of old, 1 minute 59 seconds of now.
+// spoken formats a recorded duration: 1m59s in old records, 1 minute 59 seconds in new ones.
 function spoken(span: string): string {
   const parts = [...span.matchAll(/(\d+(?:\.\d+)?) ?(day|hour|minute|second|[dhms])s?/g)];
   return parts.length ? duration(parts.reduce((sum, [, n, unit]) => sum + Number(n) * sizes[unit!]!, 0)) : span;
@@ -36,7 +36,7 @@ function put(name: string, value: string): string {
 
 const said = new Map<string, string>();
 
-// recorded says a recorded sentence in the reader's language, if it is one of ours.
+// recorded translates a recorded sentence if it is one of the server's.
 export function recorded(text: string): string {
   let out = said.get(text);
   if (out === undefined) {

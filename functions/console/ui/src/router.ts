@@ -4,8 +4,8 @@ import { useEffect, useState } from "preact/hooks";
 
 const listeners = new Set<() => void>();
 
-// cameFrom is the view that led to this one, without what it shows: the console
-// journals who looked at a player, when, and from where.
+// cameFrom is the view that led to this one. The console journals who looked at a player,
+// when, and from which view.
 export let cameFrom = "";
 const viewOf = (path: string) => "/" + (path.split("/")[1] ?? "");
 
@@ -18,7 +18,7 @@ export function go(to: string, replace = false) {
 
 addEventListener("popstate", () => { for (const l of listeners) l(); });
 
-// Links of this origin turn the page without loading it anew; external ones leave it.
+// Links of this origin change the view without loading the page again.
 addEventListener("click", (e) => {
   const a = (e.target as Element | null)?.closest?.("a[href]") as HTMLAnchorElement | null;
   if (!a || a.origin !== location.origin || a.rel === "external" || a.hasAttribute("download") || a.hash && a.pathname === location.pathname ||
@@ -39,10 +39,10 @@ export function useAddress(): URL {
   return new URL(href);
 }
 
-// withParam is the present address with one filter changed; empty removes it.
+// withParam returns the address with one parameter changed, or removed if value is empty.
 export function withParam(url: URL, name: string, value: string): string {
   const next = new URL(url);
-  next.searchParams.delete("before"); // another search begins with its newest
+  next.searchParams.delete("before"); // a new search begins with the newest
   if (value) next.searchParams.set(name, value); else next.searchParams.delete(name);
   return next.pathname + next.search;
 }

@@ -2,9 +2,8 @@ import { useEffect, useState } from "preact/hooks";
 import { call } from "./api";
 import type { Decision, Frame, Me } from "./types";
 
-// One stream feeds every part of the page. The server sends a few frames a
-// second, whatever comes in; frames that come while the page is hidden are
-// kept, not drawn.
+// One stream feeds every part of the page. The server sends a few frames a second,
+// however many events come in. While the page is hidden, frames are kept but not drawn.
 
 export const historySeconds = 150;
 const tickerLength = 60;
@@ -17,7 +16,7 @@ export interface Live {
   issued: Decision[];
   suppressed: Decision[];
   skipped: number;
-  erased: ReadonlySet<string>; // players: nothing of them stays on the screen
+  erased: ReadonlySet<string>; // erased players, whose data must leave the screen
 }
 
 const state: Live = { connected: false, at: [], series: { platform: [], issued: [], suppressed: [], score: [] }, issued: [], suppressed: [], skipped: 0, erased: new Set() };
@@ -48,7 +47,7 @@ function take(f: Frame) {
   const { unix, n } = f.flow.second;
   const last = state.at[state.at.length - 1] ?? unix - 1;
   if (unix > last) {
-    for (let t = Math.max(last + 1, unix - historySeconds); t <= unix; t++) { // seconds missed while asleep are gaps
+    for (let t = Math.max(last + 1, unix - historySeconds); t <= unix; t++) { // seconds without a frame, as while the computer slept, are gaps
       state.at.push(t);
       for (const l of lines) state.series[l].push(t === unix ? n[l] ?? 0 : NaN);
     }
@@ -69,14 +68,14 @@ export async function connect() {
   source = new EventSource("/api/stream");
   source.onmessage = (m) => take(JSON.parse(m.data) as Frame);
   source.onopen = () => { state.connected = true; tell(); };
-  source.onerror = () => { // the browser comes back by itself, unless it was refused: then the session is over, or the console restarts
+  source.onerror = () => { // the browser reconnects by itself unless the server refused, because the session has ended or the console restarts
     state.connected = false;
     tell();
     if (source?.readyState === EventSource.CLOSED) setTimeout(again, 2000);
   };
 }
 
-// again connects anew; who is no longer signed in gets the page for that.
+// again reconnects, or reloads the page if the person is no longer signed in.
 async function again() {
   try {
     if ((await call<Me>("/api/me")).person) await connect(); else location.reload();

@@ -1,4 +1,4 @@
-// What the console's API answers; the Go types of the same names are the source.
+// The answers of the console's API. They follow the Go types of the same names.
 
 export interface Reason { code: string; text: string }
 export interface Blocked { action: string; rule: string; text: string }
@@ -38,7 +38,7 @@ export interface Trouble { code: string; what?: string; name?: string; n?: numbe
 export interface Place { name: string; decided: number; issued: number; blocked: number; nothing: number; last?: string; starved?: boolean }
 
 export interface Person { name: string; id?: string; roles: string[]; until?: string }
-// Me: login says that sessions exist at all; sign_in is where the provider's begins, token that one may be typed.
+// Me: login says whether people must sign in; sign_in is the address to sign in at the provider; token says whether a token may be entered.
 export interface Me { person: Person | null; why?: string; login: boolean; sign_in: string; token: boolean; broker?: boolean; sink?: boolean }
 
 export interface ViewProps { who: Person; url: URL; theme: string }

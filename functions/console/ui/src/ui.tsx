@@ -6,7 +6,7 @@ import { t, word } from "./i18n";
 import { recorded } from "./recorded";
 import type { Person } from "./types";
 
-// The parts every view is made of.
+// The components that every view uses.
 
 export function Card(p: { title?: ComponentChildren; aside?: ComponentChildren; children: ComponentChildren; class?: string; id?: string }) {
   return (
@@ -28,21 +28,21 @@ export const Kind = (p: { kind: string }) => p.kind ? <span class={"badge kind-"
 export const Verdict = (p: { verdict: string }) => <span class={"badge verdict-" + p.verdict}>{word("verdict", p.verdict)}</span>;
 export const Tag = (p: { children: ComponentChildren; tone?: string; title?: string }) => <span class={"badge " + (p.tone ? "tone-" + p.tone : "")} title={p.title}>{p.children}</span>;
 
-// Data is what was recorded, as it was recorded: no words of the console's.
+// Data shows recorded data as it is. It is not translated.
 export const Data = (p: { children: ComponentChildren; class?: string }) => <span class={p.class} translate={false}>{p.children}</span>;
 
 export const Empty = (p: { children: ComponentChildren }) => <p class="empty">{p.children}</p>;
 
-// Wrong says what failed, and offers to try again where that may help.
+// Wrong says what failed, and offers to try again if that may help.
 export function Wrong(p: { text?: string; again?: () => void }) {
   return p.text ? <p class="wrong" role="alert">{p.text} {p.again && <button type="button" class="button ghost" onClick={p.again}>{t("again")}</button>}</p> : null;
 }
 
-// Status is what became of a decision after it was made.
+// Status shows the outcome of a decision.
 const tones: Record<string, string> = { delivered: "info", accepted: "good", dismissed: "warn", expired: "warn", revoked: "bad", overturned: "bad" };
 export const Status = (p: { status?: string }) => p.status ? <Tag tone={tones[p.status]}>{word("status", p.status)}</Tag> : null;
 
-// Tabs are moved through with the arrow keys, as a tab list is (ARIA Authoring Practices).
+// Tabs can be changed with the arrow keys (ARIA Authoring Practices).
 export function Tabs(p: { label: string; items: { id: string; name: ComponentChildren }[]; chosen: string; choose: (id: string) => void }) {
   const move = (e: KeyboardEvent) => {
     const at = p.items.findIndex((i) => i.id === p.chosen), last = p.items.length - 1;
@@ -92,7 +92,7 @@ export function Meter(p: { value: number; label: string; tone?: string }) {
   );
 }
 
-// Spark is a small line without axes: feature values over time.
+// Spark is a small line of values over time, without axes.
 export function Spark(p: { values: number[]; label: string }) {
   const v = p.values.filter(isFinite);
   if (v.length < 2) return <svg class="spark" viewBox="0 0 100 28" aria-hidden="true"><line class="spark-line" x1="0" y1="14" x2="100" y2="14" /></svg>;
@@ -105,8 +105,8 @@ export function Spark(p: { values: number[]; label: string }) {
   );
 }
 
-// Changes need a role. A button that may not be pressed can still be reached by
-// the keyboard, so that everybody is told why.
+// Changes need a role. A button that the person may not use can still be focused, and then
+// says why.
 export function Act(p: { who: Person; role: string; onClick: () => void; children: ComponentChildren; tone?: string; disabled?: boolean; title?: string }) {
   const may = p.who.roles.includes(p.role);
   const why = t("needs-role", { role: word("role", p.role), name: p.who.name, roles: p.who.roles.map((r) => word("role", r)).join(", ") });
@@ -118,8 +118,8 @@ export function Act(p: { who: Person; role: string; onClick: () => void; childre
 
 export interface Field { name: string; label: string; hint?: string; value?: string; placeholder?: string; example?: string; optional?: boolean }
 
-// Ask is a dialog that makes a change once its fields are filled in: a change is
-// never one stray click.
+// Ask is a dialog that makes a change once its fields are filled in, so that no stray click
+// makes one.
 export function Ask(p: {
   title: string; text: ComponentChildren; fields: Field[]; button: string; tone?: string; onClose: () => void; stays?: boolean;
   change: (values: Record<string, string>) => Promise<string>;
@@ -135,7 +135,7 @@ export function Ask(p: {
     const values = Object.fromEntries([...new FormData(e.target as HTMLFormElement)].map(([k, v]) => [k, String(v).trim()]));
     try {
       toast(await p.change(values));
-      if (!p.stays) p.onClose(); // else the caller shows what comes next
+      if (!p.stays) p.onClose(); // otherwise the caller shows the next step
     } catch (err) {
       setError((err as Error).message);
       setBusy(false);
@@ -162,7 +162,7 @@ export function Ask(p: {
   );
 }
 
-// Modal is a dialog that shows something.
+// Modal is a dialog that only shows something.
 export function Modal(p: { title: string; onClose: () => void; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => { ref.current?.showModal(); }, []);
@@ -189,7 +189,7 @@ export function Toasts() {
   return <div class="toasts" role="status" aria-live="polite">{text && <div class="toast">{text}</div>}</div>;
 }
 
-// attempt makes a change that needs no questions and says what came of it.
+// attempt makes a change that needs no dialog, and shows the result.
 export async function attempt(path: string, change: unknown, said: string): Promise<boolean> {
   try {
     await call(path, change);

@@ -3,14 +3,14 @@ import { t, word } from "./i18n";
 import { recorded } from "./recorded";
 import type { Decision, Reason } from "./types";
 
-// Decisions and events in words, as an operator tells a colleague. Reasons, rules
-// and messages to players keep the words of the policy that decided.
+// Decisions and events as sentences. Reasons, rules and messages to players keep the text
+// of the policy that made the decision.
 
 const inSentence = (text: string) => text.replace(/[. ]+$/, "").replace(/^[A-Z](?![A-Z])/, (c) => c.toLowerCase());
 
 export const reason = (r: Reason) => (r.code === "marker:hidden" ? t("marker-hidden") : recorded(r.text));
 
-// blockedBy is the text of the rule that kept the best action back.
+// blockedBy is the text of the rule that held back the best action.
 export function blockedBy(d: Decision): string {
   const block = d.blocked?.find((b) => b.action === d.action) ?? d.blocked?.[0];
   if (block) return recorded(block.text);
@@ -41,11 +41,11 @@ function done(d: Decision): string {
   }
 }
 
-// said is a decision in one sentence.
+// said describes a decision in one sentence.
 export function said(d: Decision): string {
   if (d.erased) return t("said.erased");
   if (!d.player) return t("said.gone");
-  // What was blocked says why itself; a score that there is none of is not why.
+  // A blocked decision says why itself, and a missing score is no reason.
   const reasons = d.verdict === "suppressed" && d.action !== "none" ? [] : d.reasons.filter((r) => !/^(not-rated|too-new):/.test(r.code)).slice(0, 2);
   const scores = Object.entries(d.scores ?? {}).sort(([a], [b]) => Number(b === "leave") - Number(a === "leave") || a.localeCompare(b));
   const parts = [...reasons.map((r) => inSentence(reason(r))), done(d), ...scores.map(([model, s]) => t("said.risk", { model, score: fixed(s, 2) }))];
@@ -53,7 +53,7 @@ export function said(d: Decision): string {
   return t("said.sentence", { who, parts: parts.join("; ") });
 }
 
-// what an event of a platform tells.
+// sentence describes a platform's event.
 export function sentence(type: string, d: Record<string, unknown> = {}): string {
   const of = (name: string) => String(d[name] ?? "");
   const sum = (name: string) => (typeof d[name] === "number" ? money(d[name], d.currency as string | undefined) : "");

@@ -2,8 +2,8 @@ import { fixed } from "../format";
 import { t } from "../i18n";
 import type { ModelView } from "../types";
 
-// Calibrated says how far a model's scores are from what came of them, as it gives
-// them and as they are decided on.
+// Calibrated shows how far a model's scores are from the outcomes, before and after
+// calibration.
 export function Calibrated(p: { of: ModelView["calibrated"] }) {
   if (!p.of || p.of.seen === 0) return null;
   const { errors: e, slope, seen } = p.of;

@@ -5,7 +5,7 @@ import { t, word } from "../i18n";
 import type { Change, ViewProps } from "../types";
 import { Card, Data, Empty, Head, Tag, Wrong } from "../ui";
 
-// whatOf says what was done: a proposal and its end name what was proposed.
+// whatOf names a change. Of a proposal, an approval and a withdrawal it names the proposed change.
 function whatOf(what: string): string {
   const [verb, of] = what.split(" ", 2);
   return of ? t("changes.about", { verb: word("change", verb!), of: word("change", of) }) : word("change", what);

@@ -51,7 +51,7 @@ export function DeadLettersPage(p: ViewProps) {
 
 interface KeptOutLine { day: string; reason: string; source: string; events: number }
 
-// KeptOut is what the platforms sent that was acknowledged and does not count.
+// KeptOut lists acknowledged events that did not count.
 function KeptOut() {
   const { data } = useLoaded<{ kept_out: KeptOutLine[] }>("/api/keptout", 10000);
   if (!data?.kept_out.length) return null;

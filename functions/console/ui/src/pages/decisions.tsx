@@ -12,7 +12,7 @@ interface Page { decisions: Decision[]; matched: number; kept: number; next?: st
 
 const filters = ["verdict", "outcome", "kind", "jurisdiction", "brand", "action", "rule"] as const;
 
-// option is a value to filter by in words: ids stay as they are.
+// option names a value to filter by. Ids stay as they are.
 function option(filter: (typeof filters)[number], name: string): string {
   switch (filter) {
     case "verdict": case "kind": return word(filter, name);
@@ -76,12 +76,12 @@ export function DecisionsPage(p: ViewProps) {
   );
 }
 
-// TimeField is one end of a time range; the address has it in UTC.
+// TimeField is one end of a time range. The address has it in UTC.
 function TimeField(p: { name: "from" | "to"; value: string; set: (name: string, v: string) => void }) {
   return <label class="inline">{t(`time.${p.name}`)} <input type="datetime-local" step="1" name={p.name} aria-label={t(`time.${p.name}`)} value={toField(p.value)} onChange={(e) => p.set(p.name, fromField(e.currentTarget.value))} /></label>;
 }
 
-// keepChosen lists the chosen value even when nothing of it is in memory.
+// keepChosen lists the chosen value even if no decision in memory has it.
 function keepChosen(list: Counted[], chosen: string | null): Counted[] {
   return !chosen || list.some((c) => c.name === chosen) ? list : [{ name: chosen, n: 0 }, ...list];
 }
@@ -152,11 +152,11 @@ function Rules(p: { d: Decision; journal: Why["journal"] }) {
   );
 }
 
-// rank puts first what was decided on, last what said nothing.
+// rank sorts models that the decision used first and models without a score last.
 const rank = (m: ModelRun) => (m.outside ? 2 : m.shadow ? 1 : 0);
 
-// Run is one model's score and the features that moved it: right raised it,
-// left lowered it.
+// Run shows a model's score and the features that moved it, those that raised it to the
+// right and those that lowered it to the left.
 function Run(p: { m: ModelRun }) {
   const list = p.m.contributions ?? [];
   if (p.m.outside) return <p class="run hint">{t(p.m.too_new ? "decision.too-new" : "decision.outside", { output: p.m.output, model: `${p.m.name} ${p.m.version}` })}</p>;

@@ -7,8 +7,8 @@ interface Effect { action: string; arm: string; segment?: string; outcome: strin
 
 const points = (x: number) => t("points", { n: (x >= 0 ? "+" : "−") + fixed(100 * Math.abs(x), 1) });
 
-// Effects says what each action does against no message. Its intervals hold at all
-// times together, so that looking often is no mistake.
+// Effects shows the effect of each action against no message. Its intervals are valid
+// however often one looks.
 export function Effects() {
   const { data, error } = useLoaded<{ effects: Effect[] }>("/api/effects", 30000);
   const tone = (e: Effect) => (e.low > 0 ? (e.outcome === "harmed" ? "bad" : "good") : e.high < 0 ? (e.outcome === "harmed" ? "good" : "bad") : "");

@@ -4,8 +4,8 @@ import { t } from "../i18n";
 import type { Person } from "../types";
 import { Act, Ask, Empty, Json, Modal } from "../ui";
 
-// Kept opens what the law has the operator keep of an erased player. Who looks and
-// why is journaled before anything is shown.
+// Kept shows what the law has the operator keep of an erased player. The server journals
+// who looks and why before it answers.
 export function Kept(p: { id: string; who: Person }) {
   const [asking, ask] = useState(false);
   const [kept, setKept] = useState<unknown[]>();

@@ -9,7 +9,7 @@ import type { Decision, Frame, HopNow, TriggerStatus, Trouble, ViewProps } from 
 import { Bars, Card, Data, Empty, Kind, PlayerLink, Tabs, Tag, Wrong } from "../ui";
 import { actionOf, said } from "../words";
 
-// Live answers in ten seconds: are players being served, and if not, why.
+// Live shows at a glance whether players are being served, and if not, why.
 
 export function LivePage(p: ViewProps) {
   const live = useLive();
@@ -42,8 +42,8 @@ export function LivePage(p: ViewProps) {
   );
 }
 
-// Health is the one sentence an operator came for: is everything well, and if
-// not, what is wrong, since when, by whom, and where to look.
+// Health says in one sentence whether all is well. If not, it says what is wrong, since
+// when, who caused it, and where to look.
 function Health(p: { f: Frame }) {
   const { flow, broker, troubles } = p.f;
   const into = flow.stages.platform?.rate ?? 0, issued = flow.stages.issued?.rate ?? 0;
@@ -76,7 +76,7 @@ function Health(p: { f: Frame }) {
   );
 }
 
-// wrong says a trouble in words.
+// wrong describes a trouble.
 function wrong(x: Trouble): string {
   const n = x.n ?? 0, name = x.name ?? "";
   switch (x.code) {
@@ -100,8 +100,8 @@ type Span = (typeof spans)[number];
 
 interface History { step_s: number; buckets: { at: string; issued: number; blocked: number; nothing: number }[] }
 
-// Over is the chart: of the stream's last two minutes, or of up to 30 days out of
-// the journal, of all places or of one.
+// Over is the chart of the last two minutes from the stream, or of up to 30 days from the
+// journal, for all places or for one.
 function Over(p: { f: Frame; theme: string }) {
   const live = useLive();
   const [span, setSpan] = useState<Span>("now");
@@ -131,7 +131,7 @@ function Over(p: { f: Frame; theme: string }) {
   );
 }
 
-// Places tells what each jurisdiction's or brand's players get.
+// Places shows what the players of each jurisdiction or brand get.
 function Places(p: { f: Frame }) {
   const [by, setBy] = useState<"jurisdiction" | "brand">("jurisdiction");
   const list = p.f.places[by] ?? [];

@@ -76,7 +76,7 @@ function Version(p: { m: ModelView; calibration?: Bin[]; children: preact.Compon
   );
 }
 
-// domain says in words whom the model was trained on.
+// domain describes the players that the model covers.
 const domain = (m: ModelView) => {
   if (!m.domain) return t("models.everybody");
   const ranges = Object.entries(m.domain.ranges ?? {}).map(([k, r]) => {
@@ -98,7 +98,7 @@ function Histogram(p: { buckets: Bucket[] }) {
   );
 }
 
-// Calibration holds what was said against what came, since the console started.
+// Calibration compares scores with outcomes since the console started.
 function Calibration(p: { bins: Bin[] }) {
   const total = p.bins.reduce((n, b) => n + b.n, 0);
   if (total < 20) return <Empty>{t("models.no-calibration")}</Empty>;

@@ -15,7 +15,7 @@ interface Line {
 }
 interface Report { players: number; held_out: number; meant: number; mismatch: boolean; lines: Line[] }
 
-// Outcomes is what the journal in Redis tells of each action, by what its kind is for.
+// Outcomes shows what each action achieved, by the goal of its kind, from the journal in Redis.
 export function Outcomes() {
   const { data, error } = useLoaded<{ made: string; report: Report }>("/api/report", 60_000);
   const lines = data?.report.lines ?? [];
@@ -44,7 +44,7 @@ export function Outcomes() {
   );
 }
 
-// Table has its columns of words, by their places, on the left.
+// Table aligns its columns of text, given by their indexes, to the left.
 const Table = (p: { label: string; head: string[]; words: number[]; children: ComponentChildren }) => (
   <div class="scroll" tabIndex={0} role="region" aria-label={p.label}><table>
     <thead><tr>{p.head.map((h, n) => <th key={n} scope="col" class={p.words.includes(n) ? undefined : "r"}>{h}</th>)}</tr></thead><tbody>{p.children}</tbody>
@@ -53,7 +53,7 @@ const Table = (p: { label: string; head: string[]; words: number[]; children: Co
 
 const signed = (x: number) => (x < 0 ? "−" : "+") + percent(Math.abs(x));
 
-// Cell is a share, or a change, of so many players, with its interval.
+// Cell is a share or a change with its interval and its number of players.
 function Cell(p: { s?: Share; change?: boolean }) {
   const s = p.s, say = (x: number) => (p.change ? signed(x) : percent(x));
   if (!s?.estimate) return <td class="r hint">{s?.of ? t("outcomes.few", { n: s.of }) : "–"}</td>;

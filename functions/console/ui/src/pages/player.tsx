@@ -94,14 +94,14 @@ export function PlayerPage(p: ViewProps & { id: string }) {
   );
 }
 
-// Refused says that an event did not count, by whose word and why.
+// Refused says who refused an event, so that it did not count, and why.
 function Refused(p: { r: Refusal; masked?: boolean }) {
   const { trigger, code = 0, reason } = p.r;
   const said = reason || t(p.masked ? "player.hidden" : "letters.no-reason");
   return <p class="refusal"><Tag tone="bad">{t(code >= 400 && code < 500 ? "player.refused" : "player.undelivered")}</Tag> {t("player.refused-by", { trigger, reason: said })}</p>;
 }
 
-// Export asks privacy for a copy, waits for it, and offers it to read or to keep.
+// Export requests a copy from privacy, waits for it, and offers it to read or to download.
 function Export(p: { id: string; close: () => void }) {
   const [request, setRequest] = useState<string>();
   const at = "/api/exports/" + encodeURIComponent(request ?? "");
@@ -134,8 +134,8 @@ function Export(p: { id: string; close: () => void }) {
 
 interface Journaled { decisions: Decision[]; whole: boolean; behind: boolean; next?: string }
 
-// History is the player's decisions as the journal has them; without one, those
-// that this page saw.
+// History lists the player's decisions from the journal, or without Redis those that the
+// console has seen.
 function History(p: { id: string; seen: Decision[] }) {
   const [until, setUntil] = useState("");
   const [before, setBefore] = useState("");
@@ -166,7 +166,7 @@ function FactsLine(p: { facts: Facts }) {
   return <>{line ? <Data>{line}</Data> : t("player.no-facts")}{!!f.exclusions?.length && <> <Tag tone="bad">{t("player.excluded")}</Tag></>}</>;
 }
 
-// consent names what a consent is about: a product and a channel.
+// consent names the product and the channel of a consent.
 const consent = (key: string) => {
   const [product = "", channel = ""] = key.split("/");
   return t("player.consent", { product: word("product", product), channel: word("channel", channel) });

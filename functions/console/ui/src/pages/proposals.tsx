@@ -41,7 +41,7 @@ export function ProposalsPage(p: ViewProps) {
   );
 }
 
-// Edit proposes another text of a rule pack, the markers or the actions.
+// Edit proposes a new text of a rule pack, the markers or the actions.
 function Edit(p: { who: Person; done: () => void }) {
   const { data, error, reload } = useLoaded<Policy>("/api/policy");
   const [file, choose] = useState("actions.yaml");
@@ -83,7 +83,7 @@ function Edit(p: { who: Person; done: () => void }) {
   );
 }
 
-// Outcome is what the change would have sent or stopped, with decisions to look at.
+// Outcome lists what the change would have sent or stopped, with example decisions.
 function Outcome({ of: x }: { of: Tried }) {
   return (
     <>

@@ -76,8 +76,8 @@ export function ReviewPage(p: ViewProps) {
   );
 }
 
-// Evidence is what the decision rests on: what happened, what was seen, what the
-// models and the rules said.
+// Evidence shows what the decision was made from: the event, the features, the models'
+// scores and the rules' verdicts.
 function Evidence(p: { d: Decision }) {
   const { d } = p;
   return (

@@ -8,7 +8,7 @@ import { Act, Ask, Card, Data, Empty, Head, Kind, Tabs, Tag, Wrong } from "../ui
 
 interface Answer { packs: Pack[]; problems: string[] | null; actions: { id: string; kind: string; doc: string }[]; switches: Switch[]; switch_error?: string; since: null | { by: string; approved?: string; at: string } }
 
-const translated = language !== "en"; // the packs are not
+const translated = language !== "en"; // the packs are in English only
 
 export function RulesPage(p: ViewProps) {
   const { data, error, reload } = useLoaded<Answer>("/api/rules", 5000);
@@ -60,7 +60,7 @@ export function RulesPage(p: ViewProps) {
   );
 }
 
-// A rule's switch denies what the rule governs: it never turns the law off.
+// A rule's switch denies everything that the rule governs. It never turns the rule off.
 const explain: Record<string, Key> = { jurisdiction: "rules.stop-place-text", action: "rules.stop-action-text", model: "rules.stop-model-text", rule: "rules.deny-text" };
 
 function inForce(r: Rule): string {
