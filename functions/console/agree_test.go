@@ -16,7 +16,6 @@ import (
 	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
-	"pitboss/internal/redisdb"
 	"pitboss/test/redistest"
 	"pitboss/test/shipped"
 )
@@ -40,11 +39,7 @@ func day(t *testing.T, url, segments string) []*recorded {
 	t.Helper()
 	ctx := context.Background()
 	p, set := shipped.Policy(t)
-	rdb, err := redisdb.Open(ctx, url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 100)
 	doc, err := p.Document()
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"pitboss/internal/journal"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
 
@@ -36,11 +35,7 @@ func TestApprovedChangesAreCarriedOutAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := map[string]string{"REDIS_URL": url, "MODELS_DIR": dir}
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 1)
 
 	// They are proposed in a console, and approved by a process that dies.

@@ -10,7 +10,6 @@ import (
 	"pitboss/internal/learn"
 	"pitboss/internal/model"
 	"pitboss/internal/policy"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
 
@@ -19,11 +18,7 @@ import (
 func TestWhatWasLearnedIsShown(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 1)
 	effects := policy.Effects{}
 	for i := range 2000 {

@@ -12,7 +12,6 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 	"pitboss/test/shipped"
 )
@@ -132,11 +131,7 @@ func TestProposalsAreWithdrawnAndExpire(t *testing.T) {
 	if got := s.change("/api/proposals/"+p.Proposal.ID+"/approve", map[string]any{}, nil, as("bert")...); got != 404 || s.switchesOn() != 1 {
 		t.Errorf("approved after it was withdrawn: %d", got)
 	}
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 1)
 	past := time.Now().Add(-25 * time.Hour)
 	old, err := j.Propose(t.Context(), journal.Proposal{What: journal.ProposeSwitchOff, Subject: "rule/GB-DM", By: "anna", At: past, Until: past.Add(24 * time.Hour)})
@@ -226,11 +221,7 @@ func TestAChangeIsTried(t *testing.T) {
 	url := redistest.Start(t)
 	s := startTwo(t, map[string]string{"REDIS_URL": url})
 	p, set := shipped.Policy(t)
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 10)
 	text, err := p.Document()
 	if err == nil {

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
@@ -58,12 +56,7 @@ func issued(id string) *journal.Draft {
 // inJournal records entries about alice, as decide and feedback do.
 func inJournal(t *testing.T, url string, drafts ...*journal.Draft) {
 	t.Helper()
-	opt, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rdb := redis.NewClient(opt)
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 10)
 	for _, d := range drafts {
 		d.Time, d.Contacts = time.Now(), journal.Bytes("x")
@@ -154,12 +147,7 @@ func TestAPlayersDecisionsComeFromTheJournal(t *testing.T) {
 		drafts = append(drafts, issued(ids[n]))
 	}
 	inJournal(t, url, drafts...)
-	opt, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rdb := redis.NewClient(opt)
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	dir := t.TempDir()
 	if _, n, err := journal.New(rdb, 10).WriteOut(t.Context(), journal.Segments{Dir: dir}, time.Nanosecond, time.Now().Add(time.Hour)); err != nil || n != 120 {
 		t.Fatalf("%d entries written out, %v", n, err)

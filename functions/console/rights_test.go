@@ -17,7 +17,6 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
-	"pitboss/internal/redisdb"
 	"pitboss/test/redistest"
 )
 
@@ -289,11 +288,7 @@ func TestCases(t *testing.T) {
 func TestAnExportCanBeRead(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
-	rdb, err := redisdb.Open(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	doc := `{"player":"ann","request":"DSR-1","made":"2026-01-02T03:04:05Z","facts":{"jurisdiction":"SE","birth_date":"1999-07-07","brand":"<script>alert(1)</script>","currency":"SEK",
 "limits":{"deposit/month":{"amount":50000},"time/day":{"amount":5400}},"indicators":{"behaviour":"strong"}},
 "consents":[{"about":"casino/email","granted":true,"at":"2025-05-06T07:08:09Z","origin":"shop"}],"contacts":null}`

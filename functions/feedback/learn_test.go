@@ -18,7 +18,6 @@ import (
 	"pitboss/internal/learn"
 	"pitboss/internal/player"
 	"pitboss/internal/policy"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 	"pitboss/test/shipped"
 )
@@ -155,11 +154,7 @@ func TestNothingIsLearnedOfAnErasedPlayer(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
 	f := startLearning(t, url)
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	rdb := redistest.Client(t, url)
 	store := player.NewStore(rdb, f.learner.set, player.Config{CachePlayers: 1})
 	if err := store.Erase(t.Context(), "p", player.Version{}, noon); err != nil {
 		t.Fatal(err)

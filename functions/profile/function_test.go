@@ -20,7 +20,6 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/player"
-	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
 	"pitboss/test/redistest"
 )
@@ -341,11 +340,7 @@ func TestLateEventsAreToldByProducer(t *testing.T) {
 	if err := f.Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
-	rdb, err := setup.Redis(ctx, url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	got, err := player.ReadKeptOut(ctx, rdb, f.now(), 1)
 	want := []player.KeptOut{{Day: "2026-06-01", Reason: "late", Source: "/test", Events: 3}, {Day: "2026-06-01", Reason: "unknown_round", Source: "/test", Events: 1}}
 	if err != nil || !slices.Equal(got, want) {

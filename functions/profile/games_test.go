@@ -8,7 +8,6 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/player"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
 
@@ -29,11 +28,7 @@ func TestGamesOpenedNextAreCounted(t *testing.T) {
 	if err := f.Stop(context.Background()); err != nil { // flushes
 		t.Fatal(err)
 	}
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, url)
 	got := map[player.Transition]int64{}
 	err = player.EachTransition(t.Context(), rdb, start.Add(time.Hour), 2, func(tr player.Transition, _ int, n int64) { got[tr] += n })
 	if err != nil {

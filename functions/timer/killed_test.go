@@ -151,11 +151,7 @@ func TestAKilledTimersRemindersFireElsewhere(t *testing.T) {
 	t.Parallel()
 	const reminders = 200
 	url := redistest.Start(t)
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	rdb := redistest.Client(t, url)
 	w := &world{t: t, store: player.NewStore(rdb, effects{}, player.Config{}), block: make(chan struct{}), posts: map[string]int{}}
 	broker := httptest.NewServer(w)
 	t.Cleanup(broker.Close)
@@ -213,11 +209,7 @@ func TestAKilledTimersRemindersFireElsewhere(t *testing.T) {
 func TestAReminderMovedWithinItsSecondFires(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	rdb := redistest.Client(t, url)
 	w := &world{t: t, store: player.NewStore(rdb, effects{}, player.Config{}), posts: map[string]int{}}
 	broker := httptest.NewServer(w)
 	t.Cleanup(broker.Close)

@@ -89,11 +89,7 @@ func serve(t *testing.T) *serving {
 		t.Cleanup(func() { _ = f.Stop(context.Background()) })
 		s.handle = append(s.handle, f.Handle)
 	}
-	var err error
-	if s.rdb, err = setup.Redis(t.Context(), s.url); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.rdb.Close() })
+	s.rdb = redistest.Client(t, s.url)
 	s.journal = journal.New(s.rdb, 1)
 	return s
 }

@@ -17,7 +17,6 @@ import (
 
 	"pitboss/functions/console"
 	"pitboss/internal/player"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
 
@@ -73,11 +72,7 @@ func TestARefusedReminderIsADeadLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Stop(context.Background()) })
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	rdb := redistest.Client(t, url)
 	store := player.NewStore(rdb, nothing{}, player.Config{})
 	want := map[string]int{"202-fine": 1, "400-bad": 1, "413-large": 1, "404-nowhere": 3, "403-forbidden": 3, "503-busy": 3}
 	for id := range want {

@@ -16,7 +16,6 @@ import (
 
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
-	"github.com/redis/go-redis/v9"
 
 	"pitboss/functions/decide"
 	"pitboss/functions/feedback"
@@ -26,7 +25,6 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/player"
 	"pitboss/internal/policy"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 )
 
@@ -261,11 +259,7 @@ func TestComplianceCommands(t *testing.T) {
 func (w *town) late() {
 	w.t.Helper()
 	w.says([]string{"late"}, "none: every event counted")
-	rdb, err := setup.Redis(w.t.Context(), w.redis)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(w.t, w.redis)
 	now := time.Now()
 	log := player.NewKeptOutLog(rdb, func() time.Time { return now })
 	for range 3 {
@@ -332,11 +326,7 @@ func (w *town) killSwitches() {
 // leftToTheConsole: what only a console can change is approved here, and made there.
 func (w *town) leftToTheConsole() {
 	w.t.Helper()
-	rdb, err := setup.Redis(w.t.Context(), w.redis)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(w.t, w.redis)
 	j := journal.New(rdb, 1)
 	for _, fails := range []bool{false, true} {
 		now := time.Now().UTC()
@@ -376,12 +366,7 @@ func (w *town) leftToTheConsole() {
 func TestJournalVerifyFindsTampering(t *testing.T) {
 	w := newTown(t)
 	d := w.harmed("alice")
-	opt, err := redis.ParseURL(w.redis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rdb := redis.NewClient(opt)
-	defer rdb.Close()
+	rdb := redistest.Client(t, w.redis)
 	key := "{" + d[:5] + "}:j"
 	all, err := rdb.XRange(t.Context(), key, "-", "+").Result()
 	if err != nil || len(all) == 0 {

@@ -16,7 +16,6 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
-	"pitboss/internal/setup"
 	"pitboss/test/redistest"
 	"pitboss/test/shipped"
 )
@@ -25,11 +24,7 @@ import (
 // players take up b three times as often, and returns a candidate that knows it.
 func explored(t *testing.T, url string) (candidate string) {
 	t.Helper()
-	rdb, err := setup.Redis(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 16)
 	p, set := shipped.Policy(t)
 	doc, err := p.Document()

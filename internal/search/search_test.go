@@ -72,14 +72,7 @@ func newWorld(t testing.TB, rdb redisdb.Client, dir string) *world {
 	return &world{ctx: context.Background(), rdb: rdb, journal: journal.New(rdb, 100), segments: journal.Segments{Dir: dir}}
 }
 
-func connect(t testing.TB) redisdb.Client {
-	rdb, err := redisdb.Open(context.Background(), redistest.Start(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
-	return rdb
-}
+func connect(t testing.TB) redisdb.Client { return redistest.Client(t, redistest.Start(t)) }
 
 type failer interface{ Fatal(args ...any) }
 

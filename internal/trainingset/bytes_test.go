@@ -11,7 +11,6 @@ import (
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
 	"pitboss/internal/player"
-	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
 	"pitboss/test/redistest"
 	"pitboss/test/shipped"
@@ -56,11 +55,7 @@ func aDay(t *testing.T, players int, begin time.Time) (out []*event.Record) {
 // timeline and the features.
 func TestBytesOfLightMedianAndHeavyPlayers(t *testing.T) {
 	t.Parallel()
-	rdb, err := setup.Redis(t.Context(), redistest.Start(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rdb.Close()
+	rdb := redistest.Client(t, redistest.Start(t))
 	set, begin := shipped.Features(t), time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	now := begin
 	store := player.NewStore(rdb, set, player.Config{Now: func() time.Time { return now }})

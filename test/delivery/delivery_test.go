@@ -24,7 +24,6 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/model"
 	"pitboss/internal/player"
-	"pitboss/internal/redisdb"
 	"pitboss/test/redistest"
 )
 
@@ -45,11 +44,7 @@ func newSystem(t *testing.T) *system {
 		t.Skip(err)
 	}
 	url := redistest.Start(t)
-	rdb, err := redisdb.Open(context.Background(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	rdb := redistest.Client(t, url)
 	s := &system{journal: journal.New(rdb, 1)}
 	cfg := map[string]string{"REDIS_URL": url, "MODELS_DIR": "../../models", "DECIDE_CLOCK": "event", "MODELS_POLL": "0s", "ONNXRUNTIME_LIB": os.Getenv("ONNXRUNTIME_LIB")}
 	p, sc, d, f := profile.New(), score.New(), decide.New(), feedback.New()

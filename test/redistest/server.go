@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Server is one redis-server process.
@@ -43,6 +45,18 @@ var ErrNoServer = errors.New("redistest: redis-server is not in PATH")
 func Start(tb testing.TB, args ...string) (url string) {
 	tb.Helper()
 	return New(tb, args...).URL()
+}
+
+// Client returns a client of the server at url, which is closed when tb ends.
+func Client(tb testing.TB, url string) *redis.Client {
+	tb.Helper()
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := redis.NewClient(opt)
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 // New is [Start] for tests that kill or inspect the server.
