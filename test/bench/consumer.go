@@ -10,12 +10,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// consumer is the consuming team: it takes what Triggers send and measures how
-// long ago the platform meant to POST the event it came of.
+// consumer stands for a consuming team. It receives what Triggers send and measures the
+// time since the intended POST of the event that led to it.
 type consumer struct {
 	ln net.Listener
 
-	// seen, unless nil, gets the id of every recommendation, issued or suppressed.
+	// seen, unless nil, is called with the id of every issued or suppressed recommendation.
 	seen func(id string)
 
 	mu    sync.Mutex
@@ -38,8 +38,8 @@ func newConsumer() (*consumer, error) {
 
 func (c *consumer) addr() string { return c.ln.Addr().String() }
 
-// close takes nothing more. Connections that are open stay so until the Broker,
-// their only client, ends.
+// close accepts no more connections. Open ones stay open until the Broker, their only
+// client, ends.
 func (c *consumer) close() { _ = c.ln.Close() }
 
 func (c *consumer) reset() {
@@ -48,13 +48,13 @@ func (c *consumer) reset() {
 	c.count, c.hist = map[string]int64{}, newHistogram()
 }
 
-// take reads the headers only: binary mode has all that is measured.
+// take reads only the headers, which hold all that is measured in binary mode.
 func (c *consumer) take(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Request.Header
 	c.note(string(h.Peek("Ce-Type")), string(h.Peek("Ce-Id")), string(h.Peek("Ce-Receivedtime")))
 }
 
-// note counts and measures an event that has just come.
+// note counts and measures an event that has just arrived.
 func (c *consumer) note(typ, id, received string) {
 	now := time.Now()
 	at, err := time.Parse(time.RFC3339Nano, received)
@@ -70,14 +70,15 @@ func (c *consumer) note(typ, id, received string) {
 	}
 }
 
-// decided is how many recommendations, issued and suppressed, came so far, and when the last did.
+// decided returns how many issued and suppressed recommendations have arrived, and when
+// the last one did.
 func (c *consumer) decided() (n int64, last time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.count[typeIssued] + c.count[typeSuppressed], c.last
 }
 
-// histogram is a copy of the latencies so far, µs.
+// histogram returns a copy of the latencies so far, in µs.
 func (c *consumer) histogram() *hdrhistogram.Histogram {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -22,37 +22,38 @@ import (
 	"pitboss/test/system"
 )
 
-// ExclusionConfig of the measurement of how fast an exclusion, or a withdrawn
+// ExclusionConfig configures the measurement of how fast an exclusion, or a withdrawn
 // consent, stops marketing.
 type ExclusionConfig struct {
 	Bin     string
 	Models  string  // folder of features.yaml, rules and models
 	Rate    float64 // background load, events/s
-	Players int     // who are excluded, or opt out, one after the other
+	Players int     // players who are excluded or opt out, one after another
 	Every   time.Duration
-	// Linked: each has a second account, and it is that one which is excluded.
+	// Linked gives each player a second account and excludes that one.
 	Linked bool
 }
 
-// ExclusionResult is what came of it.
+// ExclusionResult holds the measured figures.
 type ExclusionResult struct {
 	Players int `json:"players"`
-	Revoked int `json:"revoked"` // players who had marketing that was to be revoked
-	Issued  int `json:"issued"`  // marketing messages, before and after
-	// Late is marketing that came after the exclusion and was never revoked: unlawful.
+	Revoked int `json:"revoked"` // players whose marketing had to be revoked
+	Issued  int `json:"issued"`  // marketing messages, before and after the exclusion
+	// Late counts messages that arrived after the exclusion and were never revoked. They
+	// are unlawful.
 	Late int `json:"late"`
-	// From the intended POST to the last moment at which a consuming team held
-	// marketing for the player that it had not been told to drop.
+	// From the intended POST to the last moment at which a consuming team had marketing
+	// for the player that was not revoked yet.
 	P50Ms float64 `json:"p50_ms"`
 	P99Ms float64 `json:"p99_ms"`
 	MaxMs float64 `json:"max_ms"`
-	// The same of the background load, POST to recommendation.
+	// The background load, from POST to recommendation.
 	LoadP99Ms float64 `json:"load_p99_ms"`
 	Load      Load    `json:"-"`
 }
 
-// tempter is the policy of the measurement: one marketing message, always
-// worth sending, so that every event of a player leads to one while it is lawful.
+// tempter is the policy of the measurement. It has one marketing message that is always
+// worth sending, so every event of a player leads to one while that is lawful.
 const tempter = `version: 1
 experiment: {salt: bench, holdout: 0, arms: [{name: all, share: 1}]}
 contact: {}
@@ -62,10 +63,10 @@ actions:
   - {id: tempt, kind: marketing, channels: [in_app], product: casino, value: "10.0", expiry: 1h, message: m, prompts: [play]}
 `
 
-// Exclusions measures, with every process of the system, from the POST of an
-// exclusion (every second player withdraws consent instead) to the last
-// possible marketing message. Around that moment the player's events keep
-// coming, each of which leads to marketing if it may.
+// Exclusions runs the whole system and measures the time from the POST of an exclusion
+// (or, for every second player, of a withdrawn consent) to the last possible marketing
+// message. The player's events keep coming all the time, and each leads to marketing if
+// it may.
 func Exclusions(ctx context.Context, cfg ExclusionConfig, progress io.Writer) (*ExclusionResult, error) {
 	models, err := temptingModels(cfg.Models)
 	if err != nil {
@@ -124,7 +125,7 @@ func Exclusions(ctx context.Context, cfg ExclusionConfig, progress io.Writer) (*
 	return res, nil
 }
 
-// temptingModels is a copy of the models' folder with tempter as its actions.
+// temptingModels copies the models folder, with tempter as its actions.
 func temptingModels(from string) (string, error) {
 	dir, err := os.MkdirTemp("", "pitboss-models-")
 	if err != nil {
@@ -163,8 +164,8 @@ type act struct {
 	data   any
 }
 
-// departing is what one player does: an account (two, where they are linked), events
-// every 25 ms, and somewhere among them, last in the list, the exclusion.
+// departing returns one player's events: an account (two if linked), events every 25 ms,
+// and at a random time among them the exclusion, which is last in the list.
 func departing(n int, linked bool) []act {
 	rng := rand.New(rand.NewPCG(7, uint64(n)))
 	player := fmt.Sprintf("leaver-%d", n)
@@ -182,7 +183,7 @@ func departing(n int, linked bool) []act {
 		}
 	}
 	round := event.RoundSettled{Game: "book", Product: "casino", Stake: 20, Win: 20, Currency: "GBP"}
-	for i := range 22 { // before, the harm model does not know the player, and marketing fails closed
+	for i := range 22 { // the harm model needs a history, and marketing fails closed without its score
 		acts = append(acts, act{60*time.Millisecond + time.Duration(i)*6*time.Millisecond, player, event.TypeRoundSettled, round})
 	}
 	for i := range 24 {
@@ -195,7 +196,7 @@ func departing(n int, linked bool) []act {
 	return append(acts, out)
 }
 
-// leave plays one player on a schedule that is fixed beforehand.
+// leave sends one player's events on a schedule that is fixed beforehand.
 func leave(ctx context.Context, host string, n int, linked bool, begin time.Time) (departure, error) {
 	acts := departing(n, linked)
 	out := acts[len(acts)-1]
@@ -203,7 +204,7 @@ func leave(ctx context.Context, host string, n int, linked bool, begin time.Time
 	d.at = begin.Add(out.after)
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range acts {
-		g.Go(func() error { // on its own: no answer delays the next event
+		g.Go(func() error { // in parallel, so that no answer delays the next event
 			at := begin.Add(s.after)
 			select {
 			case <-ctx.Done():
@@ -214,7 +215,7 @@ func leave(ctx context.Context, host string, n int, linked bool, begin time.Time
 			if err != nil {
 				return err
 			}
-			e.SetSource("/bench") // a platform's: profile lets events of Pitboss's own by
+			e.SetSource("/bench") // a platform's source, since profile ignores Pitboss's own events
 			r, err := requestOf(e, host)
 			if err != nil {
 				return err
@@ -234,7 +235,7 @@ func leave(ctx context.Context, host string, n int, linked bool, begin time.Time
 	return d, g.Wait()
 }
 
-// watch is the consuming team: when marketing for whom came, and was revoked.
+// watch is a consuming team that notes when marketing arrived and when it was revoked.
 type watch struct {
 	*consumer
 	addr    string
@@ -260,7 +261,7 @@ func newWatch() (*watch, error) {
 	return w, nil
 }
 
-// ServeHTTP takes one recommendation or revocation.
+// ServeHTTP receives one recommendation or revocation.
 func (w *watch) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	player, id := r.Header.Get("Ce-Subject"), r.Header.Get("Ce-Id")
@@ -292,7 +293,7 @@ func (w *watch) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// judge finds, per player, the last moment at which marketing was possible.
+// judge finds for each player the last moment at which marketing was possible.
 func (w *watch) judge(left []departure, res *ExclusionResult) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

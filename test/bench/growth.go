@@ -16,8 +16,7 @@ import (
 	"pitboss/test/system"
 )
 
-// Growth is what an event costs with so many of something: CPU of the part
-// concerned and of Redis.
+// Growth is the cost of an event with N of something.
 type Growth struct {
 	Of       string  `json:"of"` // players, features, rules, triggers
 	N        int     `json:"n"`
@@ -71,12 +70,12 @@ func Grow(ctx context.Context, cfg PathConfig, models string, events int, progre
 	return out, nil
 }
 
-// servedTriggers are those of the path itself: profile, score, decide, and the
-// consumer's of recommendations.
+// servedTriggers is the number of the path's own Triggers: those of profile, score and
+// decide, and the consumer's.
 const servedTriggers = 5
 
-// growFunction measures one function of the path with files of the models'
-// folder replaced. The functions before it have the folder as it is.
+// growFunction measures one function of the path with some files of the models folder
+// replaced. The functions before it use the folder as it is.
 func growFunction(ctx context.Context, bin, models, name string, replaced map[string][]byte, events int) (Part, error) {
 	dir, err := modelsWith(models, replaced)
 	if err != nil {
@@ -111,8 +110,8 @@ func growFunction(ctx context.Context, bin, models, name string, replaced map[st
 	return part, err
 }
 
-// modelsWith is a copy of the models' folder, of links, with some files
-// replaced. A path in a subfolder replaces the subfolder.
+// modelsWith makes a folder of links to the models folder, with some files replaced. A
+// path in a subfolder replaces the whole subfolder.
 func modelsWith(from string, replaced map[string][]byte) (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "pitboss-models-"); err != nil {
 		return "", fmt.Errorf("bench: %w", err)
@@ -149,9 +148,9 @@ func modelsWith(from string, replaced map[string][]byte) (dir string, err error)
 	return dir, nil
 }
 
-// features is features.yaml with n features: its own, as many as are wanted,
-// and copies under other names beyond that. Those that name other features
-// are left out, so that any number of them stands alone.
+// features returns features.yaml with n features: its own, and copies under other names
+// if it has fewer. It leaves out features that refer to others, so that any n of them
+// are valid.
 func features(models string, n int) ([]byte, error) {
 	raw, err := os.ReadFile(filepath.Join(models, "features.yaml"))
 	if err != nil {
@@ -171,7 +170,7 @@ func features(models string, n int) ([]byte, error) {
 	for i := range grown {
 		f := map[string]any{}
 		for k, v := range base[i%len(base)] {
-			if k != "helper" { // it counts, too
+			if k != "helper" { // a helper would not count as a feature
 				f[k] = v
 			}
 		}
@@ -184,7 +183,7 @@ func features(models string, n int) ([]byte, error) {
 	return yaml.Marshal(file)
 }
 
-// standalone are the features whose declarations name no other feature.
+// standalone returns the features whose declarations refer to no other feature.
 func standalone(all []any) (out []map[string]any, err error) {
 	var names []string
 	for _, f := range all {
@@ -210,8 +209,8 @@ func standalone(all []any) (out []map[string]any, err error) {
 	return out, nil
 }
 
-// rules are packs in which n rules hold for every player: one pack, the
-// default, that the other jurisdictions' players fall back to.
+// rules returns one pack, the default, with n rules. Players of every jurisdiction fall
+// back to it.
 func rules(n int) map[string][]byte {
 	var b strings.Builder
 	b.WriteString("pack: default\ntitle: Growth\nmin_age: {all: 18}\nproducts: [casino, live, sports, poker, bingo, lottery]\nadvertising: legal\nbonuses: legal\nlicence: not-required\nlanguages: [en]\nreviewed: true\nrules:\n")

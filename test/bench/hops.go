@@ -13,8 +13,8 @@ import (
 	"pitboss/test/system"
 )
 
-// Hop is how far an event is after a component, on average, and what of that
-// the component itself took. The rest is the Broker's delivery and waiting.
+// Hop says how long after its POST an event has passed a component, and how much of that
+// the component itself took. The rest is delivery by the Broker, and waiting.
 type Hop struct {
 	Name   string  `json:"name"`
 	SinceP float64 `json:"since_post_ms"`     // mean, from the intended POST
@@ -23,8 +23,8 @@ type Hop struct {
 	OwnP99 float64 `json:"own_p99_ms"`        // as exact as the histogram's buckets
 }
 
-// Hops runs one open-loop rate with the functions' metrics on and reads the
-// way of the events off them. Means add up; percentiles do not.
+// Hops runs one open-loop rate and reads the hops from the functions' metrics. Means add
+// up; percentiles do not.
 func Hops(ctx context.Context, cfg PathConfig, rate float64, progress io.Writer) ([]Hop, error) {
 	cfg.Metrics, cfg.Profile = true, ""
 	p, err := openPath(ctx, cfg)
@@ -32,7 +32,7 @@ func Hops(ctx context.Context, cfg PathConfig, rate float64, progress io.Writer)
 		return nil, err
 	}
 	defer p.close()
-	if _, err := p.measure(ctx, rate/2, int(rate)); err != nil { // connections, caches, pages
+	if _, err := p.measure(ctx, rate/2, int(rate)); err != nil { // warms connections, caches and pages
 		return nil, err
 	}
 	before, err := scrape(ctx, p.system)
@@ -61,7 +61,7 @@ func Hops(ctx context.Context, cfg PathConfig, rate float64, progress io.Writer)
 	return out, nil
 }
 
-// samples of a Prometheus exposition, by series as written.
+// samples holds the values of a Prometheus exposition by series.
 type samples map[string]float64
 
 // scrape reads every function's metrics.
@@ -110,13 +110,13 @@ func (s samples) minus(o samples) samples {
 	return out
 }
 
-// mean of a function's histogram.
+// mean returns the mean of a function's histogram.
 func (s samples) mean(name, fn string) float64 {
 	label := fmt.Sprintf("{function=%q}", fn)
 	return s[name+"_sum"+label] / max(1, s[name+"_count"+label])
 }
 
-// quantile of a function's histogram, between its buckets' bounds.
+// quantile interpolates a quantile of a function's histogram.
 func (s samples) quantile(name, fn string, q float64) float64 {
 	prefix := fmt.Sprintf("%s_bucket{function=%q,le=\"", name, fn)
 	bounds := map[float64]float64{}

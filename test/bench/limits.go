@@ -18,7 +18,7 @@ import (
 	"pitboss/test/redistest"
 )
 
-// Limit is what the machine can do without Pitboss, and what Pitboss does.
+// Limit compares what the machine can do without Pitboss with what Pitboss does.
 type Limit struct {
 	Name string  `json:"name"`
 	PerS float64 `json:"per_s"`
@@ -29,8 +29,7 @@ type Limit struct {
 	Ratio    float64 `json:"ratio"` // ours to the limit
 }
 
-// State is what benchstate measures: player state, with the load in a process
-// of its own.
+// State holds benchstate's figures of player state. Its load runs in another process.
 type State struct {
 	EventsPS     float64 `json:"events_per_s"`
 	CPUUs        float64 `json:"cpu_us_per_event"`
@@ -54,8 +53,8 @@ type State struct {
 	} `json:"limits"`
 }
 
-// cold is what an event costs with the most players, times what it costs with
-// ten thousand; 1 where that was not measured.
+// cold is the cost of an event with the most players, as a multiple of the cost with ten
+// thousand. It is 1 if that was not measured.
 func (st *State) cold() float64 {
 	var few, many float64
 	for _, s := range st.Sweep {
@@ -70,9 +69,8 @@ func (st *State) cold() float64 {
 	return max(1, many/few)
 }
 
-// MeasureState runs benchstate, which shares nothing with this process. only
-// are its parts (limits, full, sweep, bytes, proxy); proxy the queue-proxy's
-// binary or "".
+// MeasureState runs benchstate in a process of its own. only lists its parts (limits,
+// full, sweep, bytes, proxy); proxy is the queue-proxy's binary, or "".
 func MeasureState(ctx context.Context, bin, only, proxy string, seconds time.Duration, progress io.Writer) (*State, error) {
 	out := &State{}
 	return out, figures(ctx, progress, out, filepath.Join(bin, "benchstate"), "-only", only, "-seconds", seconds.String(), "-proxy", proxy)
@@ -102,8 +100,8 @@ func figures(ctx context.Context, progress io.Writer, v any, program string, arg
 	return nil
 }
 
-// RawModel calls the shipped leave model through ONNX Runtime, one row a call,
-// as fast as one core goes. Rows differ: one repeated row makes trees look fast.
+// RawModel calls the shipped leave model through ONNX Runtime, one row a call, as fast as
+// one core can. The rows differ, since trees are faster on a repeated row.
 func RawModel(models string, d time.Duration) (Limit, error) {
 	l := Limit{Name: "ONNX Runtime: leave model, one row a call, one core", Ours: "score"}
 	if err := model.OpenRuntime(model.Library(os.Getenv("ONNXRUNTIME_LIB"))); err != nil {
@@ -129,7 +127,7 @@ func RawModel(models string, d time.Duration) (Limit, error) {
 	return l, nil
 }
 
-// rowsLike draws rows of features as the training set had them.
+// rowsLike draws rows of features like those of the training set.
 func rowsLike(m *model.Manifest, n int) []model.Row {
 	rng := rand.New(rand.NewPCG(1, 2))
 	rows := make([]model.Row, n)
@@ -144,7 +142,7 @@ func rowsLike(m *model.Manifest, n int) []model.Row {
 	return rows
 }
 
-// Limits holds the figures of the run against what the machine can do.
+// Limits compares the figures of the run with what the machine can do.
 func (r *Report) limits(st *State, model *Limit) (out []Limit) {
 	add := func(l Limit) {
 		if l.PerS > 0 { // measured

@@ -24,17 +24,17 @@ import (
 	"pitboss/internal/event"
 )
 
-// stampFormat has a fixed width, so that a request's time can be written over.
+// stampFormat has a fixed width, so that a request's time can be overwritten.
 const stampFormat = "2006-01-02T15:04:05.000000000Z"
 
-// request is a POST as bytes, ready to be written; stamp is where its
-// receivedtime stands.
+// request is a POST as bytes, ready to be written. stamp is the offset of its
+// receivedtime.
 type request struct {
 	raw   []byte
 	stamp int
 }
 
-// source is where events come from: a simulated world, or recorded play.
+// source yields events: a simulated world or recorded play.
 type source interface{ Next() *ce.Event }
 
 // requests prepares n events as POSTs to host.
@@ -75,8 +75,8 @@ func requestOf(e *ce.Event, host string) (r request, err error) {
 	return r, nil
 }
 
-// conn is one keep-alive connection. It writes prepared requests, since the
-// loader shares the machine with what it measures.
+// conn is a keep-alive connection. It writes prepared requests, to save CPU: the loader
+// shares the machine with what it measures.
 type conn struct {
 	net.Conn
 	in *bufio.Reader
@@ -97,7 +97,7 @@ func (c *conn) post(r request, at time.Time) (int, error) {
 	return res.StatusCode(), err
 }
 
-// exchange is post with what was answered.
+// exchange is post that also returns the answer.
 func (c *conn) exchange(r request, at time.Time, res *fasthttp.Response) error {
 	if r.stamp > 0 {
 		at.UTC().AppendFormat(r.raw[r.stamp:r.stamp], stampFormat)
@@ -111,28 +111,28 @@ func (c *conn) exchange(r request, at time.Time, res *fasthttp.Response) error {
 	return nil
 }
 
-// Load is what a loader saw.
+// Load holds what a loader measured.
 type Load struct {
 	Sent, Failed int64
 	Elapsed      time.Duration
 	Ack          *hdrhistogram.Histogram // µs from the intended time to the acknowledgement
 }
 
-// openLoop sends the requests at rate per second at exponentially spaced
-// times that are fixed beforehand: a send that is late counts its waiting
-// (no coordinated omission). rate 0: one after the other, as fast as conns allow.
+// openLoop sends requests at rate per second, at exponentially spaced times that are
+// fixed beforehand. A request that is sent late counts its waiting, so there is no
+// coordinated omission. With rate 0 it sends as fast as conns connections allow.
 func openLoop(ctx context.Context, host string, reqs []request, rate float64, conns int) (Load, error) {
 	return (&loop{host: host, reqs: reqs, begin: time.Now(), due: schedule(len(reqs), rate), conns: conns}).run(ctx)
 }
 
-// loop sends requests over connections that each wait for their answer.
+// loop sends requests over connections, each of which waits for its answer.
 type loop struct {
 	host  string
 	reqs  []request
 	begin time.Time
 	due   []time.Duration // after begin; nil: as fast as answers come
 	conns int
-	// took, unless nil, sees every answer; called concurrently. It keeps nothing of it.
+	// took, unless nil, is called with every answer, concurrently. It must not retain it.
 	took func(i int, answer *fasthttp.Response)
 
 	next, sent, failed atomic.Int64
@@ -189,7 +189,7 @@ func (l *loop) connection(ctx context.Context, c *conn) error {
 	return ctx.Err()
 }
 
-// schedule is n offsets of a Poisson process, or nil for rate 0.
+// schedule returns n offsets of a Poisson process, or nil for rate 0.
 func schedule(n int, rate float64) []time.Duration {
 	if rate == 0 {
 		return nil
@@ -204,7 +204,7 @@ func schedule(n int, rate float64) []time.Duration {
 	return out
 }
 
-// newRand draws the same times in every run.
+// newRand has a fixed seed, so that every run draws the same times.
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 0)) }
 
 func newHistogram() *hdrhistogram.Histogram {

@@ -17,21 +17,22 @@ import (
 	"pitboss/test/system"
 )
 
-// Part is one function alone: events POSTed straight at it, as fast as it answers.
+// Part holds the figures of one function alone, which gets events directly, as fast as it
+// answers.
 type Part struct {
 	Name     string  `json:"name"`
 	EventsPS float64 `json:"events_per_s"`
 	P99Ms    float64 `json:"p99_ms"` // of the closed loop, with 64 connections
 	CPUUs    float64 `json:"cpu_us_per_event"`
 	RedisUs  float64 `json:"redis_cpu_us_per_event"`
-	// What an event takes on the wire (one message of a Broker), and what it leaves in Redis.
+	// Bytes of an event on the wire (one message of a Broker), and in Redis.
 	EventBytes float64 `json:"event_bytes"`
 	ReplyBytes float64 `json:"reply_bytes"`
 	RedisBytes float64 `json:"redis_bytes_per_event"`
 }
 
-// Parts measures profile, score and decide alone: each gets the events that
-// the one before it answered with.
+// Parts measures profile, score and decide alone. Each gets the replies of the one before
+// it.
 func Parts(ctx context.Context, bin string, events int, progress io.Writer) ([]Part, error) {
 	return partsOf(ctx, bin, events, func() source { return simulated(5000, 0) }, progress)
 }
@@ -66,7 +67,7 @@ func partsOf(ctx context.Context, bin string, events int, play func() source, pr
 	return out, nil
 }
 
-// alone POSTs requests at one function and returns its replies.
+// alone POSTs requests to one function and returns its replies.
 func alone(ctx context.Context, s *system.System, name string, reqs []request) ([]request, Part, error) {
 	replies := make([]request, len(reqs))
 	var refused atomic.Value
@@ -103,11 +104,11 @@ func alone(ctx context.Context, s *system.System, name string, reqs []request) (
 		EventBytes: float64(eventBytes) / n, ReplyBytes: float64(replyBytes.Load()) / n, RedisBytes: float64(now-stored) / n}, err
 }
 
-// replyOf turns a function's answer into the event the Broker would deliver;
-// it still lacks the host.
+// replyOf turns a function's answer into the event that the Broker would deliver. The
+// host is still missing.
 func replyOf(answer *fasthttp.Response) request {
 	if len(answer.Header.Peek("Ce-Id")) == 0 {
-		return request{} // acknowledged only
+		return request{} // there was no reply
 	}
 	var buf bytes.Buffer
 	for name, value := range answer.Header.All() {
@@ -122,7 +123,7 @@ func replyOf(answer *fasthttp.Response) request {
 	return request{raw: buf.Bytes(), stamp: len(answer.Body())}
 }
 
-// readdress completes replies to requests to host.
+// readdress turns replies into requests to host.
 func readdress(replies []request, host string) []request {
 	out := make([]request, 0, len(replies))
 	for _, r := range replies {
@@ -136,7 +137,7 @@ func readdress(replies []request, host string) []request {
 	return out
 }
 
-// redisMemory is what Redis says its data takes, bytes.
+// redisMemory returns the size of Redis's data in bytes, by its own count.
 func redisMemory(ctx context.Context, url string) (int64, error) {
 	rdb, err := setup.Redis(ctx, url)
 	if err != nil {

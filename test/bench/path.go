@@ -21,28 +21,28 @@ const (
 	typeSuppressed = event.TypeSuppressed
 )
 
-// PathConfig of the measurement of the whole path.
+// PathConfig configures the measurement of the whole path.
 type PathConfig struct {
 	Bin     string
 	Rates   []float64     // open-loop rates, events/s
 	Phase   time.Duration // length of each rate
 	Burst   int           // events of the run that finds the maximum
 	Players int
-	Back    time.Duration // how long ago simulated play begins; 0: a quarter of an hour
+	Back    time.Duration // how long ago simulated play begins; 0: a quarter of an hour ago
 	Profile string        // folder for the CPU profiles of Broker and functions; "": none
 	// InProcess measures functions in the Broker's process, not over HTTP.
 	InProcess bool
 	Mixed     bool   // decisions as features.yaml asks for them, instead of one for every event
 	Play      string // file of recorded play; "": the simulator's
-	Idle      int    // more Triggers that no event matches
-	Metrics   bool   // serve the functions' metrics: for latency by hop
+	Idle      int    // additional Triggers that no event matches
+	Metrics   bool   // serve the functions' metrics, for latency by hop
 }
 
-// Point is one line of the table.
+// Point is a line of the table.
 type Point struct {
 	Run       string             `json:"run"`      // every event decided, mix, or mix of recorded play
 	Delivery  string             `json:"delivery"` // to the functions: HTTP or in process
-	Rate      float64            `json:"rate"`     // offered events/s; 0: as fast as it goes
+	Rate      float64            `json:"rate"`     // offered events/s; 0: as fast as possible
 	EventsPS  float64            `json:"events_per_s"`
 	Events    int64              `json:"events"`
 	Decided   int64              `json:"decided"`
@@ -73,7 +73,7 @@ func (cfg PathConfig) run() string {
 	return RunEvery
 }
 
-// Ways in which the Broker reaches the functions.
+// How the Broker delivers to functions.
 const (
 	OverHTTP  = "HTTP"
 	InProcess = "in process"
@@ -86,27 +86,27 @@ func (cfg PathConfig) delivery() string {
 	return OverHTTP
 }
 
-// Memory of a component, bytes.
+// Memory is a component's memory in bytes.
 type Memory struct {
 	Rest int64 `json:"rest"` // a second after the start
-	Load int64 `json:"load"` // at most, under load
+	Load int64 `json:"load"` // the most under load
 }
 
 var pathFunctions = []string{"profile", "score", "decide"}
 
-// Path runs the whole path at each rate, and once as fast as it goes.
+// Path runs the whole path at each rate, and once as fast as possible.
 func Path(ctx context.Context, cfg PathConfig, progress io.Writer) ([]Point, map[string]Memory, error) {
 	p, err := openPath(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer p.close()
-	time.Sleep(time.Second) // at rest
+	time.Sleep(time.Second) // then the components are idle
 	memory := map[string]Memory{}
 	for part, u := range p.system.Usage() {
 		memory[part] = Memory{Rest: u.RSS}
 	}
-	if _, err := p.measure(ctx, 0, max(cfg.Burst/4, 1000)); err != nil { // connections, caches, pages
+	if _, err := p.measure(ctx, 0, max(cfg.Burst/4, 1000)); err != nil { // warms connections, caches and pages
 		return nil, nil, err
 	}
 	var out []Point
@@ -135,7 +135,7 @@ type path struct {
 	source   source
 }
 
-// openPath starts everything, with accounts where recorded play knows none.
+// openPath starts everything, and opens accounts if recorded play has none.
 func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 	p := &path{cfg: cfg}
 	if p.consumer, err = newConsumer(); err != nil {
@@ -145,7 +145,7 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 	if !cfg.Mixed {
 		env = append(env, "SCORE_WHEN=always")
 	}
-	if cfg.Play != "" || cfg.Back > 0 { // days of it: what is older than a day by the clock would be refused
+	if cfg.Play != "" || cfg.Back > 0 { // it spans days, and events older than a day would be refused
 		env = append(env, "DECIDE_CLOCK=event")
 	}
 	p.system, err = system.Run(ctx, system.Config{Bin: cfg.Bin, Functions: pathFunctions, Consumer: p.consumer.addr(), Env: env,
@@ -165,13 +165,13 @@ func openPath(ctx context.Context, cfg PathConfig) (_ *path, err error) {
 	return p, nil
 }
 
-// simulated is the simulator's play up to about now, begun so long ago.
+// simulated returns the simulator's play, from back ago until about now.
 func simulated(players int, back time.Duration) *simulator.World {
 	start := time.Now().Add(-cmp.Or(back, lead))
 	return simulator.New(simulator.Config{Seed: 1, Players: players, Start: start, Pace: 1})
 }
 
-// lead is how far a simulated clock is behind the wall's when a run begins.
+// lead is how far the simulated clock is behind the real one when a run begins.
 const lead = 15 * time.Minute
 
 func (p *path) close() {
@@ -190,7 +190,7 @@ func (p *path) measure(ctx context.Context, rate float64, n int) (Point, error) 
 	before, began := p.system.Usage(), time.Now()
 	conns := 64
 	if rate > 0 {
-		conns = 256 // more than can be in flight: an arrival never waits for a connection
+		conns = 256 // more than are ever pending, so that no request waits for a connection
 	}
 	load, err := openLoop(ctx, p.host(), reqs, rate, conns)
 	if err != nil {
@@ -214,8 +214,8 @@ func (p *path) measure(ctx context.Context, rate float64, n int) (Point, error) 
 	return point, nil
 }
 
-// drained waits until nothing is left in the Broker and returns when the last
-// event reached the consumer.
+// drained waits until the Broker has delivered everything, and returns when the last event
+// reached the consumer.
 func (p *path) drained(ctx context.Context) (time.Time, error) {
 	for {
 		stats, err := p.system.Stats(ctx)

@@ -13,7 +13,7 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// Plot draws what was measured into dir: bench-latency.svg, bench-cpu.svg and bench-hops.svg.
+// Plot draws the figures into dir: bench-latency.svg, bench-cpu.svg and bench-hops.svg.
 func (r *Report) Plot(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -38,7 +38,7 @@ func (r *Report) Plot(dir string) error {
 	return nil
 }
 
-// plotLatency is latency against load.
+// plotLatency draws latency against load.
 func (r *Report) plotLatency(p *plot.Plot) (bool, error) {
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "POST to recommendation", "offered events/s", "ms"
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
@@ -60,11 +60,11 @@ func (r *Report) plotLatency(p *plot.Plot) (bool, error) {
 	err := plotutil.AddLinePoints(p, lines...)
 	p.X.Min = 0
 	p.X.Max *= 1.03
-	p.Y.Min, p.Y.Max = 1, math.Pow(10, math.Ceil(math.Log10(p.Y.Max)+0.6)) // whole decades have labels; most of one for the legend
+	p.Y.Min, p.Y.Max = 1, math.Pow(10, math.Ceil(math.Log10(p.Y.Max)+0.6)) // whole decades have labels; the rest is room for the legend
 	return true, err
 }
 
-// plotCPU is CPU by component, a bar for each run.
+// plotCPU draws CPU by component, one bar for each run.
 func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
 	p.Title.Text, p.Y.Label.Text = "CPU by component, as fast as it goes", "µs an event"
 	var runs []Point
@@ -89,11 +89,11 @@ func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
 		bars = append(bars, b)
 	}
 	err := stack(p, names, bars)
-	p.X.Min -= 0.5 // the legend stands beside the bars
+	p.X.Min -= 0.5 // makes room for the legend
 	return true, err
 }
 
-// plotHops is where the mean latency of an event goes.
+// plotHops draws how the mean latency of an event splits into hops.
 func (r *Report) plotHops(p *plot.Plot) (bool, error) {
 	p.Title.Text, p.Y.Label.Text = fmt.Sprintf("Where the time goes, at %.0f events/s", r.HopRate), "ms, mean"
 	if len(r.Hops) == 0 {
@@ -116,7 +116,7 @@ type stackedBar struct {
 	values plotter.Values
 }
 
-// stack draws bars, one on the other for each name.
+// stack draws stacked bars, one stack for each name.
 func stack(p *plot.Plot, names []string, bars []stackedBar) error {
 	p.NominalX(names...)
 	var below *plotter.BarChart
@@ -133,7 +133,7 @@ func stack(p *plot.Plot, names []string, bars []stackedBar) error {
 		p.Add(c)
 		p.Legend.Add(b.name, c)
 	}
-	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4 // a bar is as wide on its right as on its left
+	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4 // leaves half a bar's width on both sides
 	p.Y.Max *= 1.3                                   // room for the legend
 	return nil
 }

@@ -10,9 +10,9 @@ import (
 	"pitboss/internal/dataset"
 )
 
-// recording yields a file's events in order, moved in time so that the last
-// happens now. Where the file ends it begins again, later by its length and
-// with other ids.
+// recording yields a file's events in order, moved in time so that the last one happens
+// now. At the end of the file it starts again, later by the file's length and with new
+// ids.
 type recording struct {
 	events []*ce.Event
 	next   int
@@ -40,8 +40,8 @@ func (r *recording) Next() *ce.Event {
 	return &e
 }
 
-// recorded opens the file and tells profile of the players' accounts, at
-// once and past the Broker: they are not what is measured.
+// recorded opens the file and sends the players' accounts directly to profile, since they
+// are not part of the measurement.
 func (p *path) recorded(ctx context.Context) error {
 	need := p.cfg.Burst + max(p.cfg.Burst/4, 1000)
 	for _, rate := range p.cfg.Rates {

@@ -15,13 +15,13 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Report is everything one `pitboss-bench` measured: what it writes as JSON.
+// Report is what `pitboss-bench` measured, and writes as JSON.
 type Report struct {
 	Machine string            `json:"machine"`
 	Commit  string            `json:"commit"`
 	Command string            `json:"command"`
 	Began   time.Time         `json:"began"`
-	LoadAvg string            `json:"load_average"` // of the machine before it began
+	LoadAvg string            `json:"load_average"` // of the machine before the run
 	Path    []Point           `json:"path,omitempty"`
 	Hops    []Hop             `json:"hops,omitempty"`
 	HopRate float64           `json:"hop_rate,omitempty"`
@@ -68,7 +68,7 @@ func ReadReport(file string) (*Report, error) {
 	return r, nil
 }
 
-// most is the run's point as fast as it goes; the zero Point if not measured.
+// most returns the run's point at full speed, or the zero Point if it was not measured.
 func (r *Report) most(run, delivery string) Point {
 	for _, p := range r.Path {
 		if p.Run == run && p.Delivery == delivery && p.Rate == 0 {
@@ -78,8 +78,8 @@ func (r *Report) most(run, delivery string) Point {
 	return Point{}
 }
 
-// busiest is the run's highest open-loop rate, or as fast as it goes where
-// there is none.
+// busiest returns the run's point at the highest open-loop rate, or at full speed if there
+// is none.
 func (r *Report) busiest(run, delivery string) Point {
 	best := r.most(run, delivery)
 	for _, p := range r.Path {
@@ -90,7 +90,7 @@ func (r *Report) busiest(run, delivery string) Point {
 	return best
 }
 
-// components in the order of an event's way.
+// components are in the order of an event's path.
 var components = []string{"broker", "profile", "score", "decide", "redis"}
 
 // Print writes the tables as Markdown, as docs/performance.md has them.
@@ -137,8 +137,8 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
-// markdown turns lines of cells with tabs between into Markdown's tables; the
-// first line of each is its head.
+// markdown turns lines of tab-separated cells into Markdown tables. The first line of each
+// is its head.
 func markdown(w io.Writer, text string) {
 	t := tabwriter.NewWriter(w, 0, 1, 1, ' ', 0)
 	defer t.Flush()
@@ -195,8 +195,8 @@ func (r *Report) printState(t io.Writer) {
 	}
 }
 
-// GoBench writes the figures in Go's benchmark format, for benchstat. Several
-// runs' output, one after the other, are several samples.
+// GoBench writes the figures in Go's benchmark format, for benchstat. The outputs of
+// several runs, concatenated, are several samples.
 func (r *Report) GoBench(w io.Writer) {
 	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: pitboss\ncommit: %s\n", runtime.GOOS, runtime.GOARCH, r.Commit)
 	line := func(name string, n int64, perS, cpu float64, more ...any) {
@@ -209,7 +209,7 @@ func (r *Report) GoBench(w io.Writer) {
 	names := map[string]string{RunEvery: "Every", RunMix: "Mix", RunRecorded: "Recorded", InProcess: "InProcess"}
 	for _, p := range r.Path {
 		if p.Rate == 0 {
-			line("Path/run="+names[p.Run]+names[p.Delivery]+"/rate=max", p.Events, p.EventsPS, p.CPUUs) // its latency is the queue's
+			line("Path/run="+names[p.Run]+names[p.Delivery]+"/rate=max", p.Events, p.EventsPS, p.CPUUs) // its latency is that of the queue
 			continue
 		}
 		line(fmt.Sprintf("Path/run=%s%s/rate=%.0f", names[p.Run], names[p.Delivery], p.Rate), p.Events, p.EventsPS, p.CPUUs,

@@ -16,25 +16,25 @@ import (
 	"pitboss/internal/dataset"
 )
 
-// Sections are what `pitboss-bench` can measure, in the order in which it does.
+// Sections lists what `pitboss-bench` can measure, in the order of a run.
 var Sections = []string{"path", "inprocess", "mixed", "recorded", "hops", "parts", "skew", "state", "limits", "growth", "memory", "coldstart"}
 
-// Config of a whole benchmark.
+// Config configures a benchmark.
 type Config struct {
 	PathConfig
-	Only     []string  // of Sections; none: all
+	Only     []string  // some of Sections; empty: all
 	MixRates []float64 // open-loop rates of the mix, events/s; sizing takes the highest
 	Models   string    // folder of features.yaml, rules and models
 	HopRate  float64   // events/s of the measurement by hop
-	Events   int       // of each function alone and each size of growth
-	Proxy    string    // Knative's queue-proxy, a binary; "": the state path is not measured behind it
+	Events   int       // events for each function alone and each size of growth
+	Proxy    string    // Knative's queue-proxy, a binary; "": do not measure the state path behind it
 }
 
 func (c Config) wants(section string) bool {
 	return len(c.Only) == 0 || slices.Contains(c.Only, section)
 }
 
-// Check says what of the configuration cannot be measured.
+// Check refuses a configuration that cannot be measured.
 func (c Config) Check() error {
 	for _, s := range c.Only {
 		if !slices.Contains(Sections, s) {
@@ -52,7 +52,7 @@ func (c Config) Check() error {
 	return nil
 }
 
-// Run measures what is asked for. What went well before an error is returned with it.
+// Run measures the sections. With an error it returns what was measured before.
 func Run(ctx context.Context, cfg Config, progress io.Writer) (*Report, error) {
 	r := newReport(os.Args)
 	var model *Limit
@@ -120,15 +120,15 @@ func (r *Report) path(ctx context.Context, cfg Config, c PathConfig, progress io
 	return err
 }
 
-// Cold is how long a function takes from exec to its first event answered; one
-// that is not on an event's way to a decision, to readiness.
+// Cold is how long a function takes from exec to its first answered event, or to
+// readiness if it is not on the path to a decision.
 type Cold struct {
 	Function string  `json:"function"`
 	P50Ms    float64 `json:"p50_ms"`
 	P99Ms    float64 `json:"p99_ms"`
 }
 
-// ColdStart has the drill of that name start each function 50 times.
+// ColdStart runs the drill coldstart, which starts each function 50 times.
 func ColdStart(ctx context.Context, bin string, progress io.Writer) (out []Cold, err error) {
 	var took map[string]float64
 	if err := figures(ctx, progress, &took, filepath.Join(bin, "drill"), "coldstart", "-function", filepath.Join(bin, "function")); err != nil {
@@ -142,7 +142,7 @@ func ColdStart(ctx context.Context, bin string, progress io.Writer) (out []Cold,
 	return out, nil
 }
 
-// recordedPlay is the file of real play whose mix is measured.
+// recordedPlay is the file of recorded play whose mix of events is measured.
 const recordedPlay = "csgo-openings-2023.csv.gz"
 
 func (r *Report) recorded(ctx context.Context, cfg Config, progress io.Writer) error {
@@ -157,7 +157,7 @@ func (r *Report) recorded(ctx context.Context, cfg Config, progress io.Writer) e
 	return r.path(ctx, cfg, c, progress)
 }
 
-// state runs benchstate for the parts that were asked for.
+// state runs benchstate for the selected parts.
 func (r *Report) state(ctx context.Context, cfg Config, progress io.Writer) (err error) {
 	only := []string{"full"}
 	if cfg.wants("limits") {

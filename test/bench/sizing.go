@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Demand is what a deployment has to carry. All but the first three are
-// choices and assumptions, not measurements.
+// Demand is the load of a deployment. Except for the first three fields it holds choices
+// and assumptions, not measurements.
 type Demand struct {
 	EventsADay, Peak, Players    float64
 	Busy                         float64 // share of a core to use at the peak
@@ -24,20 +24,20 @@ type Size struct {
 	Demand
 	From                *Report
 	Mean, Top           float64 // events/s
-	Due                 float64 // decisions asked for, per event
-	Cold                float64 // what profile and Redis cost with many players, times what they do with few
+	Due                 float64 // due decisions per event
+	Cold                float64 // cost of profile and Redis with many players, as a multiple of that with few
 	Cores               []Cores
 	Nodes               int
 	StateGB, JournalGB  float64
 	ShardsCPU, ShardsGB int
-	Messages, Bytes     float64 // through Kafka, of an event, replies included
+	Messages, Bytes     float64 // through Kafka, per event, replies included
 	Partitions          int
 }
 
-// Cores of a component.
+// Cores is what a component needs.
 type Cores struct {
 	Part      string
-	Us, TopUs float64 // an event of the mix: at the busiest open-loop rate, and as fast as it goes
+	Us, TopUs float64 // CPU of an event of the mix: at the busiest open-loop rate, and at full speed
 	Mean, Top float64
 }
 
@@ -45,12 +45,12 @@ func (s *Size) cores(part string, us, topUs float64) Cores {
 	return Cores{Part: part, Us: us, TopUs: topUs, Mean: us * s.Mean / 1e6, Top: topUs * s.Top / 1e6}
 }
 
-// Size computes a deployment. From the mix it takes how often a decision is due
-// and CPU by component: of the busiest open-loop rate for the day's mean, since
-// an event costs more while there are few, and as fast as it goes for the peak.
-// With many players a state is seldom in memory: profile and Redis cost as much
-// more as they did with the most players measured. from the functions alone, bytes of messages and of
-// the journal; from the state path, bytes of a player.
+// Size computes a deployment from a report. The mix gives how often a decision is due and
+// the CPU by component: at the busiest open-loop rate for the day's mean, since an event
+// costs more while there are few, and at full speed for the peak. With many players a
+// state is seldom in memory, so profile and Redis cost more by the factor Cold. The
+// functions alone give the bytes of messages and of the journal; the state path gives the
+// bytes of a player.
 func (d Demand) Size(r *Report) (*Size, error) {
 	mix := r.most(RunMix, OverHTTP)
 	switch {
@@ -99,7 +99,7 @@ func (d Demand) Size(r *Report) (*Size, error) {
 
 func ceil(x float64) int { return max(1, int(math.Ceil(x))) }
 
-// functionCores is the goal of the day's mean: all functions together.
+// functionCores sums the cores of all functions at the day's mean.
 const functionCores = 2.0
 
 // Print writes the tables as Markdown, as docs/sizing.md has them.

@@ -11,7 +11,7 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 )
 
-// Skew is how one path does with players drawn in one way.
+// Skew holds the figures of one path with players drawn in one way.
 type Skew struct {
 	Path     string    `json:"path"`    // whole path, or one function alone
 	Players  string    `json:"players"` // uniform, zipf(1.1) or hot
@@ -21,7 +21,7 @@ type Skew struct {
 	Failed   int64     `json:"failed"`
 }
 
-// The ways in which players are drawn.
+// How players are drawn.
 const (
 	drawUniform = "uniform"
 	drawZipf    = "zipf(1.1)"
@@ -30,19 +30,19 @@ const (
 
 var draws = []string{drawUniform, drawZipf, drawHot}
 
-// skewRepeats is how often each row is measured, the ways in turn, so that a
-// change of the machine's speed meets all of them.
+// skewRepeats is how often each row is measured. The rows alternate, so that a change of
+// the machine's speed affects all of them.
 const skewRepeats = 3
 
-// repeatShare is the share of events that are sent again under the same id.
+// repeatShare is the share of events that are sent again with the same id.
 const repeatShare = 0.05
 
-// drawn gives simulated play to players drawn in some way.
+// drawn assigns simulated play to players drawn in one way.
 type drawn struct {
 	from   source
 	rng    *rand.Rand
 	player func() int
-	late   []*ce.Event // of late, to be repeated
+	late   []*ce.Event // the latest events, to repeat some
 }
 
 func drawnPlay(from source, draw string, players int) *drawn {
@@ -74,11 +74,11 @@ func (d *drawn) Next() *ce.Event {
 	return e
 }
 
-// Skewed measures the whole path, profile alone (the state path) and decide alone
-// with players drawn uniformly, by Zipf's law, and one alone; every event is
-// decided on.
+// Skewed measures the whole path, profile alone (the state path) and decide alone, with
+// players drawn uniformly, by Zipf's law, and with one player only. Every event leads to
+// a decision.
 func Skewed(ctx context.Context, cfg PathConfig, rate float64, events int, progress io.Writer) ([]Skew, error) {
-	// Eighteen runs of the whole path: shorter ones than where a path is measured once.
+	// Eighteen runs of the whole path, so each is shorter than a single measurement.
 	cfg.Burst, cfg.Phase, events = max(cfg.Burst/8, 1000), cfg.Phase/3, max(events*2/5, 1000)
 	var rows []Skew
 	row := func(path, draw string) *Skew {
@@ -114,7 +114,7 @@ func Skewed(ctx context.Context, cfg PathConfig, rate float64, events int, progr
 	return rows, nil
 }
 
-// skewedPath runs the whole path as fast as it goes, then at rate.
+// skewedPath runs the whole path at full speed, then at rate.
 func skewedPath(ctx context.Context, cfg PathConfig, draw string, rate float64, s *Skew) error {
 	cfg.Profile, cfg.Play, cfg.Mixed = "", "", false
 	p, err := openPath(ctx, cfg)
@@ -123,7 +123,7 @@ func skewedPath(ctx context.Context, cfg PathConfig, draw string, rate float64, 
 	}
 	defer p.close()
 	p.source = drawnPlay(p.source, draw, cfg.Players)
-	if _, err := p.measure(ctx, 0, max(cfg.Burst/4, 1000)); err != nil { // connections, caches, pages
+	if _, err := p.measure(ctx, 0, max(cfg.Burst/4, 1000)); err != nil { // warms connections, caches and pages
 		return err
 	}
 	most, err := p.measure(ctx, 0, cfg.Burst)
@@ -153,7 +153,7 @@ func median(of []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// ofUniform is a row's median rate as a share of uniformly drawn players'.
+// ofUniform is a row's median rate as a share of that of uniformly drawn players.
 func ofUniform(rows []Skew, s Skew) float64 {
 	for _, u := range rows {
 		if u.Path == s.Path && u.Players == drawUniform {

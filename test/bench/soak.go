@@ -22,23 +22,23 @@ import (
 	"pitboss/test/system"
 )
 
-// SoakConfig of a long run of the whole path.
+// SoakConfig configures a long run of the whole path.
 type SoakConfig struct {
 	PathConfig
 	For     time.Duration
-	Rate    float64 // events/s; of a diurnal run the mean
+	Rate    float64 // events/s; of a diurnal run the day's mean
 	Every   time.Duration
 	Diurnal bool // one day's curve, compressed into For
-	// Keep is how long written journal entries stay in Redis: every minute they
-	// are moved to segments, as the cron job of a deployment does. 0: never.
+	// Keep is how long journal entries stay in Redis after they were written to segments,
+	// which happens every minute, as by a deployment's CronJob. 0: they are not written.
 	Keep time.Duration
 }
 
-// PlayersPerEvent is how many simulated players play one event a second in
-// their first hour, and some.
+// PlayersPerEvent is how many simulated players it takes to send one event a second
+// during their first hour, with a margin.
 const PlayersPerEvent = 40
 
-// Sample is one look at every component.
+// Sample is one reading of every component.
 type Sample struct {
 	At         float64            `json:"at_s"`
 	Sent       int64              `json:"sent"`
@@ -53,7 +53,7 @@ type Sample struct {
 	Redis      int64              `json:"redis_bytes"`
 }
 
-// Trend is how a series went over the run.
+// Trend is how a series developed over the run.
 type Trend struct {
 	Series  string  `json:"series"`
 	Mean    float64 `json:"mean"`
@@ -61,15 +61,15 @@ type Trend struct {
 	Verdict string  `json:"verdict"`
 }
 
-// SoakResult is what came of it.
+// SoakResult holds the result of a run.
 type SoakResult struct {
 	Accepted    int64    `json:"accepted"`
-	Applied     int64    `json:"applied"`    // to players' state, by profile's own count
-	Asked       int64    `json:"asked"`      // decisions asked for, by profile's own count of replies
+	Applied     int64    `json:"applied"`    // events applied to players' states, by profile's count
+	Asked       int64    `json:"asked"`      // decisions that were due, by profile's count of replies
 	Decided     int64    `json:"decided"`    // distinct decisions at the consumer
-	Lost        int64    `json:"lost"`       // accepted, and not decided though it had to be
-	Repeated    int64    `json:"repeated"`   // deliveries of a decision that had come before: at-least-once
-	Unexpected  int64    `json:"unexpected"` // decisions of no event that was sent
+	Lost        int64    `json:"lost"`       // accepted events without the decision that was due
+	Repeated    int64    `json:"repeated"`   // decisions delivered again (delivery is at least once)
+	Unexpected  int64    `json:"unexpected"` // decisions that follow from no event that was sent
 	DeadLetters int64    `json:"dead_letters"`
 	Samples     []Sample `json:"samples"`
 	Trends      []Trend  `json:"trends"`
@@ -77,8 +77,8 @@ type SoakResult struct {
 	PeakRate    float64  `json:"peak_rate"`
 }
 
-// Soak sends events at a rate for long. Each event's decision is awaited by
-// its id, which follows from the event's.
+// Soak sends events at a rate for a long time. It expects each event's decision by its
+// id, which derives from the event's.
 func Soak(ctx context.Context, cfg SoakConfig, progress io.Writer) (*SoakResult, error) {
 	cfg.Metrics = true
 	if ahead := rehearse(cfg); ahead > 0 {
@@ -100,9 +100,9 @@ func Soak(ctx context.Context, cfg SoakConfig, progress io.Writer) (*SoakResult,
 	return s.res, s.judge(ctx)
 }
 
-// rehearse says how far the players' clock gets ahead of the wall's: few
-// players who are to send many events live faster. What has not happened yet
-// is refused, so that their play must begin so much earlier.
+// rehearse returns how far the players' clock gets ahead of the real one: few players who
+// send many events live faster. Events of the future are refused, so play must begin that
+// much earlier.
 func rehearse(cfg SoakConfig) (ahead time.Duration) {
 	world := simulated(cfg.Players, 0)
 	began := world.Peek()
@@ -120,8 +120,8 @@ type soak struct {
 	res      *SoakResult
 
 	mu       sync.Mutex
-	expected map[uint64]int32 // id of a decision → which event
-	times    []uint8          // how often each event's decision came
+	expected map[uint64]int32 // the event of a decision's id
+	times    []uint8          // how often each event's decision arrived
 	cpu      time.Duration
 }
 
@@ -141,23 +141,23 @@ func (s *soak) seen(id string) {
 	}
 }
 
-// expect notes the id that the decision on an event will have.
+// expect notes the id that an event's decision will have.
 func (s *soak) expect(e *ce.Event) {
 	source, id := e.Source(), e.ID()
 	for _, fn := range []struct{ name, typ string }{{"profile", event.TypePlayerUpdated}, {"score", event.TypePlayerScored}} {
 		source, id = event.SourceOf(fn.name), event.ReplyID(source, id, fn.typ)
 	}
-	id = journal.DecisionID(e.Subject(), event.ReplyID(source, id, typeIssued)) // issued or suppressed alike
+	id = journal.DecisionID(e.Subject(), event.ReplyID(source, id, typeIssued)) // the same for issued and suppressed
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expected[xxhash.Sum64String(id)] = int32(len(s.times))
 	s.times = append(s.times, 0)
 }
 
-// chunk is what is sent between two samples.
+// chunk holds the events that are sent between two samples.
 type chunk struct {
 	reqs []request
-	due  []time.Duration // after the begin of the run
+	due  []time.Duration // since the beginning of the run
 }
 
 func (s *soak) run(ctx context.Context) error {
@@ -214,7 +214,7 @@ func (s *soak) writeJournal(ctx context.Context, sent <-chan struct{}) error {
 	}
 }
 
-// prepare makes the events of each interval while the one before is sent.
+// prepare makes the events of each interval while those of the one before are sent.
 func (s *soak) prepare(ctx context.Context, out chan<- chunk) error {
 	at := 0.0
 	rng := newRand()
@@ -243,7 +243,7 @@ func (s *soak) prepare(ctx context.Context, out chan<- chunk) error {
 	return nil
 }
 
-// rate at a moment of the run, events/s.
+// rate returns the rate at a moment of the run, in events/s.
 func (s *soak) rate(at float64) float64 {
 	if !s.cfg.Diurnal {
 		return s.cfg.Rate
@@ -251,9 +251,8 @@ func (s *soak) rate(at float64) float64 {
 	return s.cfg.Rate * Diurnal(at/s.cfg.For.Seconds())
 }
 
-// Diurnal is a day's curve: the load at a share of the day, times the day's
-// mean. A quarter of the mean at night, 4.9 times the mean in the evening's
-// busiest moment; the mean over the day is 1.
+// Diurnal is a day's load curve. It returns the load at a point of the day (0 to 1) as a
+// multiple of the day's mean: a quarter at night, and 4.9 at the evening's peak.
 func Diurnal(day float64) float64 {
 	const sharp, mean = 12, 2704156.0 / (1 << 24)               // the mean of the 24th power of a sine: C(24,12) / 2^24
 	evening := math.Pow(math.Sin(math.Pi*(day-0.333)), 2*sharp) // highest at 20:00
@@ -291,7 +290,7 @@ func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if stats.DeadLetters > 0 { // an hour more would not mend it
+	if stats.DeadLetters > 0 { // the run has failed already
 		list, _ := system.Get(ctx, s.system.BrokerURL+"/admin/deadletters")
 		return fmt.Errorf("bench: %d dead letters after %.0f s: %.600s", stats.DeadLetters, out.At, list)
 	}
@@ -301,7 +300,7 @@ func (s *soak) sample(ctx context.Context, load Load, at time.Duration) error {
 	return nil
 }
 
-// judge counts what was lost and finds what grew.
+// judge counts what was lost and finds series that grow.
 func (s *soak) judge(ctx context.Context) error {
 	metrics, err := scrape(ctx, s.system)
 	if err != nil {
@@ -321,7 +320,7 @@ func (s *soak) judge(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	due := s.res.Asked
-	if !s.cfg.Mixed { // every event's decision is due, and each was awaited by id
+	if !s.cfg.Mixed { // every event's decision is due, and each was expected by its id
 		due = s.res.Accepted
 	}
 	s.res.Lost = due - s.res.Decided
@@ -329,7 +328,7 @@ func (s *soak) judge(ctx context.Context) error {
 	return nil
 }
 
-// trends are the series of the samples, judged.
+// trends judges the series of the samples.
 func trends(samples []Sample) (out []Trend) {
 	var parts []string
 	if len(samples) > 0 {
@@ -357,13 +356,13 @@ const (
 	tooShort = "too short to tell"
 )
 
-// shortest is what must be left without the first third: before, caches and
-// heaps still find their size.
+// shortest is the least time that must remain after the first third, in which caches and
+// heaps still grow to their size.
 const shortest = 5 * time.Minute
 
-// trend fits a line through the last two thirds. A series grows when an hour
-// would add more than a tenth of its mean, and the line explains most of what
-// varies: noise is no growth.
+// trend fits a line to the last two thirds. A series grows if an hour would add more than
+// a tenth of its mean, and the line explains most of the variance, since noise is no
+// growth.
 func trend(name string, samples []Sample, of func(Sample) float64) Trend {
 	t := Trend{Series: name, Verdict: tooShort}
 	kept := samples[len(samples)/3:]
@@ -392,8 +391,8 @@ func trend(name string, samples []Sample, of func(Sample) float64) Trend {
 	return t
 }
 
-// Verdict is nil when nothing was lost, doubled or dead-lettered. A series
-// that grows is told, not failed: the journal in Redis grows by design.
+// Verdict returns nil if nothing was lost, doubled or dead-lettered. A series that grows
+// is reported but is no failure, since the journal in Redis grows by design.
 func (r *SoakResult) Verdict() error {
 	var all []error
 	if r.Lost != 0 {

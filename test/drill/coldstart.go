@@ -21,16 +21,16 @@ import (
 	"pitboss/test/redistest"
 )
 
-// coldFunctions are timed in the order of an event's way: each one's answer is
-// what the next is asked with.
+// coldFunctions are in the order of an event's path: each is sent the answer of the one
+// before.
 var coldFunctions = []string{"profile", "score", "decide"}
 
-// coldOthers are not on that way: they are timed until they are ready.
+// coldOthers are not on the path, so they are timed until they are ready.
 var coldOthers = slices.DeleteFunc(functions.Names(), func(name string) bool { return slices.Contains(coldFunctions, name) })
 
-// coldstart starts each function o.times times and measures from exec to the
-// first event answered with 200, or to readiness. The event is POSTed as soon as the port takes
-// connections and again until it is answered, as the activator would.
+// coldstart starts each function o.times times and measures the time from exec to the
+// first event answered with 200, or to readiness. It POSTs the event as soon as the port
+// accepts connections, and again until it is answered, as the activator does.
 func coldstart(ctx context.Context, o options) (table, error) {
 	dir, err := os.MkdirTemp("", "drill-")
 	if err != nil {
@@ -45,7 +45,7 @@ func coldstart(ctx context.Context, o options) (table, error) {
 		return table{}, err
 	}
 	defer redis.Kill()
-	p := &plant{o: o, dir: dir, redis: redis.URL(), env: []string{"LOG_LEVEL=warn", "MALLOC_ARENA_MAX=1"}} // as func.yaml and image have it
+	p := &launcher{o: o, dir: dir, redis: redis.URL(), env: []string{"LOG_LEVEL=warn", "MALLOC_ARENA_MAX=1"}} // as in func.yaml and the image
 	models := filepath.Join(o.root, "models")
 
 	ask, err := firstEvent(ctx, p, models)
@@ -89,8 +89,8 @@ func coldstart(ctx context.Context, o options) (table, error) {
 	return t, nil
 }
 
-// firstEvent is an event that asks for a decision, of a player with an account.
-func firstEvent(ctx context.Context, p *plant, models string) (*ce.Event, error) {
+// firstEvent makes an event that asks for a decision, of a player with an account.
+func firstEvent(ctx context.Context, p *launcher, models string) (*ce.Event, error) {
 	r, err := p.start("profile", models)
 	if err != nil {
 		return nil, err
@@ -107,9 +107,9 @@ func firstEvent(ctx context.Context, p *plant, models string) (*ce.Event, error)
 }
 
 // coldReady starts a function, waits until it is ready, and stops it.
-func (p *plant) coldReady(ctx context.Context, function, models string) (time.Duration, error) {
+func (p *launcher) coldReady(ctx context.Context, function, models string) (time.Duration, error) {
 	began := time.Now()
-	r, err := p.start(function, models, "K_SINK=http://127.0.0.1:9") // nobody is there, and nothing is sent
+	r, err := p.start(function, models, "K_SINK=http://127.0.0.1:9") // nobody listens there, and nothing is sent
 	if err != nil {
 		return 0, err
 	}
@@ -118,8 +118,8 @@ func (p *plant) coldReady(ctx context.Context, function, models string) (time.Du
 	return time.Since(began), err
 }
 
-// cold starts a function, asks until it answers, and stops it.
-func (p *plant) cold(ctx context.Context, function, models string, ask *ce.Event) (time.Duration, *ce.Event, error) {
+// cold starts a function, POSTs until it answers, and stops it.
+func (p *launcher) cold(ctx context.Context, function, models string, ask *ce.Event) (time.Duration, *ce.Event, error) {
 	began := time.Now()
 	r, err := p.start(function, models)
 	if err != nil {

@@ -26,8 +26,8 @@ import (
 	"pitboss/test/redistest"
 )
 
-// busy are the processes that work in this drill. Each is killed o.times times,
-// the others once.
+// busy are the processes that handle the drill's events. Each is killed o.times times, the
+// others once.
 var busy = []string{"ingest", "profile", "score", "decide", "timer", "console", "redis", "rabbitmq", "pitboss-broker-ingress",
 	"pitboss-profile-dispatcher", "pitboss-score-dispatcher", "pitboss-decide-dispatcher", "pitboss-console-dispatcher"}
 
@@ -43,7 +43,7 @@ type cluster struct {
 	consumer *consumer
 }
 
-// consumer is a consuming team: it remembers the decisions it was sent.
+// consumer is a consuming team that remembers the decisions it received.
 type consumer struct {
 	server *httptest.Server
 	mu     sync.Mutex
@@ -65,8 +65,8 @@ func newConsumer() *consumer {
 	return c
 }
 
-// durable kills every process of Pitboss on a durable Broker under load and
-// counts what became of the events and of the decisions they called for.
+// durable kills every process of Pitboss on a durable Broker under load, and then checks
+// every event and every decision that was due.
 func durable(ctx context.Context, o options) (table, error) {
 	dir, err := os.MkdirTemp("", "drill-")
 	if err != nil {
@@ -120,8 +120,8 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 	if err := os.MkdirAll(filepath.Join(c.dir, "redis"), 0o755); err != nil {
 		return err
 	}
-	// With everysec a killed redis-server may lose what it acknowledged while
-	// an fsync was under way.
+	// With everysec a killed redis-server may lose writes that it acknowledged while an
+	// fsync was pending.
 	if c.redis, err = redistest.Run(filepath.Join(c.dir, "redis"), "--appendonly", "yes", "--appendfsync", "always"); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	p := plant{o: o, dir: c.dir, redis: c.redis.URL(), env: []string{"K_SINK=http://" + ingress, "LOG_LEVEL=warn"}}
+	p := launcher{o: o, dir: c.dir, redis: c.redis.URL(), env: []string{"K_SINK=http://" + ingress, "LOG_LEVEL=warn"}}
 	for _, f := range functions.Names() {
 		addr, err := freeAddr()
 		if err != nil {
@@ -168,7 +168,7 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// quietLog is a config-logging that keeps the dispatchers from logging every reply.
+// quietLog is a config-logging with which dispatchers do not log every reply.
 const quietLog = `K_LOGGING_CONFIG={"zap-logger-config":` +
 	`"{\"level\":\"error\",\"encoding\":\"json\",\"outputPaths\":[\"stderr\"],\"errorOutputPaths\":[\"stderr\"]}"}`
 
@@ -178,8 +178,8 @@ func (c *cluster) pod(name, bin string, env []string) error {
 	return p.run()
 }
 
-// plan asks broker/durable what the Broker's controller would create for the
-// overlay, with a consuming team's Triggers beside it.
+// plan has broker/durable print what the Broker's controller would create for the overlay
+// and for a consuming team's Triggers.
 func (c *cluster) plan(ctx context.Context, o options, ingress string) (*topology, error) {
 	text, err := kustomize.Render(filepath.Join(o.root, "broker", "rabbitmq"))
 	if err != nil {
@@ -248,14 +248,14 @@ func (c *cluster) kill(ctx context.Context, name string) error {
 	return c.pods[name].kill()
 }
 
-// settle waits until the last reminders are decided on, a minute at most (a
-// timer that was killed has them leased for 10 s), and all queues are empty.
+// settle waits, at most a minute, until the last reminders have led to decisions and all
+// queues are empty. A timer that was killed has leased its reminders for 10 s.
 func (c *cluster) settle(ctx context.Context, idle *load) error {
 	_ = until(ctx, time.Minute, time.Second, func() error {
 		made, _, err := c.decisions(ctx)
 		for n := range idle.players {
 			if made[idle.reminded(n)] == 0 {
-				return errors.New("a reminder is not decided on yet")
+				return errors.New("a reminder has not led to a decision yet")
 			}
 		}
 		return err
@@ -263,8 +263,8 @@ func (c *cluster) settle(ctx context.Context, idle *load) error {
 	return c.quiet(ctx)
 }
 
-// quiet waits until no queue holds a message, three looks in a row: RabbitMQ
-// counts once a second.
+// quiet waits until no queue holds a message, three times in a row, since RabbitMQ counts
+// once a second.
 func (c *cluster) quiet(ctx context.Context) error {
 	empty := 0
 	return until(ctx, 5*time.Minute, 1500*time.Millisecond, func() error {
@@ -274,14 +274,14 @@ func (c *cluster) quiet(ctx context.Context) error {
 			return errors.Join(err, fmt.Errorf("%d messages in RabbitMQ's queues, %d of them dead letters", all, dead))
 		}
 		if empty++; empty < 3 {
-			return errors.New("quiet, but not for long")
+			return errors.New("the queues are empty, but only just")
 		}
 		return nil
 	})
 }
 
-// count holds what was acknowledged against the players' states, the journal
-// and what the consuming team was sent.
+// count compares what was acknowledged with the players' states, the journal and what the
+// consuming team received.
 func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (table, error) {
 	var lost, double, acknowledged int64
 	for _, l := range []*load{l, idle} {
@@ -295,7 +295,7 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 	if err != nil {
 		return table{}, err
 	}
-	for _, l := range []*load{l, idle} { // again: what was sent once more must not count
+	for _, l := range []*load{l, idle} { // again, since redelivered events must not count
 		_, more, _, err := l.differences(ctx, c.models, c.redis.URL())
 		if err != nil {
 			return table{}, err
@@ -348,16 +348,15 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 	return t, nil
 }
 
-// tell prints the first few of many.
+// tell prints the first few items of a list.
 func tell(n int, format string, args ...any) {
 	if n <= 10 {
 		fmt.Fprintf(os.Stderr, format+"\n", args...)
 	}
 }
 
-// due sends every event to profile once more, as a Broker may, and returns the
-// decisions that they call for: a redelivered event changes nothing and is
-// answered as it was the first time.
+// due sends every event to profile again, as a Broker may, and returns the decisions that
+// are due: a redelivered event changes nothing and is answered as before.
 func (l *load) due(ctx context.Context, profile string, sent int) ([]string, error) {
 	var mu sync.Mutex
 	var due []string
@@ -392,16 +391,16 @@ func (l *load) due(ctx context.Context, profile string, sent int) ([]string, err
 	return due, err
 }
 
-// decisionOf is the decision that an event leads to through profile, score and
-// decide: the ids of replies derive from what they answer.
+// decisionOf returns the decision's id that an event leads to through profile, score and
+// decide, since the id of a reply derives from the id of its input.
 func decisionOf(source, id, player string) string {
 	updated := event.ReplyID(source, id, event.TypePlayerUpdated)
 	scored := event.ReplyID(event.SourceOf("profile"), updated, event.TypePlayerScored)
 	return journal.DecisionID(player, event.ReplyID(event.SourceOf("score"), scored, event.TypeRecommendation))
 }
 
-// decisions are those in the journal, with how often each was written, and how
-// many entries do not fit into its chain.
+// decisions returns how often each decision is in the journal, and how many entries break
+// its hash chain.
 func (c *cluster) decisions(ctx context.Context) (made map[string]int, broken int, err error) {
 	rdb, err := setup.Redis(ctx, c.redis.URL())
 	if err != nil {
@@ -461,16 +460,16 @@ const (
 	idleAfter    = 90 * time.Second
 )
 
-// newIdle is a load of players whose game fails to load and who then do
-// nothing. Their events happened 80 s ago, so that timer reminds of them 10 s
-// later, while processes are being killed.
+// newIdle makes a load of players whose game fails to load and who then do nothing. Their
+// events happened 80 s ago, so their reminders are due 10 s later, while processes are
+// being killed.
 func newIdle(url, run string) *load {
 	l := newLoad(url, run+"-idle", idlers)
 	l.age = 80 * time.Second
 	return l
 }
 
-// fail lets one player's game after another fail to load.
+// fail sends, for one player after another, that a game failed to load.
 func (l *load) fail(ctx context.Context, every time.Duration) error {
 	l.failedAt = make([]time.Time, l.players)
 	for n := range l.players {
@@ -483,7 +482,7 @@ func (l *load) fail(ctx context.Context, every time.Duration) error {
 		if err := l.post(ctx, n, e); err != nil {
 			return err
 		}
-		l.acknowledged[n].Add(1) // reminder.due, which timer will send once
+		l.acknowledged[n].Add(1) // counts reminder.due, which timer sends once
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -493,7 +492,7 @@ func (l *load) fail(ctx context.Context, every time.Duration) error {
 	return nil
 }
 
-// reminded is the decision that the reminder of an idle player calls for.
+// reminded returns the id of the decision that an idle player's reminder leads to.
 func (l *load) reminded(n int) string {
 	at := l.failedAt[n].Add(idleAfter).UTC().Format(time.RFC3339)
 	return decisionOf(event.SourceOf("timer"), event.ReplyID(l.player(n), idleReminder, at), l.player(n))

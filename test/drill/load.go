@@ -18,18 +18,18 @@ import (
 	"pitboss/internal/sink"
 )
 
-// load POSTs rounds of many players at a steady rate and remembers how many of
-// each player's were acknowledged.
+// load POSTs rounds of many players at a steady rate, and counts for each player how many
+// were acknowledged.
 type load struct {
 	client  *sink.Client
 	url     string
-	run     string // in every id, so that two runs share no event
+	run     string // part of every id, so that two runs share no event
 	players int
 	age     time.Duration // how long ago its events happened
 
 	acknowledged []atomic.Int64 // by player
 	failed       atomic.Int64   // POSTs that had to be repeated
-	failedAt     []time.Time    // by player, of idle ones: when the game failed to load
+	failedAt     []time.Time    // by player, if idle: when the game failed to load
 }
 
 func newLoad(url, run string, players int) *load {
@@ -92,7 +92,7 @@ func (l *load) each(ctx context.Context, workers int, do func(n int) error) erro
 	return first
 }
 
-// post sends until it is acknowledged: what a platform does.
+// post sends an event until it is acknowledged, as a platform does.
 func (l *load) post(ctx context.Context, player int, e *ce.Event) error {
 	if err := l.client.Post(ctx, e); err != nil {
 		l.failed.Add(1)
@@ -108,8 +108,8 @@ func (l *load) post(ctx context.Context, player int, e *ce.Event) error {
 // minute for a player).
 var failedPayment = map[string]any{"operation": "deposit", "amount": 2000, "currency": "GBP", "error": "card declined"}
 
-// play sends rounds at rate until ctx ends; each player loses and wins in
-// turn, and now and then a payment bounces, which asks for a decision.
+// play sends rounds at rate until ctx ends. Players lose and win alternately, and now and
+// then a payment fails, which asks for a decision.
 func (l *load) play(ctx context.Context, rate int) (sent int, err error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -150,7 +150,7 @@ func (l *load) playOne(ctx context.Context, n int) error {
 	return l.post(ctx, n%l.players, e)
 }
 
-// nth is the nth event that play sends.
+// nth returns the nth event that play sends.
 func (l *load) nth(n int) (*ce.Event, error) {
 	typ, data := event.TypeRoundSettled, map[string]any{
 		"game": "roulette", "product": "casino", "stake": 100, "win": (n / l.players % 2) * 150, "currency": "GBP"}

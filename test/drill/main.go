@@ -1,14 +1,13 @@
-// Command drill does to Pitboss what operations do to it, and counts.
+// Command drill does to Pitboss what happens to it in operation, and checks the result.
 //
-//	drill rollout    replace every function again and again under load
-//	drill coldstart  start functions from nothing and time the first answer
+//	drill rollout    replace every function repeatedly under load
+//	drill coldstart  start functions and time their first answer
 //	drill durable    kill every process of Pitboss on Knative's RabbitMQ Broker
-//	drill queueproxy Knative's queue-proxy in front of a function
+//	drill queueproxy run Knative's queue-proxy in front of a function
 //
 // It runs the functions as they are deployed, one process each (bin/function,
-// FUNCTION_TARGET), behind the one-machine Broker with the cluster's own
-// manifests and a real redis-server. Each prints one table, and with -json FILE
-// writes it.
+// FUNCTION_TARGET), behind the one-machine Broker with the cluster's manifests and a real
+// redis-server. Each drill prints one table, and writes it with -json FILE.
 package main
 
 import (
@@ -67,7 +66,7 @@ func main() {
 	}
 }
 
-// table is a drill's result: named numbers in order.
+// table is a drill's result: named numbers in a fixed order.
 type table struct {
 	rows   []row
 	passed bool
@@ -76,13 +75,13 @@ type table struct {
 type row struct {
 	name    string
 	value   float64
-	printed bool // and not written: what others script against stays as it is
+	printed bool // but not written, since others script against the file
 }
 
 func (t *table) add(name string, v float64)  { t.rows = append(t.rows, row{name, v, false}) }
 func (t *table) note(name string, v float64) { t.rows = append(t.rows, row{name, v, true}) }
 
-// write prints the table and, if file is set, writes what was added as a JSON object.
+// write prints the table and, if file is set, writes it as a JSON object.
 func (t table) write(file string) error {
 	m := map[string]float64{}
 	for _, r := range t.rows {

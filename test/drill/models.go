@@ -11,9 +11,9 @@ import (
 	"regexp"
 )
 
-// nextModels makes the models folder of the next release in dir: one declared
-// feature more, which changes the layout of the players' states, and every
-// ONNX model with other bytes, hence another hash.
+// nextModels makes the models folder of the next release in dir. It declares one more
+// feature, which changes the layout of the players' states, and its ONNX models have other
+// bytes and therefore other hashes.
 func nextModels(models, dir string) error {
 	err := filepath.WalkDir(models, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// pod is a process that is started again whenever it ends, as a kubelet does.
+// pod is a process that is restarted whenever it ends, as by a kubelet.
 type pod struct {
 	name string
 	bin  string
-	env  []string // beside this process's
+	env  []string // in addition to this process's
 	args []string
 	dir  string // for its log
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	stopped bool
-	done    chan struct{} // closed when it ended for good
+	done    chan struct{} // closed when it has ended for good
 	starts  int
 }
 
@@ -36,7 +36,7 @@ func (p *pod) run() error {
 		for {
 			_ = p.cmd.Wait()
 			time.Sleep(200 * time.Millisecond)
-			if p.ended() || p.start() != nil { // what was started is always waited for
+			if p.ended() || p.start() != nil { // every process that was started is waited for
 				return
 			}
 		}
@@ -66,7 +66,7 @@ func (p *pod) ended() bool {
 	return p.stopped
 }
 
-// kill sends SIGKILL; the process is started again.
+// kill sends SIGKILL. The process is restarted.
 func (p *pod) kill() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,19 +22,19 @@ import (
 )
 
 const (
-	proxyLimit = 8 // containerConcurrency: at most as many requests in the function
+	proxyLimit = 8 // containerConcurrency: the most requests in the function at once
 	proxyQueue = 10 * proxyLimit
-	// adminPort is queue-proxy's own: the kubelet asks it before it ends a function.
+	// adminPort is queue-proxy's port for the kubelet's preStop hook.
 	adminPort = 8022
 )
 
-// slowBroker is what ingest POSTs to: it takes its time, so that requests wait
-// in ingest, and counts.
+// slowBroker is a Broker that answers slowly, so that requests wait in ingest, and counts
+// them.
 type slowBroker struct {
 	hold   time.Duration
 	taken  atomic.Int64
 	inside atomic.Int64
-	most   atomic.Int64 // inside at once
+	most   atomic.Int64 // the most at once
 }
 
 func (b *slowBroker) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
@@ -47,9 +47,9 @@ func (b *slowBroker) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// queueProxy puts Knative's queue-proxy in front of ingest, as every pod of a
-// cluster has it: no more than containerConcurrency requests reach the
-// function, and when the pod is deleted under load nothing is lost.
+// queueProxy runs Knative's queue-proxy in front of ingest, as in a pod. It checks that no
+// more than containerConcurrency requests reach the function, and that nothing is lost
+// when the pod is deleted under load.
 func queueProxy(ctx context.Context, o options) (table, error) {
 	dir, err := os.MkdirTemp("", "drill-")
 	if err != nil {
@@ -68,7 +68,7 @@ func proxyDrill(ctx context.Context, o options, dir string) (table, error) {
 	slow := &slowBroker{hold: 100 * time.Millisecond}
 	broker := httptest.NewServer(slow)
 	defer broker.Close()
-	p := &plant{o: o, dir: dir, env: []string{"K_SINK=" + broker.URL, "LOG_LEVEL=warn"}}
+	p := &launcher{o: o, dir: dir, env: []string{"K_SINK=" + broker.URL, "LOG_LEVEL=warn"}}
 	function, err := p.start("ingest", filepath.Join(o.root, "models"))
 	if err != nil {
 		return table{}, err
@@ -110,7 +110,7 @@ func proxyDrill(ctx context.Context, o options, dir string) (table, error) {
 
 // startProxy starts queue-proxy with the environment of a pod.
 func startProxy(ctx context.Context, bin, dir string, function *release) (*release, error) {
-	for _, port := range []int{adminPort, 9090, 9091} { // not to be changed, in a pod nobody else has them
+	for _, port := range []int{adminPort, 9090, 9091} { // fixed; in a pod nothing else uses them
 		ln, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			return nil, fmt.Errorf("queue-proxy needs port %d: %w", port, err)
@@ -160,8 +160,8 @@ func (r *release) probe(ctx context.Context) error {
 	return nil
 }
 
-// burst POSTs n events at once, each of a player of its own, and counts the
-// answers by status; 0: none.
+// burst POSTs n events at once, each of another player, and counts the answers by status.
+// Status 0 means that there was no answer.
 func (l *load) burst(ctx context.Context, from, n int) map[int]int {
 	var mu sync.Mutex
 	answers := map[int]int{}
@@ -194,27 +194,27 @@ func (l *load) burst(ctx context.Context, from, n int) map[int]int {
 	return answers
 }
 
-// drain deletes the pod as the kubelet does, with requests under way and more
-// coming until routes have learned of it: SIGTERM to queue-proxy, which has no
-// hook; the function's preStop hook, which queue-proxy answers once it is
-// quiet; then SIGTERM to the function.
+// drain deletes the pod as the kubelet does, while requests are pending and more come until
+// routes have learned of it. It sends SIGTERM to queue-proxy, which has no hook; calls the
+// function's preStop hook, which queue-proxy answers once no request is pending; and then
+// sends SIGTERM to the function.
 func (l *load) drain(ctx context.Context, proxy, function *release) (answers map[int]int, took time.Duration, err error) {
 	began := time.Now()
 	counts := make(chan map[int]int, 1)
 	go func() {
 		sum := map[int]int{}
-		for n := 0; time.Since(began) < 3*time.Second; n += proxyLimit { // routes hear of it within seconds
+		for n := 0; time.Since(began) < 3*time.Second; n += proxyLimit { // routes learn of it within seconds
 			for status, k := range l.burst(ctx, 1_000_000+n, proxyLimit) {
 				sum[status] += k
 			}
 		}
 		counts <- sum
 	}()
-	time.Sleep(150 * time.Millisecond) // the first are under way
+	time.Sleep(150 * time.Millisecond) // then the first requests are pending
 	if err := proxy.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return nil, 0, err
 	}
-	// Told that it is not ready, the endpoints drop the pod.
+	// Once it is not ready, the endpoints drop the pod.
 	if err := until(ctx, time.Second, 10*time.Millisecond, func() error {
 		if proxy.probe(ctx) == nil {
 			return errors.New("queue-proxy still says that it is ready")

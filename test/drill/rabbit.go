@@ -16,15 +16,15 @@ import (
 	"time"
 )
 
-// rabbit is a RabbitMQ node of its own: Debian's rabbitmq-server with its
-// files in a folder and its ports free ones of 127.0.0.1.
+// rabbit is a RabbitMQ node: Debian's rabbitmq-server with its files in a folder, on free
+// ports of 127.0.0.1.
 type rabbit struct {
 	node, epmd *pod
 	amqp       string // host:port
 	api        string // URL of the management API
 }
 
-// rabbitServer is past Debian's wrapper, which would change to another user.
+// rabbitServer avoids Debian's wrapper, which would change to another user.
 const rabbitServer = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 func startRabbit(ctx context.Context, dir string) (*rabbit, error) {
@@ -59,7 +59,7 @@ func startRabbit(ctx context.Context, dir string) (*rabbit, error) {
 		"RABBITMQ_CONFIG_FILE=" + filepath.Join(dir, "rabbitmq"), "RABBITMQ_CONF_ENV_FILE=/dev/null",
 		"RABBITMQ_MNESIA_BASE=" + filepath.Join(dir, "data"), "RABBITMQ_LOG_BASE=" + filepath.Join(dir, "log"),
 		"RABBITMQ_ENABLED_PLUGINS_FILE=" + filepath.Join(dir, "enabled_plugins"),
-		"RABBITMQ_ALLOW_INPUT=1", // the script becomes the node, so that killing one kills the other
+		"RABBITMQ_ALLOW_INPUT=1", // the script execs the node, so that killing it kills the node
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-noinput -kernel inet_dist_use_interface {127,0,0,1}"}}
 	for _, p := range []*pod{r.epmd, r.node} {
 		if err := p.run(); err != nil {
@@ -69,7 +69,7 @@ func startRabbit(ctx context.Context, dir string) (*rabbit, error) {
 	return r, r.ready(ctx)
 }
 
-// ready waits until the node takes connections and answers.
+// ready waits until the node accepts connections and answers.
 func (r *rabbit) ready(ctx context.Context) error {
 	return until(ctx, time.Minute, 100*time.Millisecond, func() error {
 		c, err := net.DialTimeout("tcp", r.amqp, time.Second)
@@ -86,7 +86,7 @@ func (r *rabbit) stop() {
 	r.epmd.stop()
 }
 
-// call asks the management API, as the messaging topology operator does.
+// call calls the management API, as the messaging topology operator does.
 func (r *rabbit) call(ctx context.Context, method, path string, in, out any) error {
 	text, err := json.Marshal(in)
 	if err != nil {
@@ -115,8 +115,8 @@ func (r *rabbit) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
-// topology is what broker/durable prints: what the RabbitMQ Broker's
-// controller would create.
+// topology is what the RabbitMQ Broker's controller would create. broker/durable prints
+// it.
 type topology struct {
 	Exchanges []struct {
 		Name, Type string
@@ -141,7 +141,7 @@ type topology struct {
 	}
 }
 
-// declare plays the messaging topology operator.
+// declare creates the topology, as the messaging topology operator does.
 func (r *rabbit) declare(ctx context.Context, t *topology) error {
 	type object = map[string]any
 	put := func(kind, name string, o object) error {
@@ -172,8 +172,8 @@ func (r *rabbit) declare(ctx context.Context, t *topology) error {
 	return nil
 }
 
-// waiting is how many messages queues hold, delivered and not yet acknowledged
-// ones among them; dead counts those of dead-letter queues.
+// waiting returns how many messages the queues hold, including those that are delivered but
+// not acknowledged. dead counts those in dead-letter queues.
 func (r *rabbit) waiting(ctx context.Context) (all, dead int, err error) {
 	var queues []struct {
 		Name     string

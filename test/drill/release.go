@@ -18,19 +18,19 @@ type release struct {
 	cmd  *exec.Cmd
 	url  string
 	done chan struct{} // closed when the process has ended
-	err  error         // why; valid once done is closed
+	err  error         // why it ended; valid once done is closed
 }
 
-// plant starts releases.
-type plant struct {
+// launcher starts releases of functions.
+type launcher struct {
 	o     options
-	dir   string // logs
+	dir   string // for logs
 	redis string
 	env   []string
 }
 
 // start starts a function on a free port. It does not wait for readiness.
-func (p *plant) start(function, models string, env ...string) (*release, error) {
+func (p *launcher) start(function, models string, env ...string) (*release, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -45,13 +45,14 @@ func (p *plant) start(function, models string, env ...string) (*release, error) 
 	return r, nil
 }
 
-// environment is what a cluster would give a function, and where it listens.
-func (p *plant) environment(function, addr, models string) []string {
+// environment returns the variables that a cluster would set for a function, and its
+// address.
+func (p *launcher) environment(function, addr, models string) []string {
 	return append([]string{"FUNCTION_TARGET=" + function, "LISTEN_ADDRESS=" + addr, "REDIS_URL=" + p.redis, "MODELS_DIR=" + models}, p.env...)
 }
 
-// begin starts a process whose output goes after what is in a log file, and
-// that does not outlive this one.
+// begin starts a process that appends its output to a log file and does not outlive this
+// one.
 func begin(cmd *exec.Cmd, log string) error {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -70,7 +71,7 @@ func begin(cmd *exec.Cmd, log string) error {
 // queue-proxy do before a pod gets requests.
 func (r *release) ready(ctx context.Context) error { return r.readyWithin(ctx, 2*time.Millisecond) }
 
-// readyWithin is ready, asking so often.
+// readyWithin is ready with another interval between requests.
 func (r *release) readyWithin(ctx context.Context, every time.Duration) error {
 	return until(ctx, 30*time.Second, every, func() error {
 		select {
@@ -82,10 +83,10 @@ func (r *release) readyWithin(ctx context.Context, every time.Duration) error {
 	})
 }
 
-// errEnded means that waiting is in vain.
+// errEnded ends waiting for a process that has ended.
 var errEnded = errors.New("ended")
 
-// until asks again and again until check returns nil.
+// until calls check repeatedly until it returns nil.
 func until(ctx context.Context, limit, every time.Duration, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -18,13 +18,13 @@ import (
 	"pitboss/test/redistest"
 )
 
-// functionsRolled are replaced in turn. The console is not on an event's way: a
-// server that takes everything stands for it.
+// functionsRolled are replaced one after another. The console is not on an event's path; a
+// server that accepts everything stands in for it.
 var functionsRolled = slices.DeleteFunc(functions.Names(), func(name string) bool { return name == "console" })
 
-// system is Pitboss as processes behind a one-machine Broker.
+// system is Pitboss as processes with the one-machine Broker.
 type system struct {
-	plant    plant
+	launcher launcher
 	redis    *redistest.Server
 	broker   *broker.Broker
 	console  *httptest.Server
@@ -33,10 +33,10 @@ type system struct {
 	models   [2]string // of a release and of the next
 }
 
-// rollout replaces each function o.times times under load, as Knative Serving
-// does: a new release starts, gets ready, gets the requests; the old one is sent
-// SIGTERM at once. Every other release declares a feature more and has another
-// model, so that old and new run together on the same players.
+// rollout replaces each function o.times times under load, as Knative Serving does: a new
+// release starts, becomes ready and gets the requests, and the old one gets SIGTERM at
+// once. Every other release declares one more feature and has other models, so that old
+// and new ones work on the same players.
 func rollout(ctx context.Context, o options) (table, error) {
 	dir, err := os.MkdirTemp("", "drill-")
 	if err != nil {
@@ -61,7 +61,7 @@ func rollout(ctx context.Context, o options) (table, error) {
 		sent, err = l.play(playing, o.rate)
 		played <- err
 	}()
-	time.Sleep(3 * time.Second) // caches warm, connections open
+	time.Sleep(3 * time.Second) // warms caches and connections
 	for _, r := range s.routes {
 		r.restart()
 	}
@@ -117,7 +117,7 @@ func startSystem(ctx context.Context, o options, dir string) (*system, error) {
 		return s, err
 	}
 	go s.broker.Serve()
-	s.plant = plant{o: o, dir: dir, redis: s.redis.URL(), env: []string{"K_SINK=" + s.broker.URL(), "LOG_LEVEL=warn"}}
+	s.launcher = launcher{o: o, dir: dir, redis: s.redis.URL(), env: []string{"K_SINK=" + s.broker.URL(), "LOG_LEVEL=warn"}}
 	for _, f := range functionsRolled {
 		if _, err := s.replace(ctx, f, s.models[0]); err != nil {
 			return s, err
@@ -126,10 +126,10 @@ func startSystem(ctx context.Context, o options, dir string) (*system, error) {
 	return s, nil
 }
 
-// replace starts a release, waits until it is ready, points the route at it and
-// returns the one that was there.
+// replace starts a release, waits until it is ready, points the route at it, and returns
+// the release before it.
 func (s *system) replace(ctx context.Context, function, models string) (old *release, err error) {
-	r, err := s.plant.start(function, models)
+	r, err := s.launcher.start(function, models)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (s *system) count(ctx context.Context, l *load, sent, rollouts int, dir str
 	t.add("double", float64(double))
 	t.add("longest_gap_ms", float64(gap.Microseconds())/1000)
 	t.note("late", float64(late))
-	t.note("retried", float64(failed)) // attempts that a rollout cut off and the Broker, or the sender, repeated
+	t.note("retried", float64(failed)) // attempts that a rollout interrupted and the Broker or the sender repeated
 	t.passed = stats.DeadLetters == 0 && lost == 0 && double == 0 && gap <= 100*time.Millisecond
 	if t.passed {
 		os.RemoveAll(dir)

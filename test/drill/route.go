@@ -11,22 +11,22 @@ import (
 	"time"
 )
 
-// route is a function's stable address: what a Knative route and the ingress
-// behind it are. Requests go to the newest ready release.
+// route is a function's stable address, like a Knative route with its ingress. Requests go
+// to the newest ready release.
 type route struct {
 	addr   string
 	server *http.Server
 	to     atomic.Pointer[backend]
 
-	failures atomic.Int64 // answered 5xx or not at all: what the Broker retries
+	failures atomic.Int64 // requests answered 5xx or not at all, which the Broker retries
 
 	mu      sync.Mutex
 	waiting int
-	since   time.Time     // of the last success, or of the first of the requests that wait
-	gap     time.Duration // longest time with requests waiting and none succeeding
+	since   time.Time     // of the last success, or of the first pending request
+	gap     time.Duration // the longest time with pending requests and no success
 }
 
-// backend is where a route points: one release, and its requests under way.
+// backend is a release that a route points at, with its pending requests.
 type backend struct {
 	url   *url.URL
 	under atomic.Int64
@@ -65,7 +65,7 @@ func newRoute() (*route, error) {
 	return r, nil
 }
 
-// enter takes the newest release and counts a request of its.
+// enter returns the newest release and counts a request to it.
 func (r *route) enter() *backend {
 	for {
 		b := r.to.Load()
@@ -73,7 +73,7 @@ func (r *route) enter() *backend {
 		if b == r.to.Load() {
 			return b
 		}
-		b.under.Add(-1) // replaced just then: it may be told to end before it hears of this request
+		b.under.Add(-1) // it was just replaced, and may be stopped before it gets this request
 	}
 }
 
@@ -99,7 +99,7 @@ func (r *route) end(success bool) {
 	}
 }
 
-// longest is the longest gap so far.
+// longest returns the longest gap so far.
 func (r *route) longest() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,9 +113,8 @@ func (r *route) restart() {
 	r.gap = 0
 }
 
-// point sends new requests to a release and returns when the one before has
-// none under way: queue-proxy holds a pod's SIGTERM back from its function until
-// then.
+// point sends new requests to a release and returns when the one before has no pending
+// requests, since queue-proxy delays the function's SIGTERM until then.
 func (r *route) point(ctx context.Context, to *release) error {
 	u, err := url.Parse(to.url)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command pitboss-bench measures Pitboss: the whole path, its parts, long runs,
-// and what a deployment of a given load needs. It starts bin/pitboss, bin/function
+// Command pitboss-bench measures Pitboss: the whole path, its parts, and long runs. It also
+// computes what a deployment for a given load needs. It starts bin/pitboss, bin/function
 // and redis-server as processes and drives them from outside. See make bench.
 package main
 
@@ -60,26 +60,26 @@ func benchCmd() *cobra.Command {
 	f.StringSliceVar(&cfg.Only, "only", nil, "measure only these: "+strings.Join(bench.Sections, ","))
 	pathFlags(f, &cfg.PathConfig)
 	f.Float64SliceVar(&cfg.Rates, "rates", []float64{250, 500, 1000, 2000}, "open-loop rates, events/s")
-	f.Float64SliceVar(&cfg.MixRates, "mix-rates", []float64{250, 500, 1000, 2000, 3704}, "the same of the simulator's mix; 3704/s is 320 million a day")
+	f.Float64SliceVar(&cfg.MixRates, "mix-rates", []float64{250, 500, 1000, 2000, 3704}, "open-loop rates of the simulator's mix, events/s; 3704/s is 320 million a day")
 	f.DurationVar(&cfg.Phase, "phase", 10*time.Second, "length of each rate")
 	f.IntVar(&cfg.Burst, "burst", 40000, "events of the run that finds the maximum")
 	f.StringVar(&cfg.Profile, "profile", "", "write CPU profiles into this folder")
-	f.Float64Var(&cfg.HopRate, "hop-rate", 500, "events/s of the measurement by hop")
+	f.Float64Var(&cfg.HopRate, "hop-rate", 500, "rate of the measurement by hop, events/s")
 	f.IntVar(&cfg.Events, "events", 10000, "events of each function alone and of each size of growth")
 	f.StringVar(&cfg.Models, "models", modelsDir(), "folder of features.yaml, rules and models")
-	f.StringVar(&cfg.Proxy, "queue-proxy", "", "Knative's queue-proxy, a binary: the state path once more behind it")
+	f.StringVar(&cfg.Proxy, "queue-proxy", "", "Knative's queue-proxy, a binary: measure the state path behind it, too")
 	f.StringVar(&file, "json", "", "also write the figures to this file")
-	f.StringVar(&pictures, "plots", "", "also draw them into this folder")
+	f.StringVar(&pictures, "plots", "", "also draw the figures into this folder")
 	return cmd
 }
 
-// pathFlags are those of whatever starts the whole path.
+// pathFlags adds the flags of commands that start the whole path.
 func pathFlags(f *pflag.FlagSet, cfg *bench.PathConfig) {
 	f.StringVar(&cfg.Bin, "bin", "bin", "folder of the binaries pitboss and function")
 	f.IntVar(&cfg.Players, "players", 20000, "simulated players")
 }
 
-// writeJSON writes v to file; "": nowhere.
+// writeJSON writes v to file, unless that is empty.
 func writeJSON(file string, v any) error {
 	if file == "" {
 		return nil
@@ -91,7 +91,7 @@ func writeJSON(file string, v any) error {
 	return os.WriteFile(file, append(raw, '\n'), 0o644)
 }
 
-// benchSoakCmd runs the whole path for long and looks for what grows.
+// benchSoakCmd runs the whole path for a long time and looks for series that grow.
 func benchSoakCmd() *cobra.Command {
 	var (
 		cfg  bench.SoakConfig
@@ -118,19 +118,19 @@ func benchSoakCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	pathFlags(f, &cfg.PathConfig)
-	f.Lookup("players").Usage = "simulated players; as many as play the rate in real time, if not set; with fewer their lives pass faster"
+	f.Lookup("players").Usage = "simulated players (default: as many as play the rate in real time); with fewer, their time passes faster"
 	f.Lookup("players").DefValue = "0"
-	f.DurationVar(&cfg.For, "for", time.Hour, "how long")
+	f.DurationVar(&cfg.For, "for", time.Hour, "length of the run")
 	f.Float64Var(&cfg.Rate, "rate", 1000, "events/s; with --diurnal the day's mean")
-	f.DurationVar(&cfg.Every, "every", 10*time.Second, "between samples")
-	f.BoolVar(&cfg.Mixed, "mixed", false, "decisions as features.yaml asks for them, not one for every event")
-	f.DurationVar(&cfg.Keep, "journal-keep", 5*time.Minute, "how long the journal's entries stay in Redis once written to segments; 0: they are not written")
-	f.BoolVar(&cfg.Diurnal, "diurnal", false, "one day's curve, compressed into --for (2h24m: ten times as fast)")
+	f.DurationVar(&cfg.Every, "every", 10*time.Second, "time between samples")
+	f.BoolVar(&cfg.Mixed, "mixed", false, "make decisions as features.yaml asks for them, not for every event")
+	f.DurationVar(&cfg.Keep, "journal-keep", 5*time.Minute, "how long journal entries stay in Redis after they were written to segments; 0: do not write them")
+	f.BoolVar(&cfg.Diurnal, "diurnal", false, "follow one day's load curve, compressed into --for (2h24m: ten times as fast)")
 	f.StringVar(&file, "json", "", "also write samples and verdicts to this file")
 	return cmd
 }
 
-// benchFormatCmd turns written figures into Go's benchmark format.
+// benchFormatCmd converts figures into Go's benchmark format.
 func benchFormatCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "format FILE.json...",
@@ -176,7 +176,7 @@ func sizingCmd() *cobra.Command {
 	f.StringVar(&file, "from", "", "figures that bench --json wrote (sections mixed, parts and state)")
 	_ = cmd.MarkFlagRequired("from")
 	f.Float64Var(&load.EventsADay, "events", 320e6, "events a day")
-	f.Float64Var(&load.Peak, "peak", 5, "busiest second, times the day's mean")
+	f.Float64Var(&load.Peak, "peak", 5, "load of the busiest second, as a multiple of the day's mean")
 	f.Float64Var(&load.Players, "players", 50e6, "players with state")
 	f.Float64Var(&load.Busy, "busy", 0.6, "share of a core, or of a Redis shard's thread, to use at the peak")
 	f.Float64Var(&load.NodeCores, "node-cores", 8, "cores of a node")
@@ -201,7 +201,7 @@ func benchExclusionsCmd() *cobra.Command {
 			case err != nil:
 				return err
 			case res.Revoked == 0:
-				return fmt.Errorf("bench: no marketing was ever issued: nothing was measured")
+				return fmt.Errorf("bench: no marketing was issued, so nothing was measured")
 			case res.Late > 0:
 				return fmt.Errorf("bench: %d marketing messages came after the exclusion and were not revoked", res.Late)
 			}
@@ -211,14 +211,14 @@ func benchExclusionsCmd() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&cfg.Bin, "bin", "bin", "folder of the binaries pitboss and function")
 	f.StringVar(&cfg.Models, "models", modelsDir(), "folder of features.yaml, rules and models")
-	f.Float64Var(&cfg.Rate, "rate", 250, "events/s of other players meanwhile, open-loop")
-	f.IntVar(&cfg.Players, "players", 300, "who are excluded (every second opts out)")
-	f.DurationVar(&cfg.Every, "every", 100*time.Millisecond, "one of them each")
-	f.BoolVar(&cfg.Linked, "linked", false, "exclude another account of the same person, and watch this one")
+	f.Float64Var(&cfg.Rate, "rate", 250, "background load of other players, events/s, open-loop")
+	f.IntVar(&cfg.Players, "players", 300, "players who are excluded (every second one opts out)")
+	f.DurationVar(&cfg.Every, "every", 100*time.Millisecond, "time between two of them")
+	f.BoolVar(&cfg.Linked, "linked", false, "exclude a linked account of the player instead")
 	return cmd
 }
 
-// modelsDir is where features.yaml, rules and models are unless a flag says otherwise.
+// modelsDir is the default folder of features.yaml, rules and models.
 func modelsDir() string {
 	if dir := os.Getenv("MODELS_DIR"); dir != "" {
 		return dir
