@@ -1,5 +1,4 @@
-// Package anyvalue fills Go values at random, for tests that compare two
-// encoders of one type.
+// Package anyvalue fills Go values at random, for tests that compare two encoders of a type.
 package anyvalue
 
 import (
@@ -14,9 +13,8 @@ var (
 	numbers = []float64{0.1, 1e-7, -1.5e-300, 1e21, 123456789, -42, 1 << 53, math.Copysign(0, -1), math.MaxFloat64}
 )
 
-// Fill sets v, and what is in it, to something random; each field stays as it
-// is in one of four cases. special, if not nil, sets values that need more than
-// their kind says, and reports whether it did.
+// Fill sets v and everything in it at random. It leaves one field in four as it is. special,
+// if not nil, sets values that their kind does not determine, and reports whether it did.
 func Fill(rng *rand.Rand, v reflect.Value, special func(reflect.Value) bool) {
 	if rng.IntN(4) == 0 || special != nil && special(v) {
 		return

@@ -12,12 +12,12 @@ import (
 	"pitboss/test/redistest"
 )
 
-// warmUp is how many events a group's players have behind them when a
-// measurement begins: about 100 each.
+// warmUp is how many events a group's players have sent before a measurement begins, about
+// 100 each.
 const warmUp = 100_000
 
-// bench runs the measurements. start is the event time of the first event:
-// long enough ago that no measurement reaches the present.
+// bench runs the measurements. start is the event time of the first event, long enough ago
+// that no measurement reaches the present.
 type bench struct {
 	opt       options
 	dir       string
@@ -32,7 +32,7 @@ type bench struct {
 	rows      []row
 }
 
-// figures is the JSON that -json writes.
+// figures is what -json writes.
 type figures struct {
 	EventsPerS           float64 `json:"events_per_s"`
 	CPUUsPerEvent        float64 `json:"cpu_us_per_event"`
@@ -48,7 +48,7 @@ type figures struct {
 	Sweep                []point `json:"sweep"`
 }
 
-// point is a number of players and what an event costs with it.
+// point is what an event costs with a number of players.
 type point struct {
 	Players       int     `json:"players"`
 	EventsPerS    float64 `json:"events_per_s"`
@@ -136,10 +136,10 @@ func (b *bench) load(players int, rate float64, extra ...string) (*measured, err
 	args := []string{"-addr", b.fn.addr, "-run", fmt.Sprint("r", b.runs), "-start", fmt.Sprint(b.start),
 		"-skip", fmt.Sprint(warmUp), "-groups", fmt.Sprint(max(1, players/groupSize)), "-conns", fmt.Sprint(b.opt.conns),
 		"-rate", fmt.Sprint(rate), "-duration", b.opt.seconds.String()}
-	return measure(b.fn, b.redis, "load", append(args, extra...)...) // of two -addr the last counts
+	return measure(b.fn, b.redis, "load", append(args, extra...)...) // the last of two -addr counts
 }
 
-// full is a closed loop: as many events as are answered.
+// full is a closed loop, as fast as events are answered.
 func (b *bench) full() error {
 	stop, err := b.cpuProfile()
 	if err != nil {
@@ -162,7 +162,7 @@ func (b *bench) full() error {
 	return nil
 }
 
-// half is an open loop at half the goal, or half of what was reached if more.
+// half is an open loop at half the goal, or at half of what was reached if that is more.
 func (b *bench) half() error {
 	rate := max(10_000, b.figures.EventsPerS/2)
 	m, err := b.load(b.opt.players, rate)
@@ -190,7 +190,7 @@ func (b *bench) hot() error {
 	return nil
 }
 
-// sweep is one number of players and what an event costs with it.
+// sweep measures what an event costs with one number of players.
 type sweep struct {
 	players int
 	m       *measured

@@ -18,8 +18,8 @@ import (
 	"pitboss/internal/player"
 )
 
-// bytes plays a file of recorded play into a Redis of its own, each event when
-// it happened, and asks Redis how much each player takes.
+// bytes plays recorded play into an empty Redis, each event at its own time, and asks Redis
+// how much memory each player takes.
 func (b *bench) bytes() error {
 	setup, events, err := dataset.Load(b.opt.data, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,7 +33,7 @@ func (b *bench) bytes() error {
 	if err != nil {
 		return err
 	}
-	b.redis.Kill() // it keeps nothing: an empty one comes back
+	b.redis.Kill() // it has no persistence, so it restarts empty
 	if err := b.redis.Restart(); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (b *bench) bytes() error {
 	st := player.NewStore(rdb, set, player.Config{CachePlayers: 50_000, Now: func() time.Time { return now }})
 	players := map[string]int{}
 	ctx := context.Background()
-	for _, e := range append(setup, events...) { // accounts and consents first: real players have them
+	for _, e := range append(setup, events...) { // accounts and consents first, as real players have them
 		r, err := event.Parse(e, e.Time())
 		if err != nil {
 			return err

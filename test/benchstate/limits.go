@@ -18,16 +18,16 @@ import (
 	"knative.dev/func-go/cloudevents"
 )
 
-// acknowledge answers every event with nothing: what is left is the cost of
-// HTTP and of sdk-go's receiver.
+// acknowledge only acknowledges events, which leaves the cost of HTTP and of sdk-go's
+// receiver.
 type acknowledge struct{}
 
 // Handle acknowledges.
 func (*acknowledge) Handle(context.Context, ce.Event) (*ce.Event, error) { return nil, nil }
 
-// acknowledgeMain serves acknowledge through func-go's CloudEvents middleware.
-// sdk-go's receiver, as it is, stops within seconds under load (see
-// functions/handler.go); that contexts do not end keeps it going for the comparison.
+// acknowledgeMain serves acknowledge through func-go's CloudEvents middleware. sdk-go's
+// receiver hangs within seconds under load (see functions/handler.go); contexts that never
+// end keep it working for the comparison.
 func acknowledgeMain() error {
 	svc := cloudevents.New(&acknowledge{})
 	next := svc.Handler
@@ -37,14 +37,14 @@ func acknowledgeMain() error {
 	return svc.Start(context.Background())
 }
 
-// compareAndSet is the least a state store must do: check the version, write 1 KB.
+// compareAndSet is the least that a state store must do: check the version and write 1 KB.
 const compareAndSet = `
 if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return redis.call('GET', KEYS[1]) end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`
 
-// evalshaMain measures compare-and-set scripts over 1 KB, one at a time on
-// each connection, and prints how many were done.
+// evalshaMain runs compare-and-set scripts over 1 KB, one at a time on each connection, and
+// prints how many it ran.
 func evalshaMain(args []string) error {
 	f := flag.NewFlagSet("evalsha", flag.ExitOnError)
 	addr := f.String("addr", "", "host:port")

@@ -19,7 +19,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// loadConfig says what the load process sends.
+// loadConfig configures the load process.
 type loadConfig struct {
 	addr     string
 	run      string
@@ -32,7 +32,7 @@ type loadConfig struct {
 	hot      bool
 }
 
-// loadResult is what it saw, as JSON on its standard output.
+// loadResult is what it measured, as JSON on its standard output.
 type loadResult struct {
 	Sent    int64         `json:"sent"`
 	Errors  int64         `json:"errors"`
@@ -65,7 +65,7 @@ func loadMain(args []string) error {
 		length = c.skip + int(c.duration.Seconds()*60_000)
 	}
 	l := &loader{cfg: c, stream: simulate(time.Unix(c.start, 0).UTC(), length)[c.skip:]}
-	// The parent says when: the CPU this took is not the load's.
+	// The parent says when to start, since the CPU used until then is not the load's.
 	fmt.Println("ready")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 		return fmt.Errorf("wait for the start: %w", err)
@@ -114,9 +114,9 @@ func (l *loader) run() (*loadResult, error) {
 	return &l.total, nil
 }
 
-// connection sends one event after another. With a rate it is open-loop: each
-// event has its time, and an answer's delay counts from then, so that a stall
-// is felt by every event that should have been sent meanwhile.
+// connection sends one event after another. With a rate it is open-loop: each event has its
+// time, and its latency counts from then, so a stall delays every event that should have
+// been sent during it.
 func (l *loader) connection(n int) error {
 	conn, err := net.Dial("tcp", l.cfg.addr)
 	if err != nil {
@@ -218,7 +218,7 @@ func readAnswer(in *bufio.Reader) (status int, body []byte, err error) {
 	}
 	if chunked {
 		if body, err = io.ReadAll(httputil.NewChunkedReader(in)); err == nil {
-			_, err = in.ReadSlice('\n') // the end of the trailers, of which there are none
+			_, err = in.ReadSlice('\n') // the end of the empty trailers
 		}
 		return status, body, err
 	}

@@ -1,8 +1,7 @@
-// Command benchstate measures player state as it is deployed: redis-server,
-// the profile function behind func-go's own server, and a load generator are
-// three processes, as many cores as the machine has are shared by all three,
-// the events are real CloudEvents and the features are models/features.yaml.
-// What the machine itself can do is measured in the same run.
+// Command benchstate measures player state as it is deployed. redis-server, the function
+// profile behind func-go's server, and a load generator are three processes that share the
+// machine's cores. The events are real CloudEvents and the features are those of
+// models/features.yaml. The same run measures the limits of the machine.
 //
 // make bench-state runs it; docs/state.md explains the figures.
 package main
@@ -28,7 +27,7 @@ func main() {
 	}
 }
 
-// dispatch plays one of the processes' roles; without one it runs the benchmark.
+// dispatch runs one of the processes' roles, or the benchmark if there is none.
 func dispatch(args []string) error {
 	role := ""
 	if len(args) > 1 {

@@ -10,9 +10,8 @@ import (
 	"pitboss/internal/player"
 )
 
-// populate brings Redis to the given number of players. Group 0 plays through
-// the function; the other groups' players are copies of its states, so that
-// every player has a history.
+// populate fills Redis with players up to the given number. Group 0 plays through the
+// function. The other groups are copies of its states, so that every player has a history.
 func (b *bench) populate(players int) error {
 	want := max(1, players/groupSize)
 	if b.groups == 0 {

@@ -51,13 +51,13 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
-// cpu is the processor time p has used so far.
+// cpu returns the processor time that p has used.
 func (p *process) cpu() time.Duration {
 	d, _ := redistest.ProcessCPU(p.cmd.Process.Pid)
 	return d
 }
 
-// function is a func-go server in a process of its own.
+// function is a func-go server in another process.
 type function struct {
 	*process
 	addr string
@@ -87,7 +87,7 @@ func startFunction(role string, env ...string) (*function, error) {
 	return nil, fmt.Errorf("%s is not ready after 10 s: %s", role, f.err.String())
 }
 
-// measured is a load's result with the processor time it took.
+// measured is a load's result with the processor time that it took.
 type measured struct {
 	loadResult
 	function, redis, load time.Duration // processor time
@@ -95,7 +95,7 @@ type measured struct {
 
 func (m *measured) rate() float64 { return float64(m.Sent) / m.Took.Seconds() }
 
-// us is processor time for each event, in microseconds.
+// us returns the processor time for each event, in microseconds.
 func (m *measured) us(d time.Duration) float64 {
 	return float64(d.Nanoseconds()) / 1e3 / float64(m.Sent)
 }

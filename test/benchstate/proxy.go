@@ -12,8 +12,8 @@ import (
 	"pitboss/test/redistest"
 )
 
-// proxied is full load once more through Knative's queue-proxy, which stands
-// before every function of a cluster.
+// proxied repeats the full load through Knative's queue-proxy, which is in front of every
+// function on a cluster.
 func (b *bench) proxied() error {
 	if b.opt.proxy == "" {
 		fmt.Fprintln(os.Stderr, "proxy: no -proxy; left out")
@@ -46,8 +46,8 @@ func (b *bench) proxied() error {
 	return nil
 }
 
-// startProxy starts queue-proxy with the environment of a pod, without a limit
-// of concurrency, and waits until it finds the function ready.
+// startProxy starts queue-proxy with the environment of a pod, without a concurrency limit,
+// and waits until it sees the function ready.
 func startProxy(bin, function string) (*exec.Cmd, string, error) {
 	port, err := redistest.FreePort()
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"pitboss/internal/simulator"
 )
 
-// groupSize is how many players the simulator plays. More players are copies
-// of them: player 1234 of group 7 behaves like player 1234 of group 0.
+// groupSize is how many players the simulator plays. Further players are copies: player
+// 1234 of group 7 behaves like player 1234 of group 0.
 const groupSize = 1000
 
 // template is one simulated event, ready to be sent for any group.
@@ -20,9 +20,8 @@ type template struct {
 	data   []byte
 }
 
-// simulate plays groupSize players and returns n events in order of event
-// time. It always returns the same events, but for their times: the first is
-// at start.
+// simulate plays groupSize players and returns n events in order of event time, the first
+// at start. Except for their times, the events are always the same.
 func simulate(start time.Time, n int) []template {
 	w := simulator.New(simulator.Config{Seed: 20, Players: groupSize, Start: start})
 	players := map[string]int{}

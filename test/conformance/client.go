@@ -44,12 +44,12 @@ func (p *plane) connect(context.Context) error {
 	return nil
 }
 
-// resource is where objects like o are.
+// resource returns the endpoint of objects like o.
 func (c *client) resource(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	gvk := o.GroupVersionKind()
 	m, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if meta.IsNoMatchError(err) {
-		c.mapper.Reset() // a CRD may have come since
+		c.mapper.Reset() // a CRD may have been added since
 		m, err = c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	}
 	if err != nil {

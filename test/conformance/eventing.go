@@ -47,8 +47,8 @@ func (p *plane) manifests(keep func(path string) bool, folders ...string) ([]str
 	return files, nil
 }
 
-// applyEventing applies CRDs and configuration, and what a kubelet and the
-// controllers that do not run here would have written.
+// applyEventing applies CRDs and configuration, and writes what the kubelet and the
+// controllers that do not run here would write.
 func (p *plane) applyEventing(ctx context.Context) error {
 	namespaces := fmt.Sprintf("{apiVersion: v1, kind: Namespace, metadata: {name: %s}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: %s}}", system, namespace)
 	if err := p.api.applyText(ctx, []byte(namespaces)); err != nil {
@@ -112,8 +112,8 @@ addressType: IPv4, ports: [{name: %s, port: %d, protocol: TCP}], endpoints: [{ad
 	return p.api.apply(ctx, status, "status")
 }
 
-// startEventing starts Knative's processes and waits until the webhooks are
-// configured: a Broker created before would miss its defaults.
+// startEventing starts Knative's processes and waits until the webhooks are configured. A
+// Broker created earlier would miss its defaults.
 func (p *plane) startEventing(ctx context.Context) error {
 	knative := func(binary, account string, env ...string) error {
 		name := "knative-" + binary
@@ -265,7 +265,7 @@ func (p *plane) applyInto(ctx context.Context, ns string, text []byte) ([]string
 	return names, nil
 }
 
-// triggersReady asks the Broker and every Trigger among names.
+// triggersReady reports why the Broker or one of the named Triggers is not ready.
 func (p *plane) triggersReady(ctx context.Context, ns string, names []string) error {
 	for _, n := range names {
 		kind, name, _ := strings.Cut(n, "/")

@@ -1,12 +1,12 @@
-// Command conformance holds the one-machine Broker against a real Knative
-// control plane: kube-apiserver, etcd and Knative Eventing with its
-// multi-tenant Broker, as processes of this machine. The same scenarios run on
-// both and what every subscriber received is compared.
+// Command conformance compares the one-machine Broker with a real Knative control plane:
+// kube-apiserver, etcd and Knative Eventing with its multi-tenant Broker, as processes on
+// this machine. It runs the same scenarios on both and compares what every subscriber
+// received.
 //
 //	go run . -bin DIR [-root REPOSITORY] [-json FILE] [-v]
 //
-// DIR is what scripts/control-plane.sh prints. Exit status 1: a difference
-// that the table does not know.
+// DIR is what scripts/control-plane.sh prints. The exit status is 1 if there is a difference
+// that the table does not list.
 package main
 
 import (
@@ -47,7 +47,7 @@ func main() {
 type comparison struct {
 	scenario.Scenario
 	err  error
-	diff []string // - only the one-machine Broker, + only Knative
+	diff []string // lines of only one: - the one-machine Broker, + Knative
 	took time.Duration
 }
 
@@ -55,7 +55,7 @@ type comparison struct {
 type result struct {
 	Scenarios int `json:"scenarios"`
 	Equal     int `json:"equal"`
-	Different int `json:"different"` // those that the table explains included
+	Different int `json:"different"` // including those that the table explains
 }
 
 func conform(ctx context.Context, root, bin, file string, verbose bool) (bool, error) {
@@ -105,7 +105,7 @@ func compareAll(ctx context.Context, overHTTP, inProcess, plane scenario.Target)
 	out := make([]comparison, len(table))
 	limit := make(chan struct{}, 4)
 	var wg sync.WaitGroup
-	var mu sync.Mutex // the local Broker's target is not for use by several at once
+	var mu sync.Mutex // the local Broker's target is not safe for concurrent use
 	for i, s := range table {
 		wg.Add(1)
 		go func() {
@@ -132,7 +132,7 @@ func (t lockedTarget) Deploy(ctx context.Context, s scenario.Scenario, subscribe
 	return t.Target.Deploy(ctx, s, subscribers, dead)
 }
 
-// compare holds the one-machine Broker's two ways of delivery against Knative.
+// compare compares both kinds of delivery of the one-machine Broker with Knative.
 func compare(ctx context.Context, s scenario.Scenario, overHTTP, inProcess, plane scenario.Target) comparison {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -162,7 +162,7 @@ func compare(ctx context.Context, s scenario.Scenario, overHTTP, inProcess, plan
 	return c
 }
 
-// report prints the table; ok: nothing failed and every difference is known.
+// report prints the table. ok is true if nothing failed and every difference is known.
 func report(comparisons []comparison, verbose bool) (r result, ok bool) {
 	ok = true
 	known := 0

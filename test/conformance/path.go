@@ -26,10 +26,10 @@ import (
 	"pitboss/test/scenario"
 )
 
-// path is the whole of Pitboss as a scenario: the in-memory overlay as it is
-// deployed, accepted by Knative's webhooks; the functions as subscribers; a
-// platform's events in, and every event that a consumer of everything saw out.
-// Ids of replies derive from their input's, so two Brokers can be compared.
+// path is all of Pitboss as a scenario: the in-memory overlay as it is deployed, which
+// Knative's webhooks must accept, with the functions as subscribers. A platform's events go
+// in, and a consumer of everything records what comes out. The ids of replies derive from
+// their inputs', so two Brokers can be compared.
 type path struct {
 	root, dir string
 	url       map[string]string // of functions, by Service
@@ -38,8 +38,8 @@ type path struct {
 	tap       *tap
 }
 
-// functionsOnPath are those that take CloudEvents from the Broker. Whatever
-// else a Trigger names is taken by a server that answers nothing.
+// functionsOnPath are the functions that take CloudEvents from the Broker. A server that
+// answers nothing stands in for the other subscribers.
 var functionsOnPath = []string{"profile", "score", "decide", "feedback", "privacy"}
 
 // tap is a consumer of everything.
@@ -52,7 +52,7 @@ type tap struct {
 
 func (t *tap) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/tap" {
-		return // the console's, the timer's and the dead letters' stand-in
+		return // a request to the stand-in for the console, timer and the dead-letter sink
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -142,7 +142,7 @@ subresources: {status: {}}, schema: {openAPIV3Schema: {type: object, x-kubernete
 	if err := k.api.applyText(ctx, []byte(setup)); err != nil {
 		return "", err
 	}
-	for service, url := range p.url { // what Serving's controller would have written
+	for service, url := range p.url { // what Serving's controller would write
 		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": map[string]any{"name": service, "namespace": ns}}}
 		if err := wait(ctx, "the Service CRD", 10*time.Second, func(ctx context.Context) error { return k.api.apply(ctx, o.DeepCopy()) }); err != nil {
 			return "", err
@@ -211,9 +211,8 @@ func post(ctx context.Context, url, typ, id, player string, at time.Time, data m
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// probe sends events until one arrives: a Trigger of the in-memory channel is
-// ready a moment before its dispatcher knows it, and what comes in between goes
-// nowhere.
+// probe sends events until one arrives. A Trigger of the in-memory channel is ready a moment
+// before its dispatcher knows it, and events in between are lost.
 func (p *path) probe(ctx context.Context, url string) error {
 	n := 0
 	err := wait(ctx, "an event to arrive", 30*time.Second, func(ctx context.Context) error {
@@ -261,7 +260,7 @@ func (p *path) play(ctx context.Context, url string) (scenario.Outcome, error) {
 				return nil, err
 			}
 			out = append(out, fmt.Sprintf("POST %s: %d", e.typ, status))
-			p.tap.settled() // one after the other, so that both Brokers decide on the same states
+			p.tap.settled() // one after another, so that decisions on both Brokers see the same states
 		}
 	}
 	out = append(out, p.tap.settled()...)
@@ -269,7 +268,7 @@ func (p *path) play(ctx context.Context, url string) (scenario.Outcome, error) {
 	return out, nil
 }
 
-// settled returns what was seen once nothing came for half a second.
+// settled waits until nothing has come for half a second, and returns what was seen.
 func (t *tap) settled() scenario.Outcome {
 	t.mu.Lock()
 	t.last = time.Now()
@@ -285,7 +284,7 @@ func (t *tap) settled() scenario.Outcome {
 	}
 }
 
-// comparePath plays the story on each Broker with a Redis of its own.
+// comparePath plays the story on each Broker, each with its own Redis.
 func comparePath(ctx context.Context, k *plane, root, dir string) comparison {
 	began := time.Now()
 	c := comparison{Scenario: scenario.Scenario{Name: "pitboss"}}

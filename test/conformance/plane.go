@@ -23,11 +23,11 @@ import (
 const (
 	system         = "knative-eventing"
 	token          = "conformance"
-	dispatcherPort = 18083 // scripts/control-plane.sh builds it in
+	dispatcherPort = 18083 // as built by scripts/control-plane.sh
 )
 
-// accounts are the ServiceAccounts that Knative's processes act as: the API
-// server takes their names as tokens.
+// accounts are the ServiceAccounts of Knative's processes. The API server accepts their
+// names as tokens.
 var accounts = []string{"eventing-controller", "eventing-webhook", "imc-controller", "imc-dispatcher", "mt-broker-ingress", "mt-broker-filter"}
 
 // plane is the control plane's processes.
@@ -40,8 +40,8 @@ type plane struct {
 	api      *client
 }
 
-// startPlane starts everything and waits until a Broker could be created. The
-// plane is returned with an error too, to be stopped.
+// startPlane starts everything and waits until a Broker can be created. It returns the plane
+// even with an error, so that the caller can stop it.
 func startPlane(ctx context.Context, bin, dir string) (*plane, error) {
 	if _, err := os.Stat(filepath.Join(bin, "complete")); err != nil {
 		return nil, fmt.Errorf("-bin %q: %w (scripts/control-plane.sh builds and prints it)", bin, err)
@@ -75,7 +75,7 @@ func (p *plane) stop() {
 	}
 }
 
-// address finds where webhooks are reached: an EndpointSlice may not hold a
+// address finds an address for the webhooks, since an EndpointSlice must not contain a
 // loopback address.
 func (p *plane) address(context.Context) error {
 	addrs, err := net.InterfaceAddrs()
@@ -88,7 +88,7 @@ func (p *plane) address(context.Context) error {
 			return nil
 		}
 	}
-	p.host = "10.255.0.1" // no network at all: give loopback a second address
+	p.host = "10.255.0.1" // there is no network, so give loopback a second address
 	if out, err := exec.Command("ip", "addr", "add", p.host+"/32", "dev", "lo").CombinedOutput(); err != nil {
 		return fmt.Errorf("this machine has no address but loopback, and adding one failed: %s", out)
 	}
@@ -113,7 +113,7 @@ func (p *plane) freePorts(context.Context) error {
 
 func (p *plane) port(name string) string { return strconv.Itoa(p.ports[name]) }
 
-// run starts a process with its log beside the others'.
+// run starts a process and logs to the folder of all logs.
 func (p *plane) run(name string, env []string, args ...string) error {
 	log, err := os.Create(filepath.Join(p.dir, name+".log"))
 	if err != nil {
@@ -204,8 +204,8 @@ func (p *plane) apiReady(ctx context.Context) error {
 	return nil
 }
 
-// startProxy plays cluster DNS: Knative's processes reach names of the cluster
-// through it (HTTP_PROXY); loopback, where the subscribers are, goes past it.
+// startProxy stands in for the cluster's DNS: Knative's processes reach the cluster's names
+// through it (HTTP_PROXY). They reach loopback, where the subscribers are, directly.
 func (p *plane) startProxy(context.Context) error {
 	to := map[string]string{
 		"broker-ingress." + system + ".svc.cluster.local": "127.0.0.1:" + p.port("ingress"),

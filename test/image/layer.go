@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// layer makes a layer of what fill writes.
+// layer makes a layer from what fill writes.
 func layer(fill func(*tar.Writer) error) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -22,7 +22,7 @@ func layer(fill func(*tar.Writer) error) (v1.Layer, error) {
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
 }
 
-// add adds a file, a folder or a link; mode 0 is the file's own.
+// add adds a file, a folder or a link. Mode 0 keeps the file's own.
 func add(w *tar.Writer, file, as string, mode fs.FileMode) error {
 	info, err := os.Lstat(file)
 	if err != nil {

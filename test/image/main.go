@@ -1,16 +1,14 @@
-// Command image proves scripts/image.sh without a cluster: the image is built by
-// func's own code, pushed to a registry of this process, pulled, unpacked, and every
-// function in it is started as a cluster would: with the image's environment and
-// Knative's, as a user that nobody chose, without capabilities, with a root
-// filesystem that can't be written to, and probed from another address. An event
-// then goes from profile to decide.
+// Command image tests scripts/image.sh without a cluster. func's own code builds the image
+// and pushes it to a registry in this process. The command pulls and unpacks it, and starts
+// every function as a cluster would: with the image's and Knative's environment, as an
+// arbitrary user, without capabilities, with a read-only root filesystem, and probed from
+// another address. Then an event goes from profile to decide.
 //
 //	image [-root DIR] [-base IMAGE]
 //
-// Real: scripts/image.sh, scripts/go-cgo, func's host builder (./func), the
-// registry's protocol, the image, the kernel's limits, Redis. Stood in for:
-// distroless/cc-debian12, of which this machine's glibc, libstdc++ and libgcc take
-// the place.
+// scripts/image.sh, scripts/go-cgo, func's host builder (./func), the registry's protocol,
+// the image, the kernel's limits and Redis are real. This machine's glibc, libstdc++ and
+// libgcc stand in for distroless/cc-debian12.
 package main
 
 import (
@@ -61,7 +59,7 @@ func check(ctx context.Context, root, base string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // the functions' user passes through
+	if err := os.Chmod(dir, 0o755); err != nil { // so that the functions' user can pass through
 		return err
 	}
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -87,8 +85,8 @@ func check(ctx context.Context, root, base string) (err error) {
 	return walk(ctx, root, dir, c)
 }
 
-// build runs scripts/image.sh with func's own builder and returns the digest that
-// the script wrote.
+// build runs scripts/image.sh with func's builder and returns the digest that the script
+// wrote.
 func build(ctx context.Context, root, dir, repository, base string) (string, error) {
 	bin := filepath.Join(dir, "bin")
 	tool := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, "func"), "./func")

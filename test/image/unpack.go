@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// pushBase pushes an image with the libraries that distroless/cc has.
+// pushBase pushes an image with the libraries of distroless/cc.
 func pushBase(ref string) error {
 	files, err := libraries()
 	if err != nil {
@@ -55,7 +55,7 @@ func pushBase(ref string) error {
 	return remote.Write(to, img)
 }
 
-// libraries are the loader, glibc, libstdc++ and libgcc, where ldconfig has them.
+// libraries returns the paths of the loader, glibc, libstdc++ and libgcc, from ldconfig.
 func libraries() (out []string, err error) {
 	cache, err := exec.Command("/sbin/ldconfig", "-p").Output()
 	if err != nil {
@@ -73,7 +73,7 @@ func libraries() (out []string, err error) {
 			return nil, fmt.Errorf("this machine has no %s", lib)
 		}
 	}
-	out = append(out, "/lib64/ld-linux-x86-64.so.2") // where the kernel looks for the loader
+	out = append(out, "/lib64/ld-linux-x86-64.so.2") // the kernel looks for the loader there
 	if runtime.GOARCH == "arm64" {
 		out[len(out)-1] = "/lib/ld-linux-aarch64.so.1"
 	}
@@ -143,7 +143,7 @@ func (c *container) put(h *tar.Header, r io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-// tell checks what the image says of itself.
+// tell checks the image's configuration.
 func (c *container) tell(digest string) error {
 	fmt.Printf("%-18s %s\n%-18s %d, %d MB\n", "image", digest, "files", c.files, c.bytes>>20)
 	if s := c.conf.StopSignal; s != "" && s != "SIGTERM" {
@@ -155,13 +155,13 @@ func (c *container) tell(digest string) error {
 	return nil
 }
 
-// user is the image's user, without its group.
+// user returns the image's user, without its group.
 func (c *container) user() string {
 	user, _, _ := strings.Cut(c.conf.User, ":")
 	return user
 }
 
-// env is the image's environment.
+// env returns the image's environment.
 func (c *container) env() map[string]string {
 	out := map[string]string{}
 	for _, e := range c.conf.Env {

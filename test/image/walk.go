@@ -20,15 +20,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// walk starts every function out of the image and sends an event through
-// profile, score and decide.
+// walk starts every function from the image and sends an event through profile, score and
+// decide.
 func walk(ctx context.Context, root, dir string, c *container) error {
 	redis, stop, err := startRedis(dir)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	sink, err := net.Listen("tcp", "127.0.0.1:0") // takes what ingest and timer send, which is nothing here
+	sink, err := net.Listen("tcp", "127.0.0.1:0") // for ingest and timer, which send nothing here
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func walk(ctx context.Context, root, dir string, c *container) error {
 	if err != nil {
 		return err
 	}
-	env := map[string]string{"REDIS_URL": redis, "MODELS_DIR": "/func/models"} // what the console's container has
+	env := map[string]string{"REDIS_URL": redis, "MODELS_DIR": "/func/models"} // as in the console's container
 	for _, cli := range []struct{ args, says string }{
 		{"journal verify", "every chain is whole"},
 		{"explain " + id, "payment_help"},
@@ -73,7 +73,7 @@ func walk(ctx context.Context, root, dir string, c *container) error {
 	return nil
 }
 
-// process is one function, in its cage.
+// process is a confined function.
 type process struct {
 	function, url string
 	cmd           *exec.Cmd
@@ -82,13 +82,13 @@ type process struct {
 	uid           string
 }
 
-// anybody is a user that no image and no func.yaml names: some clusters choose
+// anybody is a user that neither the image nor a func.yaml names, as in clusters that choose
 // one for each namespace.
 const anybody = "1000730000"
 
-// start starts a function with the environment of the image, of its func.yaml and
-// of Knative; Secrets are this run's own. 127.0.0.2 is an address of this machine that
-// a process which listens on 127.0.0.1 does not have: probes come from outside.
+// start starts a function with the environment of the image, of its func.yaml and of
+// Knative, and with Secrets of this run. It probes the function on 127.0.0.2, which a
+// process that listens only on 127.0.0.1 does not answer, as probes come from outside.
 func (c *container) start(ctx context.Context, file, redis, sink string) (*process, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -112,7 +112,7 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 	for k, v := range map[string]string{"PORT": port, "K_SERVICE": "pitboss", "K_REVISION": "pitboss-00001", "K_CONFIGURATION": "pitboss", "K_SINK": sink} {
 		env[k] = v
 	}
-	env["LISTEN_ADDRESS"] = strings.Replace(env["LISTEN_ADDRESS"], ":8080", ":"+port, 1) // every pod has a port 8080 of its own
+	env["LISTEN_ADDRESS"] = strings.Replace(env["LISTEN_ADDRESS"], ":8080", ":"+port, 1) // each pod has its own port 8080
 	for _, e := range f.Run.Envs {
 		env[e.Name] = e.Value
 	}
@@ -137,7 +137,7 @@ func (c *container) start(ctx context.Context, file, redis, sink string) (*proce
 	return p, nil
 }
 
-// mount puts what the cluster has under a name where the function finds it.
+// mount makes a file of the cluster available at the path where the function reads it.
 func (c *container) mount(name, path string) error {
 	to := filepath.Join(c.root, path)
 	if err := os.MkdirAll(to, 0o755); err != nil {
@@ -156,9 +156,9 @@ func (c *container) mount(name, path string) error {
 	return fmt.Errorf("image: nobody makes %s", name)
 }
 
-// command runs a program of the image: in a mount namespace of its own with the
-// root read-only and nothing beside /proc, as user, without capabilities or a way
-// to them. env is all of its environment.
+// command runs a program of the image in its own mount namespace, with a read-only root and
+// only /proc mounted, as user, and without capabilities or a way to get them. env is its
+// whole environment.
 func (c *container) command(ctx context.Context, user string, env map[string]string, args ...string) *exec.Cmd {
 	const cage = `mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount -o remount,ro,bind "$0" && cd / &&
 exec setpriv --no-new-privs /usr/sbin/chroot --userspec="$1:$1" --groups="$1" "$0" "${@:2}"`
@@ -196,7 +196,7 @@ func (p *process) ready(ctx context.Context) error {
 	}
 }
 
-// lockedUp asks the kernel.
+// lockedUp checks with the kernel that the process is confined.
 func (p *process) lockedUp() error {
 	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
 	status, err := os.ReadFile(proc + "status")
@@ -221,7 +221,7 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// end asks the function to end, as the kubelet does.
+// end sends SIGTERM, as the kubelet does.
 func (p *process) end(err *error) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {

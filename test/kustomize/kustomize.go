@@ -8,11 +8,11 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// rendering is held while kustomize runs: it keeps its schema in variables
-// that it writes without a lock (kyaml v0.20.1).
+// rendering is held while kustomize runs, since kyaml v0.20.1 writes its schema to global
+// variables without a lock.
 var rendering sync.Mutex
 
-// Render is what `kubectl kustomize dir` prints.
+// Render returns what `kubectl kustomize dir` prints.
 func Render(dir string) ([]byte, error) {
 	rendering.Lock()
 	defer rendering.Unlock()

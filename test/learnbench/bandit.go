@@ -14,29 +14,29 @@ import (
 	"pitboss/internal/event"
 )
 
-// stream is players who come one after the other, with what each action leads to.
+// stream is a sequence of players, with the acceptance rate of each action.
 type stream struct {
 	Name    string    `json:"name"`
 	Actions []string  `json:"-"`
-	Guesses []float64 `json:"-"` // in actions.yaml
-	Rates   []float64 `json:"-"` // of acceptance
+	Guesses []float64 `json:"-"` // the values in actions.yaml
+	Rates   []float64 `json:"-"` // the rates of acceptance
 	Players int       `json:"players"`
-	// Deviation and Noise replace those of learning.yaml; 0: they stay.
+	// Deviation and Noise replace those of learning.yaml unless they are 0.
 	Deviation float64 `json:"-"`
 	Noise     float64 `json:"-"`
 }
 
-// reward is what learning.yaml gives for accepted marketing.
+// reward is learning.yaml's reward for accepted marketing.
 const reward = 100
 
-// hillstrom has the rates of the public Hillstrom e-mail test, with an author who
-// believes the opposite.
+// hillstrom has the rates of the public Hillstrom e-mail test, and initial values that say
+// the opposite.
 func hillstrom(players int) stream {
 	return stream{Name: "Hillstrom's rates, wrong prior", Actions: []string{"no_mail", "mail_womens", "mail_mens"},
 		Guesses: []float64{18, 15, 10}, Rates: []float64{0.106, 0.151, 0.183}, Players: players}
 }
 
-// regret is what a choice loses against always the best action, in expected
+// regret is what choosing loses against always choosing the best action, in expected
 // acceptances.
 type regret struct {
 	stream
@@ -44,11 +44,11 @@ type regret struct {
 	// Pitboss chooses through decide and learns through feedback.
 	Pitboss     []float64 `json:"pitboss"`
 	PitbossMean float64   `json:"pitboss_mean"`
-	Seconds     float64   `json:"seconds"` // that a replay took
+	Seconds     float64   `json:"seconds"` // duration of a replay
 	Uniform     float64   `json:"uniform"`
 	Thompson    float64   `json:"thompson"` // Beta-Bernoulli, mean of 200 runs
-	// Values is always the highest value of actions.yaml; nil where several are the
-	// highest, since which of them comes first in the file says nothing.
+	// Values is the regret of always choosing the highest value of actions.yaml. It is nil
+	// if several are the highest, since their order in the file means nothing.
 	Values *float64 `json:"values,omitempty"`
 }
 
@@ -68,11 +68,11 @@ func (s stream) measure(ctx context.Context, models string, runs, seed int) (*re
 	return out, nil
 }
 
-// workers are players that are decided on at once.
+// workers is how many decisions are made at once.
 const workers = 8
 
-// replay decides about each player of the stream once, on a Redis of its own,
-// and tells feedback what came of it.
+// replay makes one decision about each player of the stream, on an empty Redis, and sends
+// feedback the outcome.
 func (s stream) replay(ctx context.Context, models string, seed uint64) (lost float64, err error) {
 	r, err := newRig(ctx, models, s)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s stream) replay(ctx context.Context, models string, seed uint64) (lost fl
 	return lost, g.Wait()
 }
 
-// rate is the chance of acceptance of the action, or of the worst where nothing was sent.
+// rate is the acceptance rate of the action, or of the worst one if nothing was sent.
 func (s stream) rate(chosen int) float64 {
 	if chosen < 0 {
 		return slices.Min(s.Rates)
@@ -120,7 +120,7 @@ func (s stream) one(ctx context.Context, r *rig, id string, rng *rand.Rand) (cho
 	return chosen, nil
 }
 
-// uniform is what choosing at random loses.
+// uniform is the regret of choosing at random.
 func (s stream) uniform() (lost float64) {
 	for _, p := range s.Rates {
 		lost += (slices.Max(s.Rates) - p) / float64(len(s.Rates)) * float64(s.Players)
@@ -128,8 +128,8 @@ func (s stream) uniform() (lost float64) {
 	return lost
 }
 
-// values is what always the highest value of actions.yaml loses; nil where several
-// are the highest.
+// values is the regret of always choosing the highest value of actions.yaml, or nil if
+// several are the highest.
 func (s stream) values() *float64 {
 	var tops []int
 	for i, g := range s.Guesses {
@@ -153,8 +153,8 @@ func (r *regret) String() string {
 		r.Name, len(r.Actions), r.Players, r.PitbossMean, r.Pitboss, r.Uniform, values, r.Thompson, r.Seconds)
 }
 
-// thompson is what plain Thompson sampling with a flat Beta prior loses, told of
-// each outcome at once.
+// thompson is the regret of plain Thompson sampling with a flat Beta prior that gets each
+// outcome at once.
 func (s stream) thompson(runs int) float64 {
 	var lost float64
 	rng := rand.New(rand.NewPCG(1, 2))

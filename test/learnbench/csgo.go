@@ -13,21 +13,21 @@ import (
 	"pitboss/internal/trainingset"
 )
 
-// later is how fresh the ranking of next games stays on the days of the csgo recording
-// after those that models were trained on. How right scores are, and the ranking as it
-// is served, functions/timer measures (TestRecordedDaysInServing).
+// later measures the ranking of next games on the days of the csgo recording after those
+// that the models were trained on. TestRecordedDaysInServing in functions/timer measures
+// the scores, and the ranking as it is served.
 type later struct {
-	// Hit rate at five of the next game: the learning chain with the player's own
-	// games, and a Markov chain that learns from every round, too.
+	// Hit rates at five of the next game: of the learning chain with the player's own games,
+	// and of a Markov chain that also learns from every round.
 	Rounds int     `json:"rounds"`
 	HR5    float64 `json:"hr_5"`
 	Markov float64 `json:"markov_hr_5"`
-	// Ahead is the difference with its 95 % interval over players.
+	// Ahead is their difference with its 95 % interval over players.
 	Ahead     float64 `json:"ahead"`
 	AheadLow  float64 `json:"ahead_low"`
 	AheadHigh float64 `json:"ahead_high"`
-	// The chain's weights that were best on the second half of the training part,
-	// their hit rate there, and that of the weights in use.
+	// The chain's weights that are best on the second half of the training part, their hit
+	// rate there, and the hit rate of the weights in use.
 	Searched       learn.Weights `json:"searched"`
 	SearchedHR5    float64       `json:"searched_hr_5"`
 	SearchedBefore float64       `json:"searched_hr_5_in_use"`
@@ -55,28 +55,28 @@ func csgo(ctx context.Context, models string) (*later, error) {
 	return r.report(), nil
 }
 
-// replayed takes the rounds, each with what was known right after it.
+// replayed receives the rounds, each with the features right after it.
 type replayed struct {
 	chain  *learn.Chain
 	ranker *learn.Ranker
 	times  []time.Time
-	since  int // rounds since the ranker was taken
+	since  int // rounds since the ranker was made
 	last   map[string][]string
 	hits   []hit
 	moves  []move
 }
 
-// hit is a round whose game was to be guessed.
+// hit is a round whose game was predicted.
 type hit struct {
 	player    string
 	at        time.Time
 	own, them bool
 }
 
-// refresh is how many rounds the ranker is behind at most: a few seconds.
+// refresh is the most rounds that the ranker may be behind, a few seconds.
 const refresh = 20
 
-// Write guesses the round's game, and learns it.
+// Write predicts the round's game, and then learns it.
 func (r *replayed) Write(row *trainingset.Row) error {
 	r.times = append(r.times, row.Time)
 	if len(row.Games) == 0 {
@@ -105,7 +105,7 @@ func among(list []learn.Next, game string) bool {
 	return false
 }
 
-// report measures what came after the training part.
+// report measures the rounds after the training part.
 func (r *replayed) report() *later {
 	cut := r.times[int(trainShare*float64(len(r.times)))]
 	out := &later{}

@@ -1,6 +1,6 @@
-// Command learnbench measures how well Pitboss learns: it replays streams of
-// players with known rates of acceptance through decide and feedback, on a real
-// redis-server, and tells what was lost against the best action.
+// Command learnbench measures how well Pitboss learns. It replays streams of players with
+// known rates of acceptance through decide and feedback, on a real redis-server, and
+// prints the regret against the best action.
 //
 // make learn-bench runs it; docs/learning.md explains the figures.
 package main
@@ -20,7 +20,7 @@ import (
 	"pitboss/internal/learn"
 )
 
-// report is what is measured.
+// report holds the figures.
 type report struct {
 	Made   time.Time `json:"made"`
 	Regret []*regret `json:"regret,omitempty"`

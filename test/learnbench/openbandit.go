@@ -12,9 +12,9 @@ import (
 	"pitboss/internal/dataset"
 )
 
-// openBandit is a stream with the click-through of each item in the uniformly
-// random log of an Open Bandit campaign. The author knows the campaign's mean and
-// nothing of the items.
+// openBandit is a stream with the click-through rate of each item in the uniformly random
+// log of an Open Bandit campaign. The initial values are the campaign's mean for every
+// item.
 func openBandit(campaign string, players int) (s stream, err error) {
 	file, err := os.Open(filepath.Join(dataset.Folder(), "obd", "random-"+campaign+".csv.gz"))
 	if err != nil {

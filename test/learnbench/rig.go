@@ -19,16 +19,14 @@ import (
 	"pitboss/test/redistest"
 )
 
-// rig is profile, decide and feedback, as the image runs them, on a Redis of
-// their own.
+// rig runs profile, decide and feedback, as the image does, on an empty Redis.
 type rig struct {
 	dir                       string
 	redis                     *redistest.Server
 	profile, decide, feedback functions.Function
 }
 
-// newRig starts the functions with the models folder, except for its actions,
-// which are the stream's.
+// newRig starts the functions with the models folder and the stream's actions.
 func newRig(ctx context.Context, models string, s stream) (r *rig, err error) {
 	r = &rig{}
 	defer func() {
@@ -75,7 +73,7 @@ func (r *rig) close(ctx context.Context) {
 	_ = os.RemoveAll(r.dir)
 }
 
-// decision makes a player who opted in to everything, and decides about them.
+// decision makes a player who opted in to everything, and a decision about them.
 func (r *rig) decision(ctx context.Context, id string, scores map[string]float64) (*ce.Event, *event.Recommendation, error) {
 	now := time.Now().UTC()
 	var updated *ce.Event
@@ -111,7 +109,7 @@ func (r *rig) decision(ctx context.Context, id string, scores map[string]float64
 	return out, rec, err
 }
 
-// outcome tells feedback that a decision was issued, or what became of it.
+// outcome sends feedback that a decision was issued, or its outcome.
 func (r *rig) outcome(ctx context.Context, issued *ce.Event, rec *event.Recommendation, typ string) error {
 	e := issued
 	if typ != event.TypeRecommendation {
@@ -125,7 +123,7 @@ func (r *rig) outcome(ctx context.Context, issued *ce.Event, rec *event.Recommen
 	return err
 }
 
-// retried hands an event over as the Broker does: again, where it may succeed.
+// retried delivers an event as the Broker does, and retries it if that may succeed.
 func (r *rig) retried(ctx context.Context, f functions.Function, e *ce.Event) (out *ce.Event, err error) {
 	for range 10 {
 		if out, err = f.Handle(ctx, *e); err == nil || event.IsPermanent(err) {
@@ -136,7 +134,7 @@ func (r *rig) retried(ctx context.Context, f functions.Function, e *ce.Event) (o
 	return out, err
 }
 
-// tell is an event as a platform or a team sends it.
+// tell makes an event as a platform or a team sends it.
 func tell(typ, id, name string, at time.Time, data any) (*ce.Event, error) {
 	e, err := event.New("bench", typ, id, name, at, data)
 	if err != nil {
@@ -146,9 +144,8 @@ func tell(typ, id, name string, at time.Time, data any) (*ce.Event, error) {
 	return e, nil
 }
 
-// write writes the stream's actions.yaml, whose only actions are marketing ones
-// with constant values and whose only arm learns, and what is the stream's of
-// learning.yaml.
+// write writes the stream's actions.yaml, which has marketing actions with constant values
+// and one learning arm, and a learning.yaml with the stream's settings.
 func (s stream) write(dir string) error {
 	var b strings.Builder
 	b.WriteString("version: 1\nexperiment: {salt: learnbench, holdout: 0, arms: [{name: explore, share: 1, learned: true}]}\n" +

@@ -13,12 +13,12 @@ type move struct {
 	game   string
 }
 
-// searchEvery is how many rounds the rankers are behind in the search.
+// searchEvery is the most rounds that the rankers are behind in the search.
 const searchEvery = 200
 
-// searchWeights looks for the chain's weights in the part that the models were
-// trained on: the chain learns from the beginning, and hits count in the second
-// half of it. What comes after cut it never sees.
+// searchWeights searches the chain's weights on the part that the models were trained on.
+// The chain learns from the beginning, and hits count in the second half. It never reads
+// what comes after cut.
 func searchWeights(moves []move, cut time.Time) (best learn.Weights, hr, inUse float64) {
 	grid := []learn.Weights{learn.ChainWeights}
 	for _, smooth := range []float64{0.3, 1, 3, 10} {

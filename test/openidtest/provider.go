@@ -1,5 +1,5 @@
-// Package openidtest runs an OpenID provider for tests, over real HTTP and as
-// strict as the specifications ask.
+// Package openidtest runs an OpenID provider for tests, over real HTTP and as strict as the
+// specifications require.
 package openidtest
 
 import (
@@ -22,23 +22,23 @@ import (
 	"time"
 )
 
-// The one client that is registered.
+// The only registered client.
 const (
 	ClientID     = "pitboss-console"
 	ClientSecret = "a secret of the client's & the provider's"
 )
 
-// Provider gives out each code once, wants PKCE, and the redirect as registered.
-// Its fields are changed in [Provider.Set].
+// Provider issues each code once, and requires PKCE and the registered redirect. Change its
+// fields with [Provider.Set].
 type Provider struct {
 	URL     string
 	Back    string         // the registered redirect
-	Claims  map[string]any // of who is signed in there
-	Deny    string         // an error in place of a code
+	Claims  map[string]any // those of the person who is signed in
+	Deny    string         // an error to return instead of a code
 	Alg     string         // the ID tokens' algorithm; empty: RS256
 	Down    bool
-	Asked   url.Values // the newest request for a code
-	Fetched int        // of the JWKS
+	Asked   url.Values // the latest request for a code
+	Fetched int        // requests for the JWKS
 	Ended   int        // sign-outs
 
 	t     testing.TB
@@ -78,10 +78,10 @@ func Start(t testing.TB) *Provider {
 
 func (p *Provider) isDown() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.Down }
 
-// Set changes the fields while requests may come.
+// Set changes fields safely while requests are served.
 func (p *Provider) Set(change func()) { p.mu.Lock(); defer p.mu.Unlock(); change() }
 
-// Rotate makes a new key sign; the old ones are no longer published.
+// Rotate signs with a new key. The old keys are no longer published.
 func (p *Provider) Rotate() {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -90,7 +90,7 @@ func (p *Provider) Rotate() {
 	p.Set(func() { p.keys = append(p.keys, key) })
 }
 
-// As signs somebody in at the provider, with roles and claims of one's own.
+// As signs a person in at the provider, with roles and additional claims.
 func (p *Provider) As(name string, roles []string, more ...map[string]any) {
 	now := time.Now()
 	claims := map[string]any{"sub": "sub-" + name, "preferred_username": name, "aud": ClientID, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
@@ -164,7 +164,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": rand.Text(), "token_type": "Bearer", "expires_in": 300, "id_token": p.signed(claims)})
 }
 
-// Token signs an ID token of who is signed in, with claims of one's own.
+// Token signs an ID token of the person who is signed in, with additional claims.
 func (p *Provider) Token(more map[string]any) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,7 +183,7 @@ func (p *Provider) signed(claims map[string]any) string {
 	switch p.Alg {
 	case "none":
 		return text + "."
-	case "HS256": // with what everybody knows of the key
+	case "HS256": // with the public part of the key, which everybody knows
 		mac := hmac.New(sha256.New, p.keys[kid].PublicKey.N.Bytes())
 		mac.Write([]byte(text))
 		return text + "." + b64(mac.Sum(nil))

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// event is one send: of an event of its own, or of an earlier one again.
+// event is one send, of a new event or of an earlier one again.
 type event struct {
 	id, player string
 	kind       kind
-	win        int       // of a round, whose stake is 120
+	win        int       // of a round with a stake of 120
 	at         time.Time // when it was meant to be sent
 	again      bool
 }
 
-// kind says what happened; peers of Pitboss get rounds only.
+// kind says what happened. The other systems get rounds only.
 type kind int
 
 const (
@@ -39,15 +39,15 @@ func everyPlayer(run string, players int, kinds []kind) source {
 	}
 }
 
-// The ways in which players are drawn.
+// How players are drawn.
 const (
 	uniform = "uniform"
 	zipf    = "zipf(1.1)"
 	hot     = "one hot player"
 )
 
-// play is rounds without end, of players drawn in some way. A share of them,
-// again, repeats one of the 32 before.
+// play yields rounds without end, of players drawn in one way. The share again of them
+// repeats one of the last 32 rounds.
 func play(run, draw string, players int, again float64) source {
 	rng := rand.New(rand.NewPCG(1, 0))
 	z := rand.NewZipf(rng, 1.1, 1, uint64(players-1))

@@ -9,12 +9,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// poster is a sender over one connection that is kept. It writes requests
-// itself, since the loader shares the machine with what it measures.
+// poster is a sender over one keep-alive connection. It writes requests itself to save CPU,
+// since the loader shares the machine with what it measures.
 type poster struct {
 	addr    string
 	request func(b []byte, e event) []byte        // appends the POST
-	answer  func(e event, res *fasthttp.Response) // unless nil, sees every answer
+	answer  func(e event, res *fasthttp.Response) // unless nil, is called with every answer
 
 	conn net.Conn
 	in   *bufio.Reader

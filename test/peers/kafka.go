@@ -15,8 +15,8 @@ import (
 	"pitboss/test/system"
 )
 
-// kafka is one broker that is its own controller, and StreamsApp, a JVM each.
-// The loader produces with acks=all and reads what is committed.
+// kafka is one broker, which is its own controller, and StreamsApp, each in a JVM. The
+// loader produces with acks=all and reads committed records.
 type kafka struct {
 	o     options
 	tuned bool
@@ -28,11 +28,11 @@ type kafka struct {
 	reader *kgo.Client
 }
 
-// tunedKafka is what a team would set for latency and a quick takeover: commit
-// every 20 ms instead of 100, miss a dead member after 6 s instead of 45.
+// tunedKafka is set for latency and a quick takeover: it commits every 20 ms instead of
+// 100, and notices a dead member after 6 s instead of 45.
 var tunedKafka = []string{"commit.interval.ms=20", "session.timeout.ms=6000", "heartbeat.interval.ms=2000"}
 
-// topics: events take the whole path, folds the state path; of both come results.
+// topics: events take the whole path, folds take the state path, and both lead to results.
 var topics = map[path]string{whole: "events", state: "folds"}
 
 const (
@@ -109,7 +109,7 @@ auto.create.topics.enable=false
 `, addr, controller, log)
 }
 
-// connect makes the topics and begins to consume results.
+// connect makes the topics and starts to consume results.
 func (k *kafka) connect(ctx context.Context) (err error) {
 	k.client, err = kgo.NewClient(kgo.SeedBrokers(k.addr), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()))
@@ -127,7 +127,7 @@ func (k *kafka) connect(ctx context.Context) (err error) {
 	return nil
 }
 
-// makeTopics tries until the broker, which listens, also knows itself.
+// makeTopics retries until the broker, which already listens, is registered as one.
 func (k *kafka) makeTopics(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -156,7 +156,7 @@ func (k *kafka) consume() {
 		if fetched.IsClientClosed() {
 			return
 		}
-		fetched.EachRecord(func(r *kgo.Record) { _ = k.ledger.outcome(r.Value) }) // one that cannot be read is lost
+		fetched.EachRecord(func(r *kgo.Record) { _ = k.ledger.outcome(r.Value) }) // one that cannot be read counts as lost
 	}
 }
 
@@ -176,7 +176,7 @@ func (p producer) send(e event) error {
 
 func (producer) close() {}
 
-// Ready has nothing to ask: the application listens nowhere, its first result says that it is.
+// Ready returns at once: the application does not listen, so only its first result shows that it is ready.
 func (k *kafka) Ready(context.Context) error { return nil }
 
 func (k *kafka) result(_ path, e event) string          { return e.id }

@@ -8,7 +8,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// ledger knows what was sent in a phase and what came of it.
+// ledger holds what was sent in a phase and which results came back.
 type ledger struct {
 	mu       sync.Mutex
 	sent     map[string]*sent // by the id of the result
@@ -18,13 +18,13 @@ type ledger struct {
 	last     time.Time
 	gap      time.Duration
 	latency  *hdrhistogram.Histogram // µs from the intended time
-	// room has one token for each event that is sent and without a result: it
-	// bounds the queue of a phase that goes as fast as it can.
+	// room has one token for each sent event without a result. It bounds the queue of a
+	// phase at full speed.
 	room chan struct{}
 }
 
-// stall is how long nothing may come before a system is given up: longer than
-// Kafka waits for a member that died, by default.
+// stall is how long a system may give no result before it counts as stopped. It is longer
+// than Kafka's default time-out for a dead member.
 const stall = 90 * time.Second
 
 type sent struct {
@@ -32,9 +32,8 @@ type sent struct {
 	came bool
 }
 
-// inFlight bounds how many events wait for their results in such a phase. It
-// is far more than any of the systems needs to be busy, Kafka with its commits
-// every 100 ms included.
+// inFlight bounds how many events wait for their results in such a phase. It is far more
+// than any system needs to be busy, including Kafka with its commits every 100 ms.
 const inFlight = 1024
 
 func newLedger() *ledger { return &ledger{states: map[string]int64{}} }
@@ -58,7 +57,7 @@ func (l *ledger) expect(result string, at time.Time) {
 	l.sent[result] = &sent{at: at}
 }
 
-// result notes that one came. applied, unless 0, is how many events the player's state holds.
+// result notes that a result came. applied, unless 0, is how many events the player's state holds.
 func (l *ledger) result(id, player string, applied int64) {
 	now := time.Now()
 	l.mu.Lock()
@@ -66,7 +65,7 @@ func (l *ledger) result(id, player string, applied int64) {
 	l.states[player] = max(l.states[player], applied)
 	s := l.sent[id]
 	switch {
-	case s == nil: // of an earlier phase
+	case s == nil: // it belongs to an earlier phase
 		return
 	case s.came:
 		l.repeated++
@@ -82,7 +81,7 @@ func (l *ledger) result(id, player string, applied int64) {
 	}
 }
 
-// applied is how many events all states hold, as results say.
+// applied is how many events all states hold, by their results.
 func (l *ledger) applied() (sum int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,7 +98,7 @@ func (l *ledger) progress() (due int, last time.Time) {
 	return len(l.sent) - l.results, l.last
 }
 
-// drained waits until every result is there, or none came for too long.
+// drained waits until every result is there, or until none came for too long.
 func (l *ledger) drained(ctx context.Context) {
 	for ctx.Err() == nil {
 		if due, last := l.progress(); due == 0 || time.Since(last) > stall {
@@ -107,5 +106,5 @@ func (l *ledger) drained(ctx context.Context) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	time.Sleep(200 * time.Millisecond) // a repeated result comes late
+	time.Sleep(200 * time.Millisecond) // repeated results come late
 }

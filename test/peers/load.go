@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// sender sends an event and returns when it is acknowledged. One goroutine uses it.
+// sender sends an event and returns when it is acknowledged. It belongs to one goroutine.
 type sender interface {
 	send(e event) error
 	close()
@@ -18,9 +18,9 @@ type sender interface {
 type load struct {
 	source source
 	ledger *ledger
-	result func(event) string // the id of what comes of an event
+	result func(event) string // the id of an event's result
 	open   func() sender
-	rate   float64       // events/s; 0: as fast as it goes
+	rate   float64       // events/s; 0: full speed
 	length time.Duration // 0: until the source ends
 
 	mu      sync.Mutex // guards what follows
@@ -29,17 +29,17 @@ type load struct {
 	rng     *rand.Rand
 	all     int
 	refused int
-	reason  string // of the last refusal
+	reason  string // why the last send was refused
 }
 
-// run sends with many connections. At a rate, events are sent at the times of
-// a Poisson process whether the system keeps up or not, and a late send counts
-// its waiting (no coordinated omission). As fast as it goes means with at most
-// inFlight events without a result.
+// run sends over many connections. At a rate it sends events at the times of a Poisson
+// process, whether or not the system keeps up, and a late send counts its waiting, so
+// there is no coordinated omission. At full speed it keeps at most inFlight events
+// without a result.
 func (l *load) run(ctx context.Context) {
 	conns := 64
 	if l.rate > 0 {
-		conns = 256 // more than are in flight: an arrival never waits for a connection
+		conns = 256 // more than are ever pending, so that no event waits for a connection
 	}
 	l.ledger.begin()
 	l.began, l.rng = time.Now(), rand.New(rand.NewPCG(2, 0))
@@ -74,7 +74,7 @@ func (l *load) one(ctx context.Context, s sender) bool {
 	}
 	l.insist(ctx, s, e)
 	if e.again && l.rate == 0 {
-		select { // no result of its own will make room
+		select { // a repeated event has no result that would make room
 		case <-l.ledger.room:
 		default:
 		}
@@ -102,7 +102,7 @@ func (l *load) take() (event, bool) {
 	return e, ok
 }
 
-// insist sends an event until it is acknowledged, as a platform would.
+// insist sends an event until it is acknowledged, as a platform does.
 func (l *load) insist(ctx context.Context, s sender, e event) {
 	for ctx.Err() == nil {
 		err := s.send(e)

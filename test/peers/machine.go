@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// machineCPU is the processor time that everything on this machine used so far,
-// and what its host took for others (proc(5), /proc/stat).
+// machineCPU returns the processor time that everything on this machine has used, and the
+// time that its host gave to others (proc(5), /proc/stat).
 func machineCPU() time.Duration {
 	raw, _ := os.ReadFile("/proc/stat")
 	line, _, _ := strings.Cut(string(raw), "\n")
@@ -23,7 +23,7 @@ func machineCPU() time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
 }
 
-// processor is its model's name.
+// processor returns the name of the processor's model.
 func processor() string {
 	raw, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(raw)) {

@@ -1,6 +1,6 @@
-// Command peers measures Pitboss beside what an engineer would use instead: the
-// same path on Restate and on Kafka Streams, one system after the other, with
-// one loader. make compare runs it; docs/compared.md has its table.
+// Command peers compares Pitboss with what an engineer might use instead: the same path on
+// Restate and on Kafka Streams, one system after another, with one loader. make compare
+// runs it; docs/compared.md has its table.
 package main
 
 import (
@@ -24,11 +24,11 @@ type options struct {
 	players int
 	rates   []float64
 	kill    float64 // events/s while the application is killed
-	again   float64 // share of sends that repeat an earlier event
+	again   float64 // the share of sends that repeat an earlier event
 	colds   int
 	bin     string // folder of pitboss, function and restateapp
 	restate string // restate-server
-	streams string // folder of StreamsApp and what it needs
+	streams string // folder of StreamsApp and its dependencies
 	limits  string
 	json    string
 	docs    string
@@ -82,8 +82,8 @@ func parse(args []string) (o options, err error) {
 	return o, nil
 }
 
-// compare measures all systems. One that fails leaves a gap in the table, and
-// the status says so at the end.
+// compare measures all systems. The rows of one that fails stay empty, and the exit status
+// is 1.
 func (o options) compare(ctx context.Context) error {
 	out, err := newReport(o)
 	if err != nil {
@@ -101,7 +101,7 @@ func (o options) compare(ctx context.Context) error {
 				fmt.Fprintf(os.Stderr, "%s failed: %v\n", p.name, err)
 				out.Failed = append(out.Failed, fmt.Sprintf("%s, %d of %d", p.name, rep+1, o.reps))
 			}
-			if err := out.writeJSON(o.json); err != nil { // whatever comes, what was measured is kept
+			if err := out.writeJSON(o.json); err != nil { // after each system, so that a later failure loses nothing
 				return err
 			}
 		}

@@ -17,36 +17,36 @@ import (
 
 // peer is one of the compared systems.
 type peer interface {
-	// start starts all of it with empty stores; results go to the ledger.
+	// start starts the system with empty stores. Results go to the ledger.
 	start(ctx context.Context, l *ledger) error
-	// Ready waits until the application takes work (again).
+	// Ready waits until the application accepts work.
 	Ready(ctx context.Context) error
-	// Application is the processes that a crash or a release ends; the servers stay.
+	// Application returns the processes that a crash or a release ends. The servers stay.
 	Application() []*system.Process
 	Usage() map[string]system.Usage
-	// first is what every player needs before its first round.
+	// first returns what a player must send before the first round.
 	first() []kind
-	// result is the id of what comes of an event.
+	// result returns the id of an event's result.
 	result(what path, e event) string
 	open(what path) sender
-	// applied is how many events all players' states hold.
+	// applied returns how many events all players' states hold.
 	applied(ctx context.Context) (int64, error)
-	// Said is the end of the logs.
+	// Said returns the end of the logs.
 	Said() string
 	stop()
 }
 
-// path is what is loaded.
+// path is what a load exercises.
 type path string
 
 const (
-	// whole is from a POST through profile, score and decide to a consumer.
+	// whole goes from a POST through profile, score and decide to a consumer.
 	whole path = "path"
 	// state is the change of a player's state alone, until it is acknowledged.
 	state path = "state"
 )
 
-// peers are the systems by name, in the order of the table.
+// peers lists the systems in the order of the table.
 var peers = []struct {
 	name  string
 	make  func(o options) peer
@@ -84,7 +84,7 @@ func (l *ledger) outcome(raw []byte) error {
 	return nil
 }
 
-// plain is a round as Restate and Kafka get it. It is about as long as Pitboss'
+// plain is a round as Restate and Kafka get it. It is about as long as Pitboss's
 // CloudEvent with its headers.
 func plain(b []byte, e event) []byte {
 	return fmt.Appendf(b, `{"id":"%s","player":"%s","type":"round.settled","ts":%d,"game":"book-of-tides","product":"casino","stake":120,"win":%d,"currency":"EUR","pad":"%s"}`,
@@ -93,7 +93,7 @@ func plain(b []byte, e event) []byte {
 
 var padding = strings.Repeat("p", 150)
 
-// servers are processes of a peer that is not Pitboss, in a folder of its own.
+// servers holds the processes of a system other than Pitboss, with their folder.
 type servers struct {
 	dir string
 	all map[string]*system.Process
@@ -124,7 +124,7 @@ func (s *servers) Said() string {
 	return strings.Join(out, "\n")
 }
 
-// stop ends the named first, in this order, then the others.
+// stop ends the named processes first, in this order, and then the others.
 func (s *servers) stop(first ...string) {
 	for _, name := range append(first, slices.Sorted(maps.Keys(s.all))...) {
 		if p := s.all[name]; p != nil {
@@ -134,7 +134,7 @@ func (s *servers) stop(first ...string) {
 	}
 }
 
-// listening waits until something listens at addr.
+// listening waits until a process listens at addr.
 func listening(ctx context.Context, p *system.Process, addr string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("nothing listens at %s after %s", addr, limit))
 	defer cancel()
@@ -152,7 +152,7 @@ func listening(ctx context.Context, p *system.Process, addr string, limit time.D
 	}
 }
 
-// freeAddrs are addresses of this machine that nobody uses.
+// freeAddrs returns unused addresses of this machine.
 func freeAddrs(n int) (out []string, err error) {
 	for range n {
 		port, e := redistest.FreePort()

@@ -18,13 +18,13 @@ import (
 	"pitboss/test/system"
 )
 
-// pitboss is the one-machine Broker, a redis-server with an append-only file,
-// and profile, score and decide: in the Broker's process, or a process each.
-// Every event is scored and decided, whether features.yaml asks for it or not.
+// pitboss is the one-machine Broker, a redis-server with an append-only file, and profile,
+// score and decide, in the Broker's process or in one process each. Every event leads to a
+// score and a decision, whether or not features.yaml asks for one.
 type pitboss struct {
 	o        options
 	overHTTP bool
-	fsync    bool // of the Broker's log and of Redis' file, before anything is acknowledged
+	fsync    bool // fsync the Broker's log and Redis's file before anything is acknowledged
 
 	*system.System
 	ledger   *ledger
@@ -73,8 +73,8 @@ func consumer(l *ledger) fasthttp.RequestHandler {
 
 const eventSource = "/peers"
 
-// result is the id of the decision, which follows from the event's through the
-// replies of profile, score and decide.
+// result is the id of the decision. It derives from the event's id through the replies of
+// profile, score and decide.
 func (p *pitboss) result(what path, e event) string {
 	if what == state {
 		return e.id

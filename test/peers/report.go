@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// report is all that was measured.
+// report holds all figures.
 type report struct {
 	Label   string   `json:"label"`
 	Systems []string `json:"systems"`
@@ -58,7 +58,7 @@ func (r *report) writeJSON(file string) error {
 	return os.WriteFile(file, append(raw, '\n'), 0o644)
 }
 
-// What stands around the table in a document.
+// The lines that mark the table in a document.
 const (
 	begin = "<!-- make compare writes from here -->\n"
 	end   = "<!-- to here -->\n"
@@ -80,8 +80,8 @@ func (r *report) writeDocs(file string) error {
 	return os.WriteFile(file, []byte(before+begin+"\n"+r.markdown()+"\n"+end+after), 0o644)
 }
 
-// markdown is a line that says what was measured, then a table with a column
-// for each system.
+// markdown returns a line that says what was measured, and a table with a column for each
+// system.
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, r.Label+".")
@@ -100,7 +100,7 @@ func (r *report) markdown() string {
 	return b.String()
 }
 
-// noise says how much others took, and who failed.
+// noise says how much CPU others took, and which systems failed.
 func (r *report) noise() string {
 	worst := 0.0
 	for _, w := range r.Rows {
@@ -153,7 +153,7 @@ func (r *report) rows(system string, want func(row) bool) (out []row) {
 	return out
 }
 
-// of is the median of one figure, with the spread where there is one.
+// of formats the median of a figure, with its spread if there is one.
 func (r *report) of(p phase, format string, figure func(row) float64) func(string) string {
 	return func(system string) string {
 		var all []float64
@@ -176,8 +176,8 @@ func (r *report) ofStart(format string, figures func(start) []float64) func(stri
 	}
 }
 
-// latency is p50 and p99, or how far a system comes that cannot keep up: its
-// percentiles would only say how long the run was.
+// latency formats p50 and p99, or the throughput of a system that cannot keep up, since its
+// percentiles depend only on the length of the run.
 func (r *report) latency(p phase) func(string) string {
 	return func(system string) string {
 		var p50, p99, perS []float64

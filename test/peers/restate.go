@@ -20,8 +20,8 @@ import (
 	"pitboss/test/system"
 )
 
-// restateServer is one restate-server with every role, and restateapp. The
-// consumer is a Restate service that this process serves.
+// restateServer is one restate-server with all roles, and restateapp. This process serves
+// the consumer as a Restate service.
 type restateServer struct {
 	o     options
 	tuned bool
@@ -32,8 +32,8 @@ type restateServer struct {
 	end                 context.CancelFunc
 }
 
-// tunedRestate is what a team would set for speed: no fsync of the log, as
-// Redis' everysec and Kafka have it; no journals kept; partitions for two cores.
+// tunedRestate is set for speed: it does not fsync the log, like Redis's everysec and Kafka,
+// keeps no journals, and has partitions for two cores.
 var tunedRestate = []string{"RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC=true", "RESTATE_BIFROST__LOCAL__ROCKSDB_DISABLE_WAL_FSYNC=true",
 	"RESTATE_DEFAULT_JOURNAL_RETENTION=0s", "RESTATE_DEFAULT_NUM_PARTITIONS=4"}
 
@@ -59,7 +59,7 @@ func (s *restateServer) start(ctx context.Context, l *ledger) (err error) {
 	}
 	life, end := context.WithCancel(context.Background())
 	s.end = end
-	go func() { // a failure shows as a consumer that cannot be registered
+	go func() { // if it fails, the consumer cannot be registered
 		_ = server.NewRestate().WithLogger(slog.DiscardHandler, true).Bind(restate.Reflect(Consumer{l})).Start(life, consumer)
 	}()
 	if err := listening(ctx, s.all["restate"], consumer, 10*time.Second); err != nil {
@@ -106,7 +106,7 @@ func (c Consumer) Take(_ restate.Context, o outcome) error {
 	return nil
 }
 
-// register tells Restate which services listen at addr.
+// register registers the services at addr with Restate.
 func (s *restateServer) register(addr string) error {
 	in, err := json.Marshal(map[string]any{"uri": "http://" + addr, "force": true})
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *restateServer) open(what path) sender {
 		handler = "Fold"
 		p.answer = func(e event, res *fasthttp.Response) {
 			if !e.again { // Restate answers a repeated call, too
-				_ = s.ledger.outcome(res.Body()) // one that cannot be read is lost
+				_ = s.ledger.outcome(res.Body()) // one that cannot be read counts as lost
 			}
 		}
 	}

@@ -14,12 +14,12 @@ import (
 	"pitboss/test/system"
 )
 
-// phase is one measurement of a system that runs.
+// phase is one measurement of a running system.
 type phase struct {
 	what path
 	draw string
-	rate float64 // 0: as fast as it goes
-	kill bool    // the application's processes after a third of the time
+	rate float64 // 0: full speed
+	kill bool    // kill the application's processes after a third of the time
 }
 
 func (p phase) String() string {
@@ -33,7 +33,7 @@ func (p phase) String() string {
 	return fmt.Sprintf("%s, %s, %s", p.what, p.draw, load)
 }
 
-// phases are those of every system, in this order.
+// phases lists the phases of every system, in order.
 func (o options) phases(alone bool) (out []phase) {
 	for _, draw := range []string{uniform, zipf, hot} {
 		out = append(out, phase{what: whole, draw: draw})
@@ -49,26 +49,26 @@ func (o options) phases(alone bool) (out []phase) {
 	return append(out, phase{what: whole, draw: uniform, rate: o.kill, kill: true})
 }
 
-// row is what a phase gave.
+// row holds the figures of a phase.
 type row struct {
 	System   string             `json:"system"`
 	Phase    string             `json:"phase"`
 	Rep      int                `json:"rep"`
-	Sent     int                `json:"sent"`     // with those that were sent again
+	Sent     int                `json:"sent"`     // including events that were sent again
 	Results  int                `json:"results"`  // distinct
-	Lost     int                `json:"lost"`     // acknowledged, without a result
-	Applied  int64              `json:"applied"`  // events that were added to players' states, as the states count
-	Double   int64              `json:"double"`   // of them, beyond those that were sent
+	Lost     int                `json:"lost"`     // acknowledged events without a result
+	Applied  int64              `json:"applied"`  // events added to players' states, by the states' own counts
+	Double   int64              `json:"double"`   // how many more were applied than were sent
 	Repeated int                `json:"repeated"` // results delivered again
-	Refused  int                `json:"refused"`  // sends, each sent again until it was acknowledged
+	Refused  int                `json:"refused"`  // sends that were refused and repeated until they were acknowledged
 	Reason   string             `json:"reason,omitempty"`
-	PerS     float64            `json:"results_per_s"` // until the last one came
-	P50      float64            `json:"p50_ms"`        // from the intended send
+	PerS     float64            `json:"results_per_s"` // up to the last result
+	P50      float64            `json:"p50_ms"`        // since the intended send
 	P99      float64            `json:"p99_ms"`
-	Gap      float64            `json:"longest_gap_ms"`              // without a result
-	CPU      map[string]float64 `json:"cpu_us_per_result,omitempty"` // by process; not where one was killed
+	Gap      float64            `json:"longest_gap_ms"`              // the longest time without a result
+	CPU      map[string]float64 `json:"cpu_us_per_result,omitempty"` // by process; missing if one was killed
 	Loader   float64            `json:"loader_cpu_us_per_result"`
-	Others   float64            `json:"others_share_of_cpu"` // neither the system nor the loader
+	Others   float64            `json:"others_share_of_cpu"` // the share of other processes than the system and the loader
 }
 
 func (r row) cpu() (sum float64) {
@@ -83,14 +83,14 @@ func (r row) String() string {
 		r.System, r.Phase, r.PerS, r.P50, r.P99, r.cpu(), r.Sent, r.Applied, r.Results, r.Lost, r.Double, r.Repeated, r.Refused, r.Gap, 100*r.Others)
 }
 
-// start is how a system comes up, and what memory it holds.
+// start says how long a system takes to start, and how much memory it takes.
 type start struct {
 	System string    `json:"system"`
 	Rep    int       `json:"rep"`
-	All    float64   `json:"all_ms"`         // of it with empty stores, to the first result
-	App    []float64 `json:"application_ms"` // exec of the application alone, to its first result
+	All    float64   `json:"all_ms"`         // start of the whole system with empty stores, to the first result
+	App    []float64 `json:"application_ms"` // from exec of the application alone to its first result
 	Rest   float64   `json:"rest_mib"`       // resident, a second after the start
-	Peak   float64   `json:"peak_mib"`       // each process at its most
+	Peak   float64   `json:"peak_mib"`       // the sum of each process's peak
 }
 
 // runner measures one system once.
@@ -103,11 +103,11 @@ type runner struct {
 	out     *report
 	log     io.Writer
 	runs    int
-	applied int64 // to the states, before the phase
+	applied int64 // events applied to the states before the phase
 }
 
-// measure starts the system, runs all phases and stops it. What was measured
-// before a failure stays in the report.
+// measure starts the system, runs all phases and stops it. The report keeps what was
+// measured before a failure.
 func (r *runner) measure(ctx context.Context, alone bool) (err error) {
 	r.ledger = newLedger()
 	defer r.peer.stop()
@@ -130,8 +130,8 @@ func (r *runner) measure(ctx context.Context, alone bool) (err error) {
 	return nil
 }
 
-// bringUp starts everything, gives every player a state, starts the application
-// again and again, and warms up what is left.
+// bringUp starts everything, gives every player a state, restarts the application several
+// times, and warms up.
 func (r *runner) bringUp(ctx context.Context, s *start) (err error) {
 	began := time.Now()
 	if err := r.peer.start(ctx, r.ledger); err != nil {
@@ -167,7 +167,7 @@ func (r *runner) bringUp(ctx context.Context, s *start) (err error) {
 	return err
 }
 
-// id is of a run's events.
+// id returns the id of an event of the run.
 func (r *runner) id() string {
 	r.runs++
 	return fmt.Sprintf("%x-%d", time.Now().UnixMicro()&0xffffff, r.runs)
@@ -187,7 +187,7 @@ func (r *runner) run(ctx context.Context, l *load, what path) error {
 	return nil
 }
 
-// first sends one event and says how long after began its result came.
+// first sends one event and returns how long after began its result came.
 func (r *runner) first(ctx context.Context, began time.Time) (float64, error) {
 	if err := r.run(ctx, &load{source: everyPlayer(r.id(), 1, []kind{round})}, whole); err != nil {
 		return 0, err
@@ -205,7 +205,7 @@ func (r *runner) restart(ctx context.Context) error {
 	return r.peer.Ready(ctx)
 }
 
-// phase runs one and adds its row.
+// phase runs one phase and adds its row.
 func (r *runner) phase(ctx context.Context, p phase) error {
 	before, began := r.meter(), time.Now()
 	crashed := make(chan error, 1)
@@ -231,7 +231,7 @@ func (r *runner) phase(ctx context.Context, p phase) error {
 	return nil
 }
 
-// crash kills the application under load and starts it again half a second later.
+// crash kills the application under load and restarts it half a second later.
 func (r *runner) crash(ctx context.Context, p phase) error {
 	if !p.kill {
 		return nil
@@ -253,7 +253,7 @@ func (r *runner) row(p phase, l *load) row {
 		P50: quantile(led.latency, 50), P99: quantile(led.latency, 99), Gap: milliseconds(led.gap)}
 }
 
-// meter is the processor time that each process used so far.
+// meter holds the processor time that each process has used.
 func (r *runner) meter() map[string]time.Duration {
 	out := map[string]time.Duration{"loader": system.UsageOf(os.Getpid()).CPU, "machine": machineCPU()}
 	for name, u := range r.peer.Usage() {
@@ -262,7 +262,7 @@ func (r *runner) meter() map[string]time.Duration {
 	return out
 }
 
-// charge says what the results cost, and what others used meanwhile.
+// charge adds to the row what the results cost, and what other processes used.
 func (w *row) charge(before, after map[string]time.Duration, took time.Duration) {
 	w.CPU = map[string]float64{}
 	others := after["machine"] - before["machine"]

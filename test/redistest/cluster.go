@@ -13,11 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Nodes is a Redis Cluster of real processes: the first half of Servers are
-// primaries at the start, the second half their replicas.
+// Nodes is a Redis Cluster of real processes. At the start the first half of Servers are
+// primaries and the second half are their replicas.
 type Nodes struct{ Servers []*Server }
 
-// URL names the cluster as setup.Redis wants it.
+// URL returns the cluster's address for setup.Redis.
 func (n *Nodes) URL() string {
 	addrs := make([]string, len(n.Servers))
 	for i, s := range n.Servers {
@@ -33,8 +33,8 @@ func Cluster(tb testing.TB, args ...string) (url string) {
 	return NewCluster(tb, 3, 1, args...).URL()
 }
 
-// NewCluster runs a Redis Cluster of primaries, each with replicas, until tb
-// ends. Nodes are declared dead after 1 s.
+// NewCluster runs a Redis Cluster of primaries, each with replicas, until tb ends. A node
+// counts as dead after 1 s.
 func NewCluster(tb testing.TB, primaries, replicas int, args ...string) *Nodes {
 	tb.Helper()
 	n := &Nodes{}
@@ -71,8 +71,8 @@ func startNode(dir string, args []string) (*Server, error) {
 	return Run(dir, args...)
 }
 
-// form introduces the nodes, gives out the 16384 slots and the replicas, and
-// waits until every node agrees.
+// form joins the nodes, assigns the 16384 slots and the replicas, and waits until all nodes
+// agree.
 func (n *Nodes) form(ctx context.Context, primaries int) error {
 	var clients []*redis.Client
 	for _, s := range n.Servers {
@@ -106,7 +106,7 @@ func (n *Nodes) form(ctx context.Context, primaries int) error {
 		if err != nil {
 			return fmt.Errorf("redistest: id: %w", err)
 		}
-		// The replica must have heard of its primary first.
+		// This fails until the replica knows its primary.
 		if err := until(ctx, func() bool { return c.Do(ctx, "CLUSTER", "REPLICATE", id).Err() == nil }); err != nil {
 			return fmt.Errorf("redistest: replicate: %w", err)
 		}

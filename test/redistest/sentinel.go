@@ -19,7 +19,7 @@ type Replicated struct {
 	Sentinels []*Server
 }
 
-// URL names the sentinels as setup.Redis wants it.
+// URL returns the sentinels' addresses for setup.Redis.
 func (r *Replicated) URL() string {
 	addrs := make([]string, len(r.Sentinels))
 	for i, s := range r.Sentinels {

@@ -1,9 +1,8 @@
-// Package redistest runs real redis-server processes for tests and
-// benchmarks: one server, a primary with replicas, a Sentinel-watched pair, or
-// a Redis Cluster. Every process listens on a free port of 127.0.0.1, keeps its
-// files in a folder of its own and can be killed and started again.
+// Package redistest runs real redis-server processes for tests and benchmarks: one server,
+// a primary with replicas and sentinels, or a Redis Cluster. Every process listens on a free
+// port of 127.0.0.1, has its own folder, and can be killed and restarted.
 //
-// It needs redis-server (7.0 or later) in PATH; tests without one are skipped.
+// It needs redis-server 7.0 or later in PATH. Tests are skipped without it.
 package redistest
 
 import (
@@ -37,7 +36,7 @@ type Server struct {
 	done chan struct{}
 }
 
-// ErrNoServer is returned where redis-server is not installed.
+// ErrNoServer says that redis-server is not installed.
 var ErrNoServer = errors.New("redistest: redis-server is not in PATH")
 
 // Start runs a redis-server without persistence until tb ends and returns its
@@ -99,18 +98,18 @@ func run(dir string, mode []string, args ...string) (*Server, error) {
 	return s, s.Restart()
 }
 
-// URL is the server's address as a redis:// URL.
+// URL returns the server's address as a redis:// URL.
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
-// Pid is the process id, for CPU accounting.
+// Pid returns the process id, for CPU accounting.
 func (s *Server) Pid() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cmd.Process.Pid
 }
 
-// Restart starts the process (again) with the same port and files, and waits
-// until it answers PING.
+// Restart starts the process, again if it has ended, with the same port and files. It waits
+// until the server answers PING.
 func (s *Server) Restart() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +120,7 @@ func (s *Server) Restart() error {
 	defer logFile.Close()
 	cmd := exec.Command(s.bin, s.args...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no orphan when a test binary dies
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // leaves no orphan if the test binary dies
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("redistest: start redis-server: %w", err)
 	}
@@ -142,7 +141,7 @@ func (s *Server) Restart() error {
 	return fmt.Errorf("redistest: redis-server at %s does not answer", s.Addr)
 }
 
-// answers reports whether the server is past loading its data set.
+// answers reports whether the server has loaded its data set.
 func (s *Server) answers() bool {
 	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 	if err != nil {
@@ -158,13 +157,13 @@ func (s *Server) answers() bool {
 	return err == nil && !strings.HasPrefix(line, "-LOADING")
 }
 
-// Kill ends the process with SIGKILL and waits for it; more than once is fine.
+// Kill ends the process with SIGKILL and waits for it. It may be called again.
 func (s *Server) Kill() { s.signal(syscall.SIGKILL) }
 
-// Pause stops the process in its tracks (SIGSTOP), as a stalled host does.
+// Pause stops the process (SIGSTOP), like a stalled host.
 func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
 
-// Resume lets a paused process go on.
+// Resume continues a paused process.
 func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {
@@ -177,19 +176,18 @@ func (s *Server) signal(sig syscall.Signal) {
 	<-s.done
 }
 
-// Ports are taken from below those that Linux gives to clients and to whoever
-// asks for any (net.ipv4.ip_local_port_range): nobody else gets one between the
-// moment it is chosen and that in which a server listens there, or between two
-// lives of that server.
+// Ports are below those that Linux assigns by itself (net.ipv4.ip_local_port_range). So no
+// other process gets a port after it is chosen and before a server listens on it, or while
+// that server restarts.
 const firstPort, ports = 10000, 22000
 
-// nextPort is where to look next, from another place in each process.
+// nextPort is the next port to try. Each process starts at another one.
 var nextPort atomic.Int64
 
 func init() { nextPort.Store(int64(os.Getpid()) * 211) }
 
-// FreePort returns a TCP port of 127.0.0.1 that is free and that nobody else in
-// this process got.
+// FreePort returns a TCP port of 127.0.0.1 that is free and that it has not returned in this
+// process before.
 func FreePort() (int, error) {
 	for range ports {
 		port := firstPort + int(nextPort.Add(1)%ports)
@@ -200,11 +198,11 @@ func FreePort() (int, error) {
 	return 0, errors.New("redistest: no port is free")
 }
 
-// CPU is how much processor time the process has used.
+// CPU returns the processor time that the process has used.
 func (s *Server) CPU() (time.Duration, error) { return ProcessCPU(s.Pid()) }
 
-// ProcessCPU is how much processor time a process has used, user and system,
-// to 10 ms (Linux: proc(5), /proc/pid/stat).
+// ProcessCPU returns the user and system time that a process has used, in steps of 10 ms
+// (Linux: proc(5), /proc/pid/stat).
 func ProcessCPU(pid int) (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -226,8 +224,8 @@ func ProcessCPU(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil // USER_HZ is 100
 }
 
-// OwnCPU is how much processor time this process has used, user and system: on a
-// busy machine the figure of a benchmark to believe.
+// OwnCPU returns the user and system time that this process has used. On a busy machine it
+// is the reliable figure of a benchmark.
 func OwnCPU(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u syscall.Rusage

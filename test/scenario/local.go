@@ -21,15 +21,15 @@ import (
 	"pitboss/internal/cehttp"
 )
 
-// Local is the one-machine Broker as a target: a Broker per scenario.
+// Local runs scenarios on one-machine Brokers, one for each scenario.
 type Local struct {
 	dir       string
 	inProcess bool
 	brokers   []*broker.Broker
 }
 
-// NewLocal keeps manifests and logs in dir. The subscribers are functions of
-// the Broker's process, or servers that it reaches over HTTP.
+// NewLocal returns a target that keeps manifests and logs in dir. Its subscribers are
+// functions in the Broker's process, or servers that it reaches over HTTP.
 func NewLocal(dir string, inProcess bool) *Local { return &Local{dir: dir, inProcess: inProcess} }
 
 // Deploy implements [Target].
@@ -71,8 +71,8 @@ func (l *Local) Deploy(_ context.Context, s Scenario, subscribers []string, dead
 	return b.URL(), nil
 }
 
-// function is a function that answers what the subscriber at url does. It sees
-// what functions see: an event, and no headers beside.
+// function is a function that answers like the subscriber at url. Like every function it
+// sees the event but not the HTTP headers.
 func function(url string) broker.Function {
 	return func(ctx context.Context, e *ce.Event) (*ce.Event, int, string) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(e.Data()))
@@ -114,8 +114,7 @@ func (l *Local) Close() error {
 	return nil
 }
 
-// write leaves out the status, which strict decoding would take and a person
-// would not write.
+// write writes a manifest without its status, which no person would write.
 func write(file string, obj any) error {
 	text, err := yaml.Marshal(obj)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Received is an event as a subscriber got it.
+// Received is an event as a subscriber received it.
 type Received struct {
-	Attributes map[string]string // in structured mode too, values as text
+	Attributes map[string]string // in both modes, with values as text
 	Header     http.Header
 	Body       []byte
 	Structured bool
@@ -25,8 +25,8 @@ type Received struct {
 
 // Target is a Broker implementation that scenarios run against.
 type Target interface {
-	// Deploy makes the scenario's Broker and Triggers ready and returns where
-	// events are POSTed. subscribers has a URL for each Trigger.
+	// Deploy creates the scenario's Broker and Triggers, waits until they are ready, and
+	// returns the URL to POST to. subscribers has a URL for each Trigger.
 	Deploy(ctx context.Context, s Scenario, subscribers []string, dead string) (url string, err error)
 }
 
@@ -67,8 +67,7 @@ func Run(ctx context.Context, target Target, s Scenario) (Outcome, error) {
 	return r.settled(ctx)
 }
 
-// send makes the request; a POST that is refused for want of a Broker that is
-// up is the caller's error.
+// send sends the request. It fails if the Broker is not up.
 func (p Post) send(ctx context.Context, url string) (int, error) {
 	method := p.Method
 	if method == "" {
@@ -90,7 +89,7 @@ func (p Post) send(ctx context.Context, url string) (int, error) {
 	return resp.StatusCode, nil
 }
 
-// closedPort is a URL at which nobody listens.
+// closedPort returns a URL at which nobody listens.
 func closedPort() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -100,11 +99,11 @@ func closedPort() (string, error) {
 	return "http://" + ln.Addr().String() + "/down", nil
 }
 
-// recorder is every subscriber of a scenario, and its dead-letter sink.
+// recorder serves all subscribers of a scenario and its dead-letter sink.
 type recorder struct {
 	s          Scenario
 	addr       string
-	base, down string // URLs of the subscribers, and of the one nobody listens at
+	base, down string // the URL of the subscribers, and one at which nobody listens
 
 	mu    sync.Mutex
 	lines Outcome
@@ -130,7 +129,7 @@ func (r *recorder) note(format string, args ...any) {
 	r.last = time.Now()
 }
 
-// ServeHTTP notes the delivery and answers as the scenario says.
+// ServeHTTP records the delivery and answers as the scenario says.
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	name := strings.Trim(req.URL.Path, "/")
 	e, err := receive(req)
@@ -197,18 +196,18 @@ func receive(req *http.Request) (Received, error) {
 	return e, nil
 }
 
-// words describes the event: attributes, headers that travel, data.
+// words describes the event: its attributes, the headers that are passed on, and its data.
 func (r *recorder) words(e Received) string {
 	var parts []string
 	for name, v := range e.Attributes {
 		if name == "traceparent" && !strings.Contains(v, postedTrace) {
-			continue // the Broker began a trace: the one-machine one as an attribute, Knative as a header and only if told to
+			continue // the Broker began a trace: the one-machine Broker in an attribute, Knative in a header if configured
 		}
 		parts = append(parts, name+"="+r.value(name, v, e.Attributes))
 	}
 	for _, h := range []string{"Content-Type", "X-Request-Id", "X-B3-Traceid", "Knative-Test", "X-Other", "Prefer"} {
 		if h == "Prefer" && e.Attributes["knativeerrorcode"] != "" {
-			continue // the one-machine Broker asks a dead-letter sink for a reply too, and ignores it
+			continue // the one-machine Broker also accepts a reply of a dead-letter sink, and ignores it
 		}
 		if v := e.Header.Get(h); v != "" {
 			parts = append(parts, h+": "+v)
@@ -217,13 +216,13 @@ func (r *recorder) words(e Received) string {
 	sort.Strings(parts)
 	body := string(e.Body)
 	if e.Structured {
-		body = "structured" // compared by the mode only: the order of members is free
+		body = "structured" // only the mode is compared, since the order of members is free
 	}
 	return strings.Join(parts, " ") + " | " + strconv.Quote(body)
 }
 
-// value is an attribute's value without what differs from run to run, or what
-// only says who the Broker is.
+// value is an attribute's value without parts that differ from run to run or only name the
+// Broker.
 func (r *recorder) value(name, v string, all map[string]string) string {
 	dest := r.overHTTP(all["knativeerrordest"])
 	bySubscriber := strings.HasPrefix(dest, r.base)
@@ -248,7 +247,7 @@ func (r *recorder) value(name, v string, all map[string]string) string {
 	return v
 }
 
-// overHTTP is a subscriber's address, also of one in the Broker's process.
+// overHTTP returns a subscriber's URL, even for a subscriber in the Broker's process.
 func (r *recorder) overHTTP(dest string) string {
 	if name, ok := strings.CutPrefix(dest, "http://"+service("")); ok {
 		return r.base + "/" + strings.TrimSuffix(name, "/")
@@ -256,5 +255,5 @@ func (r *recorder) overHTTP(dest string) string {
 	return dest
 }
 
-// service is the name of a subscriber that runs in the Broker's process.
+// service returns the name of a subscriber in the Broker's process.
 func service(trigger string) string { return "pitboss-" + trigger }

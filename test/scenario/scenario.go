@@ -1,7 +1,7 @@
-// Package scenario is one table of what a Broker does with events, run by the
-// same code against the one-machine Broker (in go test) and against a Knative
-// control plane (make conformance). What each subscriber received is written
-// down in words, so that two Brokers can be compared line by line.
+// Package scenario is a table of what a Broker does with events. The same code runs it
+// against the one-machine Broker (in go test) and against a Knative control plane (make
+// conformance). It describes what each subscriber received in lines of text, so that two
+// Brokers can be compared line by line.
 package scenario
 
 import (
@@ -23,15 +23,14 @@ type Scenario struct {
 	Delivery string
 	Triggers []Trigger
 	Posts    []Post
-	// Settle is how long after the last delivery nothing more may come;
-	// 0 = 400 ms. It must be longer than the longest backoff.
+	// Settle is how long to wait for further deliveries after the last one; 0 = 400 ms. It
+	// must be longer than the longest backoff.
 	Settle time.Duration
-	// Known says in which way Knative's multi-tenant Broker with the in-memory
-	// channel is known to differ, and why that is no fault of either; "" = it
-	// must be equal.
+	// Known says how Knative's multi-tenant Broker with the in-memory channel differs, and
+	// why neither is at fault; "" = both must be equal.
 	Known string
-	// OverHTTP says why the scenario has no meaning for a function in the
-	// Broker's process; "" = it must be equal there, too.
+	// OverHTTP says why the scenario does not apply to functions in the Broker's process;
+	// "" = it must be equal there, too.
 	OverHTTP string
 	// Alone says why the scenario runs on the one-machine Broker only; "" = on both.
 	Alone string
@@ -40,10 +39,10 @@ type Scenario struct {
 // Trigger is one Trigger and how its subscriber answers.
 type Trigger struct {
 	Name string
-	// Spec is more of the Trigger's spec, YAML: filter, filters, delivery.
+	// Spec is the rest of the Trigger's spec, YAML: filter, filters, delivery.
 	Spec string
-	// Answer answers the nth (1…) attempt for an event; nil = 200, empty. A
-	// Trigger with Down has a subscriber that nobody listens at.
+	// Answer answers the nth attempt (from 1) for an event; nil = 200, empty. With Down,
+	// nobody listens at the subscriber's address.
 	Answer func(w http.ResponseWriter, e Received, nth int)
 	Down   bool
 }
@@ -55,7 +54,7 @@ type Post struct {
 	Body   string
 }
 
-// event is a POST in binary mode; pairs are further headers.
+// event is a POST in binary mode. pairs are additional headers.
 func event(id, typ string, pairs ...string) Post {
 	p := Post{Header: map[string]string{"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Type": typ, "Ce-Source": "/scenario", "Content-Type": "application/json"}, Body: `{"n":1}`}
 	for i := 0; i < len(pairs); i += 2 {
@@ -73,21 +72,21 @@ func (p Post) with(body string) Post {
 	return p
 }
 
-// Outcome is what happened, in words: one line per POST, delivery attempt and
-// dead letter, sorted where order says nothing.
+// Outcome describes what happened: one line for each POST, delivery attempt and dead
+// letter, sorted where the order does not matter.
 type Outcome []string
 
 // String joins the lines.
 func (o Outcome) String() string { return strings.Join(o, "\n") }
 
-// Broker is the scenario's Broker; dead is the URL of its dead-letter sink.
+// Broker returns the scenario's Broker. dead is the URL of its dead-letter sink.
 func (s Scenario) Broker(dead string) (*eventingv1.Broker, error) {
 	b := &eventingv1.Broker{}
 	b.APIVersion, b.Kind, b.Name = "eventing.knative.dev/v1", "Broker", s.Name
 	return b, decode(strings.ReplaceAll(s.Delivery, "DEAD", dead), &b.Spec)
 }
 
-// Trigger is the scenario's ith Trigger with the URL of its subscriber.
+// Trigger returns the scenario's ith Trigger, with its subscriber's URL.
 func (s Scenario) Trigger(i int, subscriber, dead string) (*eventingv1.Trigger, error) {
 	t := &eventingv1.Trigger{}
 	t.APIVersion, t.Kind, t.Name = "eventing.knative.dev/v1", "Trigger", s.Name+"-"+s.Triggers[i].Name
@@ -103,7 +102,7 @@ func decode(text string, into any) error {
 	return nil
 }
 
-// Differ lists the lines that only one of two outcomes has, - for a, + for b.
+// Differ lists the lines that only one of two outcomes has: - for a, + for b.
 func Differ(a, b Outcome) []string {
 	count := map[string]int{}
 	for _, l := range a {

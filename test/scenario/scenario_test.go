@@ -14,9 +14,9 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/*.txt from what happens")
 
-// The one-machine Broker does what testdata says, whether its subscribers are
-// reached over HTTP or are functions of its own process. make conformance holds
-// the same table against a Knative control plane.
+// The one-machine Broker does what testdata says, both for subscribers over HTTP and for
+// functions in its process. make conformance runs the same table against a Knative control
+// plane.
 func TestOneMachineBroker(t *testing.T) { play(t, false) }
 
 func TestOneMachineBrokerInProcess(t *testing.T) { play(t, true) }

@@ -36,7 +36,7 @@ func status(n, code int, body string) func(http.ResponseWriter, Received, int) {
 func onType(typ string) string { return "filter: {attributes: {type: " + typ + "}}" }
 
 const (
-	// The trace of the scenarios whose events come in one.
+	// The trace of scenarios whose events belong to one.
 	postedTrace       = "0af7651916cd43dd8448eb211c80319c"
 	postedTraceparent = "00-" + postedTrace + "-b7ad6b7169203331-01"
 
@@ -44,7 +44,7 @@ const (
 	dead   = "delivery: {deadLetterSink: {uri: DEAD}}"
 )
 
-// Table is every scenario.
+// Table lists all scenarios.
 func Table() []Scenario {
 	return slices.Concat(filters(), replies(), failures(), ingress())
 }

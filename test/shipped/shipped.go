@@ -8,11 +8,11 @@ import (
 	"pitboss/internal/policy"
 )
 
-// models is where the folder is from a package two levels down, as every package
-// with such tests is.
+// models is the folder's path from a package two levels down, as all packages that use it
+// are.
 const models = "../../models"
 
-// Features is the shipped features.yaml.
+// Features loads the shipped features.yaml.
 func Features(tb testing.TB) *feature.Set {
 	tb.Helper()
 	set, err := feature.Load(models + "/features.yaml")
@@ -22,7 +22,7 @@ func Features(tb testing.TB) *feature.Set {
 	return set
 }
 
-// Policy is the shipped policy, and the features that it reads.
+// Policy loads the shipped policy, and the features that it reads.
 func Policy(tb testing.TB) (*policy.Policy, *feature.Set) {
 	tb.Helper()
 	set := Features(tb)

@@ -16,7 +16,7 @@ import (
 	"pitboss/test/redistest"
 )
 
-// Process is a program that this one started.
+// Process is a program that this process has started.
 type Process struct {
 	Name string
 
@@ -40,7 +40,7 @@ func Start(dir, name string, env []string, argv ...string) (*Process, error) {
 
 func (p *Process) log() string { return filepath.Join(p.dir, p.Name+".log") }
 
-// Restart runs the command again after the process has ended; its output goes after what the log has.
+// Restart runs the command again after the process has ended, and appends to its log.
 func (p *Process) Restart() error {
 	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -50,7 +50,7 @@ func (p *Process) Restart() error {
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A benchmark that is killed must leave nothing running.
+	// A benchmark that is killed must not leave processes behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("system: start %s: %w", p.Name, err)
@@ -77,16 +77,16 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Ended is closed when the process has ended.
+// Ended returns a channel that is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.done }
 
-// Succeeded says, of a process that has ended, whether its status was 0.
+// Succeeded reports whether a process that has ended had status 0.
 func (p *Process) Succeeded() bool { return p.cmd.ProcessState.Success() }
 
-// Usage is what the process has used and holds.
+// Usage returns what the process has used and holds.
 func (p *Process) Usage() Usage { return UsageOf(p.cmd.Process.Pid) }
 
-// LogTail is the end of what the process wrote: what to say when a start fails.
+// LogTail returns the end of the process's log, for error messages.
 func (p *Process) LogTail() string {
 	raw, _ := os.ReadFile(p.log())
 	if len(raw) > 600 {
@@ -98,11 +98,11 @@ func (p *Process) LogTail() string {
 // Usage is what one process has used and holds, from proc(5).
 type Usage struct {
 	CPU              time.Duration
-	RSS, Peak        int64 // bytes resident, now and at most so far
+	RSS, Peak        int64 // resident bytes, now and at the peak
 	Threads, Handles int
 }
 
-// UsageOf reads the usage of a process; what cannot be read is 0.
+// UsageOf reads the usage of a process. Values that cannot be read are 0.
 func UsageOf(pid int) (u Usage) {
 	u.CPU, _ = redistest.ProcessCPU(pid)
 	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -123,7 +123,7 @@ func UsageOf(pid int) (u Usage) {
 	return u
 }
 
-// Await polls url until it answers 200.
+// Await requests url until it answers 200.
 func Await(ctx context.Context, url string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -144,7 +144,7 @@ func Await(ctx context.Context, url string, limit time.Duration) error {
 	}
 }
 
-// Get is the body of a 200.
+// Get returns the body of a 200 answer.
 func Get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

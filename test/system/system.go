@@ -1,6 +1,6 @@
-// Package system runs Pitboss on this machine as it is deployed, for the rigs
-// that measure it: release binaries, a real redis-server, the Broker and every
-// function as a process of its own.
+// Package system runs Pitboss on this machine as it is deployed, for rigs that measure it:
+// release binaries, a real redis-server, and one process each for the Broker and every
+// function.
 package system
 
 import (
@@ -17,37 +17,36 @@ import (
 	"pitboss/test/redistest"
 )
 
-// System is Pitboss on this machine, a process per component.
+// System is Pitboss on this machine, with one process for each component.
 type System struct {
-	Dir       string // logs and data; removed by Stop
+	Dir       string // logs and data; Stop removes it
 	BrokerURL string
 	RedisURL  string
 	Hosts     map[string]string // function → host:port
 	Metrics   map[string]string // function → host:port of /metrics
 	redis     *redistest.Server
-	broker    *Process   // nil: the functions alone
-	functions []*Process // none where they run in the Broker's process
+	broker    *Process   // nil: only functions
+	functions []*Process // empty if they run in the Broker's process
 }
 
 // Config says what to start.
 type Config struct {
 	Bin       string   // folder of the release binaries pitboss and function
 	Functions []string // which functions
-	// Consumer is the address (host:port) that takes scores and
-	// recommendations through the Triggers in broker/local/triggers.
-	// "": no Broker, the functions alone.
+	// Consumer is the address (host:port) that receives scores and recommendations through
+	// the Triggers in broker/local/triggers. "": start no Broker, only functions.
 	Consumer string
-	Env      []string // more environment for the functions, NAME=value
-	Redis    []string // more options of redis-server, which keeps nothing on disk otherwise
-	Broker   []string // more options of the Broker
-	// InProcess has the Broker run the functions in its own process, as on one
-	// machine; otherwise each is a process that it reaches over HTTP.
+	Env      []string // additional environment of the functions, NAME=value
+	Redis    []string // additional options of redis-server, which has no persistence by default
+	Broker   []string // additional options of the Broker
+	// InProcess runs the functions in the Broker's process, as on one machine. Otherwise
+	// each is a process that the Broker reaches over HTTP.
 	InProcess bool
-	// Metrics serves each function's metrics; the main runs go without.
+	// Metrics makes each function serve its metrics. The main runs do without.
 	Metrics bool
-	// Idle is how many more Triggers there are that no event matches.
+	// Idle is the number of additional Triggers that no event matches.
 	Idle int
-	// Profiles is a folder for each component's CPU profile; "": none is taken.
+	// Profiles is the folder for each component's CPU profile; "": take none.
 	Profiles string
 }
 
@@ -80,7 +79,7 @@ func Run(ctx context.Context, cfg Config) (_ *System, err error) {
 	return s, s.Ready(ctx)
 }
 
-// Add starts functions, a process each; Ready waits for them.
+// Add starts functions, one process each. Ready waits for them.
 func (s *System) Add(cfg Config) error {
 	for _, name := range cfg.Functions {
 		if err := s.startFunction(cfg, name); err != nil {
@@ -163,12 +162,12 @@ func (s *System) startFunction(cfg Config, name string) error {
 	return nil
 }
 
-// functionEnv is the environment that all functions have in common.
+// functionEnv returns the environment that all functions share.
 func functionEnv(redisURL string) []string {
 	return []string{"REDIS_URL=" + redisURL, "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"}
 }
 
-// memoryLimit is the GOMEMLIMIT that a function is deployed with.
+// memoryLimit returns the GOMEMLIMIT that a function is deployed with.
 func memoryLimit(name string) (string, error) {
 	raw, err := os.ReadFile(filepath.Join("functions", name, "func.yaml"))
 	if err != nil {
@@ -183,8 +182,8 @@ func memoryLimit(name string) (string, error) {
 	return "GOMEMLIMIT=" + strings.TrimSpace(value), nil
 }
 
-// Application is the processes that run functions, what a rollout or a crash
-// replaces: their own, or the Broker's with the functions in it.
+// Application returns the processes that run functions, which a rollout or a crash
+// replaces. It is the Broker's process if that runs the functions.
 func (s *System) Application() []*Process {
 	if len(s.functions) == 0 {
 		return []*Process{s.broker}
@@ -192,7 +191,7 @@ func (s *System) Application() []*Process {
 	return s.functions
 }
 
-// processes are all but Redis.
+// processes returns all processes except Redis.
 func (s *System) processes() []*Process {
 	if s.broker == nil {
 		return s.functions
@@ -200,7 +199,7 @@ func (s *System) processes() []*Process {
 	return append(slices.Clone(s.functions), s.broker)
 }
 
-// Usage is what each component used so far, and holds.
+// Usage returns what each component has used and holds.
 func (s *System) Usage() map[string]Usage {
 	out := map[string]Usage{"redis": UsageOf(s.redis.Pid())}
 	for _, p := range s.processes() {
@@ -209,7 +208,7 @@ func (s *System) Usage() map[string]Usage {
 	return out
 }
 
-// Stop ends everything, the Broker first, and removes the folder.
+// Stop ends all processes, the Broker first, and removes the folder.
 func (s *System) Stop() {
 	all := s.processes()
 	for i := len(all) - 1; i >= 0; i-- {
@@ -221,7 +220,7 @@ func (s *System) Stop() {
 	os.RemoveAll(s.Dir)
 }
 
-// Said is the end of each component's log: what to say when something fails.
+// Said returns the end of each component's log, for error messages.
 func (s *System) Said() string {
 	if s == nil { // it never started
 		return ""
@@ -235,14 +234,14 @@ func (s *System) Said() string {
 	return strings.Join(all, "\n")
 }
 
-// Stats is what a rig wants of the Broker's GET /admin/stats.
+// Stats is the part of the Broker's GET /admin/stats that rigs use.
 type Stats struct {
 	Accepted    int64 `json:"accepted"`
-	Waiting     int64 `json:"waiting"` // events whose delivery has not ended
+	Waiting     int64 `json:"waiting"` // events that are not delivered yet
 	DeadLetters int64 `json:"dead_letters"`
 }
 
-// Stats asks the Broker.
+// Stats reads the Broker's stats.
 func (s *System) Stats(ctx context.Context) (stats Stats, err error) {
 	body, err := Get(ctx, s.BrokerURL+"/admin/stats")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// triggersFor copies the Triggers whose subscriber is started here.
+// triggersFor copies the Triggers whose subscribers are started.
 func (s *System) triggersFor(cfg Config) (string, error) {
 	dir := filepath.Join(s.Dir, "triggers")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -31,7 +31,7 @@ func (s *System) triggersFor(cfg Config) (string, error) {
 			}
 			_, after, ok := strings.Cut(string(raw), "subscriber:")
 			if !ok || strings.Contains(string(raw), "type: "+event.TypePlayerScored) && from != "triggers" {
-				continue // the scores' Trigger of local mode is for GET /stats, nothing a deployment has
+				continue // the Trigger of scores is only for GET /stats of local mode
 			}
 			_, after, _ = strings.Cut(after, "name: ")
 			if name, _, _ := strings.Cut(after, "\n"); !runs[strings.TrimSpace(name)] {
@@ -45,8 +45,8 @@ func (s *System) triggersFor(cfg Config) (string, error) {
 	return dir, idleTriggers(dir, cfg.Idle)
 }
 
-// idleTriggers writes n Triggers whose type matches most events and whose
-// source none: the Broker has to look at each event for each of them.
+// idleTriggers writes n Triggers whose type matches most events but whose source matches
+// none, so that the Broker must check each event for each of them.
 func idleTriggers(dir string, n int) error {
 	for i := range n {
 		text := fmt.Sprintf(`apiVersion: eventing.knative.dev/v1

@@ -1,7 +1,7 @@
-// Command func is what scripts/image.sh needs of the func CLI, made of func's own
-// code: `version`, and `build --builder host` with --push. The whole CLI of this
-// version does not build as a Go module, since one of its dependencies is refused;
-// its host builder and its pusher do.
+// Command func is the part of the func CLI that scripts/image.sh needs, made from func's own
+// code: `version`, and `build --builder host` with --push. The whole CLI of this version
+// does not build as a Go module, because of one of its dependencies; its host builder and
+// its pusher do.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"knative.dev/func/pkg/oci"
 )
 
-const version = "v0.50.1" // of knative.dev/func in go.mod
+const version = "v0.50.1" // that of knative.dev/func in go.mod
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {

@@ -1,7 +1,7 @@
-// Command restateapp is Pitboss' path on Restate: profile is a Virtual Object
-// for each player with 1 KB of state, score is a service, decide a Virtual
-// Object with a player's last decisions. What is exactly once is Restate's own:
-// its ingress knows an event by its idempotency key, its journal does the rest.
+// Command restateapp is Pitboss's path on Restate: profile is a Virtual Object for each
+// player with 1 KB of state, score is a service, and decide is a Virtual Object with a
+// player's last decisions. Restate makes it exactly-once: its ingress recognises an event
+// by its idempotency key, and its journal does the rest.
 //
 //	restateapp ADDRESS
 package main
@@ -30,7 +30,7 @@ type Event struct {
 	Win    int64  `json:"win"`
 }
 
-// State is what is known of a player.
+// State is a player's state.
 type State struct {
 	N      int64            `json:"n"`
 	Stake  int64            `json:"stake"`
@@ -38,12 +38,12 @@ type State struct {
 	Games  map[string]int64 `json:"games"`
 	Losing int64            `json:"losing"` // rounds in a row
 	Last   int64            `json:"last"`
-	Rest   string           `json:"rest"` // stands for what Pitboss knows besides
+	Rest   string           `json:"rest"` // stands in for the rest of Pitboss's state
 }
 
 var rest = strings.Repeat("x", 800)
 
-// Outcome is what the consumer gets, and what Fold answers with.
+// Outcome is the consumer's input, and the answer of Fold.
 type Outcome struct {
 	ID     string `json:"id"`
 	Player string `json:"player"`
@@ -51,14 +51,14 @@ type Outcome struct {
 	Action string `json:"action,omitempty"`
 }
 
-// Scored goes from Score to Decide.
+// Scored is the input of Decide.
 type Scored struct {
 	Outcome Outcome `json:"outcome"`
 	State   *State  `json:"state"`
 	Score   float64 `json:"score"`
 }
 
-// Player is profile.
+// Player stands in for profile.
 type Player struct{}
 
 func fold(ctx restate.ObjectContext, e Event) (*State, error) {
@@ -82,7 +82,7 @@ func fold(ctx restate.ObjectContext, e Event) (*State, error) {
 	return s, nil
 }
 
-// Fold changes the state alone.
+// Fold only changes the state.
 func (Player) Fold(ctx restate.ObjectContext, e Event) (Outcome, error) {
 	s, err := fold(ctx, e)
 	if err != nil {
@@ -91,7 +91,7 @@ func (Player) Fold(ctx restate.ObjectContext, e Event) (Outcome, error) {
 	return Outcome{ID: e.ID, Player: e.Player, N: s.N}, nil
 }
 
-// Apply changes the state and hands it on.
+// Apply changes the state and sends it on.
 func (Player) Apply(ctx restate.ObjectContext, e Event) error {
 	s, err := fold(ctx, e)
 	if err != nil {
@@ -101,23 +101,23 @@ func (Player) Apply(ctx restate.ObjectContext, e Event) error {
 	return nil
 }
 
-// Score is score.
+// Score stands in for score.
 type Score struct{}
 
-// Score is a logistic regression, the least that a model can be.
+// Score computes a logistic regression, the smallest possible model.
 func (Score) Score(ctx restate.Context, m Scored) error {
 	m.Score = 1 / (1 + math.Exp(2-0.1*float64(m.State.Losing)-1e-4*float64(m.State.Stake-m.State.Win)))
 	restate.ObjectSend(ctx, "Decide", m.Outcome.Player, "Decide").Send(m)
 	return nil
 }
 
-// Decide is decide.
+// Decide stands in for decide.
 type Decide struct{}
 
-// keep is how many decisions of a player are remembered.
+// keep bounds the decisions that are kept of a player.
 const keep = 16
 
-// Decide chooses an action and remembers it.
+// Decide chooses an action and stores it.
 func (Decide) Decide(ctx restate.ObjectContext, m Scored) error {
 	last, err := restate.Get[[]string](ctx, "last")
 	if err != nil {
