@@ -16,9 +16,8 @@ func ExampleNames() {
 	// Output: [console decide feedback ingest privacy profile score timer]
 }
 
-// A function is made by its name and configured as by its environment. ingest
-// checks what a platform POSTs and passes it to the Broker, here a server that
-// prints.
+// A function is created by its name and configured as by its environment. ingest checks what
+// a platform POSTs and forwards it to the Broker, which here is a server that prints.
 func ExampleNew() {
 	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println("the Broker gets", r.Header.Get("Ce-Type"), "of", r.Header.Get("Ce-Subject"))
@@ -44,7 +43,7 @@ func ExampleNew() {
 			"Ce-Id": "1", "Ce-Subject": "alice", "Ce-Time": "2026-06-01T12:00:00Z", "Content-Type": "application/json"} {
 			r.Header.Set(name, value)
 		}
-		r.RemoteAddr = "127.0.0.1:50000" // without keys or an issuer it is open to this machine only
+		r.RemoteAddr = "127.0.0.1:50000" // without keys or an issuer it serves this machine only
 		w := httptest.NewRecorder()
 		ingest.Handle(w, r)
 		fmt.Println(w.Code)

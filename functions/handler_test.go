@@ -86,7 +86,7 @@ func TestErrorsDecideWhatTheBrokerDoes(t *testing.T) {
 	}
 }
 
-// A panic fails its own event, as a fault, and the connection goes on.
+// A panic fails only its event, with a retryable error, and the connection stays open.
 func TestAPanicFailsOneEvent(t *testing.T) {
 	t.Parallel()
 	s := server(t)
@@ -100,7 +100,7 @@ func TestAPanicFailsOneEvent(t *testing.T) {
 	}
 }
 
-// A function that is called directly answers what it answers over HTTP.
+// A function that is called directly gives the same answer as over HTTP.
 func TestAnswerIsTheAnswerOverHTTP(t *testing.T) {
 	t.Parallel()
 	s := server(t)
@@ -131,8 +131,8 @@ func TestAnswerIsTheAnswerOverHTTP(t *testing.T) {
 	}
 }
 
-// Whatever is under way when the server is told to stop is answered first, and
-// a body that never comes holds it up until its context ends.
+// The server answers pending requests before it stops. A body that never comes delays it
+// only until the context ends.
 func TestShutdownWaitsForWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	begun, end := make(chan struct{}), make(chan struct{})
@@ -163,7 +163,7 @@ func TestShutdownWaitsForWhatIsUnderWay(t *testing.T) {
 	}
 }
 
-// slow answers once it is told to.
+// slow answers when the test says so.
 type slow struct {
 	echo
 	begun, end chan struct{}
@@ -239,8 +239,8 @@ func TestWhatIsNoEventIsRefused(t *testing.T) {
 	}
 }
 
-// Every request gets its own answer, and the last ones are not left waiting:
-// what sdk-go's EventReceiver fails at under concurrency.
+// Every request gets its own answer, and none is left waiting. sdk-go's EventReceiver fails
+// this under concurrency.
 func TestConcurrentRequestsAreAllAnswered(t *testing.T) {
 	t.Parallel()
 	s := server(t)

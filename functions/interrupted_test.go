@@ -17,9 +17,8 @@ import (
 	"pitboss/functions/ingest"
 )
 
-// An event whose body does not come in time, or not whole, is no bad event: whoever
-// takes it says that it is to be sent again. Else it would be a dead letter, and a
-// dead letter would be gone.
+// An event whose body does not arrive in time, or not whole, is not a bad event, so it must
+// be retried. Otherwise it would become a dead letter, and a dead letter would be lost.
 func TestABodyThatDoesNotComeIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	taker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
@@ -58,7 +57,7 @@ func TestABodyThatDoesNotComeIsNoRefusal(t *testing.T) {
 	}
 }
 
-// interrupt sends the beginning of an event, then nothing more, and returns the answer.
+// interrupt sends only the beginning of an event, and returns the answer.
 func interrupt(t *testing.T, f funchttp.Handler, path, framing string, gone bool) int {
 	t.Helper()
 	s := httptest.NewUnstartedServer(funchttp.New(f).Handler)

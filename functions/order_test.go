@@ -11,9 +11,9 @@ import (
 	"pitboss/test/redistest"
 )
 
-// What a function needs may come later: a Broker's address, Redis, a key of a
-// Secret, a ConfigMap. It starts all the same, says what it waits for, and is
-// ready once that is there.
+// What a function needs may come later: a Broker's address, Redis, a key of a Secret, a
+// ConfigMap. The function starts all the same, says what it waits for, and becomes ready
+// once that is there.
 func TestStartsInAnyOrder(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ function, setting, content, reason string }{
@@ -64,7 +64,7 @@ func TestStartsInAnyOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 			default:
-				return // a process's environment stays: the next revision has it
+				return // a process's environment does not change; the next revision has it
 			}
 			awaitReady(t, f)
 		})

@@ -23,9 +23,8 @@ import (
 
 const testKey = "0123456789abcdef0123456789abcdef"
 
-// signedOff is a console that knows a provider, and nobody signed in yet. Its
-// address must be known before it starts: a front passes requests on, as a
-// gateway does.
+// signedOff is a console with a provider and nobody signed in. Its address must be known
+// before it starts, so a proxy passes requests on, as a gateway does.
 func signedOff(t *testing.T, p *openidtest.Provider, more ...string) *served {
 	t.Helper()
 	var to atomic.Pointer[http.Handler]
@@ -44,7 +43,7 @@ func signedOff(t *testing.T, p *openidtest.Provider, more ...string) *served {
 	return s
 }
 
-// browser keeps cookies; it follows redirects unless told where to stop.
+// browser keeps cookies, and follows redirects unless it is told where to stop.
 type browser struct {
 	*http.Client
 	s *served
@@ -198,8 +197,7 @@ func TestSignInSurvivesNewKeysOfTheProvider(t *testing.T) {
 	}
 }
 
-// What a thief or a liar may try; in each case nobody is signed in and the page
-// says why in words.
+// What an attacker may try. In each case nobody is signed in and the page says why.
 func TestSignInRefused(t *testing.T) {
 	t.Parallel()
 	past := time.Now().Add(-time.Minute).Unix()
@@ -285,7 +283,7 @@ func TestACodeIsUsedOnce(t *testing.T) {
 		t.Errorf("again: %d %s", status, text)
 	}
 	thief := s.browser()
-	for k, v := range before { // the cookie stolen as well
+	for k, v := range before { // the cookie is stolen, too
 		thief.setCookie(k, v)
 	}
 	if status, _, text := thief.open(at.String()); status != 400 || !strings.Contains(text, "used already") || thief.me().Person != nil {
@@ -297,7 +295,7 @@ func TestProviderDown(t *testing.T) {
 	t.Parallel()
 	p := openidtest.Start(t)
 	p.Set(func() { p.Down = true })
-	s := signedOff(t, p) // starts all the same: events come in
+	s := signedOff(t, p) // it starts all the same, since events come in
 	p.As("vera", []string{"pitboss-viewer"})
 	b := s.browser("/auth/callback")
 	if status, _, text := b.open("/auth/signin?next=/models"); status != 502 || !strings.Contains(text, "does not answer") || !strings.Contains(text, "next=%2Fmodels") {
@@ -383,7 +381,7 @@ func TestSessionCookie(t *testing.T) {
 	}
 }
 
-// A new key is put first; sessions under the old one last until it is gone.
+// A new key is put first. Sessions under the old one last until that is removed.
 func TestSessionKeysRotate(t *testing.T) {
 	t.Parallel()
 	p := openidtest.Start(t)
@@ -442,8 +440,8 @@ func TestNoOtherSiteMayUseTheSession(t *testing.T) {
 	}
 }
 
-// Roles are the provider's: the mapping names them, and a change there holds
-// from the next sign-in on, at the latest when the ID token ends.
+// Roles come from the provider by the mapping. A change there takes effect at the next
+// sign-in, at the latest when the ID token expires.
 func TestRolesFromTheProvider(t *testing.T) {
 	t.Parallel()
 	p := openidtest.Start(t)
@@ -501,7 +499,7 @@ func TestTheStreamEndsWithTheSession(t *testing.T) {
 	}
 }
 
-// startError is why the start failed, or what it waits for.
+// startError returns why the start failed, or what it waits for.
 func startError(t *testing.T, cfg map[string]string) error {
 	t.Helper()
 	f := console.New()
@@ -518,7 +516,7 @@ func startError(t *testing.T, cfg map[string]string) error {
 func TestAccessSettings(t *testing.T) {
 	t.Parallel()
 	good := map[string]string{"CONSOLE_URL": "https://console.example.com", "CONSOLE_OIDC_ISSUER": "https://id.example.com/realms/casino", "CONSOLE_OIDC_CLIENT_ID": "c"}
-	start(t, good) // the provider is not asked at the start
+	start(t, good) // the provider is not called at the start
 	for setting, value := range map[string]string{
 		"CONSOLE_URL": "http://console.example.com", "CONSOLE_OIDC_ISSUER": "id.example.com", "CONSOLE_OIDC_CLIENT_ID": "", "CONSOLE_SESSION_KEY": "short",
 		"CONSOLE_OIDC_ROLES": "admin=x", "CONSOLE_SESSION_KEY_FILE": "/none", "CONSOLE_OIDC_CLIENT_SECRET_FILE": "/none", "CONSOLE_TOKENS_FILE": "/none",

@@ -20,7 +20,7 @@ import (
 	"pitboss/test/shipped"
 )
 
-// recorded is a decision of the day as the journal was given it.
+// recorded is a decision as it was written to the journal.
 type recorded struct {
 	id, player, outcome string
 	record              *policy.Record
@@ -33,8 +33,8 @@ func (d *recorded) verdict() string {
 	return "suppressed"
 }
 
-// day decides a day's worth with the real policy, records it, and what became of
-// some of it, half of it written out.
+// day makes a day's decisions with the real policy and records them, with the outcomes of
+// some. Half of them are written out to segments.
 func day(t *testing.T, url, segments string) []*recorded {
 	t.Helper()
 	ctx := context.Background()
@@ -45,7 +45,7 @@ func day(t *testing.T, url, segments string) []*recorded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The rules as they were then are not those of today's files.
+	// The rules of that time differ from those of today's files.
 	doc = []byte(strings.ReplaceAll(string(doc), "Marketing", "Advertising"))
 	if err := j.KeepDocument(ctx, p.Hash(), doc); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ type listed struct {
 	DecidedAt                                                             time.Time `json:"decided_at"`
 }
 
-// agrees holds what a page says of a decision against what was decided.
+// agrees compares what a page says about a decision with what was decided.
 func (l *listed) agrees(t *testing.T, where string, d *recorded) {
 	t.Helper()
 	want := d.record.Recommendation()
@@ -133,9 +133,9 @@ func (l *listed) agrees(t *testing.T, where string, d *recorded) {
 	}
 }
 
-// For every decision of a day, wherever it lies, every page that shows it says
-// what the journal has: the search, its own page with each rule's text of then, its
-// player's, and the CSV.
+// Every page shows every decision as the journal has it, in Redis or in a segment: the
+// search, the decision's page with the rules' texts of its time, the player's page, and
+// the CSV.
 func TestEveryPageAgreesWithTheJournal(t *testing.T) {
 	t.Parallel()
 	url, segments := redistest.Start(t), t.TempDir()
@@ -165,8 +165,8 @@ func TestEveryPageAgreesWithTheJournal(t *testing.T) {
 	}
 }
 
-// indexed waits until the search has the whole journal. The console makes the
-// indexes of segments that have none after it has begun to answer.
+// indexed waits until the search covers the whole journal. The console builds missing
+// indexes of segments after it has begun to answer.
 func (s *served) indexed() {
 	s.t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {

@@ -11,7 +11,7 @@ import (
 	"pitboss/test/redistest"
 )
 
-// until waits for what becomes true.
+// until waits until a condition holds.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -26,8 +26,8 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// What was approved and not carried out, because the process died, is carried out
-// by a console that starts: models and packs, too, and only once.
+// An approved change that was not made, because the process died, is made once by a console
+// that starts: changes of models and packs, too.
 func TestApprovedChangesAreCarriedOutAfterACrash(t *testing.T) {
 	t.Parallel()
 	dir, url := t.TempDir(), redistest.Start(t)
@@ -38,7 +38,7 @@ func TestApprovedChangesAreCarriedOutAfterACrash(t *testing.T) {
 	rdb := redistest.Client(t, url)
 	j := journal.New(rdb, 1)
 
-	// They are proposed in a console, and approved by a process that dies.
+	// They are proposed in a console and approved by a process that then dies.
 	s := startTwo(t, cfg)
 	var model, pack, overtaken, stop proposed
 	var now struct{ Files map[string]string }
@@ -86,7 +86,7 @@ func TestApprovedChangesAreCarriedOutAfterACrash(t *testing.T) {
 		t.Errorf("what another change has overtaken: %q, %v", p.Failed, err)
 	}
 
-	// The rules' page tells of the policy in force, not of the files.
+	// The rules page shows the policy in force, not the files.
 	var rules struct {
 		Since   *journal.InForce
 		Actions []struct{ ID, Doc string }
@@ -96,7 +96,7 @@ func TestApprovedChangesAreCarriedOutAfterACrash(t *testing.T) {
 	}
 }
 
-// The rules' page has the texts that were approved over those of the files.
+// The rules page shows approved texts instead of those of the files.
 func TestRulesAreThoseInForce(t *testing.T) {
 	t.Parallel()
 	s := start(t, map[string]string{"REDIS_URL": redistest.Start(t)})

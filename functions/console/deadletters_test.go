@@ -19,7 +19,7 @@ type deadLettersNow struct {
 	}
 }
 
-// What the Broker kept before the console began is no news; what comes is.
+// Dead letters from before the console started do not count as new ones.
 func TestDeadLettersOfBeforeAreNoNews(t *testing.T) {
 	t.Parallel()
 	var stats atomic.Value
@@ -38,7 +38,7 @@ func TestDeadLettersOfBeforeAreNoNews(t *testing.T) {
 		t.Fatalf("%+v, want %d letters, %d of them lately", now.Frame, letters, lately)
 	}
 	wait(3, 0)
-	time.Sleep(1200 * time.Millisecond) // the console has looked at them
+	time.Sleep(1200 * time.Millisecond) // the console counts them meanwhile
 	wait(3, 0)
 	stats.Store(`{"dead_letters":5}`)
 	wait(5, 2)
@@ -46,12 +46,12 @@ func TestDeadLettersOfBeforeAreNoNews(t *testing.T) {
 	wait(4, 2)
 }
 
-// Without Redis dead letters are kept in memory. When that is full the Broker
-// is told to come again: none is dropped behind a 2xx.
+// Without Redis dead letters are kept in memory. When that is full, the Broker must retry:
+// none is dropped with a 2xx.
 func TestNoDeadLetterIsDroppedWhenMemoryIsFull(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	// Its own connection: whoever closes an httptest.Server closes the idle ones of http.DefaultClient.
+	// Its own client, since closing any httptest.Server closes http.DefaultClient's idle connections.
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	send := func() int {
@@ -77,8 +77,8 @@ func TestNoDeadLetterIsDroppedWhenMemoryIsFull(t *testing.T) {
 	}
 }
 
-// Dead letters are listed and replayed whatever their bytes are, page by page:
-// one that is not JSON hides none of the others, and goes out as it came in.
+// Dead letters with any bytes are listed page by page and replayed. One that is not JSON
+// does not hide the others, and is replayed as it came in.
 func TestDeadLettersOfAnyBytes(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

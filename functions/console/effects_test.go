@@ -13,8 +13,8 @@ import (
 	"pitboss/test/redistest"
 )
 
-// The page shows what timer found: effects with their intervals, and beside each
-// model how its scores are calibrated.
+// The page shows what timer found: effects with their intervals, and the calibration of
+// each model's scores.
 func TestWhatWasLearnedIsShown(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)

@@ -8,7 +8,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// Who is called to take a break is not a success for betting again.
+// A player who was told to take a break and bets again is no success.
 func TestProtectionIsNotMeasuredByBets(t *testing.T) {
 	t.Parallel()
 	x, now := newExperiments(), time.Now()
@@ -29,8 +29,8 @@ func TestProtectionIsNotMeasuredByBets(t *testing.T) {
 	}
 }
 
-// A decision on an event of long ago, as a backfill brings them, has no outcome to
-// wait for: nobody is counted as gone for it.
+// A decision about an old event, as in a backfill, has no outcome to wait for, so its
+// player does not count as having left.
 func TestLateDecisionsHaveNoOutcome(t *testing.T) {
 	t.Parallel()
 	x, now := newExperiments(), time.Now()
@@ -45,7 +45,7 @@ func TestLateDecisionsHaveNoOutcome(t *testing.T) {
 	}
 }
 
-// A round that breaks the contract is refused by the functions: it is no bet.
+// Functions refuse a round that breaks the contract, so it is no bet.
 func TestARefusedRoundIsNoBet(t *testing.T) {
 	t.Parallel()
 	x, now := newExperiments(), time.Now()

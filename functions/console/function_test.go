@@ -160,7 +160,7 @@ func TestFromEventsToThePage(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
 	began := time.Now()
-	at := func(ms int) string { // fixed, however slow the machine
+	at := func(ms int) string { // fixed, so that a slow machine changes nothing
 		return began.Add(time.Duration(ms) * time.Millisecond).UTC().Format(time.RFC3339Nano)
 	}
 	received := at(-100)
@@ -171,7 +171,7 @@ func TestFromEventsToThePage(t *testing.T) {
 		return map[string]string{"receivedtime": received, "knativearrivaltime": at(ms), "jurisdiction": "GB"}
 	}
 	s.post(event.TypePlayerScored, "s1", "7f3c9a2be10d44aa", hop(-60), map[string]any{"trigger": map[string]any{"id": "e1", "source": "/test"}, "features": map[string]any{"rounds_1h": 12.5}, "scores": map[string]any{"leave": 0.81}})
-	s.post(event.TypePlayerUpdated, "u1", "7f3c9a2be10d44aa", hop(-80), map[string]any{"features": map[string]any{"rounds_1h": 12.5}}) // after its own descendant
+	s.post(event.TypePlayerUpdated, "u1", "7f3c9a2be10d44aa", hop(-80), map[string]any{"features": map[string]any{"rounds_1h": 12.5}}) // it arrives after an event that follows from it
 	s.post(event.TypeRecommendation, "r1", "7f3c9a2be10d44aa", hop(-30), recommendation("s0001-d1", "reload_game"))
 	blocked := recommendation("s0001-d2", "free_spins")
 	blocked.Blocked = []event.Blocked{{Action: "free_spins", Rule: "GB-DM", Text: "Marketing needs an opt-in."}}
@@ -269,7 +269,7 @@ func TestStreamAndDrain(t *testing.T) {
 	if lines.Err() != nil {
 		t.Fatal(lines.Err())
 	}
-	if err := s.f.Stop(context.Background()); err != nil { // an open page must not hold up the drain
+	if err := s.f.Stop(context.Background()); err != nil { // an open page must not delay the drain
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
@@ -325,7 +325,7 @@ func TestRoles(t *testing.T) {
 		{"operator-token-0123456", "/api/switches", 403},
 		{"compliance-token-01234", "/api/deadletters/replay", 403},
 		{"operator-token-0123456", "/api/deadletters/1/discard", 200},
-		{"compliance-token-01234", "/api/switches", 400}, // the body is wrong, the person is not
+		{"compliance-token-01234", "/api/switches", 400}, // the body is wrong, but the person may do it
 		{"nobody-has-this-token-0", "/api/switches", 401},
 	} {
 		if got := s.change(c.path, map[string]string{}, nil, bearer(c.token)...); got != c.want {
@@ -400,8 +400,8 @@ func TestPageHasNothingInline(t *testing.T) {
 	}
 }
 
-// startReview starts a console with this Broker, and a decision about alice that
-// waits for a person.
+// startReview starts a console with this Broker and a decision about alice that waits for
+// review.
 func startReview(t *testing.T, broker http.HandlerFunc) *served {
 	t.Helper()
 	server := httptest.NewServer(broker)
@@ -413,7 +413,7 @@ func startReview(t *testing.T, broker http.HandlerFunc) *served {
 	return s
 }
 
-// Every change a person makes is journaled with who made it, in the hash chain.
+// Every change is in the journal's hash chain, with who made it.
 func TestChangesAreJournaled(t *testing.T) {
 	t.Parallel()
 	var sent []string
@@ -465,8 +465,8 @@ func TestChangesAreJournaled(t *testing.T) {
 	}
 }
 
-// A Broker that takes only one of an overturned review's two events: the review
-// is not done, and done again it is the same two events.
+// If the Broker accepts only one of an overturned review's two events, the review is not
+// done, and doing it again sends the same two events.
 func TestAReviewThatHalfArrivedIsSaidAgain(t *testing.T) {
 	t.Parallel()
 	for _, fails := range []string{event.TypeRevoked, event.TypeReviewDecided} {
@@ -546,8 +546,8 @@ func TestDeadLettersByPost(t *testing.T) {
 	}
 }
 
-// Erased is erased: dead letters too, where privacy does not come, and the news
-// of it brings nobody back.
+// An erasure also removes dead letters in memory, which privacy cannot reach, and
+// privacy.erased does not bring the player back.
 func TestErasedPlayersLeaveNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil) // no Redis: dead letters are in memory
@@ -626,8 +626,8 @@ func TestPromoteAndRollBack(t *testing.T) {
 	}
 }
 
-// A browser's page must not be able to keep the Broker from being answered:
-// the events of one second at full load take well under a second.
+// An open page must not delay answers to the Broker: the events of one second at full load
+// take well under a second.
 func BenchmarkReceive(b *testing.B) {
 	f := console.New()
 	if err := f.Start(context.Background(), map[string]string{"MODELS_DIR": "../../models"}); err != nil {

@@ -29,7 +29,7 @@ func (s *served) troubles() map[string]shownTrouble {
 	return out
 }
 
-// decide lets a decision come in, of a place.
+// decide sends a decision of a place.
 func (s *served) decide(n int, typ, jurisdiction, brand string, change func(*event.Recommendation)) {
 	s.t.Helper()
 	rec := event.Recommendation{Decision: fmt.Sprintf("s0001-%s%s%d", jurisdiction, brand, n), Action: "none", Kind: "marketing",
@@ -42,8 +42,8 @@ func (s *served) decide(n int, typ, jurisdiction, brand string, change func(*eve
 	}
 }
 
-// A place where something used to be issued and nothing is any more is told of,
-// with since when and where to look; a place that never issues much is not.
+// A place that used to issue something and no longer does is a trouble, with since when and
+// where to look. A place that never issues much is none.
 func TestAPlaceThatGetsNothingIsTold(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
@@ -95,7 +95,7 @@ func TestASilentModelIsTold(t *testing.T) {
 		}
 	}
 	unknown := without(policy.NotRated)
-	for i := range 400 { // which is no trouble, and hides none
+	for i := range 400 { // they are no trouble and hide none
 		s.decide(1000+i, event.TypeRecommendation, "GB", "one", without(policy.TooNew))
 	}
 	for i := range 90 {

@@ -15,7 +15,7 @@ import (
 	"pitboss/test/redistest"
 )
 
-// erase has privacy erase a player, and returns when.
+// erase erases a player through privacy, and returns the time of the erasure.
 func erase(t *testing.T, redisURL, player string) time.Time {
 	t.Helper()
 	f := privacy.New()
@@ -39,7 +39,7 @@ func erase(t *testing.T, redisURL, player string) time.Time {
 	return out.Time()
 }
 
-// deadLettersOf are the dead letters' events, by id.
+// deadLettersOf returns the subjects of the dead letters' events by id.
 func (s *served) deadLettersOf() map[string]string {
 	s.t.Helper()
 	var page struct {
@@ -57,9 +57,9 @@ func (s *served) deadLettersOf() map[string]string {
 	return out
 }
 
-// A Broker that retries brings dead letters minutes after their events: by then
-// the player may have been erased. None of the player's data comes back so; what
-// counts all the same is kept, and so is what the player did afterwards.
+// A Broker that retries sends dead letters minutes after their events, when the player may
+// have been erased. They do not bring back the player's data. Dead letters of events that
+// outlive the erasure, or that came after it, are kept.
 func TestADeadLetterThatComesAfterTheErasureIsNotKept(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -86,8 +86,8 @@ func TestADeadLetterThatComesAfterTheErasureIsNotKept(t *testing.T) {
 	}
 }
 
-// A console without Redis reads no mark of an erasure, so it remembers
-// privacy.erased itself, however the dead letters and that event follow each other.
+// A console without Redis cannot read the mark of an erasure, so it remembers privacy.erased
+// itself, in whichever order that event and dead letters arrive.
 func TestWithoutRedisAnErasureIsRememberedToo(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
@@ -106,7 +106,7 @@ func TestWithoutRedisAnErasureIsRememberedToo(t *testing.T) {
 	if status := s.post(event.TypePrivacyErased, "erasure", "erased", stamp(at), map[string]string{}); status != http.StatusAccepted {
 		t.Fatal(status)
 	}
-	// The event is handled apart from its answer, so wait until it took effect.
+	// The console answers before the erasure takes effect, so wait for that.
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if _, there := s.deadLettersOf()["early"]; !there {
 			break

@@ -13,9 +13,8 @@ import (
 	"testing"
 )
 
-// sentences are the texts that Go files make, with a hole for each value: of
-// formats and of strings put together. blocks are those that block() is called with.
-// refusals are those that the API answers with.
+// sentences returns the texts in Go files, from formats and concatenations, with a hole for
+// each value. blocks are the arguments of block(); refusals are the API's answers.
 func sentences(t *testing.T, dirs ...string) (all, blocks, refusals map[string]bool) {
 	t.Helper()
 	all, blocks, refusals = map[string]bool{}, map[string]bool{}, map[string]bool{}
@@ -36,7 +35,7 @@ func sentences(t *testing.T, dirs ...string) (all, blocks, refusals map[string]b
 				if e, ok := n.(ast.Expr); ok {
 					if text := textOf(e); strings.Trim(text, hole) != "" {
 						all[text] = true
-						all[strings.TrimPrefix(text, hole+": ")] = true // what an error that it wraps is said with
+						all[strings.TrimPrefix(text, hole+": ")] = true // the text of an error that wraps another
 					}
 				}
 				switch n := n.(type) {
@@ -95,8 +94,8 @@ func matches(messages map[string]bool, text string) bool {
 	return false
 }
 
-// The page knows Pitboss's own recorded sentences by their English message: one
-// that is worded anew here must be worded anew there, in every language.
+// The page recognises the server's sentences by their English message. A sentence that
+// changes here must change there, too, in every language.
 func TestThePageKnowsWhatIsRecorded(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("ui/src/messages/en.json")
@@ -108,7 +107,7 @@ func TestThePageKnowsWhatIsRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, blocks, refusals := sentences(t, "../../internal/policy", "../../internal/access", "../../internal/journal", "../../internal/openid", "../../internal/search", ".")
-	// Sentences whose middle is put together elsewhere.
+	// Sentences whose middle is assembled elsewhere.
 	for _, whole := range []string{"There is no \x00 score: its model said nothing or is switched off. Marketing that needs it stops, protection goes on.",
 		"There is no \x00 score: \x00 was not trained on such players. Marketing that needs it stops, protection goes on.",
 		"There is no \x00 score: the player is too new for \x00. Marketing that needs it stops, protection goes on.",
@@ -133,7 +132,7 @@ func TestThePageKnowsWhatIsRecorded(t *testing.T) {
 			t.Errorf("no message in policy.* for %q", strings.ReplaceAll(text, hole, "…"))
 		}
 	}
-	for _, never := range []string{ // the page asks for none of these
+	for _, never := range []string{ // the page never causes these
 		"only the console's own page may ask for this", "a change is sent as application/json", "the answer cannot be written as JSON: \x00", "body: \x00",
 		"range is one of 1h, 6h, 24h, 7d and 30d", "what is jurisdiction, action, model or rule; name it, and the note says why",
 		"file is actions.yaml, markers.yaml or rules/PACK.yaml, and hours is from 1 to 744",

@@ -22,7 +22,7 @@ operator otto operator-otto-0123456789
 operator,compliance olga operator-olga-0123456789
 `
 
-// as is the header of somebody in twoPeople.
+// as returns the header of a person in twoPeople.
 func as(who string) []string {
 	role := map[string]string{"anna": "compliance", "bert": "compliance", "otto": "operator", "olga": "operator"}[who]
 	return []string{"Authorization", "Bearer " + role + "-" + who + "-0123456789"}
@@ -168,8 +168,8 @@ func TestModelsArePromotedByTwo(t *testing.T) {
 	}
 }
 
-// A pack is changed on the running system: what is wrong is told, what is good
-// waits for a second person, and what another change has overtaken is refused.
+// A pack can be changed on the running system. A wrong text is refused with the reason, a
+// good one waits for a second person, and one that another change has overtaken is refused.
 func TestPacksAreChangedByTwo(t *testing.T) {
 	t.Parallel()
 	s := startTwo(t, nil)
@@ -215,7 +215,7 @@ func TestPacksAreChangedByTwo(t *testing.T) {
 	}
 }
 
-// A change is tried on what was decided before it is proposed.
+// A change can be tried on past decisions before it is proposed.
 func TestAChangeIsTried(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)

@@ -18,7 +18,7 @@ type shownRefusal struct {
 	Code            int
 }
 
-// refusedOf is why an event on the player's timeline was refused.
+// refusedOf returns why an event on the player's timeline was refused.
 func (s *served) refusedOf(player, id string) []shownRefusal {
 	s.t.Helper()
 	var page struct {
@@ -37,7 +37,7 @@ func (s *served) refusedOf(player, id string) []shownRefusal {
 	return nil
 }
 
-// deadLetter lets a Trigger give an event up, as Knative tells the dead-letter sink.
+// deadLetter sends a dead letter of a Trigger, as Knative does.
 func (s *served) deadLetter(service, id, player, reason string) {
 	s.t.Helper()
 	status := s.postTo("/deadletters", event.TypeRoundSettled, id, player, map[string]string{
@@ -49,8 +49,8 @@ func (s *served) deadLetter(service, id, player, reason string) {
 	}
 }
 
-// What a function refused did not happen to the player: the timeline says so, by
-// whom and why, until it is replayed; discarding it changes nothing about that.
+// An event that a function refused did not count. The timeline says who refused it and why,
+// until it is replayed. Discarding the dead letter does not change that.
 func TestATimelineSaysWhatWasRefused(t *testing.T) {
 	t.Parallel()
 	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
@@ -86,7 +86,7 @@ func TestATimelineSaysWhatWasRefused(t *testing.T) {
 	}
 }
 
-// The local Broker is asked for its dead letters; whoever fails again is refused again.
+// The console reads the local Broker's dead letters. An event that fails again is refused again.
 func TestATimelineSaysWhatTheLocalBrokerGaveUp(t *testing.T) {
 	t.Parallel()
 	var refused atomic.Int64 // how many dead letters there ever were

@@ -17,8 +17,8 @@ import (
 	"pitboss/test/redistest"
 )
 
-// The report that the page shows is made from the journal: a decision joined
-// with its outcome, by action and arm.
+// The page's report is made from the journal: decisions joined with their outcomes, by
+// action and arm.
 func TestReportComesFromTheJournal(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -44,7 +44,7 @@ func TestReportComesFromTheJournal(t *testing.T) {
 	}
 }
 
-// issued is the journal's entry of a recommendation to alice that a person must look at.
+// issued makes the journal entry of a recommendation to alice that waits for review.
 func issued(id string) *journal.Draft {
 	in := policy.Record{Input: policy.Input{Decision: id, Player: "alice", Now: time.Now().UTC().Truncate(time.Millisecond),
 		Facts: event.Facts{Jurisdiction: "GB", Brand: "one"}},
@@ -66,8 +66,8 @@ func inJournal(t *testing.T, url string, drafts ...*journal.Draft) {
 	}
 }
 
-// A decision from before the console started is opened from the journal, and a
-// person's word on it goes out like any other.
+// A decision from before the console started is read from the journal, and can be reviewed
+// like any other.
 func TestReviewOfADecisionFromBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -105,8 +105,8 @@ func TestReviewOfADecisionFromBeforeTheStart(t *testing.T) {
 	}
 }
 
-// The badge counts what waits where the person may look, as the page does: what the
-// console saw, and what only the journal's queue knows.
+// The badge counts the decisions that wait at the person's places, like the page: those that
+// the console has seen, and those that only the journal's queue has.
 func TestTheBadgeCountsOnesOwnCases(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -135,8 +135,8 @@ func TestTheBadgeCountsOnesOwnCases(t *testing.T) {
 	}
 }
 
-// "Why was something sent at 14:02?": a player's decisions come from the journal,
-// also those that were written out, up to a time, whenever the console started.
+// "Why was something sent at 14:02?" A player's decisions up to a time come from the journal,
+// in Redis and in segments, even those from before the console started.
 func TestAPlayersDecisionsComeFromTheJournal(t *testing.T) {
 	t.Parallel()
 	url, before := redistest.Start(t), time.Now().Add(-time.Millisecond) // the journal's times are whole milliseconds

@@ -20,7 +20,7 @@ import (
 	"pitboss/test/redistest"
 )
 
-// as asks with a token.
+// as sends a request with a token.
 func (s *served) as(token, method, path string, in, out any) int {
 	s.t.Helper()
 	var body io.Reader
@@ -59,7 +59,7 @@ func placedTokens(t *testing.T) string {
 	return file
 }
 
-// broker takes what is sent and tells of it.
+// broker accepts events and records them.
 type broker struct {
 	url  string
 	mu   sync.Mutex
@@ -86,8 +86,8 @@ func (b *broker) took(text string) bool {
 	return slices.ContainsFunc(b.sent, func(s string) bool { return strings.Contains(s, text) })
 }
 
-// Each place's people see their own players only: in the live picture, the lists,
-// the pages and by a guessed address; and act only there.
+// People with roles at a place see only its players, in frames, in lists, on pages and by a
+// guessed address, and can act only there.
 func TestRolesHoldAtTheirPlaces(t *testing.T) {
 	t.Parallel()
 	s := start(t, map[string]string{"CONSOLE_TOKENS_FILE": placedTokens(t)})
@@ -145,8 +145,8 @@ func TestRolesHoldAtTheirPlaces(t *testing.T) {
 	}
 }
 
-// Who is not compliance sees neither birth dates nor markers of harm, in any
-// answer; and every look at a player is in the journal, once.
+// Only compliance sees birth dates and markers of harm, in any answer. Every reading of a
+// player's data is journaled once.
 func TestMaskedAndTold(t *testing.T) {
 	t.Parallel()
 	s := start(t, map[string]string{"CONSOLE_TOKENS_FILE": placedTokens(t), "REDIS_URL": redistest.Start(t)})
@@ -230,7 +230,7 @@ func TestEnteringAnExclusion(t *testing.T) {
 	}
 }
 
-// Cases are taken, given away and reviewed several at once; what cannot be is told.
+// Several cases can be assigned and reviewed at once. Failures are reported one by one.
 func TestCases(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
@@ -283,8 +283,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// The copy can be read: as JSON byte for byte, and as a page without script in
-// which the consents have their time and origin.
+// A copy can be fetched as JSON, byte for byte, and as a page without scripts that shows when
+// and where each consent was given.
 func TestAnExportCanBeRead(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -321,8 +321,7 @@ func TestAnExportCanBeRead(t *testing.T) {
 	}
 }
 
-// Pages that are open are told who was erased, and open reviews of the erased are
-// gone.
+// Open pages are told who was erased, and open reviews of erased players disappear.
 func TestTheErasedLeaveOpenPages(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)

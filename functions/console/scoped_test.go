@@ -28,8 +28,8 @@ type liveCounts struct {
 	Series map[string][]int64
 }
 
-// Whoever has roles at some places only is told how much was decided there, and
-// nothing of how much was decided elsewhere.
+// A person with roles at some places sees how many decisions were made there, and not how
+// many were made elsewhere.
 func TestLiveCountsWhatAPersonMaySee(t *testing.T) {
 	t.Parallel()
 	tokens := map[string]string{"viewer": "everybody-token-012345", "viewer@GB": "jurisdiction-token-0123", "viewer@GB/one": "pair-token-0123456789", "viewer@*/two": "brand-token-0123456789"}

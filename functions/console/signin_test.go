@@ -9,8 +9,8 @@ import (
 	"pitboss/internal/access"
 )
 
-// The page that says why a sign-in failed is in the language that was chosen on the
-// console, else in the browser's, else in English.
+// The page of a failed sign-in is in the language chosen in the console, else in the
+// browser's, else in English.
 func TestWhyASignInFailedIsSaidInTheReadersLanguage(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ chosen, accept, want string }{
@@ -33,7 +33,7 @@ func TestWhyASignInFailedIsSaidInTheReadersLanguage(t *testing.T) {
 	}
 }
 
-// Each trouble has words in each language, and a value for each place in them.
+// Each trouble has a text in each language, and a value for each placeholder.
 func TestEveryTroubleHasWords(t *testing.T) {
 	t.Parallel()
 	for tongue, m := range languages {

@@ -35,7 +35,7 @@ func issue(s *served, id, action string) {
 	}
 }
 
-// Outcomes arrive in any order, and twice: what stands is the same.
+// Outcomes may arrive in any order and twice. The status is the same.
 func TestADecisionSaysWhatBecameOfIt(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -46,7 +46,7 @@ func told(t *testing.T, id, typ, name string, data any) ce.Event {
 	return e
 }
 
-// issued journals a recommendation that a person must look at.
+// issued journals a recommendation that waits for review.
 func issued(t *testing.T, f *Function, id string) string {
 	t.Helper()
 	decision := journal.DecisionID(id, "0123")
@@ -100,7 +100,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// Two events are two, however their sources and ids end and begin.
+// Two events are distinct, wherever their sources end and their ids begin.
 func TestOutcomesWithSpacesInTheirIds(t *testing.T) {
 	t.Parallel()
 	f := start(t)

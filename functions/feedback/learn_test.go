@@ -64,8 +64,8 @@ func decided(t *testing.T, f *Function, p *policy.Policy, set *feature.Set, id s
 	return r
 }
 
-// Whatever the order in which outcomes come, however often, and through however
-// many instances: the sums are those of each decision's highest outcome, once.
+// In whatever order, however often and through however many instances outcomes come, the sums
+// hold each decision's highest outcome once.
 func TestOutcomesAreLearnedOnceInAnyOrder(t *testing.T) {
 	t.Parallel()
 	p, set := shipped.Policy(t)
@@ -118,8 +118,8 @@ func TestOutcomesAreLearnedOnceInAnyOrder(t *testing.T) {
 	checkForgotten(t, fs[0], spec, events[0])
 }
 
-// learning.yaml was changed between a decision and its outcome: to the new sums the
-// decision is as new as its outcome.
+// If learning.yaml changes between a decision and its outcome, the new sums count the
+// decision with its outcome.
 func TestOutcomesAreLearnedByOtherRewards(t *testing.T) {
 	t.Parallel()
 	p, set := shipped.Policy(t)
@@ -149,7 +149,7 @@ func TestOutcomesAreLearnedByOtherRewards(t *testing.T) {
 	}
 }
 
-// An outcome that is being learned while its player is erased leaves nothing of them.
+// An outcome that is learned while its player is erased leaves no data of the player.
 func TestNothingIsLearnedOfAnErasedPlayer(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -178,8 +178,8 @@ func TestNothingIsLearnedOfAnErasedPlayer(t *testing.T) {
 	}
 }
 
-// checkForgotten: with a player's erasure goes what is kept of their outcomes,
-// and what comes after it teaches nothing.
+// checkForgotten checks that an erasure removes what is stored of the player's outcomes, and
+// that later outcomes teach nothing.
 func checkForgotten(t *testing.T, f *Function, spec *learn.Spec, e ce.Event) {
 	t.Helper()
 	before, err := f.journal.Learned(t.Context(), spec)
@@ -210,7 +210,7 @@ func text(t *testing.T, v any) string {
 	return string(b)
 }
 
-// An outcome after the window counts as none.
+// An outcome after the window does not count.
 func TestLateOutcomesTeachNothing(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("../../models/learning.yaml"); err != nil {
@@ -233,8 +233,8 @@ func TestLateOutcomesTeachNothing(t *testing.T) {
 	}
 }
 
-// Decisions whose outcomes may still come count for the share of outcomes that has
-// come at their age; once their time is over, in full.
+// A decision whose outcome may still come counts with the share of outcomes that have come at
+// its age, and in full once the window is over.
 func TestPendingDecisionsCountLess(t *testing.T) {
 	t.Parallel()
 	p, set := shipped.Policy(t)

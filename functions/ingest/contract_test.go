@@ -16,8 +16,8 @@ func session(id, subject, members string) string {
 		id, event.TypeSessionStarted, subject, members)
 }
 
-// A batch may span hours: were a player's last event to reach the Broker before
-// the first, that one would be late.
+// A batch may span hours. If a player's last event reached the Broker before the first, the
+// first would be late.
 func TestABatchIsForwardedInOrderOfTimeByPlayer(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
@@ -70,7 +70,7 @@ func TestWhatIsPitbosssOwnIsNotThePlatforms(t *testing.T) {
 	}
 }
 
-// What the Broker could never take is refused for good, alone and in a batch.
+// An event that the Broker could never accept is refused for good, alone and in a batch.
 func TestWhatIsTooLargeToForwardIsFinal(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)

@@ -23,7 +23,7 @@ import (
 	"pitboss/test/openidtest"
 )
 
-// broker is what ingest forwards to: it counts, and answers what it is told.
+// broker counts the events that ingest forwards, and answers as it is told.
 type broker struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -47,7 +47,7 @@ func newBroker(t *testing.T) *broker {
 
 func (b *broker) count() int { b.mu.Lock(); defer b.mu.Unlock(); return len(b.got) }
 
-// serve mounts ingest in func-go's own server, as deployed.
+// serve serves ingest through func-go's server, as it is deployed.
 func serve(t *testing.T, cfg map[string]string) string {
 	t.Helper()
 	f := New()
@@ -223,8 +223,8 @@ func TestBrokerFaultIsRetryable(t *testing.T) {
 	}
 }
 
-// What the Broker will never take is told; what is wrong with ingest's own way
-// to the Broker is not held against the event.
+// The producer learns of an event that the Broker will never accept. A fault between ingest
+// and the Broker is not blamed on the event.
 func TestBrokerRefusal(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
@@ -263,7 +263,7 @@ func TestBearerToken(t *testing.T) {
 		return "Bearer " + p.Token(claims)
 	}
 	token := signed("", nil)
-	for range 2 { // the second time the failure is remembered
+	for range 2 { // the second time the failure is cached
 		if res, told := send("Authorization", token); res.StatusCode != 503 || told.Code != "issuer-unavailable" || res.Header.Get("Retry-After") == "" {
 			t.Fatalf("while the issuer is down: %d %+v, want 503: the token may be good", res.StatusCode, told)
 		}
@@ -294,7 +294,7 @@ func TestBearerToken(t *testing.T) {
 			t.Errorf("%s: %d %+v, want 401", name, res.StatusCode, told)
 		}
 	}
-	// A key that is not known yet cannot be fetched while the issuer is down.
+	// An unknown key cannot be fetched while the issuer is down.
 	p.Rotate()
 	fresh := signed("", nil)
 	p.Set(func() { p.Down = true })
@@ -307,8 +307,8 @@ func TestBearerToken(t *testing.T) {
 	}
 }
 
-// Beyond INGEST_IN_FLIGHT a request waits, and in the end is asked to come again:
-// memory is bounded by bytes, not only by requests.
+// Beyond INGEST_IN_FLIGHT a request waits and is then asked to come again: bytes bound the
+// memory, not only requests.
 func TestBytesInFlightAreBounded(t *testing.T) {
 	t.Parallel()
 	free := make(chan struct{})
@@ -332,7 +332,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 			first <- res.StatusCode
 		}()
 	}
-	for f.room.TryAcquire(int64(len(body))) { // until they are in
+	for f.room.TryAcquire(int64(len(body))) { // until all of them are in work
 		f.room.Release(int64(len(body)))
 		time.Sleep(time.Millisecond)
 	}
@@ -403,8 +403,7 @@ func TestSignature(t *testing.T) {
 	}
 }
 
-// What docs/ingest.md tells a platform's engineer to type is taken, while the
-// producer's secret is being changed too.
+// The commands of docs/ingest.md work, also while the producer's secret is being rotated.
 func TestTheDocumentedSignatureIsTaken(t *testing.T) {
 	t.Parallel()
 	doc, err := os.ReadFile("../../docs/ingest.md")
@@ -465,8 +464,7 @@ func TestSchemasAreServed(t *testing.T) {
 	}
 }
 
-// Whatever comes is either events that are valid, or said to be wrong, field by
-// field: never neither.
+// Any input is either valid events, or refused with the wrong fields.
 func FuzzRead(f *testing.F) {
 	f.Add("application/cloudevents+json", "", "", "", "", fmt.Sprintf(good, 1, "1"))
 	f.Add("application/cloudevents+json; charset=utf-8", "", "", "", "", `{"specversion":"1.0","id":1}`)

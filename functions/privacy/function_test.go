@@ -82,8 +82,8 @@ func live(t *testing.T, f *Function, id string, events ...*ce.Event) {
 	}
 }
 
-// spread leaves copies of the player elsewhere: one that waits to be fetched, and
-// dead letters in the console.
+// spread leaves the player's data elsewhere: in a copy that waits to be fetched, and in dead
+// letters of the console.
 func spread(t *testing.T, f *Function, id string) {
 	t.Helper()
 	_, err := f.Handle(t.Context(), *request(t, id, event.TypePrivacyExport, event.PrivacyRequest{Request: "copy-of-" + id}))
@@ -99,8 +99,8 @@ func spread(t *testing.T, f *Function, id string) {
 	}
 }
 
-// traces are the keys whose name or value has the player's id in it, in clear or
-// hashed as in the duplicate memory and in logs.
+// traces returns the keys whose name or value contains the player's id, in clear or hashed
+// as in the duplicate memory and in logs.
 func traces(t *testing.T, f *Function, id string) (out []string) {
 	t.Helper()
 	keys, err := f.rights.rdb.Keys(t.Context(), "*").Result()
@@ -282,8 +282,8 @@ func TestExportRevealsNoLinkedAccount(t *testing.T) {
 	}
 }
 
-// What the law has the operator keep of an erased player is found by who may open
-// the vault, and by nobody else; each opening is journaled; then its time is over.
+// Only a person who may open the vault finds what the law has the operator keep of an erased
+// player. Each opening is journaled, and the data expires.
 func TestWhatTheLawHasUsKeep(t *testing.T) {
 	t.Parallel()
 	m := miniredis.RunT(t)
@@ -305,7 +305,7 @@ func TestWhatTheLawHasUsKeep(t *testing.T) {
 		}
 	}
 	e := request(t, id, event.TypePrivacyErase, event.PrivacyRequest{Request: "R7"})
-	for range 2 { // the second time there is nobody left, and what is kept stays
+	for range 2 { // the second time the player is already gone, and what is kept stays
 		if _, err := f.Handle(t.Context(), *e); err != nil {
 			t.Fatal(err)
 		}
@@ -361,8 +361,8 @@ func TestWhatTheLawHasUsKeep(t *testing.T) {
 	}
 }
 
-// onlyMark checks that the mark of the erasure is all there is with the player's
-// id: 27 bytes of version, time and expiry, for two days.
+// onlyMark checks that only the mark of the erasure contains the player's id: 27 bytes of
+// version, time and expiry, for two days.
 func onlyMark(t *testing.T, f *Function, id string) {
 	t.Helper()
 	key := player.StateKey(id)
@@ -437,8 +437,8 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestExportTellsWhatBecameOfDecisions: outcomes and reviews name a decision, not
-// a player, and are the player's all the same.
+// TestExportTellsWhatBecameOfDecisions: outcomes and reviews name a decision and no player,
+// and belong to the player's copy all the same.
 func TestExportTellsWhatBecameOfDecisions(t *testing.T) {
 	t.Parallel()
 	f := start(t, "redis://"+miniredis.RunT(t).Addr())
@@ -461,7 +461,7 @@ func TestExportTellsWhatBecameOfDecisions(t *testing.T) {
 	}
 }
 
-// A folder of segments that is not mounted would make copies look whole.
+// If a folder of segments is not mounted, a copy must not look whole.
 func TestStartTellsThatSegmentsAreNotMounted(t *testing.T) {
 	t.Parallel()
 	f := New()

@@ -22,7 +22,7 @@ import (
 	"pitboss/test/redistest"
 )
 
-// meddler does something before or after commands of a function's.
+// meddler acts before or after a function's commands.
 type meddler struct {
 	before func()
 	fails  func() (before, after bool) // loses a command, or its reply
@@ -93,7 +93,7 @@ func fold(t *testing.T, f *Function, e *ce.Event) {
 	}
 }
 
-// held fails the test unless the player is known to be excluded, and by nothing else.
+// held fails the test unless the player is excluded and nothing else is known.
 func held(t *testing.T, f *Function, id string) {
 	t.Helper()
 	record, err := f.rights.journal.LegalHold(t.Context(), id)
@@ -113,9 +113,8 @@ func held(t *testing.T, f *Function, id string) {
 	}
 }
 
-// atEveryCommand does something to a new player each time, until it is over before
-// its nth command, with between happening before that command; check looks at what
-// came of it.
+// atEveryCommand runs an operation on a new player for each of its commands, with between
+// before the nth one, and then check. It ends when the operation has fewer commands.
 func atEveryCommand(t *testing.T, f, other *Function, name string, between, do, check func(id string)) {
 	t.Helper()
 	var commands atomic.Int64
@@ -140,8 +139,8 @@ func atEveryCommand(t *testing.T, f, other *Function, name string, between, do, 
 	}
 }
 
-// A player excludes themselves and asks to be erased at the same time. Whichever
-// Pitboss hears of first, wherever the other comes in between, they stay excluded.
+// A player asks for an exclusion and an erasure at the same time. Whichever comes first, and
+// wherever the other comes in between, the player stays excluded.
 func TestAnExclusionDuringAnErasureIsKept(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -158,14 +157,14 @@ func TestAnExclusionDuringAnErasureIsKept(t *testing.T) {
 		}
 		if version == (player.Version{}) {
 			held(t, f, id)
-		} else if len(f.rights.set.Facts(st).Exclusions) != 1 { // it came after the state was gone, and begins a new one
+		} else if len(f.rights.set.Facts(st).Exclusions) != 1 { // it came after the state was gone and began a new one
 			t.Errorf("%s: the exclusion is lost", id)
 		}
 	})
 }
 
-// An erasure that ends at any command, or loses any reply, and is repeated ends
-// as one that does not: with the exclusion kept, and nothing else.
+// An erasure that fails at any command, or loses any reply, and is repeated, has the same
+// result as one that does not fail: only the exclusion is kept.
 func TestAnErasureMayEndAnywhere(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -202,7 +201,7 @@ func TestAnErasureMayEndAnywhere(t *testing.T) {
 	}
 }
 
-// A copy that was being made while the player was erased does not stay.
+// A copy that is made while the player is erased does not stay.
 func TestNoCopyOutlivesAnErasure(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -224,8 +223,8 @@ func TestNoCopyOutlivesAnErasure(t *testing.T) {
 	})
 }
 
-// A dead letter that comes while its player is erased does not stay, wherever the
-// one comes in between the other's commands; an exclusion's does.
+// A dead letter that arrives while its player is erased does not stay, wherever one comes
+// between the other's commands. A dead letter of an exclusion does.
 func TestNoDeadLetterOutlivesAnErasure(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -268,9 +267,9 @@ func TestNoDeadLetterOutlivesAnErasure(t *testing.T) {
 	atEveryCommand(t, keeper, other, "keeping-", func(id string) { erase(other, id) }, func(id string) { keep(keeper, id) }, check)
 }
 
-// Two erasures of one player at once, as when a request is delivered again while it
-// is being worked on, and an exclusion for good that only the second saw: wherever it
-// comes in between, the player stays excluded for good.
+// Two erasures of one player run at once, as when a request is redelivered while it is being
+// handled. Only the second sees a permanent exclusion. Wherever that comes in between, the
+// player stays excluded for good.
 func TestTwoErasuresKeepTheLongerHold(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string][]event.Excluded{"free": nil, "excluded for a while": {{Scheme: "GAMSTOP", Until: noon.AddDate(0, 6, 0)}}} {
@@ -306,8 +305,8 @@ func TestTwoErasuresKeepTheLongerHold(t *testing.T) {
 	}
 }
 
-// With PRIVACY_WAIT_REPLICAS an erasure is confirmed only if all it wrote is on a
-// replica: wherever the replica is lost, what was written after is told as failed.
+// With PRIVACY_WAIT_REPLICAS an erasure succeeds only if a replica has everything that it
+// wrote. Wherever the replica is lost, the erasure fails.
 func TestAnErasureWaitsForItsReplica(t *testing.T) {
 	t.Parallel()
 	primary := redistest.New(t)
@@ -357,7 +356,7 @@ func TestAnErasureWaitsForItsReplica(t *testing.T) {
 	}
 }
 
-// spy looks at each command, in a pipeline or not.
+// spy sees each command, in a pipeline or not.
 type spy struct{ look func(redis.Cmder) }
 
 // DialHook implements [redis.Hook].

@@ -31,9 +31,9 @@ func knative(port string) []string {
 	return []string{"PORT=" + port, "K_SERVICE=pitboss-ingest", "K_REVISION=pitboss-ingest-00001", "K_CONFIGURATION=pitboss-ingest"}
 }
 
-// The kubelet's probes reach a function in the image from outside its pod, and
-// a function that is started by hand is reached by this machine only. 127.0.0.2
-// is an address of this machine that a process listening on 127.0.0.1 does not have.
+// The kubelet's probes reach a function of the image from outside its pod, but a function
+// that is started by hand can be reached from this machine only. A process that listens on
+// 127.0.0.1 does not answer on 127.0.0.2.
 func TestWhereAFunctionListens(t *testing.T) {
 	t.Parallel()
 	keys := filepath.Join(t.TempDir(), "keys")
@@ -115,7 +115,7 @@ func (p *process) log() string {
 	return p.lines.String()
 }
 
-// serving starts this binary with nothing but env in its environment.
+// serving starts this binary with env as its whole environment.
 func serving(t *testing.T, env []string) *process {
 	t.Helper()
 	p := &process{ended: make(chan struct{})}
@@ -137,7 +137,7 @@ func serving(t *testing.T, env []string) *process {
 	return p
 }
 
-// get asks for readiness until an answer comes that tells a reason.
+// get requests readiness until an answer names a reason.
 func (p *process) get(t *testing.T, host string) (status int, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -162,8 +162,8 @@ func (p *process) get(t *testing.T, host string) (status int, body string) {
 	return status, body
 }
 
-// The base image of a function has no time zones, and quiet hours and calendar
-// months are those of the player's.
+// A function's base image has no time zones, but quiet hours and calendar months follow the
+// player's.
 func TestTimeZonesAreInTheBinary(t *testing.T) {
 	t.Parallel()
 	deps, err := exec.Command("go", "list", "-deps", ".").Output()

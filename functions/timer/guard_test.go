@@ -22,7 +22,7 @@ import (
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-// guarded is a timer whose guard rail looks when it is told to, and what it POSTs.
+// guarded returns the guard rail of a timer, which looks when the test says so, and what the timer POSTs.
 func guarded(t *testing.T, url string) (g *guard, told *atomic.Int64) {
 	t.Helper()
 	told = new(atomic.Int64)
@@ -68,7 +68,7 @@ func decided(t *testing.T, j *journal.Journal, player string, at time.Time, d po
 	}
 }
 
-// message is a decision of the greedy arm to send an action, or to hold it back.
+// message makes a decision of the greedy arm that sends an action or holds it back.
 func message(action string, held bool) policy.Decision {
 	d := policy.Decision{Issued: !held, Action: action, Kind: policy.Marketing, Arm: "greedy", Propensity: 1,
 		Candidates: []policy.Candidate{{Action: action, Kind: policy.Marketing, Value: 10, Propensity: 1}}}
@@ -78,8 +78,8 @@ func message(action string, held bool) policy.Decision {
 	return d
 }
 
-// An action after which players show markers of harm, and players held out do
-// not, is stopped and told of; one that does no harm is not. An instance that
+// The guard rail stops an action after which players show markers of harm while held-out
+// players do not, and sends an event. It does not stop a harmless action. An instance that
 // takes over counts nobody twice.
 func TestTheGuardRailStopsWhatHarms(t *testing.T) {
 	t.Parallel()
@@ -108,7 +108,7 @@ func TestTheGuardRailStopsWhatHarms(t *testing.T) {
 	if err := other.round(t.Context()); err != nil || other.mine {
 		t.Fatalf("two instances work at once: %v", err)
 	}
-	other.me = g.me // the lease is its own now
+	other.me = g.me // it holds the lease now
 	if err := other.round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +118,8 @@ func TestTheGuardRailStopsWhatHarms(t *testing.T) {
 	}
 }
 
-// An action that people let go is not stopped again for what they knew, and is
-// for what comes in since, whichever instance looks.
+// An action that a person has let go is stopped again only by new evidence, whichever
+// instance looks.
 func TestWhatPeopleLetGoIsStoppedForNewHarmOnly(t *testing.T) {
 	t.Parallel()
 	g, told := guarded(t, redistest.Start(t))

@@ -26,8 +26,8 @@ import (
 	"pitboss/test/redistest"
 )
 
-// TestMain runs the test binary as a timer where a test has started it as one:
-// what functions/serve does.
+// TestMain runs the test binary as a timer if a test started it as one, like
+// functions/serve.
 func TestMain(m *testing.M) {
 	if os.Getenv("FUNCTION_TARGET") == "" {
 		os.Exit(m.Run())
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 
 const lease = 2 * time.Second
 
-// process starts a timer as a process of its own that POSTs to sink.
+// process starts a timer in another process, which POSTs to sink.
 func process(t *testing.T, redisURL, sink string) *exec.Cmd {
 	t.Helper()
 	port, err := redistest.FreePort()
@@ -60,7 +60,7 @@ func process(t *testing.T, redisURL, sink string) *exec.Cmd {
 	return cmd
 }
 
-// effects is what came of the reminders, by player.
+// effects counts the effects of reminders by player.
 type effects map[string]int
 
 func (effects) Reuse(_ *effects, b []byte) (*effects, error) {
@@ -81,10 +81,10 @@ func (effects) Append(dst []byte, e *effects) ([]byte, error) {
 type world struct {
 	t     *testing.T
 	store *player.Store[effects]
-	block chan struct{} // closed: what the victim sends is answered
+	block chan struct{} // closed: the victim's requests are answered
 
 	mu     sync.Mutex
-	stuck  int // of the victim's events, waiting for their answer
+	stuck  int // the victim's events that wait for their answer
 	posts  map[string]int
 	others []time.Time // when the others sent something
 }
@@ -101,7 +101,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if w.posts[e.ID()]++; !victim {
 		w.others = append(w.others, time.Now())
 	}
-	held := victim && len(w.posts) > 20 // the Broker has 20 of the victim's, and hangs
+	held := victim && len(w.posts) > 20 // the Broker has taken 20 of the victim's events, and hangs
 	if held {
 		w.stuck++
 	}
@@ -127,7 +127,7 @@ func (w *world) fold(ctx context.Context, e *ce.Event) error {
 	return err
 }
 
-// wait fails the test where cond does not come true in time.
+// wait fails the test if cond does not hold in time.
 func (w *world) wait(what string, atMost time.Duration, cond func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(atMost); ; time.Sleep(5 * time.Millisecond) {
@@ -204,8 +204,8 @@ func TestAKilledTimersRemindersFireElsewhere(t *testing.T) {
 	}
 }
 
-// A reminder that was moved by less than a second after it had fired, as happens
-// where play of before is caught up on, fires again: it is another event.
+// A reminder that is moved by less than a second after it has fired, as while a backlog is
+// handled, fires again. It is another event.
 func TestAReminderMovedWithinItsSecondFires(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -231,7 +231,7 @@ func TestAReminderMovedWithinItsSecondFires(t *testing.T) {
 	}
 }
 
-// left is how many reminders there are in Redis.
+// left returns how many reminders are in Redis.
 func left(t *testing.T, rdb setup.Client) (n int64) {
 	for shard := range player.Shards {
 		c, err := rdb.ZCard(t.Context(), player.ReminderKey(shard)).Result()

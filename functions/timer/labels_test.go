@@ -31,13 +31,13 @@ import (
 
 const models = "../../models"
 
-// played is a round and whether its player was gone ten minutes later.
+// played is a round, and whether its player had left ten minutes later.
 type played struct {
 	*event.Record
 	gone bool
 }
 
-// play lets players come and go: after each round two in five leave for a while.
+// play makes rounds of players who come and go: after each round two in five leave for a while.
 func play(players int, begin time.Time, long time.Duration) (all []played) {
 	info, _ := event.Lookup(event.TypeRoundSettled)
 	rng := rand.New(rand.NewPCG(7, 8))
@@ -59,7 +59,7 @@ func play(players int, begin time.Time, long time.Duration) (all []played) {
 	return all
 }
 
-// serving is profile, score and decide as they serve, and what timer settles.
+// serving runs profile, score and decide, and a timer that settles labels.
 type serving struct {
 	t       *testing.T
 	url     string
@@ -94,7 +94,7 @@ func serve(t *testing.T) *serving {
 	return s
 }
 
-// take brings a round to a decision.
+// take sends a round through to a decision.
 func (s *serving) take(r *event.Record) {
 	s.t.Helper()
 	e, err := dataset.CloudEvent(r)
@@ -108,7 +108,7 @@ func (s *serving) take(r *event.Record) {
 	}
 }
 
-// settling is an instance of timer that settles labels when it is told to.
+// settling is a timer that settles labels when the test says so.
 func (s *serving) settling(me string) *labels {
 	s.t.Helper()
 	f := New()
@@ -143,11 +143,10 @@ func (s *serving) decisions() (out []*policy.Record) {
 	return out
 }
 
-// A model whose scores are far off for the players who play is right some hundred
-// outcomes later: through profile, ONNX Runtime, decide, the journal and timer, on
-// a real Redis, with two timers that believe that they are alone. Each decision is
-// reproduced to the bit, the switch takes all of it back, and the journal's
-// training set is what the recording says.
+// A model whose scores are far off is calibrated after some hundred outcomes: through
+// profile, ONNX Runtime, decide, the journal and timer, on a real Redis, with two timers that
+// both believe they hold the lease. Each decision is reproduced bit for bit, the kill switch
+// undoes the calibration, and the journal's training set equals the recording's.
 func TestScoresAreCalibratedInServing(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -245,9 +244,9 @@ func (s *serving) checkCalibrated(rounds []played) {
 	}
 }
 
-// checkCountedOnce: each decision that the journal says something came of is in
-// the sums once, though two instances worked at the same time; and one that goes
-// on from sums that are hours old finds the same.
+// checkCountedOnce checks that each settled decision is in the sums once, although two
+// instances worked at the same time, and that an instance that continues from old sums
+// finds the same.
 func (s *serving) checkCountedOnce(l *labels, halfway []byte) {
 	s.t.Helper()
 	distinct, entries := map[string]bool{}, 0
@@ -278,8 +277,9 @@ func (s *serving) checkCountedOnce(l *labels, halfway []byte) {
 	}
 }
 
-// checkClocks: a decision whose platform's clock is ahead of decide's by less than the
-// minute that late rounds are waited for is settled, but none before its time is over.
+// checkClocks checks that a decision is settled if its platform's clock is ahead of decide's
+// by less than the minute in which late rounds still come in, and that none is settled
+// before its time is over.
 func (s *serving) checkClocks(l *labels) {
 	s.t.Helper()
 	all := s.decisions()
@@ -304,8 +304,8 @@ func (m rowsByID) Write(r *trainingset.Row) error {
 	return nil
 }
 
-// checkTrainingSet: the rows that the journal gives are those of the recording,
-// folded without Redis, functions or a journal.
+// checkTrainingSet checks that the journal's rows equal those of the recording, folded
+// without Redis, functions or a journal.
 func (s *serving) checkTrainingSet(rounds []played) {
 	s.t.Helper()
 	var err error
@@ -352,7 +352,7 @@ func (s *serving) checkTrainingSet(rounds []played) {
 	}
 }
 
-// checkSwitch: with the switch on, what the model gives decides.
+// checkSwitch checks that decisions use the raw scores while the switch is on.
 func (s *serving) checkSwitch(last *event.Record) {
 	s.t.Helper()
 	c := journal.SwitchChange{Switch: policy.Switch("model", policy.CalibrationModel), On: true, By: "ann", Reason: "test", At: s.now}

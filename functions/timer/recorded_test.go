@@ -18,11 +18,11 @@ import (
 	"pitboss/internal/policy"
 )
 
-// How right scores and rankings are on the csgo recording, as it is served: each
-// round through profile, ONNX Runtime and decide, with what came of it settled by
-// timer and journaled. By default it is the days after those that the models were
-// trained on, to a Pitboss that has seen nothing; `make learn-bench ONLY=csgo` runs
-// it. PITBOSS_RECORDED says which rounds: later, first (16,000 of them), or all.
+// This measures how good scores and rankings are on the csgo recording as it is served. Each
+// round goes through profile, ONNX Runtime and decide, and timer settles and journals its
+// labels. `make learn-bench ONLY=csgo` runs it. PITBOSS_RECORDED selects the rounds: later
+// (the days after those that the models were trained on, on an empty Pitboss), first (16,000
+// rounds), or all.
 func TestRecordedDaysInServing(t *testing.T) {
 	part := os.Getenv("PITBOSS_RECORDED")
 	if part == "" {
@@ -53,7 +53,7 @@ func TestRecordedDaysInServing(t *testing.T) {
 	}
 }
 
-// recorded are the rounds of a part of the recording.
+// recorded returns the rounds of a part of the recording.
 func recorded(t *testing.T, part string) (all []*event.Record) {
 	t.Helper()
 	in, err := dataset.Open("csgo-openings-2023.csv.gz")
@@ -85,7 +85,7 @@ func recorded(t *testing.T, part string) (all []*event.Record) {
 	return all
 }
 
-// measurement is how right the scores and rankings were that were decided on.
+// measurement says how good the scores and rankings of decisions were.
 type measurement struct {
 	raw, decided ece
 	decisions    int
@@ -97,7 +97,7 @@ type measurement struct {
 	ahead, low, high            float64 // own − chain, with its 95 % interval over players
 }
 
-// chance is what the error would be, by chance alone, if all were right.
+// chance is the calibration error of perfect scores, by chance.
 func (b *ece) chance() (e float64) {
 	var n float64
 	for _, x := range b {
@@ -146,8 +146,8 @@ func (s *serving) measured(rounds []*event.Record) *measurement {
 	return m
 }
 
-// calibration compares scores with what came, where the recording goes on for long
-// enough to tell.
+// calibration compares scores with outcomes, if the recording continues long enough to know
+// them.
 func (m *measurement) calibration(rounds []*event.Record, made map[string]decidedOn) {
 	const within = 10 * time.Minute
 	end := rounds[len(rounds)-1].Time
@@ -177,14 +177,14 @@ func (m *measurement) calibration(rounds []*event.Record, made map[string]decide
 	}
 }
 
-// told is a score with what came of it.
+// told is a score with its outcome.
 type told struct {
 	raw, said float64
 	gone      bool
 }
 
-// ranking compares the ranking that the decision before a round had with a Markov
-// chain that had learned from every round until then, and with the game of the round.
+// ranking compares the ranking of the decision before a round with a Markov chain that has
+// learned from all earlier rounds, and with the round's game.
 func (m *measurement) ranking(rounds []*event.Record, made map[string]decidedOn) {
 	chain := learn.NewChain()
 	guess := map[string][]learn.Next{} // by player, the chain's

@@ -24,7 +24,7 @@ import (
 type refuser struct {
 	mu    sync.Mutex
 	posts map[string]int  // by player
-	mild  map[string]bool // who is taken all the same
+	mild  map[string]bool // players whose events are accepted all the same
 }
 
 func (b *refuser) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -54,9 +54,9 @@ type nothing struct{}
 func (nothing) Reuse(*nothing, []byte) (*nothing, error)      { return &nothing{}, nil }
 func (nothing) Append(dst []byte, _ *nothing) ([]byte, error) { return dst, nil }
 
-// A reminder.due that the Broker refuses for what it is is sent once, becomes a dead
-// letter that the console shows and replays, and holds up no other. Where the Broker
-// is not to be found, it is no fault of the event's: it is sent again.
+// A reminder.due that the Broker refuses because of the event is sent once, becomes a dead
+// letter that the console shows and replays, and does not hold up others. If the Broker
+// cannot be reached, the reminder is sent again.
 func TestARefusedReminderIsADeadLetter(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)

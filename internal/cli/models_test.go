@@ -80,7 +80,7 @@ func TestCheckNamesTheModelThatIsWrong(t *testing.T) {
 	}
 }
 
-// TestMain lets a script of the repository call this binary as bin/pitboss.
+// TestMain lets scripts of the repository call this binary as bin/pitboss.
 func TestMain(m *testing.M) {
 	if os.Getenv("PITBOSS_TEST_CLI") != "" {
 		os.Exit(Main("test"))
@@ -88,8 +88,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// scripts/promote.sh changes the cluster's lineup and nothing of the checkout;
-// what cannot be promoted leaves both as they were.
+// scripts/promote.sh changes the cluster's serving.yaml and not the checkout. A version that
+// cannot be promoted changes neither.
 func TestPromoteOnACluster(t *testing.T) {
 	t.Parallel()
 	repo := t.TempDir()
@@ -144,7 +144,7 @@ esac
 		return string(text)
 	}
 	before := read(checkout)
-	// The cluster is not where the checkout is.
+	// The cluster's file differs from the checkout's.
 	if err := os.WriteFile(cluster, []byte(strings.Replace(before, "leave: {live: v1, shadow: [v2]}", "leave: {live: v1}", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -28,15 +28,15 @@ import (
 	"pitboss/test/redistest"
 )
 
-// station is one function of a town.
+// station is a function of a town.
 type station interface {
 	Start(context.Context, map[string]string) error
 	Stop(context.Context) error
 	Handle(context.Context, ce.Event) (*ce.Event, error)
 }
 
-// town is the way of an event without a Broker in between, on a real Redis and
-// with the shipped models: what the compliance commands look into.
+// town is the path of an event without a Broker, on a real Redis and with the shipped models.
+// It makes the data that the compliance commands read.
 type town struct {
 	t      *testing.T
 	redis  string
@@ -73,7 +73,7 @@ func newTown(t *testing.T) *town {
 	return w
 }
 
-// happen sends an event through all functions and returns what decide answered.
+// happen sends an event through all functions and returns decide's answer.
 func (w *town) happen(player, typ string, data any) *ce.Event {
 	w.t.Helper()
 	w.events++
@@ -87,7 +87,7 @@ func (w *town) happen(player, typ string, data any) *ce.Event {
 	return e
 }
 
-// told is the latest event that was POSTed to the Broker.
+// told returns the latest event that was POSTed to the Broker.
 func (w *town) told() *ce.Event {
 	w.t.Helper()
 	w.mu.Lock()
@@ -98,7 +98,7 @@ func (w *town) told() *ce.Event {
 	return &w.posted[len(w.posted)-1]
 }
 
-// toldOf are the events of a type that were POSTed to the Broker.
+// toldOf returns the events of a type that were POSTed to the Broker.
 func (w *town) toldOf(typ string) (out []ce.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,8 +110,8 @@ func (w *town) toldOf(typ string) (out []ce.Event) {
 	return out
 }
 
-// takenBack fails unless the consumers of a decision's recommendation were told,
-// by an event that their Triggers filter as they did the recommendation.
+// takenBack fails unless a revocation was sent with attributes that pass the same Trigger
+// filters as the decision's recommendation.
 func (w *town) takenBack(decision string) {
 	w.t.Helper()
 	out := w.toldOf(event.TypeRevoked)
@@ -128,7 +128,7 @@ func (w *town) takenBack(decision string) {
 	}
 }
 
-// run is the command with the town's Redis, Broker and models.
+// run runs the command with the town's Redis, Broker and models.
 func (w *town) run(args ...string) (string, error) {
 	w.t.Setenv("REDIS_URL", w.redis)
 	w.t.Setenv("PITBOSS_BROKER", w.broker.URL)
@@ -142,7 +142,7 @@ func (w *town) run(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// says fails unless the command succeeds and says all of it.
+// says fails unless the command succeeds and its output contains all of the texts.
 func (w *town) says(args []string, all ...string) string {
 	w.t.Helper()
 	out, err := w.run(args...)
@@ -153,7 +153,7 @@ func (w *town) says(args []string, all ...string) string {
 	return out
 }
 
-// refuses fails unless the command fails and its error says all of it.
+// refuses fails unless the command fails and its error contains all of the texts.
 func (w *town) refuses(args []string, all ...string) {
 	w.t.Helper()
 	out, err := w.run(args...)
@@ -172,7 +172,7 @@ func contains(t *testing.T, args []string, out string, all []string) {
 	}
 }
 
-// harmed is a player in GB with a strong indicator: a person must look.
+// harmed makes a decision about a player in GB with a strong indicator, which needs a review.
 func (w *town) harmed(player string) (decision string) {
 	w.happen(player, event.TypeAccountRegistered, event.AccountRegistered{Jurisdiction: "GB", BirthDate: "1986-01-01", Brand: "b", Tier: "gold", Currency: "GBP", TimeZone: "Europe/London"})
 	out := w.happen(player, event.TypeIndicatorRaised, event.IndicatorRaised{Group: "spend", Strength: "strong"})
@@ -182,8 +182,8 @@ func (w *town) harmed(player string) (decision string) {
 	return out.ID()
 }
 
-// TestComplianceCommands walks through a compliance officer's day: why, again,
-// review, stop, verify, write out, erase; and each mistake is told what to do.
+// TestComplianceCommands goes through a compliance officer's day: explain, reproduce, review,
+// stop, verify, write out, erase. Each mistake gets an error that says what to do.
 func TestComplianceCommands(t *testing.T) {
 	w := newTown(t)
 	d := w.harmed("alice")
@@ -255,7 +255,7 @@ func TestComplianceCommands(t *testing.T) {
 	w.refuses([]string{"privacy", "fetch", "R9"}, "never made, or its time is over")
 }
 
-// late lists producers, the latest day first.
+// late checks that producers are listed, the latest day first.
 func (w *town) late() {
 	w.t.Helper()
 	w.says([]string{"late"}, "none: every event counted")
@@ -271,7 +271,7 @@ func (w *town) late() {
 	w.says([]string{"late"}, now.UTC().Format(time.DateOnly)+"  late    /slow/producer  3")
 }
 
-// without is a copy of the models folder in which an action is never eligible.
+// without copies the models folder, with an action that is never eligible.
 func (w *town) without(action string) string {
 	dir := w.t.TempDir()
 	if err := os.CopyFS(filepath.Join(dir, "rules"), os.DirFS("../../models/rules")); err != nil {
@@ -311,7 +311,7 @@ func (w *town) killSwitches() {
 			w.t.Errorf("%s: %+v %v", e.Type(), data, err)
 		}
 		w.says([]string{"killswitch", "list"}, s[0]+"/"+s[1], "by carol: a test")
-		off := []string{"killswitch", "off", s[0], s[1], "--reason", "over", "--by", "carol", "--broker", "http://127.0.0.1:1"} // acts without the Broker
+		off := []string{"killswitch", "off", s[0], s[1], "--reason", "over", "--by", "carol", "--broker", "http://127.0.0.1:1"} // it takes effect without the Broker
 		w.says(off, "stays on until another person approves")
 		id := strings.Fields(w.says([]string{"proposals", "list"}, s[0]+"/"+s[1], "by carol"))[0]
 		w.refuses([]string{"proposals", "approve", id, "--by", "Carol"}, "another person")
@@ -323,7 +323,7 @@ func (w *town) killSwitches() {
 	w.leftToTheConsole()
 }
 
-// leftToTheConsole: what only a console can change is approved here, and made there.
+// leftToTheConsole checks that changes which only a console can make are approved here and made there.
 func (w *town) leftToTheConsole() {
 	w.t.Helper()
 	rdb := redistest.Client(w.t, w.redis)
@@ -362,7 +362,7 @@ func (w *town) leftToTheConsole() {
 	}
 }
 
-// TestJournalVerifyFindsTampering: the command fails, and says where.
+// TestJournalVerifyFindsTampering: the command fails and says where.
 func TestJournalVerifyFindsTampering(t *testing.T) {
 	w := newTown(t)
 	d := w.harmed("alice")
@@ -379,8 +379,8 @@ func TestJournalVerifyFindsTampering(t *testing.T) {
 	w.refuses([]string{"journal", "verify"}, "findings", "heads kept elsewhere")
 }
 
-// TestRulesCommands: mistakes in a rule pack are told with file, line and what
-// to do, and a change with what it changes.
+// TestRulesCommands: errors in a rule pack name the file, the line and what to do, and a
+// change is shown with what it changes.
 func TestRulesCommands(t *testing.T) {
 	w := &town{t: t, broker: httptest.NewServer(http.NotFoundHandler())}
 	defer w.broker.Close()

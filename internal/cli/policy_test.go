@@ -20,8 +20,8 @@ import (
 	"pitboss/test/shipped"
 )
 
-// explored journals decisions of an arm that explores two messages, of which
-// players take up b three times as often, and returns a candidate that knows it.
+// explored journals decisions of an arm that explores two messages. Players take up b three
+// times as often. It returns a candidate that has learned that.
 func explored(t *testing.T, url string) (candidate string) {
 	t.Helper()
 	rdb := redistest.Client(t, url)
@@ -38,7 +38,7 @@ func explored(t *testing.T, url string) (candidate string) {
 		Rewards: map[string]map[string]float64{policy.Service: {"accepted": 100}}}
 	sums := map[string]*learn.Sums{"a": spec.NewSums(), "b": spec.NewSums()}
 	rng, accept := rand.New(rand.NewPCG(1, 1)), []float64{0.1, 0.3}
-	now := time.Now().UTC().Add(-25 * time.Hour) // what came of them is known
+	now := time.Now().UTC().Add(-25 * time.Hour) // so that their outcomes are known
 	for i := range 900 {
 		chosen := rng.IntN(2)
 		d := policy.Decision{Issued: true, Action: string(rune('a' + chosen)), Kind: policy.Service, Arm: "explore", Propensity: 0.5, Policy: p.Hash(),
@@ -78,8 +78,8 @@ func note(t *testing.T, j *journal.Journal, player string, d *journal.Draft) {
 	}
 }
 
-// A candidate that earns more is proposed by one person, approved by another, and
-// taken back by one line; one that has learned nothing is refused.
+// A candidate that earns more is proposed by one person, approved by another, and rolled back
+// by one command. A candidate that has learned nothing is refused.
 func TestLearnedPolicyIsPromotedByTwo(t *testing.T) {
 	t.Parallel()
 	url := redistest.Start(t)
@@ -138,7 +138,7 @@ func TestLearnedPolicyIsPromotedByTwo(t *testing.T) {
 	}
 }
 
-// What was written out to segments, and is in Redis no more, counts with --segments.
+// Decisions that were written out of Redis to segments count with --segments.
 func TestPolicyIsEvaluatedOverSegments(t *testing.T) {
 	t.Parallel()
 	url, segments := redistest.Start(t), t.TempDir()

@@ -1,6 +1,6 @@
-// Package delivery brings events to the real functions as a Broker may: twice,
-// and in another order. Knative's Kafka Broker does both, since its producer has
-// five requests in flight and is not idempotent.
+// Package delivery delivers events to the real functions as a Broker may: twice and out of
+// order. Knative's Kafka Broker does both, since its producer has five pending requests and
+// is not idempotent.
 package delivery
 
 import (
@@ -27,12 +27,12 @@ import (
 	"pitboss/test/redistest"
 )
 
-// function is what a Trigger's subscriber answers with.
+// function is a Trigger's subscriber.
 type function interface {
 	Handle(context.Context, ce.Event) (*ce.Event, error)
 }
 
-// system is the functions on an event's way, with a Redis of their own.
+// system runs the functions on an event's path with an empty Redis.
 type system struct {
 	profile, score, decide, feedback function
 	journal                          *journal.Journal
@@ -61,7 +61,7 @@ func newSystem(t *testing.T) *system {
 	return s
 }
 
-// takers are the functions whose Triggers let an event through.
+// takers returns the functions whose Triggers match an event.
 func (s *system) takers(e *ce.Event) []function {
 	switch e.Type() {
 	case event.TypePlayerUpdated:
@@ -80,13 +80,13 @@ func (s *system) takers(e *ce.Event) []function {
 	return []function{s.profile}
 }
 
-// broker delivers what was sent, and the replies.
+// broker delivers events and their replies.
 type broker struct {
 	t       *rapid.T
 	s       *system
 	waiting []delivery
-	replies map[string]string // by cause, what was answered first
-	issued  map[string]string // by decision, the player
+	replies map[string]string // the first answer, by input
+	issued  map[string]string // the player, by decision
 }
 
 type delivery struct {
@@ -104,7 +104,7 @@ func (b *broker) send(e *ce.Event) {
 	}
 }
 
-// team shows what is recommended and says so.
+// team shows recommendations to the player and sends their outcomes.
 func (b *broker) team(e *ce.Event) {
 	r, err := event.Decode[event.Recommendation](e)
 	if err != nil {
@@ -115,8 +115,8 @@ func (b *broker) team(e *ce.Event) {
 	b.send(&out)
 }
 
-// run delivers until nothing waits. Out of order, any of the first eight comes
-// next; repeated, a delivery or a reply may come up to three times.
+// run delivers until nothing waits. Out of order, any of the first eight comes next. Repeated,
+// a delivery or a reply may come up to three times.
 func (b *broker) run(reorder, repeat bool) {
 	for len(b.waiting) > 0 {
 		at := 0
@@ -142,8 +142,8 @@ func (b *broker) run(reorder, repeat bool) {
 	}
 }
 
-// same holds a reply against the one to the same delivery before: what was
-// decided, and the event's identity, never change.
+// same compares a reply with the one to an earlier delivery of the same event: the decision
+// and the reply's identity must not change.
 func (b *broker) same(d delivery, reply *ce.Event) {
 	key := fmt.Sprintf("%T %s %s", d.to, d.event.Source(), d.event.ID())
 	said := reply.Type() + " " + reply.ID()
@@ -172,7 +172,7 @@ func eventOf(typ, player, id string, at time.Time, data any) ce.Event {
 	return e
 }
 
-// lives are some events of two players, ordered in time.
+// lives returns events of two players, in order of time.
 func lives(t *rapid.T, run string) (out []ce.Event) {
 	at := time.Now().UTC().Truncate(time.Second).Add(-time.Hour)
 	for n := range 2 {
@@ -202,9 +202,9 @@ func lives(t *rapid.T, run string) (out []ce.Event) {
 	return out
 }
 
-// However often and in whatever order a Broker brings events and replies: the
-// players' states end the same, each event is decided on once and answered the
-// same, each outcome is journaled once, and the journal's chain is whole.
+// However often and in whatever order a Broker delivers events and replies, the players'
+// states end the same, each event leads to one decision and one answer, each outcome is
+// journaled once, and the journal's chain is whole.
 func TestABrokerMayRepeatAndReorder(t *testing.T) {
 	t.Parallel()
 	inOrder, anyhow := newSystem(t), newSystem(t)
@@ -217,7 +217,7 @@ func TestABrokerMayRepeatAndReorder(t *testing.T) {
 			b := &broker{t: t, s: s, replies: map[string]string{}, issued: map[string]string{}}
 			for n := range events {
 				b.send(&events[n])
-				if i == 0 { // one after the other, each with all that comes of it
+				if i == 0 { // one after another, each with everything that follows from it
 					b.run(false, false)
 				}
 			}
@@ -240,7 +240,7 @@ func TestABrokerMayRepeatAndReorder(t *testing.T) {
 	}
 }
 
-// final asks profile for each player's features, by an event that calls for a decision.
+// final reads each player's features from profile, with an event that asks for a decision.
 func (b *broker) final(after time.Time, run int) (out []map[string]float64) {
 	for n := range 2 {
 		player := fmt.Sprintf("p%d-%d", run, n)
@@ -259,7 +259,7 @@ func (b *broker) final(after time.Time, run int) (out []map[string]float64) {
 		}
 		for name := range values {
 			if strings.HasPrefix(name, "recommendations_") || strings.HasPrefix(name, "shown_") {
-				delete(values, name) // what was sent depends on what was known when it was decided
+				delete(values, name) // it depends on what was known at the time of the decision
 			}
 		}
 		out = append(out, values)
@@ -267,8 +267,8 @@ func (b *broker) final(after time.Time, run int) (out []map[string]float64) {
 	return out
 }
 
-// journaled reads the shards of the players: a decision for each that was
-// issued, an outcome for each, and no entry twice.
+// journaled reads the players' shards and checks that there is a decision for each issued
+// one, an outcome for each, and no entry twice.
 func (b *broker) journaled(j *journal.Journal, run int) {
 	ctx := context.Background()
 	shards := map[int]bool{}

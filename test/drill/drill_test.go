@@ -17,8 +17,8 @@ import (
 	"pitboss/internal/feature"
 )
 
-// The next release's models are ones that functions accept, with another
-// layout of state and another model.
+// Functions accept the next release's models folder, which has another layout of state and
+// other models.
 func TestNextModels(t *testing.T) {
 	t.Parallel()
 	models, dir := filepath.Join("..", "..", "models"), t.TempDir()
@@ -47,8 +47,8 @@ func TestNextModels(t *testing.T) {
 	}
 }
 
-// A route moved from one release to the next while requests run loses none,
-// and the old release has none under way when point returns.
+// A route that moves to the next release loses no pending requests, and the old release has
+// none when point returns.
 func TestRouteMovesWithoutLoss(t *testing.T) {
 	t.Parallel()
 	var under [2]atomic.Int64
@@ -108,7 +108,7 @@ func TestRouteMovesWithoutLoss(t *testing.T) {
 	}
 }
 
-// A pod that is killed comes back as another process; one that is stopped does not.
+// A pod that is killed is restarted as another process. One that is stopped is not.
 func TestPodComesBack(t *testing.T) {
 	t.Parallel()
 	p := &pod{name: "sleep", bin: "sleep", args: []string{"60"}, dir: t.TempDir()}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Others script against the JSON: what is only printed must not get into it.
+// Others script against the JSON, so figures that are only printed must not be in it.
 func TestNotesArePrintedOnly(t *testing.T) {
 	t.Parallel()
 	var drill table

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// deaf is a sender that refuses every third send and delivers results as told.
+// deaf is a sender that refuses every third send and delivers results as it is told.
 type deaf struct {
 	n    int
 	take func(e event)
@@ -65,8 +65,8 @@ func TestLostAndRepeatedResultsAreCounted(t *testing.T) {
 	}
 }
 
-// A late send counts its waiting: events are due at 1,000/s, and no result
-// comes in the first 300 ms.
+// A late send counts its waiting. Events are due at 1,000/s, and no result comes in the first
+// 300 ms.
 func TestAStallShowsInTheLatency(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
@@ -116,7 +116,7 @@ func TestTheTableIsWrittenIntoTheDocument(t *testing.T) {
 	if err := os.WriteFile(file, []byte("before\n"+begin+"old\n"+end+"after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // what was written can be written over
+	for range 2 { // a written document can be overwritten
 		if err := r.writeDocs(file); err != nil {
 			t.Fatal(err)
 		}

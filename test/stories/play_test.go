@@ -13,8 +13,8 @@ import (
 	"pitboss/internal/simulator"
 )
 
-// Simulated play, as `make run` has it, shows within a quarter of an hour how lawful
-// marketing is sent and how the law stops it, at whatever time of day it is begun.
+// Simulated play, as in `make run`, shows within a quarter of an hour how lawful marketing is
+// sent and how the law stops it, at whatever time of day it starts.
 func TestSimulatedPlayTellsTheStoryAtAnyHour(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -46,15 +46,15 @@ func TestSimulatedPlayTellsTheStoryAtAnyHour(t *testing.T) {
 	}
 }
 
-// shown is what simulated play showed.
+// shown holds what simulated play showed.
 type shown struct {
-	sent    map[string]int // marketing, by place
+	sent    map[string]int // marketing that was sent, by place
 	stopped map[string]int // marketing that was stopped, by place and what stopped it
 	called  int            // protection messages to those who lose
-	broken  []string       // who got marketing after one
+	broken  []string       // players who got marketing after one
 }
 
-// watch plays a world until a time.
+// watch plays a simulated world until a time.
 func (w *world) watch(t *testing.T, cfg simulator.Config, until time.Time) shown {
 	play := simulator.New(cfg)
 	out := shown{sent: map[string]int{}, stopped: map[string]int{}}
@@ -95,7 +95,7 @@ func (w *world) watch(t *testing.T, cfg simulator.Config, until time.Time) shown
 	return out
 }
 
-// pass sends an event the way the Triggers do, and returns what decide says.
+// pass sends an event along the Triggers and returns decide's answer.
 func (w *world) pass(t *testing.T, e *ce.Event) *ce.Event {
 	for _, f := range []handler{w.profile, w.score, w.decide} {
 		reply, err := f.Handle(t.Context(), *e)
@@ -110,8 +110,7 @@ func (w *world) pass(t *testing.T, e *ce.Event) *ce.Event {
 	return e
 }
 
-// Players with a history are no strangers to the models: nearly all that is decided
-// of them is decided with every score.
+// Models cover players with a history: nearly all decisions about them have every score.
 func TestModelsKnowSimulatedPlayersWithAHistory(t *testing.T) {
 	t.Parallel()
 	w := start(t)
@@ -121,7 +120,7 @@ func TestModelsKnowSimulatedPlayersWithAHistory(t *testing.T) {
 	for play.Peek().Before(begin.Add(15 * time.Minute)) {
 		e := play.Next()
 		r := w.pass(t, e)
-		if r == nil || e.Time().Before(begin) { // their tenth round was one of their first
+		if r == nil || e.Time().Before(begin) { // a player's tenth round comes early in their history
 			continue
 		}
 		rec, err := event.Decode[event.Recommendation](r)

@@ -1,6 +1,5 @@
-// Package stories plays short lives of players through the real functions,
-// profile, score and decide, and holds what they are sent against what they
-// must and must not be sent: models/stories.
+// Package stories sends the events of short stories (models/stories) through profile, score
+// and decide, and checks what the players must and must not be sent.
 package stories
 
 import (
@@ -36,7 +35,7 @@ var update = flag.Bool("update", false, "write docs/stories.md")
 // story is one file of models/stories.
 type story struct {
 	Title  string  `yaml:"title"`
-	Where  string  `yaml:"where"` // jurisdiction; empty: nobody told
+	Where  string  `yaml:"where"` // jurisdiction; empty: unknown
 	Age    int     `yaml:"age"`   // 0: no birth date
 	Zone   string  `yaml:"zone"`
 	Money  string  `yaml:"currency"`
@@ -44,7 +43,7 @@ type story struct {
 	Opted  string  `yaml:"consent"` // product/channel; default all/all; none: never asked
 	Origin string  `yaml:"origin"`
 	At     string  `yaml:"at"` // time of day, UTC, of the first step
-	// Past is play two days before, so that a message of welcome is worth sending.
+	// Past is play two days earlier, so that a welcome message is worth sending.
 	Past  string `yaml:"past"` // product, or product/category
 	Steps []step `yaml:"steps"`
 }
@@ -54,17 +53,17 @@ type account struct {
 	Affordability string `yaml:"affordability"`
 }
 
-// step is one event, or the same one several times, and what the player is sent
-// for it: actions, kinds, or "anything".
+// step is one event, or the same one several times, and what the player is sent for it:
+// actions, kinds, or "anything".
 type step struct {
-	Wait    policy.Span    `yaml:"wait"` // after the step before
+	Wait    policy.Span    `yaml:"wait"` // time since the step before
 	Event   string         `yaml:"event"`
 	Data    map[string]any `yaml:"data"`
 	Times   int            `yaml:"times"`
 	Every   policy.Span    `yaml:"every"`
 	Gets    []string       `yaml:"gets"`
 	Never   []string       `yaml:"never"`
-	Because []string       `yaml:"because"` // rules or blocks that stop something, or markers that are told
+	Because []string       `yaml:"because"` // rules or blocks that stop something, or markers among the reasons
 }
 
 type handler interface {
@@ -101,7 +100,7 @@ func start(t *testing.T) *world {
 	return w
 }
 
-// player is a name that the experiment always gives the best action.
+// player is a name that the experiment puts into the greedy arm.
 func (w *world) player(title string) string {
 	for n := 0; ; n++ {
 		id := fmt.Sprintf("%s-%d", title, n)
@@ -112,12 +111,12 @@ func (w *world) player(title string) string {
 	}
 }
 
-// told is what a story's player was sent, and what was said about it.
+// told is what a story's player was sent, and the reasons.
 type told struct {
 	sent, why []string
 }
 
-// life is one story being played.
+// life is a story that is being played.
 type life struct {
 	t  *testing.T
 	w  *world
@@ -126,7 +125,7 @@ type life struct {
 	at time.Time
 }
 
-// happen sends an event the way the Triggers do.
+// happen sends an event along the Triggers.
 func (l *life) happen(typ string, data any) (out told) {
 	l.n++
 	body, err := json.Marshal(data)
@@ -242,7 +241,7 @@ func TestStories(t *testing.T) {
 	table(t, told)
 }
 
-// hold compares what was sent with what the step says.
+// hold compares what was sent with what the step expects.
 func (s *step) hold(t *testing.T, n int, got told) {
 	t.Helper()
 	if len(s.Gets)+len(s.Never)+len(s.Because) == 0 {
@@ -265,7 +264,7 @@ func (s *step) hold(t *testing.T, n int, got told) {
 	}
 }
 
-// table writes the stories into docs/stories.md, or checks that they stand there.
+// table writes the stories into docs/stories.md, or checks that they are there.
 func table(t *testing.T, told []story) {
 	var b strings.Builder
 	b.WriteString("# Stories\n\nThis page lists short lives of players, with what each player must and must not be sent. It shows people who write rules or actions how Pitboss decides.\n\n" +
