@@ -15,6 +15,7 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/openid"
 	"pitboss/internal/player"
+	"pitboss/internal/search"
 )
 
 type personKey struct{}
@@ -295,7 +296,7 @@ func (f *Function) onePlayer(w http.ResponseWriter, r *http.Request) (any, error
 			v.Facts = sc.Facts
 		}
 	}
-	v.Decisions = f.decisions.find(query{Player: id, Max: 100}).Decisions
+	v.Decisions = f.decisions.find(search.Query{Player: id, Max: 100}).Decisions
 	if err := f.readState(r.Context(), id, &v); err != nil {
 		v.StateNote = err.Error()
 	}

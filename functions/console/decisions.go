@@ -1,17 +1,17 @@
 package console
 
 import (
-	"net/url"
+	"cmp"
 	"slices"
 	"sort"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/event"
+	"pitboss/internal/search"
 )
 
 // decision is a decision, or a revocation of some, as the page shows it.
@@ -167,44 +167,20 @@ func (ds *decisions) since(seq int64, max int) (issued, suppressed []*decision, 
 	return issued, suppressed, ds.next
 }
 
-// query selects decisions in memory. An empty field matches every decision.
-type query struct {
-	Verdict, Action, Kind, Jurisdiction, Rule, Player, Text string
-	Review                                                  bool
-	Before                                                  int64 // a seq; 0: from the newest
-	Max                                                     int
-	Sees                                                    func(jurisdiction, brand string) bool // nil: every place
-}
-
-func (q *query) match(d *decision) bool {
+// matches reports whether a decision in memory is one that q searches for.
+func (d *decision) matches(q *search.Query) bool {
 	is := func(want, got string) bool { return want == "" || want == got }
-	if !is(q.Verdict, d.Verdict) || !is(q.Action, d.Action) || !is(q.Kind, d.Kind) || !is(q.Jurisdiction, d.Jurisdiction) ||
-		!is(q.Player, d.Player) || q.Review && !d.Review {
+	switch {
+	case !is(q.Verdict, d.Verdict), !is(q.Outcome, cmp.Or(d.Status, search.None)), !is(q.Action, d.Action), !is(q.Kind, d.Kind),
+		!is(q.Jurisdiction, d.Jurisdiction), !is(q.Brand, d.Brand), !is(q.Player, d.Player), !is(q.Decision, d.Decision),
+		q.Review && !d.Review, !q.From.IsZero() && d.DecidedAt.Before(q.From), !q.To.IsZero() && !d.DecidedAt.Before(q.To):
 		return false
 	}
-	if q.Text != "" && !strings.Contains(strings.ToLower(d.Words+" "+d.Player+" "+d.Decision), strings.ToLower(q.Text)) {
-		return false
-	}
-	if q.Rule == "" {
+	if q.Rule == "" || slices.ContainsFunc(d.Blocked, func(b event.Blocked) bool { return b.Rule == q.Rule }) {
 		return true
-	}
-	for _, b := range d.Blocked {
-		if b.Rule == q.Rule {
-			return true
-		}
 	}
 	id, _ := d.blockedBy()
 	return id == q.Rule
-}
-
-// memoryQuery reads a search of the decisions in memory, for a console without Redis.
-func memoryQuery(form url.Values) query {
-	get := form.Get
-	q := query{Verdict: get("verdict"), Action: get("action"), Kind: get("kind"), Jurisdiction: get("jurisdiction"), Rule: get("rule"),
-		Player: get("player"), Text: get("q"), Review: get("review") != ""}
-	q.Before, _ = strconv.ParseInt(get("before"), 10, 64)
-	q.Max, _ = strconv.Atoi(get("max"))
-	return q
 }
 
 // decisionPage is a page of what a search found.
@@ -220,19 +196,21 @@ type decisionPage struct {
 	Facets map[string][]counted `json:"facets"`
 }
 
-// find answers q from memory, newest first. Max is 50 unless it is from 1 to 500.
-func (ds *decisions) find(q query) decisionPage {
+// find answers q from memory, newest first, for a console without Redis. Max is 50
+// unless it is from 1 to 500.
+func (ds *decisions) find(q search.Query) decisionPage {
 	if q.Max <= 0 || q.Max > 500 {
 		q.Max = 50
 	}
+	before, _ := strconv.ParseInt(q.Before, 10, 64) // 0: from the newest
 	all := ds.newest()
-	if q.Sees != nil {
-		all = slices.DeleteFunc(all, func(d *decision) bool { return !q.Sees(d.Jurisdiction, d.Brand) })
+	if q.Allowed != nil {
+		all = slices.DeleteFunc(all, func(d *decision) bool { return !q.Allowed(d.Jurisdiction, d.Brand) })
 	}
 	p := decisionPage{Decisions: []*decision{}, Kept: int64(len(all)), Whole: true, Facets: facets(all)}
 	var last int64
 	for _, d := range all {
-		if q.Before > 0 && d.Seq >= q.Before || !q.match(d) {
+		if before > 0 && d.Seq >= before || !d.matches(&q) {
 			continue
 		}
 		p.Matched++

@@ -1,13 +1,14 @@
 package console
 
 import (
-	"math"
 	"net/http"
-	"sort"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"pitboss/internal/event"
+	"pitboss/internal/policy"
 )
 
 // stayWithin defines the outcome that every arm has, the holdout included: whether
@@ -51,9 +52,16 @@ type watch struct {
 	protection bool
 }
 
+// armCount counts the decisions of one arm, or of one action.
 type armCount struct {
-	decisions, issued, settled, stayed    int64
-	delivered, accepted, dismissed, ended int64
+	Decisions int64 `json:"decisions"`
+	Issued    int64 `json:"issued"`
+	Settled   int64 `json:"settled"` // decisions whose outcome is known
+	Stayed    int64 `json:"stayed"`
+	Delivered int64 `json:"delivered"`
+	Accepted  int64 `json:"accepted"`
+	Dismissed int64 `json:"dismissed"`
+	Expired   int64 `json:"expired"`
 }
 
 func newExperiments() *experiments {
@@ -80,15 +88,15 @@ func (x *experiments) decided(d *decision) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	c := count(x.arms, d.Arm)
-	c.decisions++
+	c.Decisions++
 	w := watch{at: d.Trigger.Time, arm: d.Arm, risk: -1}
 	if p, ok := d.Scores["leave"]; ok {
 		w.risk = p
 	}
 	if d.Verdict == "issued" {
-		c.issued++
+		c.Issued++
 		w.what, w.protection = d.Action, d.Kind == "protection"
-		count(x.actions, d.Action).issued++
+		count(x.actions, d.Action).Issued++
 		if len(x.byRec) > maxWatched {
 			x.byRec = map[string]string{}
 		}
@@ -122,9 +130,9 @@ func (x *experiments) settle(w watch) {
 	x.open--
 	if !w.protection { // protection does not aim at another bet
 		for _, c := range []*armCount{count(x.arms, w.arm), actionCount(x, w)} {
-			c.settled++
+			c.Settled++
 			if w.bet {
-				c.stayed++
+				c.Stayed++
 			}
 		}
 	}
@@ -170,13 +178,13 @@ func (x *experiments) outcome(typ, recommendation string) {
 	c := count(x.actions, action)
 	switch typ {
 	case event.TypeDelivered:
-		c.delivered++
+		c.Delivered++
 	case event.TypeAccepted:
-		c.accepted++
+		c.Accepted++
 	case event.TypeDismissed:
-		c.dismissed++
+		c.Dismissed++
 	default:
-		c.ended++
+		c.Expired++
 	}
 }
 
@@ -212,33 +220,24 @@ func (x *experiments) forget(player string) {
 
 // armView is one arm, or one action, with its rate and interval.
 type armView struct {
-	Name      string  `json:"name"`
-	Decisions int64   `json:"decisions"`
-	Issued    int64   `json:"issued"`
-	Settled   int64   `json:"settled"` // decisions whose outcome is known
-	Stayed    int64   `json:"stayed"`
-	Rate      float64 `json:"rate"`
-	Low       float64 `json:"low"` // 95 % Wilson interval
-	High      float64 `json:"high"`
+	Name string `json:"name"`
+	armCount
+	Rate float64 `json:"rate"`
+	Low  float64 `json:"low"` // 95 % Wilson interval
+	High float64 `json:"high"`
 	// Uplift against the holdout with its 95 % interval (Newcombe's).
 	Uplift     *float64 `json:"uplift,omitempty"`
 	UpliftLow  float64  `json:"uplift_low"`
 	UpliftHigh float64  `json:"uplift_high"`
-	Delivered  int64    `json:"delivered"`
-	Accepted   int64    `json:"accepted"`
-	Dismissed  int64    `json:"dismissed"`
-	Expired    int64    `json:"expired"`
 }
 
 func viewOf(name string, c *armCount) armView {
-	v := armView{Name: name, Decisions: c.decisions, Issued: c.issued, Settled: c.settled, Stayed: c.stayed,
-		Delivered: c.delivered, Accepted: c.accepted, Dismissed: c.dismissed, Expired: c.ended}
-	v.Low, v.High = wilson(c.stayed, c.settled)
-	if c.settled > 0 {
-		v.Rate = float64(c.stayed) / float64(c.settled)
-	}
-	return v
+	rate := c.rate()
+	return armView{Name: name, armCount: *c, Rate: rate.Value, Low: rate.Low, High: rate.High}
 }
+
+// rate is the share of settled decisions whose player stayed.
+func (c *armCount) rate() policy.Estimate { return policy.Proportion(int(c.Stayed), int(c.Settled)) }
 
 func (x *experiments) view() (arms, actions []armView) {
 	x.mu.Lock()
@@ -259,31 +258,16 @@ func (x *experiments) view() (arms, actions []armView) {
 			}
 		}
 	}
-	byName := func(list []armView) { sort.Slice(list, func(a, b int) bool { return list[a].Name < list[b].Name }) }
-	byName(arms)
-	byName(actions)
+	byName := func(a, b armView) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(arms, byName)
+	slices.SortFunc(actions, byName)
 	return arms, actions
 }
 
-// against sets the uplift over h: the difference of two proportions with Newcombe's
-// interval (Statistics in Medicine 17, 1998, method 10).
+// against sets the uplift over h.
 func (v *armView) against(h armView) {
-	d := v.Rate - h.Rate
-	v.Uplift = &d
-	v.UpliftLow = d - math.Hypot(v.Rate-v.Low, h.High-h.Rate)
-	v.UpliftHigh = d + math.Hypot(v.High-v.Rate, h.Rate-h.Low)
-}
-
-// wilson returns the 95 % score interval of k out of n (Wilson, JASA 22, 1927).
-func wilson(k, n int64) (low, high float64) {
-	if n == 0 {
-		return 0, 1
-	}
-	const z = 1.959963984540054
-	p, m := float64(k)/float64(n), float64(n)
-	mid := (p + z*z/(2*m)) / (1 + z*z/m)
-	half := z / (1 + z*z/m) * math.Sqrt(p*(1-p)/m+z*z/(4*m*m))
-	return max(0, mid-half), min(1, mid+half)
+	d := policy.Difference(v.rate(), h.rate())
+	v.Uplift, v.UpliftLow, v.UpliftHigh = &d.Value, d.Low, d.High
 }
 
 func (f *Function) listExperiments(w http.ResponseWriter, _ *http.Request) (any, error) {

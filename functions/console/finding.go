@@ -42,16 +42,14 @@ func queryOf(form url.Values) (q search.Query, err error) {
 // listDecisions searches the journal, or the decisions in memory if there is no Redis.
 func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = r.ParseForm()
-	if f.index == nil {
-		q := memoryQuery(r.Form)
-		q.Sees = personOf(r).Sees
-		page := f.decisions.find(q)
-		page.Decisions = visible(page.Decisions, personOf(r))
-		return page, nil
-	}
 	q, err := queryOf(r.Form)
 	if err != nil {
 		return nil, err
+	}
+	if f.index == nil {
+		page := f.decisions.find(within(q, personOf(r)))
+		page.Decisions = visible(page.Decisions, personOf(r))
+		return page, nil
 	}
 	found, err := f.search(r, q)
 	if err != nil {
@@ -61,14 +59,8 @@ func (f *Function) listDecisions(w http.ResponseWriter, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	out := decisionPage{Decisions: decisions, Matched: found.Matched, Kept: found.Total, Next: found.Next, Facets: map[string][]counted{},
-		Journal: true, Whole: found.Whole, Behind: found.Behind}
-	for name, list := range found.Facets {
-		for _, c := range list {
-			out.Facets[name] = append(out.Facets[name], counted{c.Name, c.N, c.Text})
-		}
-	}
-	return out, nil
+	return decisionPage{Decisions: decisions, Matched: found.Matched, Kept: found.Total, Next: found.Next, Facets: found.Facets,
+		Journal: true, Whole: found.Whole, Behind: found.Behind}, nil
 }
 
 // search finds the decisions of q that the person may see.

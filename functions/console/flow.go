@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"pitboss/internal/event"
+	"pitboss/internal/search"
 )
 
 // stage is where on the path of events an event is.
@@ -44,8 +45,8 @@ type flow struct {
 	types   map[string]int64
 	byStage [stages]int64
 	second  seconds[[stages]int32]
-	recent  [2]map[uint64]struct{} // event keys seen, in two generations
-	paths   [2]map[uint64]*path    // by origin event, in two generations
+	recent  [2]map[uint64]struct{}    // event keys seen, in two generations
+	origins [2]map[uint64]*milestones // by origin event, in two generations
 	hops    map[string]*window
 	rules   map[string]*ruleCount
 	actions map[string]int64
@@ -77,8 +78,8 @@ func (s *seconds[N]) in(unix int64) (n N, ok bool) {
 	return n, false
 }
 
-// path is when the Broker accepted the events that follow from an origin event.
-type path struct{ received, updated, scored, decided time.Time }
+// milestones are when the Broker accepted an origin event and those that follow from it.
+type milestones struct{ received, updated, scored, decided time.Time }
 
 type ruleCount struct {
 	n    int64
@@ -94,7 +95,7 @@ func newFlow(now func() time.Time) *flow {
 		actions: map[string]int64{}, law: map[string]int64{}, places: map[place]*placeFlow{}}
 	for i := range f.recent {
 		f.recent[i] = map[uint64]struct{}{}
-		f.paths[i] = map[uint64]*path{}
+		f.origins[i] = map[uint64]*milestones{}
 	}
 	for _, hop := range []string{"profile", "score", "decide", "consumers", "total", "event"} {
 		f.hops[hop] = newWindow()
@@ -172,7 +173,7 @@ func (f *flow) time(s *seen, st stage) {
 	if done.IsZero() {
 		done = s.At
 	}
-	w := f.pathOf(s)
+	w := f.originOf(s)
 	switch st {
 	case stageProfile:
 		w.updated = done
@@ -203,20 +204,20 @@ func (f *flow) hop(name string, at, from, to time.Time) {
 	}
 }
 
-// pathOf finds the path of the event's origin, which the player and the time of
+// originOf finds the milestones of the event's origin, which the player and the time of
 // receipt identify.
-func (f *flow) pathOf(s *seen) *path {
+func (f *flow) originOf(s *seen) *milestones {
 	key := xxhash.Sum64String(s.Player) ^ uint64(s.Received.UnixNano())
-	for _, g := range f.paths {
+	for _, g := range f.origins {
 		if w, ok := g[key]; ok {
 			return w
 		}
 	}
-	if len(f.paths[0]) >= generation/4 {
-		f.paths[1], f.paths[0] = f.paths[0], make(map[uint64]*path, generation/4)
+	if len(f.origins[0]) >= generation/4 {
+		f.origins[1], f.origins[0] = f.origins[0], make(map[uint64]*milestones, generation/4)
 	}
-	w := &path{received: s.Received}
-	f.paths[0][key] = w
+	w := &milestones{received: s.Received}
+	f.origins[0][key] = w
 	return w
 }
 
@@ -303,11 +304,7 @@ type hopNow struct {
 	P99 float64 `json:"p99_ms"`
 }
 
-type counted struct {
-	Name string `json:"name"`
-	N    int64  `json:"n"`
-	Text string `json:"text,omitzero"`
-}
+type counted = search.Count
 
 // view returns the flow as it is now.
 func (f *flow) view(now time.Time) flowView {
@@ -361,7 +358,7 @@ func (f *flow) series(now time.Time) map[string][]int32 {
 func topRules(rules map[string]*ruleCount) []counted {
 	out := make([]counted, 0, len(rules))
 	for id, r := range rules {
-		out = append(out, counted{id, r.n, r.text})
+		out = append(out, counted{Name: id, N: r.n, Text: r.text})
 	}
 	return top(out, 12)
 }

@@ -30,7 +30,7 @@ func TestGamesOpenedNextAreCounted(t *testing.T) {
 	}
 	rdb := redistest.Client(t, url)
 	got := map[player.Transition]int64{}
-	err = player.EachTransition(t.Context(), rdb, start.Add(time.Hour), 2, func(tr player.Transition, _ int, n int64) { got[tr] += n })
+	err := player.EachTransition(t.Context(), rdb, start.Add(time.Hour), 2, func(tr player.Transition, _ int, n int64) { got[tr] += n })
 	if err != nil {
 		t.Fatal(err)
 	}
