@@ -279,14 +279,14 @@ func TestACodeIsUsedOnce(t *testing.T) {
 	if status, _, _ := b.open(at.String()); status != 200 || b.me().Person == nil {
 		t.Fatalf("first: %d", status)
 	}
-	if status, _, text := b.open(at.String()); status != 400 || !strings.Contains(text, "used already") {
+	if status, _, text := b.open(at.String()); status != 400 || !strings.Contains(text, "already used") {
 		t.Errorf("again: %d %s", status, text)
 	}
 	thief := s.browser()
 	for k, v := range before { // the cookie is stolen, too
 		thief.setCookie(k, v)
 	}
-	if status, _, text := thief.open(at.String()); status != 400 || !strings.Contains(text, "used already") || thief.me().Person != nil {
+	if status, _, text := thief.open(at.String()); status != 400 || !strings.Contains(text, "already used") || thief.me().Person != nil {
 		t.Errorf("with the cookie: %d %s", status, text)
 	}
 }

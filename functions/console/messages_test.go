@@ -112,7 +112,7 @@ func TestThePageKnowsWhatIsRecorded(t *testing.T) {
 		"There is no \x00 score: \x00 was not trained on such players. Marketing that needs it stops, protection goes on.",
 		"There is no \x00 score: the player is too new for \x00. Marketing that needs it stops, protection goes on.",
 		"what the message calls \x00 is not known", "text: it is the text that is in force", "console: not possible now: \x00", "not allowed there: \x00",
-		"the sign-in service does not answer: \x00"} {
+		"the sign-in service does not answer: \x00", "the change could not be journaled, so it was not made: \x00"} {
 		all[whole] = true
 	}
 	known, n := map[string]bool{}, 0
