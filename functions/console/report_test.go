@@ -160,11 +160,14 @@ func TestAPlayersDecisionsComeFromTheJournal(t *testing.T) {
 		Next  string
 	}
 	var blind, out answer
-	start(t, map[string]string{"REDIS_URL": url}).get("/api/players/alice/decisions", &blind)
+	without := start(t, map[string]string{"REDIS_URL": url})
+	without.indexed()
+	without.get("/api/players/alice/decisions", &blind)
 	if blind.Whole || len(blind.Decisions) > 0 {
 		t.Errorf("without the segments: %d decisions, whole %v", len(blind.Decisions), blind.Whole)
 	}
 	s := start(t, map[string]string{"REDIS_URL": url, "PITBOSS_SEGMENTS": dir})
+	s.indexed()
 	got := []string{}
 	at := "/api/players/alice/decisions"
 	for range 5 {
