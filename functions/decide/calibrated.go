@@ -14,10 +14,10 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// calibrations are how the scores of models are calibrated, by their SHA-256.
+// calibrations holds the calibration of each model by its SHA-256.
 type calibrations map[string]journal.Calibration
 
-// followCalibrations takes over how scores are calibrated, until ctx ends.
+// followCalibrations reads the calibrations every so often until ctx ends.
 func (f *Function) followCalibrations(ctx context.Context) {
 	for range repeat.Now(ctx, f.cfg.LearnPoll) {
 		now, err := f.journal.Calibrations(ctx)
@@ -31,9 +31,8 @@ func (f *Function) followCalibrations(ctx context.Context) {
 	}
 }
 
-// calibrate makes of what the models gave what came of such scores of late. The
-// input says which is which, and by what, so that it stands for itself in the
-// journal.
+// calibrate replaces the models' scores by calibrated ones. The input keeps the raw
+// score and the calibration, so that the journal's record explains itself.
 func (f *Function) calibrate(in *policy.Input) {
 	all := f.calibrations.Load()
 	if all == nil || len(*all) == 0 || slices.Contains(in.Killed, policy.Switch("model", policy.CalibrationModel)) {
@@ -58,7 +57,7 @@ func (f *Function) calibrate(in *policy.Input) {
 	for output := range outputs {
 		delete(scores, output)
 	}
-	for i := range models { // of several models that give one score the higher counts, as score has it
+	for i := range models { // of several models with the same output the highest score counts, as in score
 		m := &models[i]
 		if was, said := scores[m.Output]; outputs[m.Output] && !m.Shadow && m.Outside == "" && (!said || m.Score > was) {
 			scores[m.Output] = m.Score

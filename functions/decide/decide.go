@@ -12,23 +12,23 @@ import (
 	"pitboss/internal/policy"
 )
 
-// request is one player.scored being decided on.
+// request is one player.scored that a decision is made from.
 type request struct {
 	f     *Function
-	given policy.Input // what the event says
+	given policy.Input // as the event has it
 	made
 }
 
-// made is what came of a request. A decision that could not be recorded is
-// made anew, and nothing of the one before may stay.
+// made is the result of a request. A decision that could not be recorded is made again
+// from the start, so draft resets all of it.
 type made struct {
-	in      policy.Input   // what was decided on
-	record  *policy.Record // what was decided
-	before  uint64         // the journal's entry, where this decision was made before
-	taken   bool           // and it was taken back since
-	history *policy.Contacts
-	gone    bool // there is no such player (any more)
-	late    bool // nobody can tell any more whether it was decided on before
+	in      policy.Input
+	record  *policy.Record
+	before  uint64           // the journal entry, if this decision was made before; 0: it was not
+	taken   bool             // it was made before and taken back since
+	history *policy.Contacts // set with before
+	gone    bool             // there is no such player, or no longer
+	late    bool             // the event is too old to know whether it was decided on before
 }
 
 func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, data *event.PlayerScored) (*ce.Event, error) {
@@ -77,7 +77,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 	return f.answer(e, t.record)
 }
 
-// clock is now, in the milliseconds that the journal keeps.
+// clock returns the time of a decision, in the milliseconds that the journal keeps.
 func (f *Function) clock(asOf time.Time) time.Time {
 	if f.cfg.Clock == "event" {
 		return asOf.UTC().Truncate(time.Millisecond)
@@ -85,7 +85,8 @@ func (f *Function) clock(asOf time.Time) time.Time {
 	return f.now().UTC().Truncate(time.Millisecond)
 }
 
-// draft decides on what the journal says is current.
+// draft makes the decision from the current contact history, and from the current
+// state if that has changed since the event.
 func (t *request) draft(ctx context.Context, v journal.View) (*journal.Draft, error) {
 	t.made = made{in: t.given}
 	contacts, err := policy.ReadContacts(v.Contacts)
@@ -129,12 +130,12 @@ func (t *request) draft(ctx context.Context, v journal.View) (*journal.Draft, er
 	return draft, nil
 }
 
-// errTooLate refuses an event that may have been decided on: what is current
-// comes with the player's next event.
+// errTooLate refuses an event that a decision may have been made from before. The
+// player's next event brings a current one.
 var errTooLate = errors.New("decide: the event is more than 24 hours old, so whether it was decided on before is not remembered")
 
-// recall reads what was decided before. Where the entry has been written out
-// to a segment, or its key was destroyed, there is nothing left to say.
+// recall reads the decision that was made before. It leaves record nil if the entry was
+// written out to a segment, or if the player was erased.
 func (t *request) recall(ctx context.Context) error {
 	shard, err := journal.ShardOf(t.in.Decision)
 	if err != nil {
@@ -165,12 +166,12 @@ func (f *Function) answer(in *ce.Event, r *policy.Record) (*ce.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.SetID(data.Decision) // what outcomes refer to
+	out.SetID(data.Decision) // outcomes refer to it
 	attributes(out, data, &r.Input.Facts)
 	return out, nil
 }
 
-// attributes are what consuming teams' Triggers filter on.
+// attributes sets the attributes that consuming teams' Triggers filter by.
 func attributes(out *ce.Event, data *event.Recommendation, facts *event.Facts) {
 	for _, a := range [...][2]string{
 		{event.ExtAction, data.Action}, {event.ExtKind, data.Kind}, {event.ExtChannel, data.Channel},

@@ -1,14 +1,14 @@
 // Package decide picks the next best action that law and policy allow.
 //
 // player.scored in → recommendation.issued or .suppressed out.
-// protection.excluded or a withdrawn consent.changed in →
-// recommendation.revoked out, if anything issued is not yet delivered.
-// account.linked or account.unlinked in → the account's history says to which
-// person it belongs; recommendation.revoked out, if that takes something back.
-// State touched: the player's contact history and the shard's journal, in one
-// script, which also checks that the player's state is the one decided on.
-// Errors: retryable while it starts, Redis can't be reached, or the kill
-// switches can't be read; permanent for an event against the contract.
+// protection.excluded or a withdrawn consent.changed in → recommendation.revoked out,
+// if something that was issued is not delivered yet.
+// account.linked or account.unlinked in → the contact history notes to which person the
+// account belongs; recommendation.revoked out, if that takes something back.
+// State touched: the player's contact history and the shard's journal, in one script.
+// The script also checks that the player's state is the one the decision was made from.
+// Errors: retryable while it starts, Redis can't be reached, or the kill switches can't
+// be read; permanent for an event against the contract.
 //
 // A redelivered event is answered from the journal with the same event.
 package decide
@@ -40,11 +40,11 @@ type config struct {
 	RedisURL  string `env:"REDIS_URL,default=redis://127.0.0.1:6379"`
 	ModelsDir string `env:"MODELS_DIR,default=models"`
 	Players   int    `env:"DECIDE_CACHE_PLAYERS,default=65536"` // contact histories kept in memory
-	// Clock says what "now" is: wall, or event, for a recorded day that is replayed.
+	// Clock is wall, or event to replay a recorded day.
 	Clock        string        `env:"DECIDE_CLOCK,default=wall"`
 	WaitReplicas int           `env:"DECIDE_WAIT_REPLICAS,default=0"` // replicas that must have an entry before it is acknowledged
 	WaitTimeout  time.Duration `env:"DECIDE_WAIT_TIMEOUT,default=1s"`
-	LearnPoll    time.Duration `env:"DECIDE_LEARN_POLL,default=30s"`    // how often what was learned is taken over
+	LearnPoll    time.Duration `env:"DECIDE_LEARN_POLL,default=30s"`    // how often learned sums are read
 	Review       time.Duration `env:"DECIDE_REVIEW_WITHIN,default=24h"` // deadline of a person's review
 }
 
@@ -53,11 +53,11 @@ type Function struct {
 	*setup.Edge
 	cfg          config
 	set          *feature.Set
-	empty        []float64                     // the features of a player whom nothing has happened to
-	policy       *policy.Policy                // of the files
-	decides      atomic.Pointer[policy.Policy] // what decides instead of it: another policy in force, what was learned; nil: nothing
-	swap         sync.Mutex                    // held while decides is made anew
-	ranker       atomic.Pointer[learn.Ranker]  // of next games, by what players open; nil: too little is known
+	empty        []float64                     // the features of a player without events
+	policy       *policy.Policy                // the policy of the files
+	decides      atomic.Pointer[policy.Policy] // the policy in force with what was learned; nil: the policy of the files
+	swap         sync.Mutex                    // held while decides is replaced
+	ranker       atomic.Pointer[learn.Ranker]  // learned ranking of next games; nil: too little is known
 	calibrations atomic.Pointer[calibrations]
 	journal      *journal.Journal
 	board        *journal.SwitchBoard
@@ -114,15 +114,15 @@ func (f *Function) start(ctx context.Context) (err error) {
 	return f.startLearning()
 }
 
-// keepDocuments stores what decisions are made by, so that they can be
-// reproduced when the files have changed; until it could.
+// keepDocuments stores the policy, so that its decisions can be reproduced after the
+// files have changed. It tries again until it succeeds or ctx ends.
 func (f *Function) keepDocuments(ctx context.Context) {
 	text, err := f.policy.Document()
 	for err == nil {
 		if err = f.journal.KeepDocument(ctx, f.policy.Hash(), text); err == nil {
 			return
 		}
-		f.Log.Warn("policy not kept yet", zap.Error(err))
+		f.Log.Warn("the policy is not stored yet", zap.Error(err))
 		select {
 		case <-ctx.Done():
 			return
@@ -135,7 +135,7 @@ func (f *Function) keepDocuments(ctx context.Context) {
 
 var errSwitches = errors.New("decide: the kill switches can't be read")
 
-// Handle decides about one player.scored, or revokes.
+// Handle makes a decision, or takes recommendations back.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 	return f.Answer(ctx, &e, f.handle)
 }

@@ -10,11 +10,11 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// policyPoll is how often decide asks whether another policy was approved.
+// policyPoll is how often decide looks for an approved policy.
 const policyPoll = time.Second
 
-// followPolicy takes over a policy that was approved on the running system, and
-// goes back to the files' own when it is no longer in force.
+// followPolicy adopts a policy that was approved on the running system, and returns to
+// the policy of the files when it is no longer in force.
 func (f *Function) followPolicy(ctx context.Context) {
 	for range repeat.Now(ctx, policyPoll) {
 		if err := f.takePolicy(ctx); err != nil && ctx.Err() == nil {

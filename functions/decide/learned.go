@@ -19,7 +19,7 @@ import (
 )
 
 var shadowed = promauto.NewCounterVec(prometheus.CounterOpts{
-	Name: "pitboss_learned_shadow_total", Help: "Decisions beside which a learned policy chose in the shadow, by whether it chose the same.",
+	Name: "pitboss_learned_shadow_total", Help: "Decisions for which a shadow policy chose, too, by whether it chose the same.",
 }, []string{"same"})
 
 func init() {
@@ -28,8 +28,7 @@ func init() {
 	}
 }
 
-// decidesBy is the policy that decides now: the files' or one that was approved
-// on the running system, with what was learned.
+// decidesBy returns the policy in force with what was learned.
 func (f *Function) decidesBy() *policy.Policy {
 	if p := f.decides.Load(); p != nil {
 		return p
@@ -37,21 +36,21 @@ func (f *Function) decidesBy() *policy.Policy {
 	return f.policy
 }
 
-// promotionPoll is how often decide looks whether another learned policy was put
-// into force, or taken back.
+// promotionPoll is how often decide looks for a promotion or a rollback of a learned
+// policy.
 const promotionPoll = time.Second
 
-// follower follows what is learned, and what of it is in force.
+// follower keeps the learned policy current.
 type follower struct {
 	f      *Function
 	spec   *learn.Spec
-	frozen *learn.Snapshot // of learning.yaml's frozen mode; nil: it learns
-	read   time.Time       // when the sums were read last
-	forced string          // the promoted snapshot that decides; "": learning.yaml's way
+	frozen *learn.Snapshot // in learning.yaml's frozen mode; nil: it learns
+	read   time.Time       // when the sums were last read
+	forced string          // the promoted snapshot in force; "": none
 }
 
-// startLearning begins to follow what is learned, or takes over the frozen
-// snapshot, where learning.yaml says so.
+// startLearning starts to follow what is learned, or the frozen snapshot if
+// learning.yaml names one. Without learning.yaml it does nothing.
 func (f *Function) startLearning() error {
 	spec, err := learn.ReadSpec(filepath.Join(f.cfg.ModelsDir, "learning.yaml"))
 	if spec == nil || err != nil {
@@ -81,8 +80,7 @@ func (l *follower) run(ctx context.Context) {
 	}
 }
 
-// step takes over the promoted policy; where none is, the frozen one or what is
-// learned now.
+// step adopts the promoted policy, else the frozen one, else what is learned now.
 func (l *follower) step(ctx context.Context) error {
 	p, err := l.f.journal.Promoted(ctx)
 	if err != nil {
@@ -122,7 +120,7 @@ func (l *follower) step(ctx context.Context) error {
 	return l.f.adopt(ctx, &learn.Snapshot{Spec: *l.spec, Actions: actions})
 }
 
-// takeShadow takes over which learned policy chooses in the shadow.
+// takeShadow adopts the learned policy that chooses in the shadow.
 func (f *Function) takeShadow(ctx context.Context) error {
 	now, err := f.journal.Shadowed(ctx)
 	if err != nil {
@@ -148,8 +146,7 @@ func (f *Function) takeShadow(ctx context.Context) error {
 	return nil
 }
 
-// countShadow counts how often the policy in the shadow would have chosen as was
-// chosen.
+// countShadow counts whether the shadow policy would have chosen the same.
 func countShadow(d *policy.Decision) {
 	if d.Shadow == nil {
 		return
@@ -161,8 +158,8 @@ func countShadow(d *policy.Decision) {
 	shadowed.WithLabelValues(strconv.FormatBool(did == d.Shadow.Action)).Inc()
 }
 
-// adopt decides by a snapshot from now on. It is kept under its hash first: what
-// a decision was made by must be there when it is reproduced.
+// adopt makes a snapshot decide from now on. It stores the snapshot first, since a
+// decision must be reproducible from what it was made by.
 func (f *Function) adopt(ctx context.Context, s *learn.Snapshot) error {
 	text, hash, err := s.Text()
 	if err != nil {

@@ -16,12 +16,13 @@ import (
 	"pitboss/internal/policy"
 )
 
-// Accounts of one person bind one another. They are in different slots, so
-// what binds is read from all of them: before a decision is made, and again
-// once it is recorded and before it is answered. An exclusion does it the other
-// way round: it is written to its own account, then what is open on the others
-// is read. So of a decision and an exclusion at the same time at least one sees
-// the other. docs/state.md has the invariants.
+// Accounts of one person bind one another: an exclusion or an opt-out on one holds for
+// all. The accounts are in different slots, so no script sees all of them. A decision
+// therefore reads what binds it before it is made, and again after it is recorded and
+// before it is answered. An exclusion works the other way round: it is written to its
+// own account first, and then it reads what is open on the others. So of a decision and
+// an exclusion at the same time at least one sees the other. docs/state.md has the
+// invariants.
 
 // account is one account of a person.
 type account struct {
@@ -29,8 +30,8 @@ type account struct {
 	policy.Account
 }
 
-// accounts are those of the persons that a history names, as each account's
-// own history confirms, and the player's own, if it is among them.
+// accounts returns the accounts of the persons that a contact history names. Each
+// account's own history must confirm the link. The player's account may be among them.
 func (f *Function) accounts(ctx context.Context, c *policy.Contacts) ([]account, error) {
 	persons := f.decidesBy().Persons(c)
 	if len(persons) == 0 {
@@ -47,7 +48,7 @@ func (f *Function) accounts(ctx context.Context, c *policy.Contacts) ([]account,
 			return nil, err
 		}
 		if !shared(persons, f.decidesBy().Persons(contacts)) {
-			continue // not linked any more, or not surely enough
+			continue // no longer linked, or with too little confidence
 		}
 		st, err := f.set.Decode(found[i].State.Bytes)
 		if err != nil {
@@ -73,7 +74,7 @@ func shared(a, b []string) bool {
 	return false
 }
 
-// bind is what all accounts but one bind that one to.
+// bind returns what the other accounts bind account id to.
 func (f *Function) bind(all []account, id string, now time.Time) *policy.Linked {
 	others := make([]policy.Account, 0, len(all))
 	for i := range all {
@@ -84,8 +85,8 @@ func (f *Function) bind(all []account, id string, now time.Time) *policy.Linked 
 	return f.decidesBy().Bind(others, now)
 }
 
-// linked is what binds a player from other accounts; nil where the player is
-// linked to nobody.
+// linked returns what a player's other accounts bind the player to. It is nil if there
+// are none.
 func (f *Function) linked(ctx context.Context, id string, c *policy.Contacts, now time.Time) (*policy.Linked, error) {
 	if len(c.Links) == 0 {
 		return nil, nil
@@ -97,20 +98,20 @@ func (f *Function) linked(ctx context.Context, id string, c *policy.Contacts, no
 	return f.bind(all, id, now), nil
 }
 
-// concurrent is how much later than a decision another account's message may be
-// for the two to count as of the same time.
+// concurrent is how much later than a decision another account's message may have been
+// sent to count as sent at the same time.
 const concurrent = 10 * time.Second
 
-// confirm reports whether a decision that is recorded still stands. It reads
-// again what binds the player: where something has come up that stops the
-// decision, it is taken back, and the answer says so instead.
+// confirm reports whether a recorded decision still stands. It reads again what binds
+// the player. If something now stops the decision, confirm takes it back and returns
+// the revocation to answer with.
 func (f *Function) confirm(ctx context.Context, e *ce.Event, r *event.Record, t *request) (back *ce.Event, stands bool, err error) {
 	in, d := t.record.Input, &t.record.Decision
 	take := taking{f: f, cause: r}
 	if t.taken {
 		seq, mine := t.history.Find(take.id(in.Player))
 		if !mine {
-			return nil, false, nil // by another event, which was answered
+			return nil, false, nil // another event took it back and was answered
 		}
 		out, err := f.recallRevocation(ctx, &event.Recommendation{Decision: take.id(in.Player)}, seq)
 		if err != nil {
@@ -132,11 +133,11 @@ func (f *Function) confirm(ctx context.Context, e *ce.Event, r *event.Record, t 
 	if back, err = f.revoked(e, out); back != nil || err != nil {
 		return back, false, err
 	}
-	return nil, !take.contacts.Revoked(in.Decision), nil // delivered meanwhile, or taken back by another event
+	return nil, !take.contacts.Revoked(in.Decision), nil // it was delivered in the meantime, or another event took it back
 }
 
-// stopped tells why an action must not go out after all: what binds the player
-// from other accounts has changed since it was decided on.
+// stopped returns why an action must not be sent after all, if what the other accounts
+// bind the player to has changed since the decision.
 func (f *Function) stopped(ctx context.Context, in *policy.Input, action string) (why []event.Reason, err error) {
 	now, err := f.linked(ctx, in.Player, in.Contacts, in.Now)
 	if err != nil || now == nil || reflect.DeepEqual(now, in.Linked) {
@@ -149,11 +150,11 @@ func (f *Function) stopped(ctx context.Context, in *policy.Input, action string)
 	return why, nil
 }
 
-// errTooManyPersons refuses one more link.
+// errTooManyPersons refuses a link beyond policy.LinksKept.
 var errTooManyPersons = fmt.Errorf("decide: an account can be linked to %d persons at most", policy.LinksKept)
 
-// link notes in the account's history that it belongs to a person, or does not.
-// What is open on an account that is bound from now on is taken back.
+// link notes in the account's contact history that it belongs to a person, or no longer
+// does. It takes back what is open on accounts that are bound from now on.
 func (f *Function) link(ctx context.Context, e *ce.Event, r *event.Record, l policy.Link, reason string) (*ce.Event, error) {
 	l.At, l.Key = r.Time, r.Key()
 	id := journal.DecisionID(r.Subject, event.ReplyID(r.Source, r.ID, r.Type))
@@ -191,9 +192,9 @@ func (f *Function) link(ctx context.Context, e *ce.Event, r *event.Record, l pol
 	return f.bindAll(ctx, e, r, contacts)
 }
 
-// index adds an account to a person's. An erasure that came in between has
-// looked through the indexes that the history named, so the account is taken
-// off again where the history is gone.
+// index adds an account to a person's index. An erasure at the same time has cleaned
+// only the indexes that the history named then, so index removes the account again if
+// its history is gone.
 func (f *Function) index(ctx context.Context, person, id string) error {
 	if err := f.journal.Index(ctx, person, id); err != nil {
 		return err
@@ -212,7 +213,7 @@ func (f *Function) index(ctx context.Context, person, id string) error {
 	return f.journal.Unindex(ctx, person, id)
 }
 
-// linking is the open part of a journal entry of kind link, linkingOf its sealed one.
+// linking is the open part of a journal entry of kind link; linkingOf is its sealed part.
 type linking struct {
 	ID         string `json:"id"`
 	Linked     bool   `json:"linked"`
@@ -225,12 +226,12 @@ type linkingOf struct {
 	Reason string `json:"reason,omitzero"`
 }
 
-// linkedWhy names no account and nothing that happened there: the player may
-// ask for a copy of it.
+// linkedWhy names neither the other account nor what happened there, since the player
+// may ask for a copy.
 var linkedWhy = []event.Reason{{Code: policy.ReasonLinked, Text: "Another account of the same person is excluded, or opted out."}}
 
-// bindAll takes back what is open on the accounts that an exclusion or an
-// opt-out on another one binds.
+// bindAll takes back what is open on accounts that another account's exclusion or
+// opt-out binds.
 func (f *Function) bindAll(ctx context.Context, e *ce.Event, r *event.Record, contacts *policy.Contacts) (*ce.Event, error) {
 	all, err := f.accounts(ctx, contacts)
 	if err != nil {
@@ -241,7 +242,7 @@ func (f *Function) bindAll(ctx context.Context, e *ce.Event, r *event.Record, co
 	for i := range all {
 		now := f.clock(r.Time)
 		l := f.bind(all, all[i].id, now)
-		// A hold may be an exclusion's that is not in the state yet.
+		// A hold may stand for an exclusion that is not in the state yet.
 		excluded := len(l.Exclusions) > 0 || now.Before(l.Contacts.Hold)
 		if !excluded && len(l.OptOuts) == 0 {
 			continue

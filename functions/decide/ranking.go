@@ -15,9 +15,9 @@ import (
 	"pitboss/internal/setup"
 )
 
-// The ranking of next games learns from what players opened in the last week, a
-// day counting rankFade of the one after it. With fewer rounds than rankFrom the
-// model's ranking stands.
+// The ranking of next games learns from the games that players opened in the last
+// week. Each day counts rankFade times as much as the next. With fewer than rankFrom
+// rounds the model's ranking is used.
 const (
 	rankDays = 7
 	rankFade = 0.7
@@ -26,7 +26,8 @@ const (
 	rankName = "next-game"
 )
 
-// followRanking takes over what players opened next, until ctx ends.
+// followRanking reads which games players opened after which, every so often until ctx
+// ends.
 func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
 	for range repeat.Now(ctx, f.cfg.LearnPoll) {
 		chain, rounds := learn.NewChain(), 0.0
@@ -44,9 +45,10 @@ func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
 	}
 }
 
-// ranked is the ranking of next games to decide on: the learned one. The model's
-// stands where too little is learned, and after a game that the model ranks and
-// nobody was seen to leave of late. None where the model is switched off.
+// ranked returns the ranking of next games for a decision: the learned one, or the
+// model's if too little is learned, or if the model ranks the player's last game and
+// nobody was seen to open another game after it. It is nil while the model's kill
+// switch is on.
 func (f *Function) ranked(data *event.PlayerScored, switches []string) []event.Ranked {
 	if slices.Contains(switches, policy.Switch("model", rankName)) {
 		return nil

@@ -15,10 +15,9 @@ import (
 	"pitboss/internal/policy"
 )
 
-// revoke takes back what was issued and is not yet delivered, on the player's
-// account and on those linked with it. It also puts the player on hold, so that
-// a decision that is under way on the state of before is not recorded any more,
-// or decided anew.
+// revoke takes back what was issued and is not delivered yet, on the player's account
+// and on linked ones. It also puts the player on hold, so that a decision that is being
+// made from the older state is not recorded, or is made again.
 func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why event.Reason, service bool) (*ce.Event, error) {
 	t := taking{f: f, cause: r, why: []event.Reason{why}}
 	out, err := t.one(ctx, r.Subject, opened(service), true)
@@ -46,15 +45,14 @@ func (f *Function) revoke(ctx context.Context, e *ce.Event, r *event.Record, why
 	return f.revoked(e, out)
 }
 
-// opened picks marketing and, if service is set, service.
+// opened selects marketing and, if service is set, service.
 func opened(service bool) func(*policy.Sent) bool {
 	return func(s *policy.Sent) bool {
 		return s.Kind == policy.Marketing[0] || service && s.Kind == policy.Service[0]
 	}
 }
 
-// revoked is the answer that tells what was taken back; nothing where there was
-// nothing to take back.
+// revoked returns the reply that says what was taken back, or nil if nothing was.
 func (f *Function) revoked(e *ce.Event, out *event.Recommendation) (*ce.Event, error) {
 	if out == nil || len(out.Revoked) == 0 {
 		return nil, nil
@@ -67,22 +65,22 @@ func (f *Function) revoked(e *ce.Event, out *event.Recommendation) (*ce.Event, e
 	return reply, nil
 }
 
-// taking takes recommendations back because of an event.
+// taking takes back recommendations because of an event.
 type taking struct {
 	f        *Function
 	cause    *event.Record
 	why      []event.Reason
-	contacts *policy.Contacts // the history of the account that was looked at last
+	contacts *policy.Contacts // the history of the account that was read last
 }
 
-// id names what the event takes back of a player's.
+// id is the id of the revocation that the event causes for a player.
 func (t *taking) id(player string) string {
 	return journal.DecisionID(player, event.ReplyID(t.cause.Source, t.cause.ID, event.TypeRevoked))
 }
 
-// other takes back what is open on a linked account, which was just read: what
-// this process remembers of it may be older. Where there is nothing to take back
-// and nothing was, nothing is recorded.
+// other takes back what is open on a linked account. a was just read; the cache may
+// have an older history. If there is nothing to take back and nothing was taken back
+// before, it records nothing.
 func (t *taking) other(ctx context.Context, a *account, pick func(*policy.Sent) bool) (*event.Recommendation, error) {
 	_, made := a.Contacts.Find(t.id(a.id))
 	open := slices.ContainsFunc(a.Contacts.Open(t.f.clock(t.cause.Time)), func(n int) bool { return pick(&a.Contacts.Sent[n]) })
@@ -96,14 +94,13 @@ func (t *taking) other(ctx context.Context, a *account, pick func(*policy.Sent) 
 	return out, err
 }
 
-// one takes back what of a player's open recommendations is picked. With hold
-// the player is on hold from now on. The same event takes back the same, however
-// often it comes.
+// one takes back those of a player's open recommendations that pick selects. With hold
+// it puts the player on hold. A redelivered event takes back the same ones.
 func (t *taking) one(ctx context.Context, player string, pick func(*policy.Sent) bool, hold bool) (*event.Recommendation, error) {
 	r, now := t.cause, t.f.clock(t.cause.Time)
 	id := t.id(player)
 	out := &event.Recommendation{Decision: id, Action: policy.NoAction, Kind: policy.Marketing, Reasons: t.why, DedupKey: id, DecidedAt: now}
-	if player == r.Subject { // else it is another account's event
+	if player == r.Subject { // a linked account must not see the event
 		out.Trigger = event.Trigger{Type: r.Type, Source: r.Source, ID: r.ID, Time: r.Time}
 	}
 	var made uint64
@@ -150,8 +147,8 @@ type revocation struct {
 	Reasons []event.Reason `json:"reasons"`
 }
 
-// recallRevocation reads what was taken back before. Where the entry has been
-// written out to a segment, or its key was destroyed, nothing is left to say.
+// recallRevocation reads the revocation that was made before. It returns out if the
+// entry was written out to a segment, or if the player was erased.
 func (f *Function) recallRevocation(ctx context.Context, out *event.Recommendation, seq uint64) (*event.Recommendation, error) {
 	shard, err := journal.ShardOf(out.Decision)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"pitboss/internal/player"
 )
 
-// current is a player's current state as decisions read it. Those of one batch
+// current is a player's current state as decisions use it. The decisions of one batch
 // share it.
 type current struct {
 	facts    event.Facts
@@ -21,10 +21,10 @@ type current struct {
 	asOf     time.Time
 }
 
-// states are decoded states that were read, whose memory the next may have.
+// states recycles the memory of decoded states.
 var states = sync.Pool{New: func() any { return (*feature.State)(nil) }}
 
-// facts reads the state without its features.
+// facts returns the state's facts without computing its features.
 func (f *Function) facts(s *journal.State) (event.Facts, error) {
 	if c, ok := s.Decoded.(*current); ok {
 		return c.facts, nil
@@ -36,8 +36,8 @@ func (f *Function) facts(s *journal.State) (event.Facts, error) {
 	return c.facts, nil
 }
 
-// current reads the state, with its features as of asOf or of the latest event in
-// it, whichever is later.
+// current decodes the state and computes its features as of asOf or of its latest
+// event, whichever is later.
 func (f *Function) current(s *journal.State, asOf time.Time) (*current, error) {
 	c, ok := s.Decoded.(*current)
 	if ok && c.asOf.Equal(later(asOf, c.latest)) {
@@ -57,8 +57,8 @@ func (f *Function) current(s *journal.State, asOf time.Time) (*current, error) {
 	return c, nil
 }
 
-// refresh takes over the player's current state: the one the event carries has
-// changed since. The scores stay those of the event.
+// refresh replaces the event's facts and features by those of the player's current
+// state, which has changed since. The scores stay those of the event.
 func (t *request) refresh(s *journal.State) error {
 	if s.Version == (player.Version{}) {
 		t.gone = true
@@ -82,12 +82,11 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// sameFacts reports whether what was decided on one state may be recorded
-// although the player played on meanwhile. Everything that law rests on and
-// that is not measured must be as it was: exclusions, consents, limits,
-// indicators of harm, the account. Features and the games played last may be
-// those of a moment ago: the decision is then as if the player's next event had
-// come a moment later, which nobody could have ruled out.
+// sameFacts reports whether a decision made from one state may be recorded although the
+// player has played on. Every fact that law depends on must be unchanged: exclusions,
+// consents, limits, indicators of harm, the account. Features and the last games may
+// be a moment old: the decision is the same as if the player's next event had arrived
+// a moment later.
 func (f *Function) sameFacts(was, is *journal.State) bool {
 	if was.Version == (player.Version{}) || is.Version == (player.Version{}) {
 		return false
@@ -100,7 +99,7 @@ func (f *Function) sameFacts(was, is *journal.State) bool {
 	return err == nil && reflect.DeepEqual(lawful(a), lawful(b))
 }
 
-// lawful are the facts without what every round changes.
+// lawful returns the facts without those that every round changes.
 func lawful(f event.Facts) event.Facts {
 	f.LastGame, f.FailedGame, f.RecentGames = "", "", nil
 	return f

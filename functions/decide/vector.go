@@ -10,11 +10,11 @@ import (
 	"pitboss/internal/event"
 )
 
-// vector reads the event's features into the order of names. The event has
-// them in the same order, unless it was made with another features.yaml, as
-// while two releases overlap: then a feature that the policy does not know is
-// passed over, and one that the event lacks has its value of empty, a player
-// whom nothing has happened to, and is missing: rules that read it are in doubt.
+// vector reads the event's features into the order of names. The event has them in the
+// same order, unless it was made with another features.yaml, as while two releases
+// overlap. vector then skips features that names does not have. A feature that the
+// event lacks gets its value from empty, the features of a player without events, and
+// is listed in missing: rules that read it are in doubt.
 func vector(dst []float64, raw jsontext.Value, names []string, empty []float64) (values []float64, missing []string, err error) {
 	if fast, ok := asWritten(dst, raw, names); ok {
 		return fast, nil, nil
@@ -64,7 +64,8 @@ func vector(dst []float64, raw jsontext.Value, names []string, empty []float64) 
 	return append(dst, empty[len(dst):]...), missing, nil
 }
 
-// arrange puts named values in order, with the empty player's where one is missing.
+// arrange puts named values in the order of names, and those of empty where one is
+// missing.
 func arrange(dst []float64, stray map[string]float64, names []string, empty []float64) (values []float64, missing []string) {
 	for i, n := range names {
 		v, ok := stray[n]
@@ -76,8 +77,8 @@ func arrange(dst []float64, stray map[string]float64, names []string, empty []fl
 	return dst, missing
 }
 
-// asWritten reads features whose names are exactly names, in their order, and
-// that are as feature.Set.AppendJSON writes them: about all there are.
+// asWritten reads features that feature.Set.AppendJSON wrote with exactly these names,
+// in this order. Nearly all are.
 func asWritten(dst []float64, raw []byte, names []string) ([]float64, bool) {
 	for i, want := range names {
 		name, number, rest, ok := event.NextFeature(raw)

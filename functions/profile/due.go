@@ -2,11 +2,11 @@ package profile
 
 import "slices"
 
-// A player's duplicate memory has one byte for each event: 0, or 1 + the index
-// of the score_when condition that asked for a decision. When several did, it
-// is the first in features.yaml; beyond 254 conditions, none in particular.
-// After a deploy that reorders conditions a redelivered event may name another
-// one: its id, and that a decision is due, never change.
+// A player's duplicate memory has one byte for each event: 0, or 1 + the index of the
+// score_when condition that asked for a decision. If several did, it is the first in
+// features.yaml; beyond 254 conditions it names none. After a deploy that reorders the
+// conditions, a redelivered event may name another one, but its id stays the same and
+// so does whether a decision is due.
 const noneInParticular = 255
 
 // dueByte packs the names of the conditions that asked for a decision.

@@ -1,15 +1,15 @@
-// Package profile folds what happens to a player into the player's state.
+// Package profile folds events into the player's state.
 //
 // A platform event or reminder.due in → checked against the contract → folded
-// into the player's state in Redis, exactly once → player.updated out, when
-// score_when in features.yaml says that a decision is due; nothing otherwise.
+// into the player's state in Redis, exactly once → player.updated out, if score_when
+// in features.yaml says that a decision is due; nothing otherwise.
 // State touched: the player's key and the shard's reminders, in one script.
-// Events that are other functions' business are let by. Errors: permanent (400)
-// for an event against the contract; retryable (500) while Redis can't be
-// reached or it starts.
+// It ignores events that only other functions handle. Errors: permanent (400) for an
+// event against the contract; retryable (500) while it starts or Redis can't be
+// reached.
 //
-// A redelivered event changes nothing; if a decision was due the first time,
-// it is answered with the same event (by id), rebuilt from current state.
+// A redelivered event changes nothing. If a decision was due the first time, it is
+// answered with an event of the same id, whose data is rebuilt from the current state.
 package profile
 
 import (
@@ -89,23 +89,23 @@ func (f *Function) start(ctx context.Context) error {
 	return nil
 }
 
-// keptOutEvery is how long events that do not count are counted in memory.
+// keptOutEvery is how often the counts of events that do not count are written to Redis.
 const keptOutEvery = 2 * time.Second
 
-// tellKeptOut writes, by producer, how many events did not count, and which games
-// were opened after which.
+// tellKeptOut writes to Redis, every so often, how many events of each producer did not
+// count, and which games were opened after which.
 func (f *Function) tellKeptOut(ctx context.Context) {
 	for range repeat.After(ctx, keptOutEvery) {
-		_ = f.kept.Flush(ctx) // Ready tells what is wrong with Redis; the counts of events wait
+		_ = f.kept.Flush(ctx) // Ready reports what is wrong with Redis; the counts are written next time
 		_ = f.games.Flush(ctx)
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), keptOutEvery)
 	defer cancel()
 	if err := f.kept.Flush(end); err != nil {
-		f.Log.Warn("what was kept out lately is not counted", zap.Error(err))
+		f.Log.Warn("the last counts of events that did not count are lost", zap.Error(err))
 	}
 	if err := f.games.Flush(end); err != nil {
-		f.Log.Warn("what was opened next lately is not counted", zap.Error(err))
+		f.Log.Warn("the last counts of games opened after others are lost", zap.Error(err))
 	}
 }
 
@@ -120,8 +120,8 @@ func (f *Function) handle(ctx context.Context, e *ce.Event) (*ce.Event, error) {
 		results.WithLabelValues("refused").Inc()
 		return nil, err
 	}
-	// The Trigger has no filter on every class of Broker, so that an unknown type
-	// is refused by somebody: what is another function's business is let by.
+	// The Trigger has no filter, so that events of unknown types are refused here and
+	// become dead letters. Events that only other functions handle are ignored.
 	if !feature.Folds(r) {
 		results.WithLabelValues("ignored").Inc()
 		return nil, nil

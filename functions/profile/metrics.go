@@ -5,16 +5,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// results counts events by what became of them: applied, duplicate, late,
-// unknown_round (the rollback of a round that is not known, or was folded too
-// long ago: nothing was undone), erased (from before the player's erasure),
-// ignored (another function's), refused (400), failed (500, retried).
+// results counts events by result: applied, duplicate, late, unknown_round (a rollback
+// of a round that is unknown or too old, so nothing was undone), erased (from before
+// the player's erasure), ignored (only other functions handle it), refused (400),
+// failed (500, retried).
 var results = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "pitboss_profile_events_total",
-	Help: "Events by what became of them.",
+	Help: "Events by result.",
 }, []string{"result"})
 
-// What the producer of an event is told of, by day: see player.KeptOut.
+// Results that are also counted by producer and day; see player.KeptOut.
 const (
 	resultApplied = "applied"
 	resultLate    = "late"

@@ -6,19 +6,19 @@ import (
 	"pitboss/internal/player"
 )
 
-// update folds one event and prepares the reply's data on the way, while
-// nobody else changes the state.
+// update folds one event and prepares the reply's data while nobody else changes the
+// state.
 type update struct {
 	set        *feature.Set
 	conditions []string // of score_when, in order
 	record     *event.Record
 	late       bool
-	unknown    bool                // it rolls back a round that is not known any more
-	game, next string              // the latest game before a round, and the round's; empty: none
-	data       event.PlayerUpdated // but for Version, which the commit gives
+	unknown    bool                // the event rolls back a round that is no longer known
+	game, next string              // of a round: the last game before it, and its own; empty: there is none
+	data       event.PlayerUpdated // all but Version, which the commit sets
 }
 
-// fold is the update's player.Op. It may be called again on fresh state.
+// fold is the Fold of player.Op. It may be called again with fresh state.
 func (u *update) fold(s *feature.State, dup bool, due uint8) (player.Effects, error) {
 	if dup {
 		if due != 0 {
@@ -44,7 +44,7 @@ func (u *update) fold(s *feature.State, dup bool, due uint8) (player.Effects, er
 	return player.Effects{Due: dueByte(u.conditions, out.Due), Reminders: out.Reminders}, nil
 }
 
-// result names what became of the event, for the metrics.
+// result names the event's result for the metrics.
 func (u *update) result(res player.Result) string {
 	switch {
 	case res.Duplicate:

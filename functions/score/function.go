@@ -2,14 +2,13 @@
 //
 // player.updated in → player.scored out: the same data with the scores of the
 // live models (leave, harm), what each model said and which features moved it,
-// and the ranking of next games. State touched: none. Errors: retryable while
-// models are not loaded; permanent where the event can never be scored (it is
-// malformed, or a live model needs a feature that the event lacks: the event
-// was made with another features.yaml, and no retry will change it. Roll out
-// features first, then the models that need them; the dead letter can be
-// replayed).
+// and the ranking of next games. State touched: none. Errors: retryable while models
+// are not loaded; permanent for an event that can never be scored. Such an event is
+// malformed, or it lacks a feature that a live model needs, because it was made with
+// another features.yaml. So roll out features before the models that need them; the
+// dead letters can be replayed.
 //
-// Models are renewed without a restart: see [model.Registry].
+// Models are replaced without a restart: see [model.Registry].
 package score
 
 import (
@@ -37,12 +36,12 @@ type config struct {
 	FeaturesFile string        `env:"FEATURES_FILE"`               // default MODELS_DIR/features.yaml
 	ServingFile  string        `env:"SERVING_FILE"`                // default MODELS_DIR/serving.yaml; a ConfigMap may hold it alone
 	Runtime      string        `env:"ONNXRUNTIME_LIB"`             // default: where scripts/onnxruntime.sh puts it
-	Poll         time.Duration `env:"MODELS_POLL,default=2s"`      // how often model files are looked at; 0: never
+	Poll         time.Duration `env:"MODELS_POLL,default=2s"`      // how often model files are checked; 0: never
 	Reasons      int           `env:"SCORE_REASONS,default=5"`     // features named per score
 	Slots        int           `env:"SCORE_CONCURRENCY,default=0"` // model calls at once; 0: GOMAXPROCS
 }
 
-// Function is score. The zero value answers 500 (retry) until Start has run.
+// Function is score. Until Start has run, it answers with a retryable error.
 type Function struct {
 	*setup.Edge
 	cfg    config
@@ -54,15 +53,15 @@ type Function struct {
 // New returns score, not yet started.
 func New() *Function { return &Function{Edge: setup.NewEdge(name), now: time.Now} }
 
-// Start loads ONNX Runtime and the models, and begins to watch their files.
-// A model that does not load is no error: Ready tells it, and Watch tries again.
+// Start loads ONNX Runtime and the models, and starts to watch their files. A model that
+// does not load is no error: Ready reports it, and Watch tries again.
 func (f *Function) Start(ctx context.Context, cfg map[string]string) error {
 	return f.Open(ctx, cfg, &f.cfg, f.start)
 }
 
 func (f *Function) start(context.Context) error {
 	open := sync.OnceValue(func() error { return model.OpenRuntime(model.Library(f.cfg.Runtime)) })
-	var files errgroup.Group // read while ONNX Runtime opens, which takes longest and so begins at once, here
+	var files errgroup.Group // read while ONNX Runtime opens, which takes longest
 	files.Go(func() error { return f.open(open) })
 	if err := errors.Join(open(), files.Wait()); err != nil {
 		return err
@@ -74,8 +73,8 @@ func (f *Function) start(context.Context) error {
 	return nil
 }
 
-// open loads the models; runtime waits for ONNX Runtime. A model that doesn't
-// load is no error: some other may serve, and Watch tries again.
+// open loads the models. runtime waits until ONNX Runtime is open. A model that does
+// not load is no error: others may serve, and Watch tries again.
 func (f *Function) open(runtime func() error) error {
 	if f.cfg.FeaturesFile == "" {
 		f.cfg.FeaturesFile = filepath.Join(f.cfg.ModelsDir, "features.yaml")
@@ -88,7 +87,7 @@ func (f *Function) open(runtime func() error) error {
 		Dir: f.cfg.ModelsDir, Serving: f.cfg.ServingFile, Log: f.Log,
 		LoadOptions: model.LoadOptions{Known: knows(features), Slots: f.cfg.Slots, Runtime: runtime},
 	})
-	f.AtEnd(f.models.Close) // once calls in flight have ended
+	f.AtEnd(f.models.Close) // after pending calls have ended
 	if err != nil && runtime() == nil {
 		f.Log.Error("models", zap.Error(err))
 	}
@@ -103,8 +102,8 @@ func knows(names []string) func(string) bool {
 	return func(n string) bool { return set[n] }
 }
 
-// Ready reports whether every model that serving.yaml names is served. The
-// error names the file that was refused.
+// Ready reports whether every model that serving.yaml names is loaded. The error names
+// the file that was refused.
 func (f *Function) Ready(ctx context.Context) (bool, error) {
 	if ok, err := f.Edge.Ready(ctx); !ok {
 		return false, err
@@ -112,7 +111,7 @@ func (f *Function) Ready(ctx context.Context) (bool, error) {
 	return f.models.Ready()
 }
 
-// Status tells which models serve and which were refused, for the console.
+// Status reports which models are loaded and which were refused.
 func (f *Function) Status() model.Status {
 	if !f.Started() {
 		return model.Status{}
@@ -133,7 +132,7 @@ func (f *Function) handle(_ context.Context, e *ce.Event) (*ce.Event, error) {
 	if r.Type != event.TypePlayerUpdated {
 		return nil, event.Permanent(fmt.Errorf("score: takes %s, got %s", event.TypePlayerUpdated, e.Type()))
 	}
-	var in event.PlayerUpdated // but for what is only carried on
+	var in event.PlayerUpdated // only the fields that scoring reads
 	var out event.PlayerScored
 	if in.Features, in.Facts, err = event.ReadUpdated(e.Data()); err != nil {
 		return nil, err
