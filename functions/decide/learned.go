@@ -16,6 +16,7 @@ import (
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 	"pitboss/internal/repeat"
+	"pitboss/internal/telemetry"
 )
 
 var shadowed = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -73,9 +74,10 @@ func (f *Function) startLearning() error {
 }
 
 func (l *follower) run(ctx context.Context) {
+	var outage telemetry.Outage
 	for range repeat.Now(ctx, min(promotionPoll, l.f.cfg.LearnPoll)) {
-		if err := errors.Join(l.step(ctx), l.f.takeShadow(ctx)); err != nil && ctx.Err() == nil {
-			l.f.Log.Warn("what was learned is not taken over; the one before decides", zap.Error(err))
+		if err := errors.Join(l.step(ctx), l.f.takeShadow(ctx)); ctx.Err() == nil {
+			outage.Note(l.f.Log, "the learned policy can't be read; the one before decides", l.f.now(), err)
 		}
 	}
 }
