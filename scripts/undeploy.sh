@@ -24,6 +24,6 @@ kubectl -n "$namespace" delete ksvc,cronjob -l app.kubernetes.io/part-of=pitboss
 if [[ $events == lose ]]; then
   kubectl delete -n "$namespace" -k "broker/$broker" --ignore-not-found
 else
-  echo "undeploy.sh: the Broker and the Triggers of $namespace stay, with their undelivered events. What is not delivered when the retries end (7 minutes on Kafka) becomes a dead letter, which is kept. EVENTS=lose removes them, too, and loses those events" >&2
+  echo "undeploy.sh: the Broker and the Triggers of $namespace stay, with their undelivered events. What is not delivered when the retries end (7 minutes) becomes a dead letter, which is kept. EVENTS=lose removes them, too, and loses those events" >&2
 fi
 kubectl -n "$namespace" delete serviceaccount,networkpolicy pitboss-journal-write --ignore-not-found

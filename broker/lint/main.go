@@ -28,6 +28,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	knative, kafka := manifest.RetryTime(b.Spec.Delivery)
-	fmt.Printf("%s: an event is retried for %v, on Kafka's Broker for %v, and then is a dead letter\n", file, knative.Round(time.Second), kafka.Round(time.Second))
+	knative, durable := manifest.RetryTime(b.Spec.Delivery)
+	fmt.Printf("%s: an event is retried for %v, on Kafka's and RabbitMQ's Brokers for %v, and then is a dead letter\n", file, knative.Round(time.Second), durable.Round(time.Second))
 }

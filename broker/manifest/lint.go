@@ -113,10 +113,11 @@ func lintDelivery(file string, d *eventingduckv1.DeliverySpec, services []string
 	return ps
 }
 
-// RetryTime is how long a delivery's retries take in all: with Knative's own
-// dispatcher (in-memory, RabbitMQ, make run), which waits delay × 2^n from n = 0,
-// and with Kafka's Broker, which begins at n = 1. Linear backoff waits delay × n.
-func RetryTime(d *eventingduckv1.DeliverySpec) (knative, kafka time.Duration) {
+// RetryTime is how long a delivery's retries take in all. Knative's own dispatcher
+// (in-memory) and the one-machine Broker wait delay × 2^n from n = 0. Kafka's Broker
+// and RabbitMQ's, whose dispatcher uses the CloudEvents SDK's retries, begin at n = 1.
+// Linear backoff waits delay × n.
+func RetryTime(d *eventingduckv1.DeliverySpec) (knative, durable time.Duration) {
 	if d == nil || d.Retry == nil || d.BackoffDelay == nil {
 		return 0, 0
 	}
@@ -124,11 +125,11 @@ func RetryTime(d *eventingduckv1.DeliverySpec) (knative, kafka time.Duration) {
 	if err != nil {
 		return 0, 0
 	}
-	delay, n := p.DurationApprox(), int(min(*d.Retry, 30))
+	delay, n := p.DurationApprox(), int(*d.Retry)
 	if d.BackoffPolicy != nil && *d.BackoffPolicy == eventingduckv1.BackoffPolicyLinear {
 		return delay * time.Duration(n*(n-1)/2), delay * time.Duration(n*(n+1)/2)
 	}
-	knative = delay * time.Duration(1<<n-1)
+	knative = delay * time.Duration(1<<min(n, 30)-1)
 	return knative, 2 * knative
 }
 

@@ -138,7 +138,7 @@ func documents(t *testing.T, file string) (out [][]byte) {
 func TestComponents(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, part := range []string{"broker/base", "broker/kafka", "broker/openid", "broker/pingsource", "broker/ui", "triggers"} {
+	for _, part := range []string{"broker/base", "broker/deadletters", "broker/kafka", "broker/openid", "broker/pingsource", "broker/ui", "triggers"} {
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(root, part))); err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,8 @@ func TestComponents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(kafka, append(text, "components:\n  - ../openid\n  - ../pingsource\n  - ../ui\n"...), 0o644); err != nil {
+	more := strings.Replace(string(text), "components:\n", "components:\n  - ../openid\n  - ../pingsource\n  - ../ui\n", 1)
+	if err := os.WriteFile(kafka, []byte(more), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	out := rendered(t, filepath.Dir(kafka))

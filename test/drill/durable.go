@@ -128,11 +128,13 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 	if c.rabbit, err = startRabbit(ctx, filepath.Join(c.dir, "rabbitmq")); err != nil {
 		return err
 	}
-	ingress, err := freeAddr()
-	if err != nil {
-		return err
+	ingress := map[string]string{"pitboss": "", "pitboss-dead-letters": ""}
+	for broker := range ingress {
+		if ingress[broker], err = freeAddr(); err != nil {
+			return err
+		}
 	}
-	p := launcher{o: o, dir: c.dir, redis: c.redis.URL(), env: []string{"K_SINK=http://" + ingress, "LOG_LEVEL=warn"}}
+	p := launcher{o: o, dir: c.dir, redis: c.redis.URL(), env: []string{"K_SINK=http://" + ingress["pitboss"], "LOG_LEVEL=warn"}}
 	for _, f := range functions.Names() {
 		addr, err := freeAddr()
 		if err != nil {
@@ -143,15 +145,15 @@ func (c *cluster) start(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	t, err := c.plan(ctx, o, "http://"+ingress)
+	t, err := c.plan(ctx, o, ingress)
 	if err != nil {
 		return err
 	}
 	if err := c.rabbit.declare(ctx, t); err != nil {
 		return err
 	}
-	_, port, _ := strings.Cut(ingress, ":")
 	for _, proc := range t.Processes {
+		_, port, _ := strings.Cut(ingress[proc.Broker], ":")
 		env := []string{"PORT=" + port, quietLog}
 		for k, v := range proc.Env {
 			env = append(env, k+"="+v)
@@ -178,9 +180,9 @@ func (c *cluster) pod(name, bin string, env []string) error {
 	return p.run()
 }
 
-// plan has broker/durable print what the Broker's controller would create for the overlay
-// and for a consuming team's Triggers.
-func (c *cluster) plan(ctx context.Context, o options, ingress string) (*topology, error) {
+// plan has test/durable print what the Broker's controller would create for the overlay
+// and for a consuming team's Triggers. ingress is the address of each Broker's.
+func (c *cluster) plan(ctx context.Context, o options, ingress map[string]string) (*topology, error) {
 	text, err := kustomize.Render(filepath.Join(o.root, "broker", "rabbitmq"))
 	if err != nil {
 		return nil, err
@@ -192,7 +194,10 @@ func (c *cluster) plan(ctx context.Context, o options, ingress string) (*topolog
 		}
 		text = append(append(text, "\n---\n"...), more...)
 	}
-	args := []string{"-amqp", "amqp://guest:guest@" + c.rabbit.amqp, "-ingress", ingress, "-service", "pitboss-local-consumer=" + c.consumer.server.URL}
+	args := []string{"-amqp", "amqp://guest:guest@" + c.rabbit.amqp, "-service", "pitboss-local-consumer=" + c.consumer.server.URL}
+	for broker, addr := range ingress {
+		args = append(args, "-ingress", broker+"=http://"+addr)
+	}
 	for f, url := range c.urls {
 		args = append(args, "-service", "pitboss-"+f+"="+url)
 	}
@@ -260,15 +265,15 @@ func (c *cluster) settle(ctx context.Context, idle *load) error {
 		}
 		return err
 	})
-	return c.quiet(ctx)
+	return c.quiet(ctx, "")
 }
 
-// quiet waits until no queue holds a message, three times in a row, since RabbitMQ counts
-// once a second.
-func (c *cluster) quiet(ctx context.Context) error {
+// quiet waits until no queue whose name contains name holds a message, three times in a
+// row, since RabbitMQ counts once a second.
+func (c *cluster) quiet(ctx context.Context, name string) error {
 	empty := 0
 	return until(ctx, 5*time.Minute, 1500*time.Millisecond, func() error {
-		all, dead, err := c.rabbit.waiting(ctx)
+		all, dead, err := c.rabbit.waiting(ctx, name)
 		if err != nil || all > 0 {
 			empty = 0
 			return errors.Join(err, fmt.Errorf("%d messages in RabbitMQ's queues, %d of them dead letters", all, dead))
@@ -332,6 +337,10 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 	for _, p := range c.pods {
 		restarts += p.starts - 1
 	}
+	kept, err := c.outlive(ctx, l)
+	if err != nil {
+		return table{}, err
+	}
 	var t table
 	t.add("acknowledged", float64(acknowledged))
 	t.add("applied", float64(acknowledged-lost+double))
@@ -339,12 +348,13 @@ func (c *cluster) count(ctx context.Context, l, idle *load, sent, kills int) (ta
 	t.add("double", float64(int(double)+twice))
 	t.add("undecided", float64(undecided))
 	t.add("kills", float64(kills))
+	t.note("dead_letter_kept", map[bool]float64{true: 1}[kept])
 	t.note("decisions", float64(len(made)))
 	t.note("undelivered", float64(undelivered))
 	t.note("journal_broken", float64(broken))
 	t.note("repeated_posts", float64(l.failed.Load()))
 	t.note("restarts", float64(restarts))
-	t.passed = lost == 0 && double == 0 && undecided == 0 && undelivered == 0 && twice == 0 && broken == 0 && len(due) > idle.players
+	t.passed = lost == 0 && double == 0 && undecided == 0 && undelivered == 0 && twice == 0 && broken == 0 && kept && len(due) > idle.players
 	return t, nil
 }
 

@@ -115,7 +115,7 @@ func (r *rabbit) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
-// topology is what the RabbitMQ Broker's controller would create. broker/durable prints
+// topology is what the RabbitMQ Broker's controller would create. test/durable prints
 // it.
 type topology struct {
 	Exchanges []struct {
@@ -136,8 +136,8 @@ type topology struct {
 		Definition             json.RawMessage
 	}
 	Processes []struct {
-		Name, Binary string
-		Env          map[string]string
+		Name, Binary, Broker string
+		Env                  map[string]string
 	}
 }
 
@@ -172,9 +172,9 @@ func (r *rabbit) declare(ctx context.Context, t *topology) error {
 	return nil
 }
 
-// waiting returns how many messages the queues hold, including those that are delivered but
-// not acknowledged. dead counts those in dead-letter queues.
-func (r *rabbit) waiting(ctx context.Context) (all, dead int, err error) {
+// waiting returns how many messages the queues hold whose names contain name, including
+// those that are delivered but not acknowledged. dead counts those in dead-letter queues.
+func (r *rabbit) waiting(ctx context.Context, name string) (all, dead int, err error) {
 	var queues []struct {
 		Name     string
 		Messages int
@@ -183,6 +183,9 @@ func (r *rabbit) waiting(ctx context.Context) (all, dead int, err error) {
 		return 0, 0, err
 	}
 	for _, q := range queues {
+		if !strings.Contains(q.Name, name) {
+			continue
+		}
 		all += q.Messages
 		if strings.Contains(q.Name, ".dlq.") {
 			dead += q.Messages

@@ -1,10 +1,10 @@
 // Command durable says what Knative's RabbitMQ Broker controller would create
-// for a Broker and its Triggers: exchanges, queues, bindings and policies of
+// for Brokers and their Triggers: exchanges, queues, bindings and policies of
 // RabbitMQ, and the processes with their environment. It uses the
 // controller's own constructors (knative.dev/eventing-rabbitmq), so names,
 // filters and environment are those of a cluster.
 //
-//	durable -amqp URL -ingress URL -service NAME=URL... < manifests
+//	durable -amqp URL -ingress BROKER=URL... -service NAME=URL... < manifests
 //
 // The manifests are what `kubectl kustomize broker/rabbitmq` prints; the answer
 // is one JSON document. drill durable carries it out.
@@ -18,6 +18,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -48,45 +49,47 @@ type plan struct {
 type process struct {
 	Name   string            `json:"name"`
 	Binary string            `json:"binary"` // ingress | dispatcher
+	Broker string            `json:"broker"`
 	Env    map[string]string `json:"env"`
 }
 
 // cluster is what the controller would look up.
 type cluster struct {
-	amqp     string // in the Secret that the Deployments refer to
-	ingress  *apis.URL
-	services map[string]string // address of each Knative Service
-	broker   *eventingv1.Broker
-	config   *rabbitconfig.RabbitmqBrokerConfig
-	triggers []*eventingv1.Trigger
+	amqp      string               // in the Secret that the Deployments refer to
+	addresses map[string]*apis.URL // of Brokers' ingresses and Knative Services, by kind and name
+	brokers   []*eventingv1.Broker
+	config    *rabbitconfig.RabbitmqBrokerConfig
+	triggers  []*eventingv1.Trigger
 }
 
 func main() {
-	c := cluster{services: map[string]string{}}
+	c := cluster{addresses: map[string]*apis.URL{}}
 	flag.StringVar(&c.amqp, "amqp", "", "RabbitMQ's `URL`")
-	ingress := flag.String("ingress", "", "the Broker ingress's `URL`")
-	flag.Func("service", "a Knative Service's address, `NAME=URL`; once for each", func(s string) error {
-		name, url, ok := strings.Cut(s, "=")
-		if !ok {
-			return errors.New("want NAME=URL")
-		}
-		c.services[name] = url
-		return nil
-	})
+	flag.Func("ingress", "the address of a Broker's ingress, `BROKER=URL`; once for each", c.address("Broker"))
+	flag.Func("service", "a Knative Service's address, `NAME=URL`; once for each", c.address("Service"))
 	flag.Parse()
 	os.Setenv("SYSTEM_NAMESPACE", "knative-eventing") // where the controller would run
-	if err := c.run(*ingress, os.Stdin, os.Stdout); err != nil {
+	if err := c.run(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "durable:", err)
 		os.Exit(1)
 	}
 }
 
-func (c *cluster) run(ingress string, in io.Reader, out io.Writer) error {
-	text, err := io.ReadAll(in)
-	if err != nil {
+// address reads a flag's NAME=URL for an object of the kind.
+func (c *cluster) address(kind string) func(string) error {
+	return func(s string) (err error) {
+		name, url, ok := strings.Cut(s, "=")
+		if !ok {
+			return errors.New("want NAME=URL")
+		}
+		c.addresses[kind+"/"+name], err = apis.ParseURL(url)
 		return err
 	}
-	if c.ingress, err = apis.ParseURL(ingress); err != nil {
+}
+
+func (c *cluster) run(in io.Reader, out io.Writer) error {
+	text, err := io.ReadAll(in)
+	if err != nil {
 		return err
 	}
 	if err := c.read(string(text)); err != nil {
@@ -99,7 +102,7 @@ func (c *cluster) run(ingress string, in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(p)
 }
 
-// read takes Broker, its configuration and the Triggers from manifests.
+// read takes the Brokers, their configuration and the Triggers from manifests.
 func (c *cluster) read(manifests string) error {
 	for _, doc := range strings.Split("\n"+manifests, "\n---") {
 		var head struct{ Kind string }
@@ -109,8 +112,9 @@ func (c *cluster) read(manifests string) error {
 		var into any
 		switch head.Kind {
 		case "Broker":
-			c.broker = &eventingv1.Broker{}
-			into = c.broker
+			b := &eventingv1.Broker{}
+			c.brokers = append(c.brokers, b)
+			into = b
 		case "RabbitmqBrokerConfig":
 			c.config = &rabbitconfig.RabbitmqBrokerConfig{}
 			into = c.config
@@ -125,10 +129,15 @@ func (c *cluster) read(manifests string) error {
 			return fmt.Errorf("%s: %w", head.Kind, err)
 		}
 	}
-	if c.broker == nil || c.config == nil || c.broker.Annotations["eventing.knative.dev/broker.class"] != "RabbitMQBroker" {
-		return errors.New("the manifests have no Broker of class RabbitMQBroker with its RabbitmqBrokerConfig")
+	if len(c.brokers) == 0 || c.config == nil {
+		return errors.New("the manifests have no Broker with a RabbitmqBrokerConfig")
 	}
-	c.broker.Namespace, c.broker.UID = "default", uid(c.broker.Name)
+	for _, b := range c.brokers {
+		if b.Annotations["eventing.knative.dev/broker.class"] != "RabbitMQBroker" || b.Spec.Config == nil || b.Spec.Config.Name != c.config.Name {
+			return fmt.Errorf("broker %s is not of class RabbitMQBroker with the configuration %s", b.Name, c.config.Name)
+		}
+		b.Namespace, b.UID = "default", uid(b.Name)
+	}
 	for _, t := range c.triggers {
 		t.Namespace, t.UID = "default", uid(t.Name)
 	}
@@ -141,21 +150,29 @@ func uid(name string) types.UID { return types.UID(uuid.NewSHA1(uuid.Nil, []byte
 // plan follows ReconcileKind of the Broker's and the Trigger's reconcilers.
 func (c *cluster) plan() (*plan, error) {
 	p := &plan{}
-	p.exchange(&rabbit.ExchangeArgs{Name: naming.BrokerExchangeName(c.broker, false), Broker: c.broker})
-	if err := c.brokerDeadLetters(p); err != nil {
-		return nil, err
+	for _, b := range c.brokers {
+		p.exchange(&rabbit.ExchangeArgs{Name: naming.BrokerExchangeName(b, false), Broker: b})
+		if err := c.brokerDeadLetters(p, b); err != nil {
+			return nil, fmt.Errorf("broker %s: %w", b.Name, err)
+		}
+		p.add(c, "ingress", b, brokerresources.MakeIngressDeployment(&brokerresources.IngressArgs{Broker: b}))
 	}
-	p.add(c, "ingress", brokerresources.MakeIngressDeployment(&brokerresources.IngressArgs{Broker: c.broker}))
 	for _, t := range c.triggers {
-		if err := c.trigger(p, t); err != nil {
+		i := slices.IndexFunc(c.brokers, func(b *eventingv1.Broker) bool { return b.Name == t.Spec.Broker })
+		if i < 0 {
+			return nil, fmt.Errorf("trigger %s: no Broker %s", t.Name, t.Spec.Broker)
+		}
+		if err := c.trigger(p, c.brokers[i], t); err != nil {
 			return nil, fmt.Errorf("trigger %s: %w", t.Name, err)
 		}
 	}
 	return p, nil
 }
 
-func (c *cluster) brokerDeadLetters(p *plan) error {
-	b := c.broker
+// ingress is the address of a Broker's ingress.
+func (c *cluster) ingress(b *eventingv1.Broker) *apis.URL { return c.addresses["Broker/"+b.Name] }
+
+func (c *cluster) brokerDeadLetters(p *plan, b *eventingv1.Broker) error {
 	if b.Spec.Delivery == nil || b.Spec.Delivery.DeadLetterSink == nil {
 		return nil
 	}
@@ -172,23 +189,23 @@ func (c *cluster) brokerDeadLetters(p *plan) error {
 	if err != nil {
 		return err
 	}
-	p.add(c, "dispatcher", brokerresources.MakeDispatcherDeployment(&brokerresources.DispatcherArgs{Broker: b, Delivery: b.Spec.Delivery,
-		QueueName: queue, BrokerIngressURL: c.ingress, Subscriber: sink, DLX: true}))
+	p.add(c, "dispatcher", b, brokerresources.MakeDispatcherDeployment(&brokerresources.DispatcherArgs{Broker: b, Delivery: b.Spec.Delivery,
+		QueueName: queue, BrokerIngressURL: c.ingress(b), Subscriber: sink, DLX: true}))
 	return nil
 }
 
-func (c *cluster) trigger(p *plan, t *eventingv1.Trigger) error {
-	queue := &rabbit.QueueArgs{Name: naming.CreateTriggerQueueName(t), QueueName: naming.CreateTriggerQueueRabbitName(t, string(c.broker.UID)),
+func (c *cluster) trigger(p *plan, b *eventingv1.Broker, t *eventingv1.Trigger) error {
+	queue := &rabbit.QueueArgs{Name: naming.CreateTriggerQueueName(t), QueueName: naming.CreateTriggerQueueRabbitName(t, string(b.UID)),
 		QueueType: c.config.Spec.QueueType}
 	p.queue(queue)
 	dlx := ""
 	delivery := t.Spec.Delivery
 	switch {
 	case delivery == nil:
-		delivery, dlx = c.broker.Spec.Delivery, naming.BrokerExchangeName(c.broker, true)
+		delivery, dlx = b.Spec.Delivery, naming.BrokerExchangeName(b, true)
 	case delivery.DeadLetterSink != nil:
 		dlx = naming.TriggerDLXExchangeName(t)
-		if err := c.triggerDeadLetters(p, t, dlx); err != nil {
+		if err := c.triggerDeadLetters(p, b, t, dlx); err != nil {
 			return err
 		}
 		queue.DLXName = &dlx
@@ -198,21 +215,21 @@ func (c *cluster) trigger(p *plan, t *eventingv1.Trigger) error {
 	if t.Spec.Filter != nil {
 		maps.Copy(filters, t.Spec.Filter.Attributes)
 	}
-	if err := p.bind(&rabbit.BindingArgs{Source: naming.BrokerExchangeName(c.broker, false), Destination: queue.QueueName, Filters: filters}); err != nil {
+	if err := p.bind(&rabbit.BindingArgs{Source: naming.BrokerExchangeName(b, false), Destination: queue.QueueName, Filters: filters}); err != nil {
 		return err
 	}
 	subscriber, err := c.resolve(&t.Spec.Subscriber)
 	if err != nil {
 		return err
 	}
-	p.add(c, "dispatcher", triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t,
-		Delivery: delivery, QueueName: queue.QueueName, BrokerIngressURL: c.ingress, Subscriber: subscriber, DLXName: dlx}))
+	p.add(c, "dispatcher", b, triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t,
+		Delivery: delivery, QueueName: queue.QueueName, BrokerIngressURL: c.ingress(b), Subscriber: subscriber, DLXName: dlx}))
 	return nil
 }
 
-func (c *cluster) triggerDeadLetters(p *plan, t *eventingv1.Trigger, dlx string) error {
+func (c *cluster) triggerDeadLetters(p *plan, b *eventingv1.Broker, t *eventingv1.Trigger, dlx string) error {
 	queue := naming.CreateTriggerDeadLetterQueueName(t)
-	p.exchange(&rabbit.ExchangeArgs{Name: dlx, Broker: c.broker, Trigger: t})
+	p.exchange(&rabbit.ExchangeArgs{Name: dlx, Broker: b, Trigger: t})
 	p.queue(&rabbit.QueueArgs{Name: queue, QueueType: c.config.Spec.QueueType})
 	if err := p.bind(&rabbit.BindingArgs{Source: dlx, Destination: queue}); err != nil {
 		return err
@@ -221,8 +238,8 @@ func (c *cluster) triggerDeadLetters(p *plan, t *eventingv1.Trigger, dlx string)
 	if err != nil {
 		return err
 	}
-	p.add(c, "dispatcher", triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t,
-		Delivery: t.Spec.Delivery, QueueName: queue, BrokerIngressURL: c.ingress, Subscriber: sink, DLX: true}))
+	p.add(c, "dispatcher", b, triggerresources.MakeDispatcherDeployment(&triggerresources.DispatcherArgs{Trigger: t,
+		Delivery: t.Spec.Delivery, QueueName: queue, BrokerIngressURL: c.ingress(b), Subscriber: sink, DLX: true}))
 	return nil
 }
 
@@ -231,9 +248,9 @@ func (c *cluster) resolve(d *duckv1.Destination) (*duckv1.Addressable, error) {
 	if d.Ref == nil {
 		return &duckv1.Addressable{URL: d.URI}, nil
 	}
-	url, err := apis.ParseURL(c.services[d.Ref.Name])
-	if err != nil || url.IsEmpty() {
-		return nil, fmt.Errorf("no -service for %s", d.Ref.Name)
+	url := c.addresses[d.Ref.Kind+"/"+d.Ref.Name]
+	if url == nil {
+		return nil, fmt.Errorf("no address of %s %s: -service or -ingress", d.Ref.Kind, d.Ref.Name)
 	}
 	if d.URI != nil {
 		url = url.ResolveReference(d.URI)
@@ -267,7 +284,7 @@ func (p *plan) bind(args *rabbit.BindingArgs) error {
 
 // add takes a Deployment's environment; what comes from the Secret is
 // RabbitMQ's URL.
-func (p *plan) add(c *cluster, binary string, d *appsv1.Deployment) {
+func (p *plan) add(c *cluster, binary string, b *eventingv1.Broker, d *appsv1.Deployment) {
 	env := map[string]string{}
 	for _, e := range d.Spec.Template.Spec.Containers[0].Env {
 		env[e.Name] = e.Value
@@ -275,5 +292,5 @@ func (p *plan) add(c *cluster, binary string, d *appsv1.Deployment) {
 			env[e.Name] = c.amqp
 		}
 	}
-	p.Processes = append(p.Processes, process{Name: d.Name, Binary: binary, Env: env})
+	p.Processes = append(p.Processes, process{Name: d.Name, Binary: binary, Broker: b.Name, Env: env})
 }

@@ -143,15 +143,44 @@ func kills(ctx context.Context, c *cluster) (figures, error) {
 			deleted++
 		}
 		f["deleted"] = deleted
-		const node = "pitboss-node"
-		_, err := kubectl(ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s",
-			"--pod-selector", "serving.knative.dev/service in (pitboss-profile,pitboss-score,pitboss-decide,pitboss-timer)")
-		if err != nil {
-			f["drain"] = err.Error()
-		}
-		_, err = kubectl(ctx, "uncordon", node)
+		drained, held, err := drain(ctx)
+		f["drained"], f["held"] = drained, held
 		return err
 	})
+}
+
+// drain evicts pods of the functions from the one node, and lets new ones in
+// again. On one node an evicted pod has nowhere else to go, so a disruption
+// budget may hold the last one: held names those functions.
+func drain(ctx context.Context) (drained int, held []string, err error) {
+	const node = "pitboss-node"
+	evicted := []string{"profile", "score", "decide", "timer"}
+	was := map[string][]object{}
+	for _, function := range evicted {
+		if was[function], err = pods(ctx, function); err != nil {
+			return 0, nil, err
+		}
+	}
+	_, refused := kubectl(ctx, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s",
+		"--pod-selector", "serving.knative.dev/service in (pitboss-"+strings.Join(evicted, ",pitboss-")+")")
+	for _, function := range evicted {
+		left, err := pods(ctx, function)
+		if err != nil {
+			return drained, held, err
+		}
+		for _, p := range was[function] {
+			if slices.ContainsFunc(left, func(l object) bool { return l.Metadata.Name == p.Metadata.Name }) {
+				held = append(held, function)
+			} else {
+				drained++
+			}
+		}
+	}
+	if len(held) > 0 {
+		refused = nil
+	}
+	_, err = kubectl(ctx, "uncordon", node)
+	return drained, held, errors.Join(refused, err)
 }
 
 // under plays a part under load and says what became of the load's events.
