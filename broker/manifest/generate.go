@@ -113,8 +113,8 @@ func eventTypes() ([]byte, error) {
 }
 
 // services are the functions as Knative Services: what `kn func deploy` makes
-// of each func.yaml, and beyond what func.yaml can say a read-only root and no
-// token of the API server.
+// of each func.yaml and, beyond what func.yaml can say, a liveness probe with
+// patience, a read-only root and no token of the API server.
 func services(funcs []*Func) ([]byte, error) {
 	out := []byte(generated)
 	for _, f := range funcs {
@@ -142,7 +142,7 @@ func (f *Func) Service(image string) (*servingv1.Service, error) {
 	c := corev1.Container{
 		Image: image, Env: f.containerEnv(),
 		Resources:     corev1.ResourceRequirements{Limits: limits, Requests: requests},
-		LivenessProbe: probe(f.Deploy.HealthEndpoints.Liveness), ReadinessProbe: probe(f.Deploy.HealthEndpoints.Readiness),
+		LivenessProbe: liveness(f.Deploy.HealthEndpoints.Liveness), ReadinessProbe: probe(f.Deploy.HealthEndpoints.Readiness),
 		SecurityContext: &corev1.SecurityContext{
 			RunAsNonRoot: ptr.Bool(true), AllowPrivilegeEscalation: ptr.Bool(false), ReadOnlyRootFilesystem: ptr.Bool(true),
 			Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -213,6 +213,15 @@ func (v FuncVolume) volume(name string) corev1.Volume {
 
 func probe(path string) *corev1.Probe {
 	return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path}}}
+}
+
+// liveness gives a function ten seconds to answer. The kubelet's default is one: on a
+// node that is short of CPU it then ends functions in the middle of an overload, and
+// their starts take the CPU that the others need.
+func liveness(path string) *corev1.Probe {
+	p := probe(path)
+	p.TimeoutSeconds = 10
+	return p
 }
 
 func quantities(cpu, memory string) (corev1.ResourceList, error) {
