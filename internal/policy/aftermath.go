@@ -4,41 +4,41 @@ import (
 	"time"
 )
 
-// The window in which a player who is seen again has stayed: nearer is the
-// same play still going on, and the models' horizon is 10 minutes.
+// A player who is seen again within this window has stayed. An earlier sighting
+// may belong to the same play: the models' horizon is 10 minutes.
 const (
 	stayedAfter  = 10 * time.Minute
 	stayedBefore = 24 * time.Hour
 )
 
-// How long a pause is, what is compared before and after a protection message,
-// and when a player's markers are looked at again.
 const (
-	pauseFor    = 30 * time.Minute
-	dayAfter    = 24 * time.Hour
+	pauseFor = 30 * time.Minute // the shortest gap between decisions that is a pause
+	dayAfter = 24 * time.Hour   // how long after a protection message play is compared
+
+	// A player's markers are looked at again within this window after the message.
 	laterAfter  = time.Hour
 	laterBefore = 7 * 24 * time.Hour
 )
 
 // aftermath is what became of a player after a row.
 type aftermath struct {
-	over    time.Duration // how much of the journal there is after the row
-	stayed  bool          // seen again in the window
-	paused  bool          // nothing was decided for a while
-	later   *Choice       // the last one from an hour to a week later
-	reached bool          // the action's goal
+	over    time.Duration // how far the journal goes on after the row
+	stayed  bool          // the player was seen again between stayedAfter and stayedBefore
+	paused  bool          // no decision was made for pauseFor
+	later   *Choice       // the last choice from an hour to a week later
+	reached bool          // the player reached the action's goal
 
-	// Of the day after, where it can be told: a limit was set or lowered, a break
-	// was taken, and what was staked and deposited by the last decision of it.
+	// What happened on the day after, where the rows tell it: the player set or
+	// lowered a limit or took a break, and staked and deposited this much.
 	limited, broke    bool
 	staked, deposited float64
 }
 
-// follow looks at what followed row i of a player; next are the player's later
-// rows, in order of time, and end is where the journal ends.
+// follow finds out what followed row i of a player. next holds the player's later
+// rows in order of time, and end is the time at which the journal ends.
 func (r *Rows) follow(i *Row, next []*Row, goal *Goal, end time.Time) (a aftermath) {
 	a.over = end.Sub(i.At)
-	gap := a.over // a pause is not yet one where the journal ends before
+	gap := a.over // without a later row, the pause lasts at least as long as the journal
 	if len(next) > 0 {
 		gap = next[0].At.Sub(i.At)
 	}
@@ -62,7 +62,7 @@ func (r *Rows) follow(i *Row, next []*Row, goal *Goal, end time.Time) (a afterma
 	return a
 }
 
-// reached reports whether what the goal asks for happened after the row and in time.
+// reached reports whether the event that the goal asks for happened after the row and in time.
 func (r *Rows) reached(i *Row, k *Known, goal *Goal) bool {
 	for n, name := range r.names {
 		if name == goal.Since {
@@ -73,7 +73,7 @@ func (r *Rows) reached(i *Row, k *Known, goal *Goal) bool {
 	return false
 }
 
-// day takes a look at the player within the day after a row.
+// day compares the player as known within a day after a row with the row.
 func (a *aftermath) day(i *Row, k *Known) {
 	for name, limit := range k.Limits {
 		was, had := i.Known.Limits[name]

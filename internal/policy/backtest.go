@@ -5,13 +5,14 @@ import (
 	"slices"
 )
 
-// Backtest tells what another policy would have made of stored decisions. Each
-// is decided again on its stored input, so on the contact history as it was:
-// what a changed decision would have led to later is not followed.
+// Backtest counts how another policy would have decided where decisions are
+// stored. Each decision is made again on its stored input, which includes the
+// contact history of the time. The later consequences of a changed decision are
+// not simulated.
 type Backtest struct {
 	Decisions int // decided again
 	Changed   int
-	Erased    int // whose inputs are gone with their players
+	Erased    int // not decided again: the player was erased, and the input with them
 	changes   map[changeKey]*Changed
 }
 
@@ -21,12 +22,12 @@ type changeKey struct{ what, rule, action, jurisdiction, brand string }
 // Changed counts decisions that would differ in the same way.
 type Changed struct {
 	What         string   `json:"what"` // WouldSend, WouldStop or WouldReplace
-	Rule         string   `json:"rule"` // what stops it, or stopped it; empty: nothing does, it is not eligible or another is better
+	Rule         string   `json:"rule"` // that stops the action, or stopped it; empty: it is not eligible, or another is better
 	Action       string   `json:"action"`
 	Jurisdiction string   `json:"jurisdiction"`
 	Brand        string   `json:"brand"`
 	Count        int      `json:"count"`
-	Examples     []string `json:"examples"` // decisions, at most three
+	Examples     []string `json:"examples"` // ids of decisions, at most three
 }
 
 // What another policy would do.
@@ -38,11 +39,11 @@ const (
 
 const examplesKept = 3
 
-// NewBacktest returns a Backtest of nothing yet.
+// NewBacktest returns an empty Backtest.
 func NewBacktest() *Backtest { return &Backtest{changes: map[changeKey]*Changed{}} }
 
-// Try decides a record again under p. features are the names in whose order
-// the record's policy had its features.
+// Try decides a record again under p. features lists the feature names of the
+// record's policy, in its order.
 func (b *Backtest) Try(p *Policy, r *Record, features []string) {
 	if r.Input.Player == "" {
 		b.Erased++
@@ -67,8 +68,8 @@ func (b *Backtest) Try(p *Policy, r *Record, features []string) {
 	}
 }
 
-// Entry tries a decision as the journal has it. names tells the features, in
-// order, of the policy with a hash.
+// Entry tries a decision given by the two parts of its journal entry. names
+// returns the features, in order, of the policy with a hash.
 func (b *Backtest) Entry(p *Policy, open, personal []byte, names func(hash string) ([]string, error)) error {
 	r, err := Join(open, personal)
 	if err != nil {
@@ -82,7 +83,7 @@ func (b *Backtest) Entry(p *Policy, open, personal []byte, names func(hash strin
 	return nil
 }
 
-// sentBy is what a decision sends; empty: nothing.
+// sentBy returns the action that a decision sends, or "" if it sends nothing.
 func sentBy(d *Decision) string {
 	if !d.Issued {
 		return ""
@@ -90,12 +91,10 @@ func sentBy(d *Decision) string {
 	return d.Action
 }
 
-// blockOf names the first thing that stops an action in the decision.
+// blockOf returns the first rule that stops an action in the decision, or "".
 func (d *Decision) blockOf(action string) string {
-	for _, c := range d.Candidates {
-		if c.Action == action && len(c.Blocked) > 0 {
-			return c.Blocked[0].Rule
-		}
+	if blocked := d.Blocks(action); len(blocked) > 0 {
+		return blocked[0].Rule
 	}
 	return ""
 }
@@ -113,7 +112,7 @@ func (b *Backtest) count(what, rule, action string, r *Record) {
 	}
 }
 
-// Changes lists what would differ, the most frequent first.
+// Changes lists the differences, the most frequent first.
 func (b *Backtest) Changes() []Changed {
 	out := make([]Changed, 0, len(b.changes))
 	for _, c := range b.changes {
@@ -126,7 +125,8 @@ func (b *Backtest) Changes() []Changed {
 	return out
 }
 
-// arranged puts values into the order of other names; what they lack is missing.
+// arranged puts values that are in the order of the names from into the order of
+// the names to. It also returns the names that have no value.
 func arranged(values []float64, missing, from, to []string) ([]float64, []string) {
 	if slices.Equal(from, to) {
 		return values, missing

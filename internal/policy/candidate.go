@@ -9,22 +9,24 @@ import (
 	"pitboss/internal/learn"
 )
 
-// Trier judges a learned policy by the journal: what it would have earned, and
-// done harm, in the decisions of arms that explore, against what decides today.
+// Trier judges a learned policy by the journal. It estimates the reward and the
+// harm that the candidate would have had in the decisions of arms that explore,
+// and compares both with today's policy.
 //
-// Each stored decision is chosen again among the candidates that rules, caps and
-// protection left, by both policies; its outcome counts by how much likelier each
-// is to have chosen it than the arm was. Sending nothing is worth 0 by definition;
-// how often markers of harm show after nothing was sent, the players held out
-// tell. So sending nothing needs no support in the log.
+// For each stored decision, both policies choose again among the candidates that
+// rules, caps and protection left. The decision's outcome is weighted by the
+// chance with which the policy chooses the logged action, over the chance with
+// which the arm chose it. Sending nothing has reward 0 by definition, and the
+// players held out show how often markers of harm follow it, so that sending
+// nothing needs no support in the log.
 type Trier struct {
-	spec      *learn.Spec // whose rewards and window count
+	spec      *learn.Spec // the candidate's: its rewards and its window
 	candidate *learn.Model
 	today     *learn.Model // nil: the best value of actions.yaml
 
 	at   map[string]int // decision → its row
 	rows []triedRow
-	open map[uint64][]int // by player: rows whose harm may still come
+	open map[uint64][]int // by player: rows for which signs of harm may still come
 }
 
 // triedRow is a decision of an arm that explores.
@@ -33,23 +35,24 @@ type triedRow struct {
 	at               time.Time
 	actions          []string
 	chosen           int  // of actions; -1: nothing was sent
-	held             bool // the player is held out: it only tells what follows nothing
+	held             bool // the player is held out: the row only shows what follows sending nothing
 	propensity       float64
-	candidate, today []float64 // the chances of the actions
-	uncovered        float64   // of the candidate's choices: on actions that could not have been chosen
+	candidate, today []float64 // the chances that the two policies give the actions
+	uncovered        float64   // the candidate's chance of an action that the arm could not have chosen
 	kind             string
 	rank             int // of the outcome
 	harmed           bool
 	markers          []string
 }
 
-// NewTrier returns a Trier without any decisions.
+// NewTrier returns a Trier without any decisions. A nil today stands for the best
+// value of actions.yaml.
 func NewTrier(candidate, today *learn.Model) *Trier {
 	return &Trier{spec: candidate.Spec, candidate: candidate, today: today, at: map[string]int{}, open: map[uint64][]int{}}
 }
 
-// Decision takes a stored decision. Those of one player come in order of time.
-// names are its features' in order, salt is its policy's.
+// Decision adds a stored decision. Decisions of one player must come in order of
+// time. names lists the decision's features in order, salt is its policy's.
 func (t *Trier) Decision(r *Record, names []string, salt string) {
 	d, player := &r.Decision, DecisionKey(r.Input.Player)
 	t.harm(player, r.Input.Now, d)
@@ -69,15 +72,13 @@ func (t *Trier) Decision(r *Record, names []string, salt string) {
 			row.chosen = i
 		}
 	}
-	for _, m := range d.Markers {
-		row.markers = append(row.markers, m.ID)
-	}
+	row.markers = markerIDs(d.Markers)
 	t.at[r.Input.Decision] = len(t.rows)
 	t.open[player] = append(t.open[player], len(t.rows))
 	t.rows = append(t.rows, row)
 }
 
-// explored reports whether chance had a say in the choice.
+// explored reports whether the choice was drawn at random.
 func explored(d *Decision) bool {
 	if d.Learned != "" {
 		return true
@@ -85,7 +86,7 @@ func explored(d *Decision) bool {
 	return d.Issued && d.Propensity > 0 && d.Propensity < 1
 }
 
-// chances are those with which a policy would choose the options.
+// chances returns the chances with which a policy would choose the options.
 func (t *Trier) chances(m *learn.Model, r *Record, names []string, salt string, options []learn.Option) []float64 {
 	out := make([]float64, len(options))
 	if m != nil {
@@ -110,7 +111,8 @@ func (t *Trier) chances(m *learn.Model, r *Record, names []string, salt string, 
 	return out
 }
 
-// harm notes new markers of harm with the decisions about the player before.
+// harm marks the earlier decisions about a player after which a new marker of harm
+// has appeared, and forgets those whose time is over.
 func (t *Trier) harm(player uint64, at time.Time, d *Decision) {
 	left := t.open[player][:0]
 	for _, i := range t.open[player] {
@@ -119,9 +121,7 @@ func (t *Trier) harm(player uint64, at time.Time, d *Decision) {
 			continue
 		}
 		left = append(left, i)
-		row.harmed = row.harmed || slices.ContainsFunc(d.Markers, func(m Marker) bool {
-			return m.At.After(row.at) && !slices.Contains(row.markers, m.ID)
-		})
+		row.harmed = row.harmed || newMarker(d.Markers, row.at, row.markers)
 	}
 	if len(left) == 0 {
 		delete(t.open, player)
@@ -130,7 +130,13 @@ func (t *Trier) harm(player uint64, at time.Time, d *Decision) {
 	t.open[player] = left
 }
 
-// Outcome takes what became of a decision that came before.
+// newMarker reports whether a marker was seen after a time and is not among those
+// known at that time.
+func newMarker(markers []Marker, after time.Time, known []string) bool {
+	return slices.ContainsFunc(markers, func(m Marker) bool { return m.At.After(after) && !slices.Contains(known, m.ID) })
+}
+
+// Outcome adds the outcome of a decision that was added before.
 func (t *Trier) Outcome(o *Outcome) {
 	i, ok := t.at[o.Decision]
 	if !ok || o.At.Sub(t.rows[i].at) > time.Duration(t.spec.Window) {
@@ -139,42 +145,42 @@ func (t *Trier) Outcome(o *Outcome) {
 	t.rows[i].rank = max(t.rows[i].rank, learn.Rank(o.Status))
 }
 
-// Versus is a quantity of the candidate and of today's policy.
+// Versus compares one measure of the candidate with today's policy.
 type Versus struct {
 	Name      string    `json:"name"` // reward, harmed, dismissed
 	Candidate OffPolicy `json:"candidate"`
 	Today     OffPolicy `json:"today"`
-	// Difference is candidate − today, doubly robust, with an interval that allows
-	// for a player's decisions being alike.
+	// Difference is candidate − today, doubly robust. Its interval does not assume
+	// that the decisions of one player are independent.
 	Difference Estimate `json:"difference"`
 }
 
-// Judgement is what the journal says of a candidate.
+// Judgement is the result of holding a candidate against the journal.
 type Judgement struct {
 	Choices   int      `json:"choices"`
 	Waiting   int      `json:"waiting"` // choices that don't count yet: their outcomes may still come
 	Players   int      `json:"players"`
-	Uncovered float64  `json:"uncovered"` // share of its choices that the log could not have made
+	Uncovered float64  `json:"uncovered"` // share of the candidate's choices that the logged arms could not have made
 	Measures  []Versus `json:"measures"`  // the reward, then the guard rails
-	// Refused are the reasons for which it may not be promoted; none: it may.
+	// Refused lists why the candidate may not be promoted. If it is empty, it may.
 	Refused []string `json:"refused,omitempty"`
 }
 
-// Gate is what a candidate must show.
+// Gate is what a candidate must reach to be promoted.
 type Gate struct {
-	Choices   int     // least number of choices
-	Effective float64 // that they must be worth at least
-	Uncovered float64 // most
-	Margin    float64 // by which a guard rail's upper bound may be above today's: a share
+	Choices   int     // the least number of choices
+	Effective float64 // the least effective sample size
+	Uncovered float64 // the largest Judgement.Uncovered
+	Margin    float64 // how far a guard rail's upper bound may be above today's, as a share
 }
 
-// DefaultGate is what `pitboss policy` asks for.
+// DefaultGate is the gate of `pitboss policy`.
 var DefaultGate = Gate{Choices: 500, Effective: 200, Uncovered: 0.02, Margin: 0.01}
 
-// Judge estimates the candidate against today's policy and holds it against the gate.
-// It counts the decisions whose outcomes are in at a time (now), all of them: those
-// made within the window count neither with what came of them so far, which is too
-// little, nor only where something came, which is too much.
+// Judge compares the candidate with today's policy and checks the result against
+// the gate. It counts only decisions old enough for all their outcomes to be in at
+// the time now. A younger decision would bias the estimate either way: counting its
+// outcomes so far gives too little, and counting it only if it has one, too much.
 func (t *Trier) Judge(g Gate, now time.Time) *Judgement {
 	j := &Judgement{}
 	players := map[uint64]bool{}
@@ -209,19 +215,19 @@ func is(b bool) float64 {
 	return 0
 }
 
-// refuse says what the gate has against the candidate.
+// refuse lists what the candidate lacks to pass the gate.
 func (j *Judgement) refuse(g Gate) {
 	no := func(format string, args ...any) { j.Refused = append(j.Refused, fmt.Sprintf(format, args...)) }
 	if j.Choices < g.Choices {
-		no("only %d choices by chance whose outcomes are in are in the journal, %d are needed (%d more wait for theirs)", j.Choices, g.Choices, j.Waiting)
+		no("only %d random choices in the journal have all their outcomes, %d are needed (%d more wait for theirs)", j.Choices, g.Choices, j.Waiting)
 		return
 	}
 	reward := j.Measures[0]
 	if reward.Candidate.Effective < g.Effective {
-		no("the choices are worth only %.0f of its own, %.0f are needed: it chooses too differently from what was logged", reward.Candidate.Effective, g.Effective)
+		no("the effective sample size is only %.0f, %.0f are needed: the candidate chooses too differently from the logged arms", reward.Candidate.Effective, g.Effective)
 	}
 	if j.Uncovered > g.Uncovered {
-		no("%.3f of its choices could not have been made by what was logged, at most %.3f may be", j.Uncovered, g.Uncovered)
+		no("the logged arms could not have made %.3f of its choices, at most %.3f is allowed", j.Uncovered, g.Uncovered)
 	}
 	if !(reward.Difference.Low > 0) {
 		no("the reward is not shown to be above today's: the difference is at least %.3f", reward.Difference.Low)
@@ -233,10 +239,10 @@ func (j *Judgement) refuse(g Gate) {
 	}
 }
 
-// nothing is the action that stands for none.
+// nothing stands for sending no action.
 const nothing = ""
 
-// action is what was done.
+// action returns the action that was sent, or nothing.
 func (r *triedRow) action() string {
 	if r.chosen < 0 {
 		return nothing
@@ -244,17 +250,11 @@ func (r *triedRow) action() string {
 	return r.actions[r.chosen]
 }
 
-// versus estimates a quantity of both policies. The reward model of DR is the mean
-// per action in the other half of the players.
+// versus estimates one measure under both policies.
 func versus(rows []*triedRow, name string, of func(*triedRow) float64) Versus {
-	means := [2]map[string]*[2]float64{{}, {}}
+	means := newActionMeans()
 	for _, r := range rows {
-		m := means[r.player&1]
-		if m[r.action()] == nil {
-			m[r.action()] = &[2]float64{}
-		}
-		m[r.action()][0] += of(r)
-		m[r.action()][1]++
+		means.add(r.player, r.action(), of(r))
 	}
 	var logs [2][]Logged
 	var differences []float64
@@ -263,30 +263,23 @@ func versus(rows []*triedRow, name string, of func(*triedRow) float64) Versus {
 		if r.held {
 			continue
 		}
-		other := means[1-r.player&1]
-		a, b := r.logged(r.candidate, other, of), r.logged(r.today, other, of)
+		a, b := r.logged(r.candidate, means, of), r.logged(r.today, means, of)
 		logs[0], logs[1] = append(logs[0], a), append(logs[1], b)
 		differences, players = append(differences, a.robust()-b.robust()), append(players, r.player)
 	}
 	return Versus{Name: name, Candidate: EvaluateOffPolicy(logs[0]), Today: EvaluateOffPolicy(logs[1]), Difference: clustered(differences, players)}
 }
 
-// logged is the row for a policy with these chances.
-func (r *triedRow) logged(chances []float64, means map[string]*[2]float64, of func(*triedRow) float64) Logged {
-	guess := func(action string) float64 {
-		if m := means[action]; m != nil {
-			return m[0] / m[1]
-		}
-		return 0
-	}
+// logged returns the row as it counts for a policy that gives the actions these chances.
+func (r *triedRow) logged(chances []float64, means actionMeans, of func(*triedRow) float64) Logged {
 	none := 1.0
-	l := Logged{Reward: of(r), Propensity: r.propensity, Fitted: guess(r.action())}
+	l := Logged{Reward: of(r), Propensity: r.propensity, Fitted: means.guess(r.player, r.action())}
 	for i, p := range chances {
 		none -= p
-		l.Direct += p * guess(r.actions[i])
+		l.Direct += p * means.guess(r.player, r.actions[i])
 	}
 	none = max(0, none)
-	l.Direct += none * guess(nothing)
+	l.Direct += none * means.guess(r.player, nothing)
 	l.Target = none
 	if r.chosen >= 0 {
 		l.Target = chances[r.chosen]
@@ -294,10 +287,8 @@ func (r *triedRow) logged(chances []float64, means map[string]*[2]float64, of fu
 	return l
 }
 
-func (l *Logged) robust() float64 { return l.Direct + l.Target/l.Propensity*(l.Reward-l.Fitted) }
-
-// clustered is the mean of values with the interval of independent players rather
-// than values (Liang and Zeger 1986).
+// clustered returns the mean of values with an interval that assumes independent
+// players, not independent values (Liang and Zeger 1986).
 func clustered(values []float64, players []uint64) Estimate {
 	n := float64(len(values))
 	if n == 0 {

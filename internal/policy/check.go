@@ -11,13 +11,14 @@ import (
 	"pitboss/internal/strictyaml"
 )
 
-// CheckReport is what [Policy.Check] looked at.
+// CheckReport counts what [Policy.Check] checked.
 type CheckReport struct {
 	Packs, Rules, Tests, Unreviewed, UnreviewedPacks, Markers int
 }
 
-// Check runs the examples that stand beside each rule, and demands one that
-// passes and one that does not. The error is a [strictyaml.Problems].
+// Check runs the examples of each rule and marker. Each needs an example on either
+// side: one that passes (or raises the marker) and one that does not. The error is
+// a [strictyaml.Problems].
 func (p *Policy) Check() (CheckReport, error) {
 	var rep CheckReport
 	var problems strictyaml.Problems
@@ -33,30 +34,45 @@ func (p *Policy) Check() (CheckReport, error) {
 			if !d.Reviewed {
 				rep.Unreviewed++
 			}
-			seen := map[bool]bool{}
-			for j := range d.Tests {
-				rep.Tests++
-				seen[d.Tests[j].Expect == VerdictPass] = true
-				path := fmt.Sprintf("$.rules[%d].tests[%d]", i, j)
-				got, err := p.try(k, d, &d.Tests[j])
-				if err != nil {
-					problems = append(problems, k.src.problem(path, "rule "+d.ID+": test "+d.Tests[j].Name, "", "%v", err))
-				} else if got != d.Tests[j].Expect {
-					problems = append(problems, k.src.problem(path, "rule "+d.ID+": test "+d.Tests[j].Name,
-						"mend the rule or the example", "expected %s, got %s", d.Tests[j].Expect, got))
-				}
-			}
-			if !seen[true] || !seen[false] {
-				problems = append(problems, k.src.problem(fmt.Sprintf("$.rules[%d]", i), "rule "+d.ID,
-					"write one player who passes and one who does not", "the examples don't show both sides"))
-			}
+			problems = append(problems, rep.examples(k.src, fmt.Sprintf("$.rules[%d]", i), "rule "+d.ID, VerdictPass, d.Tests,
+				func(t *RuleTest) (string, error) { return p.try(k, d, t) })...)
 		}
 	}
-	problems = append(problems, p.checkMarkers(&rep)...)
+	src := newSource(markersName, p.files[markersName])
+	for i, m := range p.markers {
+		rep.Markers++
+		if !m.decl.Reviewed {
+			rep.Unreviewed++
+		}
+		problems = append(problems, rep.examples(src, fmt.Sprintf("$.markers[%d]", i), "marker "+m.decl.ID, markerRaised, m.decl.Tests,
+			func(t *RuleTest) (string, error) { return p.tryMarker(m, t) })...)
+	}
 	if len(problems) > 0 {
 		return rep, fmt.Errorf("policy: %w", problems)
 	}
 	return rep, nil
+}
+
+// examples runs the examples of a rule or marker. At least one must expect a result,
+// and at least one must expect another.
+func (rep *CheckReport) examples(src *source, path, what, result string, tests []RuleTest, try func(*RuleTest) (string, error)) (problems strictyaml.Problems) {
+	seen := map[bool]bool{}
+	for i := range tests {
+		t := &tests[i]
+		rep.Tests++
+		seen[t.Expect == result] = true
+		got, err := try(t)
+		if err == nil && got != t.Expect {
+			err = fmt.Errorf("expected %s, got %s", t.Expect, got)
+		}
+		if err != nil {
+			problems = append(problems, src.problem(fmt.Sprintf("%s.tests[%d]", path, i), what+": test "+t.Name, "correct the declaration or the example", "%v", err))
+		}
+	}
+	if !seen[true] || !seen[false] {
+		problems = append(problems, src.problem(path, what, "give one example that expects "+result+" and one that does not", "the examples don't show both sides"))
+	}
+	return problems
 }
 
 // What a marker's example expects.
@@ -64,36 +80,6 @@ const (
 	markerRaised = "raised"
 	markerQuiet  = "quiet"
 )
-
-// checkMarkers runs the examples of the markers: the numbers that raise one,
-// and those that don't.
-func (p *Policy) checkMarkers(rep *CheckReport) (problems strictyaml.Problems) {
-	src := newSource(markersName, p.files[markersName])
-	for i, m := range p.markers {
-		rep.Markers++
-		if !m.decl.Reviewed {
-			rep.Unreviewed++
-		}
-		seen := map[string]bool{}
-		for j := range m.decl.Tests {
-			t := &m.decl.Tests[j]
-			rep.Tests++
-			seen[t.Expect] = true
-			got, err := p.tryMarker(m, t)
-			if err == nil && got != t.Expect {
-				err = fmt.Errorf("expected %s, got %s", t.Expect, got)
-			}
-			if err != nil {
-				problems = append(problems, src.problem(fmt.Sprintf("$.markers[%d].tests[%d]", i, j), "marker "+m.decl.ID+": test "+t.Name, "mend the marker or the example", "%v", err))
-			}
-		}
-		if !seen[markerRaised] || !seen[markerQuiet] {
-			problems = append(problems, src.problem(fmt.Sprintf("$.markers[%d]", i), "marker "+m.decl.ID,
-				"write one player who raises it and one who does not", "the examples don't show both sides"))
-		}
-	}
-	return problems
-}
 
 func (p *Policy) tryMarker(m *marker, t *RuleTest) (string, error) {
 	where := "GB"
@@ -173,7 +159,7 @@ func (p *Policy) testInput(jurisdiction string, t *RuleTest) (*Input, error) {
 	}
 	for name, v := range t.Scores {
 		if in.Scores[name] = v; v < 0 {
-			delete(in.Scores, name) // below 0: no model gave it
+			delete(in.Scores, name) // a negative score stands for a missing one
 		}
 	}
 	for range t.Contacts {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/binary"
-	"math"
 	"strings"
 	"time"
 
@@ -11,31 +10,32 @@ import (
 	"pitboss/internal/event"
 )
 
-// HoldoutArm is the arm of players who get protection only, so that uplift can
-// be measured against them.
+// HoldoutArm is the arm of players who get protection messages only. The uplift of
+// the other messages is measured against them.
 const HoldoutArm = "holdout"
 
-// Decide picks what to do. It never fails: what it can't know, it doesn't do.
+// Decide picks what to do. It never fails: a value that is missing or can't be
+// evaluated stops the actions that depend on it.
 func (p *Policy) Decide(in *Input) *Decision {
 	e := p.evaluate(in)
 	d := e.decide()
 	d.Reasons = append(d.Reasons, e.unrated()...)
-	d.Reasons = append(d.Reasons, in.Linked.tell(in.Now)...)
+	d.Reasons = append(d.Reasons, in.Linked.reasons(in.Now)...)
 	return d
 }
 
-// The codes of the reasons for a missing score begin with why it is missing. Of a
-// player who is too new for a model that is as it should be; else it is a fault.
+// The reason code of a missing score begins with one of these. TooNew is normal: the
+// player's history is too short for the model. NotRated points at a fault.
 const (
 	NotRated = "not-rated:"
 	TooNew   = "too-new:"
 )
 
-// unrated says which scores the decision was made without.
+// unrated gives a reason for each score that the decision was made without.
 func (e *evaluation) unrated() (out []event.Reason) {
 	for _, name := range Scores {
 		if _, ok := e.scope.scores[name]; !ok {
-			why, code := e.silent(name)
+			why, code := e.missingScore(name)
 			out = append(out, event.Reason{Code: code + name,
 				Text: "There is no " + name + " score: " + why + ". Marketing that needs it stops, protection goes on."})
 		}
@@ -43,10 +43,10 @@ func (e *evaluation) unrated() (out []event.Reason) {
 	return out
 }
 
-// silent says why no model gave a score, without the player's numbers: they are
-// with the model's run, which an erasure takes. Where one model only waits for
-// more of a history, it is the player's, whoever else does not know them.
-func (e *evaluation) silent(output string) (why, code string) {
+// missingScore says why no model gave a score. The text has none of the player's
+// numbers: reasons outlive an erasure, and the model runs that hold the numbers
+// don't. TooNew wins if any model only waits for a longer history.
+func (e *evaluation) missingScore(output string) (why, code string) {
 	var outside, waiting []string
 	for _, m := range e.in.Models {
 		switch {
@@ -97,8 +97,8 @@ func (e *evaluation) decide() *Decision {
 	return d
 }
 
-// best is the unblocked candidate of the highest value that want accepts, the
-// first of equals, or -1.
+// best returns the index of the unblocked candidate with the highest value among
+// those that want accepts, or -1. The first of equals wins.
 func best(cs []Candidate, want func(*Candidate) bool) int {
 	n := -1
 	for i := range cs {
@@ -109,40 +109,25 @@ func best(cs []Candidate, want func(*Candidate) bool) int {
 	return n
 }
 
-// choose draws among the unblocked candidates of positive value, by the arm's
-// softmax, and sets their propensities.
+// choose draws one of the open candidates by the arm's softmax and sets their
+// propensities. It returns -1 if none is open.
 func (e *evaluation) choose(cs []Candidate, arm Arm) int {
-	top := best(cs, func(c *Candidate) bool { return c.Value > 0 })
-	if top < 0 {
-		return -1
-	}
-	if arm.Temperature == 0 {
-		cs[top].Propensity = 1
-		return top
-	}
-	var sum float64
-	for i := range cs {
-		if len(cs[i].Blocked) == 0 && cs[i].Value > 0 {
-			cs[i].Propensity = math.Exp((cs[i].Value - cs[top].Value) / arm.Temperature)
-			sum += cs[i].Propensity
-		}
-	}
 	draw := unit("draw", e.p.file.Experiment.Salt, e.in.Player, e.in.Decision)
 	chosen := -1
-	for i := range cs {
-		if cs[i].Propensity == 0 {
+	for i, propensity := range Softmax(cs, arm.Temperature) {
+		if propensity == 0 {
 			continue
 		}
-		cs[i].Propensity /= sum
+		cs[i].Propensity = propensity
 		if draw >= 0 {
 			chosen = i
-			draw -= cs[i].Propensity
+			draw -= propensity
 		}
 	}
 	return chosen
 }
 
-// armOf parts the players by hash: the same player is always in the same arm.
+// armOf assigns players to arms by hash: a player is always in the same arm.
 func (p *Policy) armOf(player string) (arm Arm, holdout bool) {
 	e := &p.file.Experiment
 	if unit("holdout", e.Salt, player, "") < e.Holdout {
@@ -196,7 +181,7 @@ func (e *evaluation) issue(d *Decision, n int, a *action, review []string) {
 	}
 }
 
-// suppress says why nothing is sent.
+// suppress names the best blocked candidate and gives the reasons why nothing is sent.
 func (e *evaluation) suppress(d *Decision) {
 	n := -1
 	for i := range d.Candidates {

@@ -9,7 +9,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// policyBlocks is what actions.yaml and the kill switches say, whatever the channel.
+// policyBlocks returns the blocks by actions.yaml and the kill switches, which hold
+// on every channel.
 func (e *evaluation) policyBlocks(a *action) (out []event.Blocked) {
 	block := func(rule, format string, args ...any) {
 		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
@@ -37,7 +38,7 @@ func (e *evaluation) policyBlocks(a *action) (out []event.Blocked) {
 	return out
 }
 
-// silence keeps marketing and prompts quiet after a protection message.
+// silence blocks marketing and prompts for a time after a protection message.
 func (e *evaluation) silence(a *action, block func(string, string, ...any)) {
 	if a.kind != bitMarketing && !a.play && !a.deposit || len(e.p.file.AfterProtection) == 0 {
 		return
@@ -59,8 +60,8 @@ func (e *evaluation) silence(a *action, block func(string, string, ...any)) {
 	}
 }
 
-// silenceAfter is how long it is quiet after an action; after one that is no
-// longer declared, the longest.
+// silenceAfter returns how long marketing and prompts wait after an action. After
+// an action that is no longer declared, they wait the longest time of all.
 func (p *Policy) silenceAfter(code uint32) (longest Silence) {
 	for _, a := range p.actions {
 		if a.code == code {
@@ -73,7 +74,7 @@ func (p *Policy) silenceAfter(code uint32) (longest Silence) {
 	return longest
 }
 
-// capsOf is what a contact policy says: so many a day and a week, so far apart.
+// capsOf blocks by a contact policy's caps a day and a week and by its spacing.
 func (e *evaluation) capsOf(c *Contact, a *action, block func(string, string, ...any), of string, mine func(*Sent) bool) {
 	if c.PerDay == 0 && c.PerWeek == 0 && c.Spacing == 0 {
 		return
@@ -89,7 +90,7 @@ func (e *evaluation) capsOf(c *Contact, a *action, block func(string, string, ..
 	if c.Spacing == 0 {
 		return
 	}
-	for i := len(e.in.Contacts.Sent) - 1; i >= 0; i-- { // by index, since a copy of each would be an allocation of each
+	for i := len(e.in.Contacts.Sent) - 1; i >= 0; i-- { // by index: a copy that mine points to would be allocated
 		x := &e.in.Contacts.Sent[i]
 		if !mine(x) {
 			continue
@@ -98,8 +99,8 @@ func (e *evaluation) capsOf(c *Contact, a *action, block func(string, string, ..
 		if ago < 0 && x.Decision == "" {
 			continue // sent to a linked account at the same time: the later of the two gives way
 		}
-		// The player's own were decided before this, whatever the clock of the
-		// instance that did says.
+		// The player's own messages were decided before this one, even if the clock of
+		// the instance that decided them is ahead.
 		if ago = max(0, ago); ago < time.Duration(c.Spacing) {
 			block(BlockSpacing, "The last of %s was %s ago; the spacing is %s.", of, e.in.span(ago.Round(time.Second)), e.in.span(time.Duration(c.Spacing)))
 		}
@@ -107,8 +108,8 @@ func (e *evaluation) capsOf(c *Contact, a *action, block func(string, string, ..
 	}
 }
 
-// span says a duration in the words of the input's wording: a stored decision
-// keeps those it had.
+// span formats a duration by the input's wording, so that a stored decision is
+// reproduced with its text.
 func (in *Input) span(d time.Duration) string {
 	if in.Wording == 0 {
 		return d.String()
@@ -116,7 +117,7 @@ func (in *Input) span(d time.Duration) string {
 	return inWords(d)
 }
 
-// inWords says a duration as people do, with its two largest units.
+// inWords formats a duration in its two largest units: 1 minute 59 seconds.
 func inWords(d time.Duration) string {
 	var said []string
 	for _, unit := range []struct {
@@ -141,8 +142,8 @@ func inWords(d time.Duration) string {
 	return strings.Join(said, " ")
 }
 
-// quiet is whether the player's quiet hours hold on a channel. Where the time
-// zone is unknown, marketing on such a channel waits until it is known.
+// quiet blocks a channel in its quiet hours. If the player's time zone is unknown, a
+// channel with quiet hours is always blocked.
 func (e *evaluation) quiet(a *action, channel string) []event.Blocked {
 	if a.kind == bitProtection {
 		return nil

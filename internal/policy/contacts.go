@@ -12,20 +12,20 @@ import (
 	"pitboss/internal/event"
 )
 
-// Contacts is what a player was recommended: what caps, spacing, the one-bonus
-// rule and revocation look at. It is stored beside the journal and changes
-// only together with it.
+// Contacts is a player's contact history. Caps, spacing, the one-bonus rule and
+// revocation are checked against it. It is stored beside the journal and changes
+// only in one commit with it.
 type Contacts struct {
-	Bonuses uint64 // recommended ever
+	Bonuses uint64 // how many were ever recommended
 	// Hold stops marketing, and service that asks to play, until this time: an
-	// exclusion or a withdrawn consent was heard of, and the player's state may
-	// not have it yet. Zero: nothing is held.
+	// exclusion or a withdrawn consent was reported, and the player's state may
+	// not have it yet. Zero: nothing is on hold.
 	Hold time.Time
 	Sent []Sent // in order of time, at most ContactsKept, none older than ContactsFor
-	Made []Made // decisions of late, in order of time
-	// Raised are the markers of harm seen in the last 31 days.
+	Made []Made // recent decisions, in order of time
+	// Raised lists the markers of harm seen in the last 31 days.
 	Raised []Raised
-	Links  []Link // to the persons the account belongs to, by person
+	Links  []Link // to the persons that the account may belong to, sorted by person
 }
 
 // Sent is one issued recommendation.
@@ -64,13 +64,13 @@ const (
 	madeFor      = 24 * time.Hour
 )
 
-// ActionCode is an action's name in a contact history.
+// ActionCode is the hash that stands for an action in a contact history.
 func ActionCode(id string) uint32 { return uint32(xxhash.Sum64String(id)) }
 
-// DecisionKey is a decision's name among those made.
+// DecisionKey is the hash that stands for a decision in Contacts.Made.
 func DecisionKey(id string) uint64 { return xxhash.Sum64String(id) }
 
-// Find returns the journal's sequence number of a decision made of late.
+// Find returns the journal's sequence number of a recent decision.
 func (c *Contacts) Find(decision string) (seq uint64, ok bool) {
 	key := DecisionKey(decision)
 	for i := len(c.Made) - 1; i >= 0; i-- {
@@ -81,18 +81,19 @@ func (c *Contacts) Find(decision string) (seq uint64, ok bool) {
 	return 0, false
 }
 
-// Remember is what a history can tell of whether a decision was made before.
+// Remember says how far Find can be trusted about an event.
 type Remember int
 
-// A history remembers the decisions of 24 hours, but no more than 256: an older
-// event may have been decided on, and a younger one too where there were so many.
+// A history remembers the decisions of 24 hours, but at most 256 of them. A decision
+// on an older event may be forgotten, and one on a younger event too if there were
+// more than 256.
 const (
-	Knows   Remember = iota // Find's word is final
-	Unsure                  // there were too many: the journal knows
-	TooLate                 // nothing remembers so far back
+	Knows   Remember = iota // Find's answer is final
+	Unsure                  // the decision may be forgotten: ask the journal
+	TooLate                 // nothing remembers decisions that old
 )
 
-// Remembers tells what the history knows of an event by when it happened.
+// Remembers says how far Find can be trusted about an event that happened at a time.
 func (c *Contacts) Remembers(happened, now time.Time) Remember {
 	switch {
 	case now.Sub(happened) > madeFor:
@@ -103,11 +104,12 @@ func (c *Contacts) Remembers(happened, now time.Time) Remember {
 	return Knows
 }
 
-// note remembers what was made of an event. At is the latest of now, of when the
-// event happened, since its producer's clock may be ahead of this one, and of the
-// entry before, since clocks of instances differ: so whatever was forgotten to
-// keep 256 entries happened no later than the first of them says, and
-// [Contacts.Remembers] never takes it for new.
+// note remembers that a decision on an event was made.
+//
+// Invariant: an event whose entry was dropped to keep 256 happened no later than
+// Made[0].At, so that [Contacts.Remembers] never takes it for new. Hence At is the
+// latest of three times: now, when the event happened (its producer's clock may be
+// ahead), and the previous entry's At (the clocks of instances differ).
 func (c *Contacts) note(id string, seq uint64, now, happened time.Time) {
 	at := now
 	if happened.After(at) {
@@ -124,7 +126,7 @@ func (c *Contacts) Clone() *Contacts {
 	return &Contacts{c.Bonuses, c.Hold, slices.Clone(c.Sent), slices.Clone(c.Made), slices.Clone(c.Raised), slices.Clone(c.Links)}
 }
 
-// After is the history once the decision is recorded as entry seq.
+// After returns the history with a decision recorded as entry seq.
 func (c *Contacts) After(in *Input, d *Decision, bonus bool, seq uint64) *Contacts {
 	out := c.Clone()
 	out.note(in.Decision, seq, in.Now, in.Happened())
@@ -153,7 +155,8 @@ func (c *Contacts) trim(now time.Time) {
 	c.Made = c.Made[n:]
 }
 
-// Open lists the recommendations that are issued, not delivered, and not expired.
+// Open returns the indices in Sent of the recommendations that are neither settled
+// nor expired.
 func (c *Contacts) Open(now time.Time) []int {
 	var out []int
 	for i, s := range c.Sent {
@@ -164,13 +167,13 @@ func (c *Contacts) Open(now time.Time) []int {
 	return out
 }
 
-// Revoked reports whether a decision was taken back.
+// Revoked reports whether a decision was revoked.
 func (c *Contacts) Revoked(decision string) bool {
 	return slices.ContainsFunc(c.Sent, func(s Sent) bool { return s.Decision == decision && s.Status == StatusRevoked })
 }
 
-// sentWithin is the frequency cap's count, of rules and contact policies alike:
-// how many that count were sent less than a span ago.
+// sentWithin counts for frequency caps, of rules and contact policies alike: how
+// many of the messages that counts accepts were sent less than span ago.
 func (c *Contacts) sentWithin(span time.Duration, now time.Time, counts func(*Sent) bool) (n int) {
 	for i := range c.Sent {
 		if x := &c.Sent[i]; now.Sub(x.At) < span && counts(x) {
@@ -180,11 +183,11 @@ func (c *Contacts) sentWithin(span time.Duration, now time.Time, counts func(*Se
 	return n
 }
 
-// HoldFor is how long an exclusion holds by itself, before the state has it.
+// HoldFor is how long a Hold lasts: by then, the player's state has the exclusion.
 const HoldFor = 10 * time.Minute
 
-// Revoke is the history after what is open and picked was taken back by an
-// event, which is remembered by its id, and the decisions it was.
+// Revoke returns the history in which the open recommendations that pick accepts are
+// revoked, and their decisions. id is the event that revokes them; it is remembered.
 func (c *Contacts) Revoke(id string, seq uint64, now time.Time, pick func(*Sent) bool) (*Contacts, []string) {
 	out := c.Clone()
 	var revoked []string
@@ -199,8 +202,8 @@ func (c *Contacts) Revoke(id string, seq uint64, now time.Time, pick func(*Sent)
 	return out, revoked
 }
 
-// Noted is the history after an outcome (status; 0: none) of a decision, told by
-// an event, which is remembered by its id.
+// Noted returns the history with an outcome of a decision (status; 0: none). id is
+// the event that reported it; it is remembered.
 func (c *Contacts) Noted(id string, seq uint64, now time.Time, decision string, status byte) *Contacts {
 	out := c.Clone()
 	for i := range out.Sent {
@@ -213,15 +216,15 @@ func (c *Contacts) Noted(id string, seq uint64, now time.Time, decision string, 
 	return out
 }
 
-// settles tells whether an outcome replaces another: outcomes come in any
-// order, and accepted says more than delivered.
+// settles reports whether an outcome replaces another. Outcomes come in any order,
+// and accepted says more than delivered.
 func settles(old, now byte) bool {
 	return old == StatusOpen || old == StatusRevoked || (old == StatusDelivered && now != StatusExpired)
 }
 
-// Append writes c after dst: 1 byte layout, then varints. Layout 2 has the
-// markers at its end, layout 3 the links behind them; a history without any is
-// written as older releases do.
+// Append appends c to dst: 1 byte layout, then varints. Layout 2 adds the markers at
+// the end, layout 3 the links after them. A history without either is written in
+// layout 1, as by older releases.
 func (c *Contacts) Append(dst []byte) []byte {
 	layout := byte(1)
 	switch {
@@ -315,7 +318,8 @@ func ParseContacts(b []byte) (*Contacts, error) {
 	return c, nil
 }
 
-// ReadContacts is the history that h is, or holds as bytes; nil is an empty one.
+// ReadContacts returns h if it is a *Contacts, or parses the bytes that h appends.
+// nil gives an empty history.
 func ReadContacts(h interface{ Append(dst []byte) []byte }) (*Contacts, error) {
 	if c, ok := h.(*Contacts); ok {
 		return c, nil
@@ -326,12 +330,16 @@ func ReadContacts(h interface{ Append(dst []byte) []byte }) (*Contacts, error) {
 	return ParseContacts(h.Append(nil))
 }
 
-// MarshalText writes what of the history a decision rests on as one word, for
-// the journal: all but Made.
+// MarshalText writes the history in hexadecimal, without Made, for the journal: no
+// decision depends on Made.
 func (c *Contacts) MarshalText() ([]byte, error) {
-	rested := *c
-	rested.Made = nil
-	return hex.AppendEncode(nil, rested.Append(nil)), nil
+	return hex.AppendEncode(nil, c.withoutMade().Append(nil)), nil
+}
+
+func (c *Contacts) withoutMade() *Contacts {
+	out := *c
+	out.Made = nil
+	return &out
 }
 
 func (c *Contacts) write(w *event.Writer, name string) {
@@ -339,11 +347,9 @@ func (c *Contacts) write(w *event.Writer, name string) {
 		w.Raw(name, nil)
 		return
 	}
-	rested := *c
-	rested.Made = nil
 	w.Name(name)
 	w.Begin('"')
-	*w = hex.AppendEncode(*w, rested.Append(make([]byte, 0, 512)))
+	*w = hex.AppendEncode(*w, c.withoutMade().Append(make([]byte, 0, 512)))
 	w.End('"')
 }
 

@@ -1,13 +1,13 @@
 // Package policy picks the next best action that law and policy allow.
 //
-// It is pure: a [Policy] (models/actions.yaml and models/rules/*.yaml,
-// compiled) and an [Input] give a [Decision], always the same one, bit for bit.
-// Chance (exploration, holdout, arms) is a hash of player, decision and
-// experiment, so that a stored decision can be reproduced.
+// It is pure: the same [Policy] (models/actions.yaml and models/rules/*.yaml,
+// compiled) and [Input] always give the same [Decision], bit for bit. Random choices
+// (exploration, holdout, arms) are hashes of player, decision and experiment, so that
+// a stored decision can be reproduced.
 //
-// Deny overrides. A rule that can't be evaluated denies. An unknown
-// jurisdiction is under every pack's rules at once. Protection messages are
-// never denied by rules about marketing: the loader refuses such a rule.
+// Deny overrides. A rule that can't be evaluated denies. In an unknown jurisdiction
+// the rules of all packs hold at once. Rules about marketing never deny protection
+// messages: the loader refuses such a rule.
 //
 // Rule packs are the project's reading of the sources they name. They are not
 // legal advice; a lawyer reviews a pack before production.
@@ -43,25 +43,25 @@ type Input struct {
 	// Features in the order of the policy's feature names.
 	Features   []float64 `json:"features"`
 	FeatureSet string    `json:"feature_set"`
-	// Missing are features that nobody knows: the event was made with another
-	// features.yaml. What reads them can't be evaluated.
+	// Missing lists features without a value, because the event was made with
+	// another features.yaml. Expressions that read them can't be evaluated.
 	Missing  []string           `json:"missing,omitempty"`
 	Scores   map[string]float64 `json:"scores,omitempty"`
 	Models   []event.ModelRun   `json:"models,omitempty"`
 	Ranking  []event.Ranked     `json:"ranking,omitempty"`
 	Contacts *Contacts          `json:"contacts"`
-	// Linked is what binds the player from other accounts of the same person; nil
-	// where there are none. Facts and Contacts are the player's own.
+	// Linked holds the restrictions that come from other accounts of the same person,
+	// or nil if there are none. Facts and Contacts are the player's own.
 	Linked *Linked `json:"linked,omitempty"`
-	// Killed are the kill switches that are on: see [Switch].
+	// Killed lists the kill switches that are on: see [Switch].
 	Killed []string `json:"killed,omitempty"`
-	// Wording is how texts are worded, so that a stored decision is reproduced
-	// with the texts it had: [Wording], or 0 of one from before there were several.
+	// Wording is the version of the texts, so that a stored decision is reproduced
+	// with the texts it had: [Wording], or 0 in decisions from before it existed.
 	Wording int `json:"wording,omitzero"`
 }
 
-// Happened is when the event happened that asks for the decision. AsOf may be
-// later, and another each time that profile answers a redelivery of the event.
+// Happened returns when the event that asks for the decision happened. AsOf may be
+// later, and differs each time that profile answers a redelivery of the event.
 func (in *Input) Happened() time.Time {
 	if at := in.Trigger.Time; !at.IsZero() && at.Before(in.AsOf) {
 		return at
@@ -69,12 +69,12 @@ func (in *Input) Happened() time.Time {
 	return in.AsOf
 }
 
-// Wording is how texts are worded now: with durations in words. 0 has them as Go
-// writes them, 1m59s.
+// Wording is the current version of the texts: durations are in words. Version 0
+// writes them as Go does, 1m59s.
 const Wording = 1
 
-// Decision is what was decided and why. Issued says whether Action is to be
-// shown; else Action is the best one that was stopped, or "none".
+// Decision is what was decided and why. If Issued, Action is sent. Otherwise Action
+// is the best action that was stopped, or [NoAction].
 type Decision struct {
 	Issued     bool           `json:"issued"`
 	Action     string         `json:"action"`
@@ -94,13 +94,13 @@ type Decision struct {
 	Rules      []Verdict      `json:"rules"`
 	Pack       string         `json:"pack"` // whose rules applied
 	Policy     string         `json:"policy"`
-	// Learned is the hash of the snapshot that was chosen by, where one was.
+	// Learned is the hash of the learned snapshot that made the choice, if one did.
 	Learned string `json:"learned,omitzero"`
-	// Shadow is what a candidate would have chosen, where one is in the shadow.
+	// Shadow is the choice of the learned policy in the shadow, if there is one.
 	Shadow *Shadowed `json:"shadow,omitempty"`
 }
 
-// Shadowed is the choice of a learned policy that is only looked at.
+// Shadowed is the choice of a learned policy in the shadow. It has no effect.
 type Shadowed struct {
 	Learned    string  `json:"learned"` // the snapshot's hash
 	Action     string  `json:"action"`
@@ -113,12 +113,12 @@ type Candidate struct {
 	Kind       string          `json:"kind"`
 	Channel    string          `json:"channel,omitzero"`
 	Value      float64         `json:"value"`
-	Learned    float64         `json:"learned,omitzero"` // what is expected of it, by what was learned
+	Learned    float64         `json:"learned,omitzero"` // expected reward by the learned policy
 	Propensity float64         `json:"propensity,omitzero"`
 	Blocked    []event.Blocked `json:"blocked,omitempty"`
 }
 
-// Verdict is what one rule said. Result is one of the Verdict constants.
+// Verdict is the result of one rule: one of the Verdict constants.
 type Verdict struct {
 	Rule    string   `json:"rule"`
 	Version int      `json:"version"`
@@ -126,7 +126,7 @@ type Verdict struct {
 	Actions []string `json:"actions,omitempty"` // denied, or to be reviewed
 }
 
-// What a rule can say.
+// The results of a rule.
 const (
 	VerdictPass   = "pass"
 	VerdictDeny   = "deny"
@@ -151,8 +151,9 @@ const (
 	BlockSilence = "after-protection"
 )
 
-// Switch names a kill switch: what is "jurisdiction", "action", "model" or
-// "rule". A killed jurisdiction stops service and marketing there; an action,
-// that action whatever its kind; a model's score counts as missing (marketing
-// that needs it stops); a rule stops everything the rule governs, as if it denied.
+// Switch returns the name of a kill switch. what is "jurisdiction", "action",
+// "model" or "rule". The switch of a jurisdiction stops service and marketing there.
+// That of an action stops the action, whatever its kind. That of a model makes its
+// score count as missing, which stops marketing that needs it. That of a rule denies
+// every action that the rule governs, protection excepted.
 func Switch(what, name string) string { return what + "/" + name }

@@ -6,7 +6,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// document is a policy's texts as one.
+// document holds the texts of a policy's files and the names of its features.
 type document struct {
 	Features []string          `json:"features"`
 	Files    map[string]string `json:"files"`
@@ -26,8 +26,8 @@ func (p *Policy) Document() ([]byte, error) {
 	return out, nil
 }
 
-// ParseDocument compiles the policy of a document. One of a release before
-// markers.yaml decides as it did then.
+// ParseDocument compiles the policy of a document. A policy from before markers.yaml
+// existed decides as it did then.
 func ParseDocument(b []byte) (*Policy, error) {
 	d, err := readDocument(b)
 	if err != nil {
@@ -41,14 +41,14 @@ func ParseDocument(b []byte) (*Policy, error) {
 	return decodeFiles(files, !has).Compile(d.Features)
 }
 
-// DocumentFiles are the texts of a document by name (rules/GB.yaml), as they were
-// when it was made: what this release would refuse included.
+// DocumentFiles returns the texts of a document by name (rules/GB.yaml), unchecked:
+// this release might refuse them.
 func DocumentFiles(b []byte) (map[string]string, error) {
 	d, err := readDocument(b)
 	return d.Files, err
 }
 
-// DocumentFeatures are the features, in order, of a document's policy.
+// DocumentFeatures returns the features, in order, of a document's policy.
 func DocumentFeatures(b []byte) ([]string, error) {
 	d, err := readDocument(b)
 	return d.Features, err

@@ -13,10 +13,10 @@ import (
 	"pitboss/internal/strictyaml"
 )
 
-// Experiment is how the policy parts the players.
+// Experiment returns the policy's holdout and arms.
 func (p *Policy) Experiment() Experiment { return p.file.Experiment }
 
-// ReadExperiment reads how an actions.yaml parts the players.
+// ReadExperiment reads the experiment of an actions.yaml.
 func ReadExperiment(path string) (Experiment, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -29,18 +29,18 @@ func ReadExperiment(path string) (Experiment, error) {
 	return file.Experiment, nil
 }
 
-// What is asked of a trial.
+// The outcomes of a trial.
 const (
 	OutcomeStayed = "stayed" // seen again between 10 minutes and 24 hours later
 	OutcomeHarmed = "harmed" // showed a marker of harm within 24 hours that did not hold before
 )
 
-// trialFor is how long a trial's outcomes are waited for.
+// trialFor is how long a trial waits for its outcomes.
 const trialFor = stayedBefore
 
-// Trial is a player's first decision at which chance settled whether an action
-// of an arm is sent (Sent), something else is, or the player is held out (Held).
-// It compares the arm with the holdout, by the chances that both had.
+// Trial is a player's first decision at which an action of an arm was sent by
+// chance (Sent), something else was, or the player was held out (Held). Trials
+// compare the arm with the holdout, weighted by the chances of both.
 type Trial struct {
 	Player   string // a pseudonym
 	At       time.Time
@@ -49,7 +49,8 @@ type Trial struct {
 	Segments []string // of the player, as NAME=VALUE
 	Sent     bool
 	Held     bool
-	// PSent and PHeld are the chances among the arm's players and those held out.
+	// PSent and PHeld are the chances of Sent and Held, among the players of the arm
+	// and of the holdout together.
 	PSent, PHeld float64
 
 	Stayed, Harmed bool
@@ -57,7 +58,7 @@ type Trial struct {
 	markers []string // that held at the decision
 }
 
-// Outcome is 1 where what was asked for came.
+// Outcome is 1 if the outcome came, else 0.
 func (t *Trial) Outcome(what string) float64 {
 	if what == OutcomeStayed && t.Stayed || what == OutcomeHarmed && t.Harmed {
 		return 1
@@ -65,8 +66,9 @@ func (t *Trial) Outcome(what string) float64 {
 	return 0
 }
 
-// Trials finds trials in decisions, and what became of them. The decisions of one
-// player come in order of time; of different players in any.
+// Trials finds trials in a stream of decisions and collects their outcomes. The
+// decisions of one player must come in order of time, those of different players
+// may come in any order.
 type Trials struct {
 	experiment Experiment
 	seen       func(player, action, arm string) bool
@@ -75,9 +77,9 @@ type Trials struct {
 	waiting    []*Trial            // all of open
 }
 
-// NewTrials returns Trials of an experiment. seen says whether a player had a
-// trial of the action before, and remembers that they have one now. At most so
-// many wait for their outcomes at once; others are passed over.
+// NewTrials returns Trials of an experiment. seen reports whether a player had a
+// trial of the action before, and remembers that there is one now. At most `most`
+// trials wait for their outcomes at a time; further ones are skipped.
 func NewTrials(e Experiment, seen func(player, action, arm string) bool, most int) *Trials {
 	return &Trials{experiment: e, seen: seen, most: most, open: map[string][]*Trial{}}
 }
@@ -85,11 +87,9 @@ func NewTrials(e Experiment, seen func(player, action, arm string) bool, most in
 // Decision takes the next decision about a player.
 func (ts *Trials) Decision(player string, at time.Time, d *Decision, segments []string) {
 	for _, t := range ts.open[player] {
-		switch gap := at.Sub(t.At); {
-		case gap > trialFor:
-		default:
+		if gap := at.Sub(t.At); gap <= trialFor {
 			t.Stayed = t.Stayed || gap > stayedAfter
-			t.Harmed = t.Harmed || slices.ContainsFunc(d.Markers, func(m Marker) bool { return m.At.After(t.At) && !slices.Contains(t.markers, m.ID) })
+			t.Harmed = t.Harmed || newMarker(d.Markers, t.At, t.markers)
 		}
 	}
 	e := &ts.experiment
@@ -104,20 +104,18 @@ func (ts *Trials) Decision(player string, at time.Time, d *Decision, segments []
 				continue
 			}
 			t := &Trial{Player: player, At: at, Action: c.Action, Arm: arm.Name, Segments: segments,
-				Sent: d.Issued && d.Action == c.Action, Held: d.Holdout, PSent: (1 - held) * c.Propensity, PHeld: held}
-			for _, m := range d.Markers {
-				t.markers = append(t.markers, m.ID)
-			}
+				Sent: d.Issued && d.Action == c.Action, Held: d.Holdout, PSent: (1 - held) * c.Propensity, PHeld: held,
+				markers: markerIDs(d.Markers)}
 			ts.open[player] = append(ts.open[player], t)
 			ts.waiting = append(ts.waiting, t)
 		}
 	}
 }
 
-// tried are the candidates that the arm would have sent with a propensity above
-// 0. Of a player held out, the propensities are those of the best value alone: an
-// arm that explores would have tried others, with propensities that a control
-// does not need.
+// tried returns the candidates that the arm would send with a propensity above 0.
+// For a player held out, the stored propensities are those of an arm that takes the
+// best value. An arm that explores would try others too; their exact propensities
+// don't matter for a control.
 func (a *Arm) tried(d *Decision) (out []Candidate) {
 	if d.Kind == Protection {
 		return nil
@@ -137,8 +135,8 @@ func (a *Arm) tried(d *Decision) (out []Candidate) {
 	return out
 }
 
-// Settled takes out the trials whose outcomes no decision up to now can change,
-// the oldest first.
+// Settled removes and returns the trials whose outcomes can no longer change, the
+// oldest first.
 func (ts *Trials) Settled(now time.Time) (out []*Trial) {
 	left := ts.waiting[:0]
 	for _, t := range ts.waiting {
@@ -158,9 +156,10 @@ func (ts *Trials) Settled(now time.Time) (out []*Trial) {
 	return out
 }
 
-// Effect is what an action does to an outcome, against no message: doubly robust
-// (Robins, Rotnitzky and Zhao 1994), with chances that are known and means of the
-// trials before, so that each trial's score has the effect as its expectation.
+// Effect is the effect of an action on an outcome, compared with no message. It is
+// estimated doubly robustly (Robins, Rotnitzky and Zhao 1994). The chances are known
+// and the means are those of the earlier trials, so that the expectation of each
+// trial's score is the effect.
 type Effect struct {
 	Action  string `json:"action"`
 	Arm     string `json:"arm"`
@@ -170,10 +169,10 @@ type Effect struct {
 	Held    int    `json:"held"`
 
 	Scores learn.Moments `json:"scores"`
-	Hits   [2]float64    `json:"hits"` // of those sent, of those held out
+	Hits   [2]float64    `json:"hits"` // among those sent, among those held out
 }
 
-// Add takes a trial.
+// Add adds a trial.
 func (e *Effect) Add(t *Trial) {
 	y := t.Outcome(e.Outcome)
 	both := (e.Hits[0] + e.Hits[1]) / max(1, float64(e.Sent+e.Held))
@@ -190,15 +189,15 @@ func (e *Effect) Add(t *Trial) {
 	e.Scores.Add(score)
 }
 
-// tight is the number of trials at which the confidence sequence is narrowest;
-// with fewer than fewest sent or held out there is none: it is asymptotic.
+// tight is the number of trials at which the confidence sequence is narrowest. It
+// holds asymptotically: there is none with fewer than fewest sent or held out.
 const (
 	tight  = 5000
 	fewest = 50
 )
 
-// Interval is the effect with a confidence sequence that holds at all times
-// together with a probability of 1 − alpha.
+// Interval returns the effect with a confidence sequence: it holds at all times
+// simultaneously, with a probability of 1 − alpha.
 func (e *Effect) Interval(alpha float64) learn.Interval {
 	if e.Sent < fewest || e.Held < fewest {
 		return learn.Interval{Value: e.Scores.Mean, Low: math.Inf(-1), High: math.Inf(1)}
@@ -206,12 +205,13 @@ func (e *Effect) Interval(alpha float64) learn.Interval {
 	return e.Scores.Always(alpha, tight)
 }
 
-// Effects are those of all actions, by arm and segment.
+// Effects holds the effects of all actions, by arm, segment and outcome.
 type Effects map[effectKey]*Effect
 
 type effectKey struct{ action, arm, segment, outcome string }
 
-// Add takes a trial for an outcome, for everybody and for each of its segments.
+// Add adds a trial to the effects on an outcome, for all players and for each of its
+// segments.
 func (es Effects) Add(t *Trial, outcome string) {
 	for _, segment := range append([]string{""}, t.Segments...) {
 		k := effectKey{t.Action, t.Arm, segment, outcome}
@@ -224,12 +224,12 @@ func (es Effects) Add(t *Trial, outcome string) {
 	}
 }
 
-// Forget begins anew to count an outcome of an action.
+// Forget removes the effects of an action on an outcome, so that counting starts anew.
 func (es Effects) Forget(action, outcome string) {
 	maps.DeleteFunc(es, func(k effectKey, _ *Effect) bool { return k.action == action && k.outcome == outcome })
 }
 
-// All are the effects by action, arm, outcome and segment.
+// All returns the effects, sorted by action, arm, outcome and segment.
 func (es Effects) All() []*Effect {
 	out := make([]*Effect, 0, len(es))
 	for _, e := range es {
@@ -241,15 +241,15 @@ func (es Effects) All() []*Effect {
 	return out
 }
 
-// Found is what timer has found of the actions' effects so far, as it keeps it.
+// Found is the state of timer's guard rail: the effects found so far.
 type Found struct {
-	Settled time.Time `json:"settled"` // trials up to then are in it
+	Settled time.Time `json:"settled"` // trials up to this time are counted
 	Effects []*Effect `json:"effects"`
-	// Stopped are the actions that the guard rail stopped and nobody let go since.
+	// Stopped lists the actions that the guard rail stopped and nobody has released.
 	Stopped []string `json:"stopped,omitempty"`
 }
 
-// Told is an effect with its interval, as it is shown.
+// Told is an effect with its interval, for display.
 type Told struct {
 	*Effect
 	Uplift   float64 `json:"uplift"`
@@ -258,7 +258,7 @@ type Told struct {
 	TooEarly bool    `json:"too_early,omitzero"` // there is no interval yet
 }
 
-// Tell gives an effect its 95 % confidence sequence.
+// Tell returns the effect with its 95 % confidence sequence.
 func (e *Effect) Tell() Told {
 	i := e.Interval(0.05)
 	t := Told{Effect: e, Uplift: i.Value, Low: i.Low, High: i.High, TooEarly: math.IsInf(i.High, 1)}
@@ -268,7 +268,7 @@ func (e *Effect) Tell() Told {
 	return t
 }
 
-// Restore puts effects back that All gave.
+// Restore returns the effects of a list that All returned.
 func Restore(list []*Effect) Effects {
 	es := Effects{}
 	for _, e := range list {

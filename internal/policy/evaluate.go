@@ -7,13 +7,13 @@ import (
 	"pitboss/internal/event"
 )
 
-// evaluation is one decision under way.
+// evaluation is the state of making one decision.
 type evaluation struct {
 	p     *Policy
 	scope *scope
 	in    *Input
 	rules []*rule // in effect now
-	// fixed holds the outcome of rules that don't depend on the action: truth+1, 0: not asked.
+	// fixed caches the truth of rules that don't depend on the action, plus 1; 0: not evaluated.
 	fixed    []truth
 	verdicts []Verdict
 	kill     map[string]bool // nil: no kill switch is on
@@ -48,13 +48,13 @@ func (p *Policy) evaluate(in *Input) *evaluation {
 	return e
 }
 
-// killed reports whether a kill switch is on. Mostly none is, and every rule is
-// asked about for every action, so that the switch's name need not be made then.
+// killed reports whether a kill switch is on. It is called for every rule and action,
+// and usually none is on: then it builds no name.
 func (e *evaluation) killed(what, name string) bool {
 	return e.kill != nil && e.kill[Switch(what, name)]
 }
 
-// liveScores are the scores of models that no kill switch names.
+// liveScores returns the scores of models whose kill switch is not on.
 func (e *evaluation) liveScores() map[string]float64 {
 	if e.kill == nil {
 		return e.in.Scores
@@ -77,8 +77,8 @@ func (e *evaluation) liveScores() map[string]float64 {
 	return live
 }
 
-// candidates are the eligible actions, each on the first of its channels that
-// nothing blocks; where all are blocked, with what blocks the first.
+// candidates returns the eligible actions, each on its first channel that is not
+// blocked. If all its channels are blocked, it has the blocks of the first.
 func (e *evaluation) candidates() ([]Candidate, []*action, [][]string) {
 	var out []Candidate
 	var acts []*action
@@ -94,7 +94,7 @@ func (e *evaluation) candidates() ([]Candidate, []*action, [][]string) {
 		var review []string
 		if eligible == doubt || !known {
 			if a.kind == bitProtection {
-				continue // not eligible for all we know
+				continue // its condition is in doubt: it does not count as eligible
 			}
 			c.Blocked = []event.Blocked{{Action: a.decl.ID, Rule: BlockClosed, Text: "a score or fact it is chosen by is missing"}}
 		} else {
@@ -108,7 +108,7 @@ func (e *evaluation) candidates() ([]Candidate, []*action, [][]string) {
 	return out, acts, reviews
 }
 
-// unfilled names a parameter of the message that would be empty; "" if none is.
+// unfilled returns the name of a message parameter without a value, or "".
 func (e *evaluation) unfilled(a *action) string {
 	for _, p := range a.params {
 		if v := p.expr.plain(e.scope); v == nil || v == "" {
@@ -118,7 +118,8 @@ func (e *evaluation) unfilled(a *action) string {
 	return ""
 }
 
-// reach finds the channel to use.
+// reach returns the first channel that is not blocked, with the rules that ask for a
+// review; or the first channel and what blocks it.
 func (e *evaluation) reach(a *action) (channel string, blocked []event.Blocked, review []string) {
 	general := e.policyBlocks(a)
 	for i, ch := range a.decl.Channels {
@@ -135,7 +136,7 @@ func (e *evaluation) reach(a *action) (channel string, blocked []event.Blocked, 
 	return channel, blocked, nil
 }
 
-// judge asks every rule in effect about the action on the scope's channel.
+// judge applies every rule in effect to the action on the scope's channel.
 func (e *evaluation) judge(a *action) (blocked []event.Blocked, review []string) {
 	for i, r := range e.rules {
 		if r.kinds&a.kind == 0 {
@@ -165,7 +166,7 @@ func (e *evaluation) judge(a *action) (blocked []event.Blocked, review []string)
 	return blocked, review
 }
 
-// outcome is what one rule says of one action.
+// outcome returns the result of one rule for one action.
 func (e *evaluation) outcome(i int, r *rule, a *action) string {
 	t := e.holds(i, r)
 	switch r.decl.Effect {
@@ -211,7 +212,7 @@ func (e *evaluation) holds(i int, r *rule) truth {
 	return e.fixed[i] - 1
 }
 
-// capped reports whether one more would be too many.
+// capped reports whether one more message would exceed the cap.
 func (e *evaluation) capped(c *Cap, a *action) bool {
 	if c.Count == "bonus" {
 		if a.decl.Bonus == nil {

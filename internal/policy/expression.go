@@ -23,7 +23,7 @@ type expression struct {
 	names     []string // the variables it reads
 }
 
-// compiled is an expression and its type, or why it is none.
+// compiled is an expression and its type, or the error of compiling it.
 type compiled struct {
 	expr *expression
 	typ  *cel.Type
@@ -41,15 +41,16 @@ func (l *language) compile(text string, want *cel.Type) (*expression, error) {
 	return c.expr, c.err
 }
 
-// warm compiles expressions on all cores: a start is mostly that. A goroutine
-// a core, since CEL's parser needs a large stack, which each would have to grow.
+// warm compiles expressions on all cores, because compiling them is most of a start.
+// It runs one goroutine a core, not one an expression: CEL's parser needs a large
+// stack, which each goroutine has to grow.
 func (l *language) warm(texts []string) {
 	var work sync.WaitGroup
 	var next atomic.Int64
 	for range runtime.GOMAXPROCS(0) {
 		work.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(texts)); i = next.Add(1) - 1 {
-				_, _ = l.compile(texts[i], nil) // whoever needs it is told the mistake
+				_, _ = l.compile(texts[i], nil) // the error is cached; the loader reports it
 			}
 		})
 	}
@@ -81,8 +82,8 @@ func (l *language) translate(text string) compiled {
 
 var dotted = regexp.MustCompile(`\b(player|features|scores|next|consent|action)\.\w+`)
 
-// unknown names what an expression calls and the vocabulary lacks: cel-go says
-// only that there is no player.
+// unknown returns the first name in an expression that the vocabulary lacks. cel-go
+// would only report that there is no "player".
 func (l *language) unknown(text string) string {
 	for _, name := range dotted.FindAllString(text, -1) {
 		if _, ok := l.ids[name]; !ok {
@@ -92,7 +93,7 @@ func (l *language) unknown(text string) string {
 	return ""
 }
 
-// firstLines keeps what cel-go says without its drawing of the source.
+// firstLines keeps the messages of a cel-go error and drops its excerpts of the source.
 func firstLines(s string) string {
 	var out []string
 	for _, line := range strings.Split(s, "\n") {
@@ -109,8 +110,8 @@ func firstLines(s string) string {
 // reads reports whether the expression names the variable.
 func (e *expression) reads(name string) bool { return slices.Contains(e.names, name) }
 
-// truth is the outcome of a condition: a condition over something that is not
-// known is in doubt.
+// truth is the value of a condition. A condition that reads an unknown value is in
+// doubt.
 type truth uint8
 
 const (
@@ -133,7 +134,7 @@ func (e *expression) truth(s *scope) truth {
 	return doubt
 }
 
-// number is a double's value; ok is false where it can't be evaluated.
+// number returns the value of a double expression; ok is false if it can't be evaluated.
 func (e *expression) number(s *scope) (float64, bool) {
 	v, _, err := e.prg.Eval(s)
 	if err != nil {
@@ -143,7 +144,8 @@ func (e *expression) number(s *scope) (float64, bool) {
 	return float64(d), ok
 }
 
-// plain is the value as JSON has it: string, float64, int64, bool; or nil.
+// plain returns the value as a string, float64, int64 or bool, or nil if it can't be
+// evaluated.
 func (e *expression) plain(s *scope) any {
 	v, _, err := e.prg.Eval(s)
 	if err != nil {

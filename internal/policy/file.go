@@ -14,7 +14,7 @@ import (
 // Span is a time.Duration that also reads days: 90s, 10m, 24h, 7d.
 type Span time.Duration
 
-// UnmarshalYAML is UnmarshalText with the line of a mistake.
+// UnmarshalYAML calls UnmarshalText and adds the line to its error.
 func (s *Span) UnmarshalYAML(n *yaml.Node) error { return strictyaml.Text(n, s) }
 
 // UnmarshalText reads 90s, 10m, 24h or 7d.
@@ -33,7 +33,7 @@ func (s *Span) UnmarshalText(b []byte) error {
 // Date is a day, YYYY-MM-DD, from its start in UTC.
 type Date struct{ time.Time }
 
-// UnmarshalYAML is UnmarshalText with the line of a mistake.
+// UnmarshalYAML calls UnmarshalText and adds the line to its error.
 func (d *Date) UnmarshalYAML(n *yaml.Node) error { return strictyaml.Text(n, d) }
 
 // UnmarshalText reads YYYY-MM-DD.
@@ -50,20 +50,20 @@ func (d *Date) UnmarshalText(b []byte) error {
 type ActionFile struct {
 	Version    int        `yaml:"version"`
 	Experiment Experiment `yaml:"experiment"`
-	// Contact holds for all marketing together, and for all service together,
-	// on top of each action's own.
+	// Contact limits all marketing together, and all service together, in addition to
+	// each action's own contact policy.
 	Contact map[string]Contact `yaml:"contact"`
-	// MaxAge is how old the player's latest event may be: later, service and
+	// MaxAge is how old the player's latest event may be. After that, service and
 	// marketing come too late.
 	MaxAge Span `yaml:"max_age"`
-	// Licensees says where each licensee holds a licence; a player who names
-	// none is with "default".
+	// Licensees lists where each licensee holds a licence. A player without a licensee
+	// belongs to "default".
 	Licensees map[string][]string `yaml:"licensees"`
-	// LinkConfidence is how sure a link between an account and a person must be
-	// to bind, in percent.
+	// LinkConfidence is the confidence from which a link between an account and a
+	// person counts, in percent.
 	LinkConfidence int `yaml:"link_confidence"`
-	// AfterProtection is how long it is quiet after a protection message, by
-	// its severity.
+	// AfterProtection is how long marketing and prompts wait after a protection
+	// message, by its severity.
 	AfterProtection map[string]Silence `yaml:"after_protection"`
 	Actions         []ActionDecl       `yaml:"actions"`
 }
@@ -74,7 +74,8 @@ type Silence struct {
 	Prompts   Span `yaml:"prompts"`
 }
 
-// Experiment parts the players. A player stays where the salt puts them.
+// Experiment assigns players to the holdout and the arms. The assignment depends only
+// on the player and the salt.
 type Experiment struct {
 	Salt    string  `yaml:"salt"`
 	Holdout float64 `yaml:"holdout"` // share of players who get protection only
@@ -87,8 +88,8 @@ type Arm struct {
 	Share float64 `yaml:"share"` // of the players not held out; the shares sum to 1
 	// Temperature of the softmax over values: 0 takes the best, large is random.
 	Temperature float64 `yaml:"temperature"`
-	// Learned: by what was learned (learning.yaml) instead of the values; by the
-	// softmax where nothing is.
+	// Learned arms choose by the learned policy (learning.yaml), or by the softmax if
+	// there is none.
 	Learned bool `yaml:"learned"`
 }
 
@@ -108,14 +109,14 @@ type ActionDecl struct {
 	Doc      string   `yaml:"doc"`
 	Kind     string   `yaml:"kind"`
 	Channels []string `yaml:"channels"` // in order of preference
-	Product  string   `yaml:"product"`  // what it advertises; default all
-	Category string   `yaml:"category"` // kind of game it is about: slots, table, in_play, …; empty: any
+	Product  string   `yaml:"product"`  // the product it advertises; default all
+	Category string   `yaml:"category"` // the category of games it is about: slots, table, in_play, …; empty: any
 	Severity string   `yaml:"severity"` // info | notice | warning | urgent
 	Eligible string   `yaml:"eligible"` // CEL, bool
 	Value    string   `yaml:"value"`    // CEL, double: expected value, minor units
 	Contact  Contact  `yaml:"contact"`
 	Expiry   Span     `yaml:"expiry"`
-	Goal     *Goal    `yaml:"goal"` // what it is for, to be measured by
+	Goal     *Goal    `yaml:"goal"` // what its success is measured by
 	Message  string   `yaml:"message"`
 	// Params maps a name to CEL, to fill {name} in the message.
 	Params map[string]string `yaml:"params"`
@@ -130,13 +131,14 @@ type ActionDecl struct {
 	AIDisclosed bool     `yaml:"ai_disclosed"` // and says so
 }
 
-// Goal is reached where what a feature counts the seconds since happens in time.
+// Goal is reached if an event happens within a time. The event is the one since which
+// a feature counts the seconds.
 type Goal struct {
 	Since  string `yaml:"since"`  // a feature: since_deposit_s
 	Within Span   `yaml:"within"` // of the message
 }
 
-// Bonus is what an offer comes with.
+// Bonus is the bonus of an offer.
 type Bonus struct {
 	Wagering int      `yaml:"wagering"` // times the bonus
 	Products []string `yaml:"products"` // product types it must be played on
@@ -154,15 +156,15 @@ type PackFile struct {
 	Title   string   `yaml:"title"`
 	Shared  bool     `yaml:"shared"`  // no jurisdiction: only included by others
 	Include []string `yaml:"include"` // packs whose rules hold here too; "*": all of them
-	// What a jurisdiction says about itself; a shared pack says nothing.
-	MinAge      map[string]int `yaml:"min_age"`     // by product; all: the others
+	// The declaration of a jurisdiction. A shared pack has none.
+	MinAge      map[string]int `yaml:"min_age"`     // by product; "all": of the other products
 	Products    []string       `yaml:"products"`    // what may lawfully be offered online
 	Advertising string         `yaml:"advertising"` // legal | illegal: advertising to a player
 	Bonuses     string         `yaml:"bonuses"`     // legal | illegal
 	Licence     string         `yaml:"licence"`     // required | not-required
 	Languages   []string       `yaml:"languages"`   // of the sources
 	Reviewed    *bool          `yaml:"reviewed"`    // the declaration was read against its sources
-	Retention   *Retention     `yaml:"retention"`   // of what is kept of erased players
+	Retention   *Retention     `yaml:"retention"`   // of records about erased players
 	Rules       []RuleDecl     `yaml:"rules"`
 }
 
@@ -200,7 +202,7 @@ func (s Source) String() string {
 	return out
 }
 
-// Effective says when a rule holds: from From until before Until.
+// Effective is when a rule holds: From is the first day, Until the first day after.
 type Effective struct {
 	From  Date `yaml:"from"`
 	Until Date `yaml:"until"`
@@ -217,9 +219,9 @@ type Cap struct {
 	Per   Span   `yaml:"per"` // 0: ever (bonus only)
 }
 
-// RuleTest is an example of a rule: a player, an action and what the rule says
-// of it. What is left out is an adult of the pack's jurisdiction who opted in
-// to everything, and a plain marketing message in the app.
+// RuleTest is an example of a rule: a player, an action and the expected result. The
+// defaults are an adult of the pack's jurisdiction who opted in to everything, and a
+// plain marketing message in the app.
 type RuleTest struct {
 	Name     string             `yaml:"name"`
 	Facts    map[string]any     `yaml:"facts"` // as event.Facts in JSON

@@ -8,20 +8,20 @@ import (
 	"pitboss/internal/learn"
 )
 
-// LearnedModel is what a kill switch calls all that was learned: with it on, the
-// values decide again.
+// LearnedModel is the name that the kill switch of the learned policy has. While it
+// is on, the values of actions.yaml decide.
 const LearnedModel = "learned"
 
-// CalibrationModel is what a kill switch calls the calibration of scores: with it
-// on, what the models give decides.
+// CalibrationModel is the name that the kill switch of score calibration has. While it
+// is on, the models' own scores decide.
 const CalibrationModel = "calibration"
 
-// HarmScore is the score that protects: it is never calibrated.
+// HarmScore is the score by which players are protected. It is never calibrated.
 const HarmScore = "harm"
 
-// chooseLearned draws among the candidates that rules, caps and protection left,
-// by what was learned of them. false: the arm does not learn, there is no
-// snapshot, or its context is not known of this player.
+// chooseLearned draws one of the candidates that rules, caps and protection left, by
+// the learned policy. done is false if the arm does not learn, there is no snapshot,
+// or the player's context is unknown.
 func (e *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
 	m := e.p.learned
 	if m == nil || !arm.Learned || e.killed("model", LearnedModel) {
@@ -48,8 +48,8 @@ func (e *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool)
 	return at[n], true
 }
 
-// draw weighs the options by a model and draws one of them, or -1 for none, which
-// has the propensity none.
+// draw sets the options' propensities by a model and draws one of them, or -1 for
+// none, whose propensity it returns.
 func (e *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (chosen int, none float64) {
 	salt := e.p.file.Experiment.Salt
 	none = m.Weigh(options, x, weighSeed(salt, e.in))
@@ -64,8 +64,8 @@ func (e *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (
 	return chosen, none
 }
 
-// shadow notes what the learned policy in the shadow would choose, of what the
-// live one chooses among.
+// shadow records what the learned policy in the shadow would choose among the same
+// candidates.
 func (e *evaluation) shadow(d *Decision) {
 	m := e.p.shadow
 	if m == nil || e.killed("model", LearnedModel) {
@@ -83,8 +83,8 @@ func (e *evaluation) shadow(d *Decision) {
 	}
 }
 
-// learnedOptions are the candidates that what was learned may choose among, and
-// where they are: those that rules and caps left, and never protection.
+// learnedOptions returns the candidates that a learned policy may choose from, and
+// their indices: those that rules and caps left, protection excepted.
 func learnedOptions(cs []Candidate) (options []learn.Option, at []int) {
 	for i := range cs {
 		if c := &cs[i]; len(c.Blocked) == 0 && c.Kind != Protection {
@@ -94,18 +94,18 @@ func learnedOptions(cs []Candidate) (options []learn.Option, at []int) {
 	return options, at
 }
 
-// weighSeed is the seed of a decision's draws.
+// weighSeed returns the seed of a decision's draws.
 func weighSeed(salt string, in *Input) uint64 {
 	return math.Float64bits(unit("propensities", salt, in.Player, in.Decision))
 }
 
-// learnedContext is the context that a decision on in is learned in, of features
-// by names in the order of in.Features.
+// learnedContext returns the context of a decision on in. names lists the features in
+// the order of in.Features. It returns false if a part of the context is unknown.
 func learnedContext(spec *learn.Spec, names []string, in *Input, scores map[string]float64) ([]float64, bool) {
 	return spec.X(func(name string) (float64, bool) { return learnedValue(name, names, in, scores) })
 }
 
-// learnedValue is features.NAME or scores.NAME of an input.
+// learnedValue returns features.NAME or scores.NAME of an input.
 func learnedValue(name string, names []string, in *Input, scores map[string]float64) (float64, bool) {
 	if score, ok := strings.CutPrefix(name, "scores."); ok {
 		v, ok := scores[score]
@@ -119,10 +119,10 @@ func learnedValue(name string, names []string, in *Input, scores map[string]floa
 	return in.Features[i], true
 }
 
-// Lessons are what each outcome of a decision, by rank from 1 on, would add to
-// its action's sums; nil where it teaches nothing: it was not issued, its kind is
-// not learned, or its context is not known (any more). names are the features in
-// the order of the record's.
+// Lessons returns what each possible outcome of a decision, by rank from 1 on, would
+// add to the sums of its action. It returns nil if nothing is learned from the
+// decision: it was not issued, its kind is not learned, or its context is unknown or
+// erased. names lists the record's features in order.
 func (r *Record) Lessons(spec *learn.Spec, names []string) []*learn.Sums {
 	d := &r.Decision
 	if !d.Issued || !spec.Learns(d.Kind) || r.Input.Player == "" {
@@ -140,7 +140,7 @@ func (r *Record) Lessons(spec *learn.Spec, names []string) []*learn.Sums {
 	return out
 }
 
-// context is the context of a stored decision; names are its features' in order.
+// context returns the context of a stored decision. names lists its features in order.
 func (r *Record) context(spec *learn.Spec, names []string) ([]float64, bool) {
 	s := &evaluation{in: &r.Input, kill: map[string]bool{}}
 	for _, k := range r.Input.Killed {
@@ -149,8 +149,8 @@ func (r *Record) context(spec *learn.Spec, names []string) ([]float64, bool) {
 	return learnedContext(spec, names, &r.Input, s.liveScores())
 }
 
-// Segments are the declared segments of the player at the decision; those whose
-// value is not known (any more) are left out.
+// Segments returns the player's declared segments at the decision. A segment whose
+// value is unknown or erased is left out.
 func (r *Record) Segments(spec *learn.Spec, names []string) (out []string) {
 	for i := range spec.Segments {
 		switch g := &spec.Segments[i]; g.By {

@@ -12,21 +12,21 @@ import (
 	"pitboss/internal/event"
 )
 
-// Link is what the latest event said about whether an account belongs to a
-// person. A contact history has one for each person it heard of.
+// Link is what the latest event reported about whether an account belongs to a
+// person. A contact history has one for each person that was ever reported.
 type Link struct {
 	Person     string
 	At         time.Time // of the event, to the nanosecond
-	Key        uint64    // of the event: decides between two of one time that say the same
+	Key        uint64    // of the event: breaks the tie between two that otherwise say the same
 	On         bool      // linked; false: unlinked
 	Confidence uint8     // percent
 }
 
-// LinksKept is how many persons an account may have been linked to.
+// LinksKept is the most persons that an account may have been linked to.
 const LinksKept = 16
 
-// after reports whether l wins over another event about the same person. Of
-// one time, a link wins over an unlink: it is the safer of the two.
+// after reports whether l wins over another event about the same person. At equal
+// times a link wins over an unlink, because it is safer.
 func (l *Link) after(old *Link) bool {
 	if c := l.At.Compare(old.At); c != 0 {
 		return c > 0
@@ -40,9 +40,8 @@ func (l *Link) after(old *Link) bool {
 	return l.Key > old.Key
 }
 
-// Relink is the history after an account was linked or unlinked by an event,
-// which is remembered by its id. Whatever the order of such events, the links
-// end the same.
+// Relink returns the history after the event id linked or unlinked the account. The
+// event is remembered. The result does not depend on the order of such events.
 func (c *Contacts) Relink(l Link, id string, seq uint64, now time.Time) *Contacts {
 	out := c.Clone()
 	n := slices.IndexFunc(out.Links, func(x Link) bool { return x.Person == l.Person })
@@ -58,7 +57,8 @@ func (c *Contacts) Relink(l Link, id string, seq uint64, now time.Time) *Contact
 	return out
 }
 
-// Persons are those whom the account belongs to, as sure as the policy asks.
+// Persons returns the persons to whom the account is linked with at least the
+// confidence that the policy asks for.
 func (p *Policy) Persons(c *Contacts) (out []string) {
 	for _, l := range c.Links {
 		if l.On && int(l.Confidence) >= p.file.LinkConfidence {
@@ -68,10 +68,10 @@ func (p *Policy) Persons(c *Contacts) (out []string) {
 	return out
 }
 
-// Linked is what binds an account from the other accounts of its person. It
-// names none of them.
+// Linked holds the restrictions on an account that come from the other accounts of
+// its person. It names none of them.
 type Linked struct {
-	Accounts   int               `json:"accounts"` // how many others there are
+	Accounts   int               `json:"accounts"` // the number of other accounts
 	Exclusions []event.Exclusion `json:"exclusions,omitempty"`
 	OptOuts    []string          `json:"opt_outs,omitempty"`   // keys of Facts.Consents
 	Indicators []string          `json:"indicators,omitempty"` // groups with a strong one
@@ -86,7 +86,7 @@ type Account struct {
 	Contacts *Contacts
 }
 
-// Bind tells what binds an account from the other accounts of its persons.
+// Bind returns the restrictions that the other accounts put on an account.
 func (p *Policy) Bind(others []Account, now time.Time) *Linked {
 	l := &Linked{Contacts: &Contacts{}}
 	for i := range others {
@@ -140,7 +140,7 @@ func sortedSet(s []string) []string {
 	return slices.Compact(s)
 }
 
-// Binding tells in words what of it stops something; empty: nothing does.
+// Binding describes in words the restrictions that stop something.
 func (l *Linked) Binding(now time.Time) (out []string) {
 	if l == nil {
 		return nil
@@ -160,7 +160,7 @@ func (l *Linked) Binding(now time.Time) (out []string) {
 	return out
 }
 
-// Until drops the messages that were sent after a time.
+// Until returns a copy without the messages that were sent after a time.
 func (l *Linked) Until(at time.Time) *Linked {
 	out, contacts := *l, *l.Contacts
 	contacts.Sent = slices.DeleteFunc(slices.Clone(contacts.Sent), func(s Sent) bool { return s.At.After(at) })
@@ -168,7 +168,7 @@ func (l *Linked) Until(at time.Time) *Linked {
 	return &out
 }
 
-// bound is the input as it counts: with what binds it from linked accounts.
+// bound returns the input with the restrictions of linked accounts merged in.
 func (in *Input) bound() *Input {
 	l := in.Linked
 	if l == nil {
@@ -205,11 +205,11 @@ func (in *Input) bound() *Input {
 	return &out
 }
 
-// ReasonLinked is the code of the reason that another account binds.
+// ReasonLinked is the reason code for restrictions by a linked account.
 const ReasonLinked = "linked-account"
 
-// tell adds what of it bound a decision to the decision's reasons.
-func (l *Linked) tell(now time.Time) []event.Reason {
+// reasons returns the reason for the restrictions that stop something, if any do.
+func (l *Linked) reasons(now time.Time) []event.Reason {
 	binding := l.Binding(now)
 	if len(binding) == 0 {
 		return nil
@@ -217,7 +217,7 @@ func (l *Linked) tell(now time.Time) []event.Reason {
 	return []event.Reason{{Code: ReasonLinked, Text: "Another account of the same person binds this one: it " + strings.Join(binding, ", it ") + "."}}
 }
 
-// Blocks tells what stopped an action; nothing where it was not even eligible.
+// Blocks returns what stopped an action, or nil if nothing did or it was not eligible.
 func (d *Decision) Blocks(action string) []event.Blocked {
 	for i := range d.Candidates {
 		if d.Candidates[i].Action == action {

@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// Vulnerabilities are what marketing may not aim at: AI Act art. 5(1)(b)
-// forbids techniques that exploit a person's vulnerability. Marketing may not
-// be chosen, nor valued, by any of these (it may be stopped by them, in rules).
+// vulnerabilities are variables that marketing may be neither chosen nor valued by:
+// AI Act art. 5(1)(b) forbids techniques that exploit a person's vulnerability. Rules
+// may stop marketing by them.
 var vulnerabilities = []string{"scores.harm", "features.chase", "features.loss_streak", "features.net_10m",
 	"features.net_1h", "features.net_24h", "features.session_net", "features.night_share_7d",
 	"player.strong_indicator", "player.low_indicator"}
 
-// manipulations are phrases that press or mislead: AI Act art. 5(1)(a);
-// MGA Directive 2/2018 on encouraging a player to chase losses.
+// manipulations are phrases that put pressure on a player or mislead one: AI Act art.
+// 5(1)(a); MGA Directive 2/2018 on encouraging a player to chase losses.
 var manipulations = []string{"last chance", "win it back", "win back", "recover your losses", "you are due", "don't miss",
 	"can't lose", "risk-free", "risk free", "guaranteed", "hurry", "only minutes left", "luck is about to"}
 
-// placeholders are what a message is filled in with: {name}.
+// placeholders matches the parameters in a message: {name}.
 var placeholders = regexp.MustCompile(`\{(\w+)\}`)
 
 func (l *loader) lint(path, what string, a *action) {
@@ -29,7 +29,7 @@ func (l *loader) lint(path, what string, a *action) {
 	}
 	for _, name := range placeholders.FindAllStringSubmatch(a.decl.Message, -1) {
 		if _, ok := a.decl.Params[name[1]]; !ok {
-			l.add(l.src.problem(path+".message", what, "give it under params", "the message has {%s}, which no parameter fills", name[1]))
+			l.add(l.src.problem(path+".message", what, "declare it under params", "the message has {%s}, but no parameter has that name", name[1]))
 		}
 	}
 	if a.decl.AIGenerated && !a.decl.AIDisclosed {

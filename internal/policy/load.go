@@ -26,13 +26,13 @@ var (
 	categoryNames = []string{"", "slots", "table", "crash", "instant", "poker", "bingo", "lottery", "pre_match", "in_play", "virtual"}
 )
 
-// loader compiles files and gathers every mistake.
+// loader compiles files and collects every mistake.
 type loader struct {
 	p        *Policy
 	problems strictyaml.Problems
 	src      *source
 	ids      map[string]string // rule id → file
-	legacy   bool              // a stored policy of a release before markers.yaml
+	legacy   bool              // the policy was stored before markers.yaml existed
 }
 
 func (l *loader) add(p *strictyaml.Problem) {
@@ -49,17 +49,17 @@ func (l *loader) oneOf(path, what, field, got string, names []string) bool {
 	return false
 }
 
-// expression compiles text; an empty one stands for otherwise.
+// expression compiles text, or otherwise if text is empty.
 func (l *loader) expression(path, what, text, otherwise string, want *cel.Type) *expression {
 	text = cmp.Or(text, otherwise)
 	e, err := l.p.lang.compile(text, want)
 	if err != nil {
-		l.add(l.src.problem(path, what, "`pitboss rules explain --vocabulary` lists what expressions may name", "%v", err))
+		l.add(l.src.problem(path, what, "`pitboss rules explain --vocabulary` lists the names that expressions may use", "%v", err))
 	}
 	return e
 }
 
-// read decodes all files at once; the packs come in order of their names.
+// read decodes all files concurrently. It returns the packs sorted by name.
 func (l *loader) read() []*packFile {
 	var packs []*packFile
 	for _, name := range slices.Sorted(maps.Keys(l.p.files)) {
@@ -96,7 +96,7 @@ type packFile struct {
 	problem *strictyaml.Problem
 }
 
-// texts lists the expressions of everything that was read.
+// texts lists the expressions in all files.
 func (l *loader) texts(packs []*packFile) []string {
 	var out []string
 	for i := range l.p.file.Actions {
@@ -122,13 +122,13 @@ func (l *loader) texts(packs []*packFile) []string {
 
 func (l *loader) actions() {
 	if len(l.problems) > 0 {
-		return // not readable
+		return // a file could not be decoded: its declarations are incomplete
 	}
 	f := &l.p.file
 	l.experiment(&f.Experiment)
 	for kind, c := range f.Contact {
 		if kindBit(kind) == 0 || kind == Protection {
-			l.add(l.src.problem("$.contact", "contact policy "+kind, "only marketing and service have a common one; protection is never held back by it", "unknown"))
+			l.add(l.src.problem("$.contact", "contact policy "+kind, "only marketing and service have a common contact policy; it never holds protection back", "unknown"))
 		}
 		if l.p.quietOf == nil {
 			l.p.quietOf = map[string]contact{}
@@ -152,7 +152,7 @@ func (l *loader) experiment(e *Experiment) {
 		l.add(l.src.problem(path, what, "a share, such as 0.05", "holdout is %v", e.Holdout))
 	}
 	if e.Salt == "" {
-		l.add(l.src.problem(path, what, "any text; changing it parts the players anew", "salt is missing"))
+		l.add(l.src.problem(path, what, "any text; changing it assigns the players anew", "salt is missing"))
 	}
 	if len(e.Arms) == 0 {
 		e.Arms = []Arm{{Name: "default", Share: 1}}
@@ -182,7 +182,7 @@ func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 	l.oneOf(path, what, "severity", d.Severity, severityNames)
 	l.oneOf(path, what, "category", d.Category, categoryNames)
 	if _, ok := l.p.file.AfterProtection[d.Severity]; !ok && d.Kind == Protection && !l.legacy {
-		l.add(l.src.problem(path, what, "say under after_protection how long marketing and prompts wait", "after_protection.%s is missing", d.Severity))
+		l.add(l.src.problem(path, what, "declare under after_protection how long marketing and prompts wait", "after_protection.%s is missing", d.Severity))
 	}
 	for _, c := range d.Channels {
 		l.oneOf(path+".channels", what, "channel", c, channelNames)

@@ -12,34 +12,35 @@ import (
 	"github.com/google/cel-go/cel"
 )
 
-// MarkerFile is the content of markers.yaml: what counts as a sign of harm in
-// what Pitboss itself saw.
+// MarkerFile is the content of markers.yaml: the signs of harm that Pitboss looks for
+// in a player's events.
 type MarkerFile struct {
 	Version int `yaml:"version"`
-	// Currencies is how many units of each are about one pound: thresholds in
-	// money are written in pence. A currency that is not listed counts as pounds.
+	// Currencies maps a currency to how many units are about one pound. Thresholds in
+	// money are in pence; a currency that is not listed counts as pounds.
 	Currencies map[string]float64 `yaml:"currencies"`
-	// AfterClearing is how long a group rests once a person cleared it.
+	// AfterClearing is how long no marker of a group is raised after a person cleared
+	// the group.
 	AfterClearing Span         `yaml:"after_clearing"`
 	Markers       []MarkerDecl `yaml:"markers"`
 }
 
-// MarkerDecl is one marker of harm. It is raised when every value it reads
-// reaches its threshold, and then holds for a time, or until a person clears
-// its group (protection.indicator.raised, strength none).
+// MarkerDecl is one marker of harm. It is raised when every value that it reads
+// reaches its threshold. It then holds for a time, or until a person clears its group
+// (protection.indicator.raised, strength none).
 type MarkerDecl struct {
 	ID            string             `yaml:"id"`
 	Version       int                `yaml:"version"`
 	Doc           string             `yaml:"doc"`
 	Group         string             `yaml:"group"`    // of LCCP SR 3.4.3
 	Strength      string             `yaml:"strength"` // low | strong
-	Window        string             `yaml:"window"`   // what it looks back over, in words
+	Window        string             `yaml:"window"`   // the time it looks back over, in words
 	Source        Source             `yaml:"source"`
 	Reviewed      bool               `yaml:"reviewed"`
 	Jurisdictions []string           `yaml:"jurisdictions"` // none: everywhere
 	Reads         map[string]Reading `yaml:"reads"`
 	Unless        string             `yaml:"unless"` // CEL, bool: not raised where it holds
-	Text          string             `yaml:"text"`   // {name} is filled with what was read
+	Text          string             `yaml:"text"`   // {name} stands for the value of a reading
 	Holds         Span               `yaml:"holds"`
 	Tests         []RuleTest         `yaml:"tests"` // expect raised or quiet
 }
@@ -78,7 +79,7 @@ type marker struct {
 type markerRead struct {
 	Reading
 	name    string
-	feature int // index of the feature that it reads as it is; -1: an expression
+	feature int // index of the feature, if the value is just a feature; -1: see expr
 	expr    *expression
 }
 
@@ -142,8 +143,8 @@ func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
 	l.p.markers = append(l.p.markers, m)
 }
 
-// lookForHarm finds the markers that hold now. What can't be read leaves the
-// indicators in doubt, which stops marketing.
+// lookForHarm finds the markers that hold now. A marker that can't be evaluated
+// leaves the indicators in doubt, which stops marketing.
 func (e *evaluation) lookForHarm() {
 	room := make([]float64, 0, 8)
 	for _, m := range e.p.markers {
@@ -153,7 +154,7 @@ func (e *evaluation) lookForHarm() {
 		cleared, once := e.in.Facts.Cleared[m.decl.Group]
 		values, state := e.readMarker(m, room[:0])
 		if once && e.in.Now.Sub(cleared) < time.Duration(e.p.signs.AfterClearing) {
-			state = no // a person has just looked
+			state = no // a person has just cleared the group
 		}
 		found := Marker{ID: m.decl.ID, Version: m.decl.Version, Group: m.decl.Group, Strength: m.decl.Strength}
 		if state == yes {
@@ -171,7 +172,7 @@ func (e *evaluation) lookForHarm() {
 	e.scope.markers = e.markers
 }
 
-// readMarker appends what the marker reads to values, where it holds.
+// readMarker evaluates a marker and, if it is raised, appends its readings to values.
 func (e *evaluation) readMarker(m *marker, values []float64) ([]float64, truth) {
 	for i := range m.reads {
 		r := &m.reads[i]
@@ -206,7 +207,7 @@ func (e *evaluation) threshold(r *markerRead) float64 {
 	return r.AtLeast
 }
 
-// markerText fills in the numbers.
+// markerText fills the readings into the marker's text.
 func (e *evaluation) markerText(m *marker, values []float64) string {
 	text := m.decl.Text
 	for i, r := range m.reads {
@@ -219,7 +220,7 @@ func (e *evaluation) markerText(m *marker, values []float64) string {
 	return text
 }
 
-// raised is when a marker was last seen.
+// raised returns when a marker was last seen.
 func (c *Contacts) raised(code uint32) (time.Time, bool) {
 	for _, r := range c.Raised {
 		if r.Code == code {
@@ -229,7 +230,7 @@ func (c *Contacts) raised(code uint32) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// see notes the markers that hold at a decision made now.
+// see records the markers that hold at a decision made now.
 func (c *Contacts) see(markers []Marker, now time.Time) {
 	for _, m := range markers {
 		code := ActionCode(m.ID)
@@ -240,6 +241,15 @@ func (c *Contacts) see(markers []Marker, now time.Time) {
 		}
 	}
 	c.Raised = slices.DeleteFunc(c.Raised, func(r Raised) bool { return now.Sub(r.At) > ContactsFor })
+}
+
+// markerIDs returns the ids of markers.
+func markerIDs(markers []Marker) []string {
+	out := make([]string, len(markers))
+	for i, m := range markers {
+		out[i] = m.ID
+	}
+	return out
 }
 
 // Markers lists the markers as they were declared.

@@ -1,15 +1,51 @@
 package policy
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// Logged is one randomised choice from a log, for off-policy evaluation: what
-// another policy would have earned, judged by choices this one made.
+// Logged is one randomised choice of a logged policy, to estimate what another
+// policy, the target, would have earned.
 type Logged struct {
 	Reward     float64
-	Propensity float64 // with which the logged action was chosen
-	Target     float64 // with which the other policy would choose it
+	Propensity float64 // the chance with which the logged action was chosen
+	Target     float64 // the chance with which the target would choose it
 	Fitted     float64 // a reward model's guess for the logged action
-	Direct     float64 // the model's expectation under the other policy
+	Direct     float64 // the model's expected reward under the target
+}
+
+// robust is the doubly robust score of the choice.
+func (l *Logged) robust() float64 { return l.Direct + l.Target/l.Propensity*(l.Reward-l.Fitted) }
+
+// actionMeans is the reward model of the doubly robust estimators: the mean reward
+// of each action, kept apart for two halves of the players. A player's choice is
+// judged by the half that the player is not in, so that no choice is part of its
+// own prediction.
+type actionMeans [2]map[string]*actionMean
+
+type actionMean struct{ sum, n float64 }
+
+func newActionMeans() actionMeans {
+	return actionMeans{{}, {}}
+}
+
+func (m actionMeans) add(player uint64, action string, reward float64) {
+	half := m[player&1]
+	if half[action] == nil {
+		half[action] = &actionMean{}
+	}
+	half[action].sum += reward
+	half[action].n++
+}
+
+// guess returns the mean reward of an action in the other half of the players, or
+// 0 if that half never had it.
+func (m actionMeans) guess(player uint64, action string) float64 {
+	if mean := m[1-player&1][action]; mean != nil {
+		return mean.sum / mean.n
+	}
+	return 0
 }
 
 // Estimate is a value with its 95 % interval.
@@ -19,12 +55,12 @@ type Estimate struct {
 	High  float64 `json:"high"`
 }
 
-// OffPolicy holds the usual estimators.
+// OffPolicy holds the usual off-policy estimates of a policy's mean reward.
 //
 // IPS: Horvitz and Thompson 1952. SNIPS: Swaminathan and Joachims 2015. DR:
-// Dudík, Langford and Li 2011. Intervals are normal ones; SNIPS' by the delta
-// method. They are too narrow where few choices carry most of the weight:
-// Effective says how many choices the weights are worth.
+// Dudík, Langford and Li 2011. Intervals are normal, that of SNIPS by the delta
+// method. They are too narrow if few choices carry most of the weight: Effective
+// is the effective sample size.
 type OffPolicy struct {
 	N              int
 	Effective      float64 // (Σw)² / Σw²
@@ -43,7 +79,7 @@ func EvaluateOffPolicy(log []Logged) OffPolicy {
 		w := l.Target / l.Propensity
 		sw, sw2, swr = sw+w, sw2+w*w, swr+w*l.Reward
 		ips[i] = w * l.Reward
-		dr[i] = l.Direct + w*(l.Reward-l.Fitted)
+		dr[i] = l.robust()
 	}
 	out.IPS, out.DR = meanInterval(ips), meanInterval(dr)
 	if sw > 0 {
@@ -79,7 +115,8 @@ func meanInterval(xs []float64) Estimate {
 	return Estimate{mean, mean - half, mean + half}
 }
 
-// Proportion is hits of n with Wilson's 95 % interval (Wilson 1927).
+// Proportion returns hits/n with Wilson's 95 % interval (Wilson 1927). Without any
+// n the interval is 0 to 1.
 func Proportion(hits, n int) Estimate {
 	if n == 0 {
 		return Estimate{Low: 0, High: 1}
@@ -90,23 +127,18 @@ func Proportion(hits, n int) Estimate {
 	return Estimate{p, max(0, centre-half), min(1, centre+half)}
 }
 
-// Difference is a − b of two independent proportions with Newcombe's interval
+// Difference returns a − b of two independent proportions with Newcombe's interval
 // (Newcombe 1998, method 10).
 func Difference(a, b Estimate) Estimate {
 	d := a.Value - b.Value
 	return Estimate{d, d - math.Hypot(a.Value-a.Low, b.High-b.Value), d + math.Hypot(a.High-a.Value, b.Value-b.Low)}
 }
 
-// Softmax is the propensity of each candidate under a temperature, among the
-// unblocked ones of positive value; 0 takes the best.
+// Softmax returns the propensity of each candidate at a temperature. Candidates
+// that are not open have none. At temperature 0 the best one has propensity 1.
 func Softmax(cs []Candidate, temperature float64) []float64 {
 	out := make([]float64, len(cs))
-	top := -1
-	for i := range cs {
-		if cs[i].open() && (top < 0 || cs[i].Value > cs[top].Value) {
-			top = i
-		}
-	}
+	top := best(cs, (*Candidate).open)
 	if top < 0 {
 		return out
 	}
@@ -127,55 +159,32 @@ func Softmax(cs []Candidate, temperature float64) []float64 {
 	return out
 }
 
-// open reports whether a randomised choice could take the candidate.
+// open reports whether a randomised choice may take the candidate: it is unblocked,
+// has a positive value and is not protection.
 func (c *Candidate) open() bool { return len(c.Blocked) == 0 && c.Value > 0 && c.Kind != Protection }
 
 // OffPolicyOf evaluates the policy "softmax with this temperature" on the rows
-// of arms that explore, with acceptance as reward. The reward model of DR is
-// the mean per action in the other half of the players.
+// of arms that explore. The reward is 1 if the player accepted.
 func OffPolicyOf(rows []Row, temperature float64) OffPolicy {
-	var means [2]map[string]*[2]float64 // by half: action → rewards, count
-	means[0], means[1] = map[string]*[2]float64{}, map[string]*[2]float64{}
-	half := func(r *Row) int { return int(DecisionKey(r.Player) & 1) }
-	reward := func(r *Row) float64 {
-		for _, o := range r.Outcomes {
-			if o == "accepted" {
-				return 1
-			}
-		}
-		return 0
-	}
+	reward := func(r *Row) float64 { return is(slices.Contains(r.Outcomes, "accepted")) }
+	means := newActionMeans()
 	var chosen []*Row
 	for i := range rows {
-		d := &rows[i].Choice
-		if !d.randomised() {
-			continue
+		if r := &rows[i]; r.Choice.randomised() {
+			chosen = append(chosen, r)
+			means.add(DecisionKey(r.Player), r.Choice.Action, reward(r))
 		}
-		r := &rows[i]
-		chosen = append(chosen, r)
-		m := means[half(r)]
-		if m[d.Action] == nil {
-			m[d.Action] = &[2]float64{}
-		}
-		m[d.Action][0] += reward(r)
-		m[d.Action][1]++
 	}
 	log := make([]Logged, 0, len(chosen))
 	for _, r := range chosen {
-		other := means[1-half(r)]
-		guess := func(action string) float64 {
-			if m := other[action]; m != nil {
-				return m[0] / m[1]
-			}
-			return 0
-		}
-		l := Logged{Reward: reward(r), Propensity: r.Choice.Propensity, Fitted: guess(r.Choice.Action)}
+		player := DecisionKey(r.Player)
+		l := Logged{Reward: reward(r), Propensity: r.Choice.Propensity, Fitted: means.guess(player, r.Choice.Action)}
 		candidates := make([]Candidate, len(r.Choice.open))
 		for i, c := range r.Choice.open {
 			candidates[i] = Candidate{Action: c.action, Value: c.value}
 		}
 		for i, p := range Softmax(candidates, temperature) {
-			l.Direct += p * guess(candidates[i].Action)
+			l.Direct += p * means.guess(player, candidates[i].Action)
 			if candidates[i].Action == r.Choice.Action {
 				l.Target = p
 			}

@@ -2,8 +2,8 @@ package policy
 
 import "time"
 
-// Outcome is what a consuming team told of a recommendation, as the journal
-// has it. It names no person.
+// Outcome is what a consuming team reported about a recommendation, as it is in the
+// journal. It names no person.
 type Outcome struct {
 	Decision string    `json:"decision"`
 	Status   string    `json:"status"` // delivered, accepted, dismissed, expired
@@ -12,13 +12,14 @@ type Outcome struct {
 	At       time.Time `json:"at"`
 }
 
-// statuses are the outcomes and their codes in a contact history.
+// statuses maps the outcomes to their codes in a contact history.
 var statuses = map[string]byte{"delivered": StatusDelivered, "accepted": StatusAccepted, "dismissed": StatusDismissed, "expired": StatusExpired}
 
-// StatusOf is the code of an outcome in a contact history; 0: no such outcome.
+// StatusOf returns the code of an outcome in a contact history, or 0 if there is no
+// such outcome.
 func StatusOf(outcome string) byte { return statuses[outcome] }
 
-// Review is a person's word on a decision, as the journal has it.
+// Review is a person's verdict on a decision, as it is in the journal.
 type Review struct {
 	Decision string    `json:"decision"`
 	Verdict  string    `json:"verdict"` // approved or overturned
@@ -27,7 +28,7 @@ type Review struct {
 	At       time.Time `json:"at"`
 }
 
-// StatusWord tells what became of a recommendation, in a word.
+// StatusWord returns the word for a status code.
 func StatusWord(status byte) string {
 	switch status {
 	case StatusOpen:
@@ -43,7 +44,7 @@ func StatusWord(status byte) string {
 	return ""
 }
 
-// KindWord is the kind of a sent recommendation, in a word.
+// KindWord returns the kind of action for a kind code.
 func KindWord(kind byte) string {
 	for _, word := range [...]string{Service, Protection, Marketing} {
 		if word[0] == kind {

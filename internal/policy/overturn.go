@@ -8,10 +8,10 @@ import (
 	"pitboss/internal/event"
 )
 
-// Overturned is the event that takes an issued recommendation back because a
-// person overturned it; from is who sends it (console, cli). It carries the
-// attributes of the recommendation, so that the Triggers that took the one take
-// the other, and sent again it is the same event.
+// Overturned returns the event that revokes an issued recommendation because a person
+// overturned it. from is its sender (console, cli). It carries the attributes of the
+// recommendation, so that the same Triggers match it. Its id is derived from the
+// decision: when it is sent again, it is recognised as a duplicate.
 func Overturned(from, player string, of event.Recommendation, note string, at time.Time) (*ce.Event, error) {
 	of.Revoked = []string{of.Decision}
 	of.Reasons = append([]event.Reason{{Code: "overturned", Text: note}}, of.Reasons...)
@@ -23,8 +23,8 @@ func Overturned(from, player string, of event.Recommendation, note string, at ti
 	return e, nil
 }
 
-// SetAttributes sets what consuming teams' Triggers filter recommendations on,
-// as far as a recommendation says it.
+// SetAttributes sets the extension attributes that consuming teams' Triggers filter
+// recommendations by. Empty ones are left out.
 func SetAttributes(e *ce.Event, of *event.Recommendation) {
 	for _, a := range [...][2]string{{event.ExtAction, of.Action}, {event.ExtKind, of.Kind}, {event.ExtChannel, of.Channel},
 		{event.ExtSeverity, of.Severity}, {event.ExtArm, of.Arm}} {

@@ -9,7 +9,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// Blocks by where the player is: what a pack declares about its jurisdiction.
+// Blocks that follow from what a pack declares about its jurisdiction.
 const (
 	BlockNoPack      = "no-rules-here"
 	BlockLicence     = "no-licence"
@@ -24,7 +24,7 @@ const (
 	illegal = "illegal"
 )
 
-// declaration checks what every jurisdiction must say about itself.
+// declaration checks what every jurisdiction's pack must declare.
 func (l *loader) declaration(f *PackFile) {
 	if f.Shared || l.legacy && f.MinAge == nil && f.Products == nil {
 		return
@@ -57,7 +57,8 @@ func (l *loader) declaration(f *PackFile) {
 	l.oneOf("$.licence", what, "licence", f.Licence, []string{"required", "not-required"})
 }
 
-// minAge is the age for a product; for none in particular, the highest.
+// minAge returns the minimum age for a product, or the highest of all if no product is
+// given.
 func (f *PackFile) minAge(product string) int {
 	if age, ok := f.MinAge[product]; ok && product != "all" {
 		return age
@@ -71,8 +72,8 @@ func (f *PackFile) minAge(product string) int {
 	return age
 }
 
-// product is what an action is about: where that is everything, what the
-// player plays; empty: not known.
+// product returns the product that an action is about. An action about all products
+// counts as being about the one that the player plays; "" means unknown.
 func (e *evaluation) product(a *action) string {
 	if a.decl.Product != "all" {
 		return a.decl.Product
@@ -80,17 +81,17 @@ func (e *evaluation) product(a *action) string {
 	return e.in.Facts.LastProduct
 }
 
-// licensed tells whether the player's licensee may offer anything there.
+// licensed reports whether the player's licensee has a licence in the jurisdiction.
 func (e *evaluation) licensed(jurisdiction string) bool {
 	licensee := cmp.Or(e.in.Facts.Licensee, "default")
 	return slices.Contains(e.p.file.Licensees[licensee], jurisdiction)
 }
 
-// place is what the jurisdiction's declaration says of service and marketing.
+// place returns the blocks of service and marketing by the jurisdiction's declaration.
 func (e *evaluation) place(a *action) (out []event.Blocked) {
 	k := e.pack.decl
 	if k.Products == nil {
-		return nil // a policy of a release before packs declared this
+		return nil // the policy is from before packs declared this
 	}
 	block := func(rule, format string, args ...any) {
 		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})

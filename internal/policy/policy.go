@@ -24,15 +24,15 @@ type Policy struct {
 	packs   map[string]*pack // by name
 	order   []string         // of packs, sorted
 	hash    string
-	learned *learn.Model // nil: by the values
-	shadow  *learn.Model // what it would choose is noted, and never done; nil: none
+	learned *learn.Model // by which the learned arms choose; nil: by the values
+	shadow  *learn.Model // whose choices are recorded without effect; nil: none
 	files   map[string][]byte
 	quietOf map[string]contact // the common contact policies by kind, compiled
 	signs   MarkerFile
 	markers []*marker
 }
 
-// pack is a jurisdiction's rules, those it includes first.
+// pack is a jurisdiction's rules. Included rules come first.
 type pack struct {
 	decl  *PackFile
 	src   *source
@@ -99,7 +99,7 @@ func (a *action) bonus() *Bonus {
 	return a.decl.Bonus
 }
 
-// products counts the different products that a bonus ties together.
+// products counts the distinct products that must be played to get a bonus or to use it.
 func (b *Bonus) products() int64 {
 	n := int64(len(b.Products))
 	for i, q := range b.QualifiesOn {
@@ -130,8 +130,8 @@ type Files struct {
 	packs  []*packFile
 }
 
-// Read reads dir/actions.yaml, dir/markers.yaml and dir/rules/*.yaml. Mistakes in them are told
-// by [Files.Compile].
+// Read reads dir/actions.yaml, dir/markers.yaml and dir/rules/*.yaml.
+// [Files.Compile] reports the mistakes in them.
 func Read(dir string) (*Files, error) {
 	files := map[string][]byte{}
 	names, err := filepath.Glob(filepath.Join(dir, "rules", "*.yaml"))
@@ -141,7 +141,7 @@ func Read(dir string) (*Files, error) {
 	for _, name := range append(names, filepath.Join(dir, "actions.yaml"), filepath.Join(dir, markersName)) {
 		b, err := os.ReadFile(name)
 		if errors.Is(err, os.ErrNotExist) && filepath.Base(name) == markersName {
-			continue // told by Compile, with the other mistakes
+			continue // Compile reports it with the other mistakes
 		}
 		if err != nil {
 			return nil, fmt.Errorf("policy: %w", err)
@@ -165,10 +165,10 @@ func decodeFiles(files map[string][]byte, legacy bool) *Files {
 	return &Files{l, l.read()}
 }
 
-// Texts are the files by name.
+// Texts returns the files' contents by name.
 func (f *Files) Texts() map[string][]byte { return f.loader.p.files }
 
-// Hash is the [Policy.Hash] that the files will have, compiled or not.
+// Hash returns the [Policy.Hash] of the files, whether or not they compile.
 func (f *Files) Hash(features []string) string { return hashFiles(f.loader.p.files, features) }
 
 // Compile compiles the files, once, against the features that a feature set
@@ -194,7 +194,7 @@ func (f *Files) Compile(features []string) (*Policy, error) {
 	return l.p, nil
 }
 
-// hashFiles identifies a policy: equal hashes decide equally.
+// hashFiles identifies a policy: policies with equal hashes decide equally.
 func hashFiles(files map[string][]byte, features []string) string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -205,13 +205,13 @@ func hashFiles(files map[string][]byte, features []string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// Hash identifies the policy: its files and the features they may name.
+// Hash identifies the policy: its files and the features that they may use.
 func (p *Policy) Hash() string { return p.hash }
 
-// Files are the texts the policy was compiled from, to be kept with the journal.
+// Files returns the contents of the files that the policy was compiled from, by name.
 func (p *Policy) Files() map[string][]byte { return p.files }
 
-// FeatureNames are the features in the order that [Input.Features] has them.
+// FeatureNames lists the features in the order of [Input.Features].
 func (p *Policy) FeatureNames() []string { return p.lang.featureNames }
 
 // Packs lists the packs by name.
@@ -226,14 +226,14 @@ func (p *Policy) Pack(name string) (*PackFile, bool) {
 	return k.decl, true
 }
 
-// Applied is one rule that holds in a jurisdiction, and the pack it is from.
+// Applied is a rule that holds in a jurisdiction, and the pack that declares it.
 type Applied struct {
 	Pack string
 	Rule *RuleDecl
 }
 
-// RulesOf lists the rules that hold for players of a jurisdiction at a time:
-// those of its pack, or of the default where there is none.
+// RulesOf lists the rules that hold for players of a jurisdiction at a time: those of
+// its pack, or of the default pack if it has none.
 func (p *Policy) RulesOf(jurisdiction string, at time.Time) (pack string, rules []Applied) {
 	k := p.packOf(jurisdiction)
 	for _, r := range k.rules {
@@ -256,53 +256,44 @@ func (p *Policy) Rule(id string) (Applied, bool) {
 	return Applied{}, false
 }
 
-// Holdout is the share of players who get protection only.
-func (p *Policy) Holdout() float64 { return p.file.Experiment.Holdout }
-
 // Actions lists the actions as they were declared.
 func (p *Policy) Actions() []ActionDecl { return p.file.Actions }
 
-// goal is what an action is for; nil: nothing that is declared.
-func (p *Policy) goal(id string) *Goal {
+// action returns the declaration of an action. One that is not declared is empty.
+func (p *Policy) action(id string) *ActionDecl {
 	for _, a := range p.actions {
 		if a.decl.ID == id {
-			return a.decl.Goal
+			return a.decl
 		}
 	}
-	return nil
+	return &ActionDecl{}
 }
 
 // IsBonus reports whether the action comes with a bonus.
-func (p *Policy) IsBonus(id string) bool {
-	for _, a := range p.actions {
-		if a.decl.ID == id {
-			return a.decl.Bonus != nil
-		}
-	}
-	return false
-}
+func (p *Policy) IsBonus(id string) bool { return p.action(id).Bonus != nil }
 
-// With is the policy whose learned arms choose by m.
+// With returns a copy of the policy whose learned arms choose by m.
 func (p *Policy) With(m *learn.Model) *Policy {
 	with := *p
 	with.learned = m
 	return &with
 }
 
-// Learned is the snapshot that the learned arms choose by; nil: none.
+// Learned returns the snapshot by which the learned arms choose, or nil.
 func (p *Policy) Learned() *learn.Model { return p.learned }
 
-// WithShadow is the policy that notes beside each decision what m would have chosen.
+// WithShadow returns a copy of the policy that records with each decision what m would
+// have chosen.
 func (p *Policy) WithShadow(m *learn.Model) *Policy {
 	with := *p
 	with.shadow = m
 	return &with
 }
 
-// Shadow is the snapshot whose choices are noted; nil: none.
+// Shadow returns the snapshot whose choices are recorded without effect, or nil.
 func (p *Policy) Shadow() *learn.Model { return p.shadow }
 
-// LearnedHash is the hash of the snapshot it chooses by; "": none.
+// LearnedHash returns the hash of [Policy.Learned], or "".
 func (p *Policy) LearnedHash() string {
 	if p.learned == nil {
 		return ""
@@ -310,8 +301,8 @@ func (p *Policy) LearnedHash() string {
 	return p.learned.Hash
 }
 
-// packOf is the pack of a jurisdiction; a subdivision without one (CA-QC) is
-// not under its country's, which may not hold there.
+// packOf returns the pack of a jurisdiction, or the default pack. A subdivision
+// without a pack (CA-QC) does not get its country's, which may not hold there.
 func (p *Policy) packOf(jurisdiction string) *pack {
 	if k, ok := p.packs[jurisdiction]; ok && !k.decl.Shared {
 		return k

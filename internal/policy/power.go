@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// The difference that is asked of the data, and the normal quantiles of a
-// two-sided test at 5 % with a power of 80 %.
+// The difference that the data should be able to show, and the sum of the normal
+// quantiles of a two-sided test at 5 % with a power of 80 %.
 const (
 	wanted  = 0.05
 	quantum = z95 + 0.8416212335729143
 )
 
-// power tells what difference two groups of a and b players can show, hits of
-// them all having reached the goal, and how many more each needs to show the one wanted.
+// power returns the difference that two groups of a and b players can show if hits of
+// them reached the goal, and how many more players each needs to show the wanted one.
 func power(hits, a, b int) (detectable float64, needed int) {
-	p := 0.5 // the least favourable, where nothing is known
+	p := 0.5 // the worst case, if nothing is known
 	if a+b > 0 && hits > 0 && hits < a+b {
 		p = float64(hits) / float64(a+b)
 	}
@@ -27,7 +27,7 @@ func power(hits, a, b int) (detectable float64, needed int) {
 	return math.Min(1, quantum*math.Sqrt(spread*(1/float64(a)+1/float64(b)))), needed
 }
 
-// powerOfOne is power for one group of n players, against a share of one half.
+// powerOfOne is power for one group of n players that is compared with a share of one half.
 func powerOfOne(n int) (detectable float64, needed int) {
 	needed = max(0, int(math.Ceil(quantum*quantum/4/(wanted*wanted)))-n)
 	if n == 0 {
@@ -36,8 +36,8 @@ func powerOfOne(n int) (detectable float64, needed int) {
 	return math.Min(0.5, quantum/2/math.Sqrt(float64(n))), needed
 }
 
-// median is the middle of xs, which it sorts, with the 95 % interval that their
-// order gives whatever they are distributed like (Conover 1999, 3.2).
+// median returns the median of xs with its distribution-free 95 % interval (Conover
+// 1999, 3.2). It sorts xs.
 func median(xs []float64) Estimate {
 	n := len(xs)
 	if n == 0 {

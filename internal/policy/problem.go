@@ -6,7 +6,7 @@ import (
 	"pitboss/internal/strictyaml"
 )
 
-// source is a policy file that can tell the line of anything in it.
+// source is a policy file, which finds the line of a problem in it.
 type source struct {
 	file string
 	text []byte

@@ -2,7 +2,7 @@ package policy
 
 import "encoding/binary"
 
-// reader takes a blob apart; after a mistake it gives zeroes.
+// reader reads a binary blob. After an error, bad is set and it returns zeroes.
 type reader struct {
 	b   []byte
 	bad bool
@@ -35,7 +35,7 @@ func (r *reader) varint() int64 {
 	return int64(u>>1) ^ -int64(u&1)
 }
 
-// count is a length that the remaining bytes can hold.
+// count reads a length and checks that the remaining bytes can hold it.
 func (r *reader) count() uint64 {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {

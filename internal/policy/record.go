@@ -10,8 +10,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// Record is a decision with everything it rests on. In the journal it has two
-// parts: what says nothing about a person, and what does.
+// Record is a decision with its input. In the journal it has two parts: one without
+// and one with personal data.
 type Record struct {
 	Input    Input
 	Decision Decision
@@ -38,7 +38,7 @@ type model struct {
 	Output  string `json:"output"`
 }
 
-// personal is the part that is sealed with the player's key.
+// personal is the part that is encrypted with the player's key.
 type personal struct {
 	Input  *Input         `json:"input"`
 	Params map[string]any `json:"params,omitempty"` // of the message
@@ -46,8 +46,8 @@ type personal struct {
 	Markers []string `json:"markers,omitempty"`
 }
 
-// Split writes the record's two parts as JSON: what json.Marshal makes of open
-// and personal, by hand, since it is done for every decision.
+// Split writes the record's two parts as JSON. The output equals json.Marshal of open
+// and personal; it is written by hand because every decision does it.
 func (r *Record) Split() (openPart, personalPart []byte) {
 	w := make(event.Writer, 0, 2048)
 	r.writeOpen(&w)
@@ -80,7 +80,7 @@ func (r *Record) writeOpen(w *event.Writer) {
 	w.End('}')
 }
 
-// writeOpen writes d without Params and without the markers' texts.
+// writeOpen writes d without what is personal: Params and the markers' texts.
 func (d *Decision) writeOpen(w *event.Writer, name string) {
 	w.Name(name)
 	w.Begin('{')
@@ -168,8 +168,8 @@ func (in *Input) write(w *event.Writer, name string) {
 	w.End('}')
 }
 
-// Join reads a record from its parts. personalPart is nil where the player was
-// erased: then Input holds only what is open.
+// Join reads a record from its parts. If the player was erased, personalPart is nil,
+// and Input has only what the open part holds.
 func Join(openPart, personalPart []byte) (*Record, error) {
 	var o open
 	if err := json.Unmarshal(openPart, &o); err != nil {
@@ -198,7 +198,7 @@ func Join(openPart, personalPart []byte) (*Record, error) {
 	return r, nil
 }
 
-// Recommendation is what consuming teams receive of the record.
+// Recommendation returns the event data that consuming teams receive.
 func (r *Record) Recommendation() *event.Recommendation {
 	d := &r.Decision
 	out := &event.Recommendation{Decision: r.Input.Decision, Action: d.Action, Kind: d.Kind, Channel: d.Channel, Severity: d.Severity,

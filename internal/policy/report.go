@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Report tells what each action was worth, by what its kind is for: protection
-// by what protects, service by the task done, marketing by its goal. Each player
-// counts once per line, by the first such decision. Protection is never held
-// against the holdout: nobody may be left without it to measure it.
+// Report measures the effect of each action by the purpose of its kind: protection by
+// what the player did to play less, service and marketing by their goals. Each player
+// counts once per line, by the first such decision. Protection is not compared with
+// the holdout: nobody may go without it for the sake of measuring.
 type Report struct {
 	Decisions int          `json:"decisions"`
 	Issued    int          `json:"issued"`
 	Lines     []ReportLine `json:"lines"`
-	// HeldOut of Players are in the holdout, where Meant is the share that was
-	// meant to be. Mismatch: chance would give so different a share once in a
-	// thousand cases, so that the comparison is not to be trusted.
+	// HeldOut of Players are in the holdout; Meant is the share that should be.
+	// Mismatch says that chance alone would give a share that differs this much only
+	// once in a thousand times, so that comparisons can't be trusted.
 	Players  int     `json:"players"`
 	HeldOut  int     `json:"held_out"`
 	Meant    float64 `json:"meant"`
@@ -35,13 +35,12 @@ type ReportLine struct {
 	Accepted  int    `json:"accepted"`
 	Dismissed int    `json:"dismissed"`
 	Players   int    `json:"players"`
-	// Taken is the share of players who took the message up, as teams tell.
+	// Taken is the share of players who accepted the message, as teams report it.
 	Taken Share `json:"taken"`
 
-	// Goal is what service and marketing are for, in words; Reached, the share of
-	// players who reached it, of those whose time for it is over; Holdout, that of
-	// players who would have got the action and were held out. Nobody held out
-	// can take a message up: where that is the goal, there is no comparison.
+	// Goal is the goal of a service or marketing action, in words. Reached is the share
+	// of players who reached it, among those whose time for it is over. Holdout is the
+	// same share among players who would have got the action and were held out.
 	Goal    string `json:"goal,omitzero"`
 	Reached Share  `json:"reached,omitzero"`
 	Holdout Share  `json:"holdout,omitzero"`
@@ -49,38 +48,38 @@ type ReportLine struct {
 
 	Protected *Protected `json:"protected,omitempty"`
 
-	// Detectable is the smallest difference that so many players show in four cases
-	// of five; Needed is how many more there must be (in both groups, each) to show
-	// 0.05. Of protection, the difference is that of Protected.StakedLess from one half.
+	// Detectable is the smallest difference that this many players show with a power of
+	// 80 %. Needed is how many more players each group needs to show a difference of
+	// 0.05. For protection it is the difference of Protected.StakedLess from one half.
 	Detectable float64 `json:"detectable"`
 	Needed     int     `json:"needed"`
 }
 
-// Protected is what followed a protection message. All but Paused and Cleared are
-// of the day after it, of players whose day is over. Nobody is there to compare
-// them with: who is warned at a peak plays less afterwards by itself, too.
+// Protected is what followed a protection message. All but Paused and Cleared are about
+// the day after it, among players whose day is over. There is no control group: players
+// who are warned at a peak would play less afterwards without a message too.
 type Protected struct {
 	LimitSet Share `json:"limit_set"` // set a limit, or lowered one
 	Break    Share `json:"break"`     // took a break, or excluded themselves
-	Paused   Share `json:"paused"`    // nothing was decided of them for half an hour
-	// Of those who had staked (deposited) in the day before: the share who staked
-	// less in the day after, and the median change, −1 being to nothing.
+	Paused   Share `json:"paused"`    // had no decision for half an hour
+	// Among those who staked (deposited) in the day before: the share who staked less
+	// in the day after, and the median relative change; −1 means that they stopped.
 	StakedLess    Share `json:"staked_less"`
 	StakeChange   Share `json:"stake_change"`
 	DepositedLess Share `json:"deposited_less"`
 	DepositChange Share `json:"deposit_change"`
-	// Cleared is the share without a marker of harm, an hour to a week later, of
-	// those whom markers led to the message and who were seen then.
+	// Cleared is the share without a marker of harm an hour to a week later, among
+	// players who had markers at the message and were seen in that time.
 	Cleared Share `json:"cleared"`
 }
 
-// Share is a figure about so many players; of a few there is none.
+// Share is a figure about Of players. It has no estimate if they are too few.
 type Share struct {
 	Of       int       `json:"of"`
 	Estimate *Estimate `json:"estimate,omitempty"`
 }
 
-// fewPlayers is how many a figure needs: an interval of fewer says nothing.
+// fewPlayers is how many players a figure needs. With fewer, the interval says nothing.
 const fewPlayers = 10
 
 func (e Estimate) of(n int) Share {
@@ -90,7 +89,7 @@ func (e Estimate) of(n int) Share {
 	return Share{n, &e}
 }
 
-// tally counts some of so many players.
+// tally counts n players and the hits among them.
 type tally struct{ n, hits int }
 
 func (t *tally) count(hit bool) {
@@ -160,7 +159,7 @@ func (r *Rows) player(groups map[cell]*group, mine []*Row, end time.Time) (issue
 		}
 		g := groups[c]
 		if g == nil {
-			g = &group{goal: r.policy.goal(d.Action), line: ReportLine{Action: c.action, Arm: c.arm, Kind: d.Kind}}
+			g = &group{goal: r.policy.action(d.Action).Goal, line: ReportLine{Action: c.action, Arm: c.arm, Kind: d.Kind}}
 			groups[c] = g
 		}
 		if d.Issued {
@@ -223,7 +222,8 @@ func (g *group) first(row *Row, a *aftermath) {
 	change(&g.deposits, row.Known.values[depositedDay], a.deposited)
 }
 
-// report is the group's line, against the holdout's group where its kind may be.
+// report returns the group's line. Unless it is protection, it is compared with h, the
+// holdout's group; h may be nil.
 func (g *group) report(h *group) ReportLine {
 	l := g.line
 	l.Taken = g.taken.share()
@@ -246,7 +246,7 @@ func (g *group) report(h *group) ReportLine {
 	return l
 }
 
-// less counts the changes below none.
+// less tallies the changes that are decreases.
 func less(changes []float64) (t tally) {
 	for _, c := range changes {
 		t.count(c < 0)
@@ -254,7 +254,7 @@ func less(changes []float64) (t tally) {
 	return t
 }
 
-// words tell what a goal is.
+// words describes a goal.
 func (g *Goal) words() string {
 	if g == nil {
 		return "seen again between 10 minutes and 24 hours later"
@@ -263,10 +263,10 @@ func (g *Goal) words() string {
 	return strings.TrimSuffix(strings.TrimPrefix(g.Since, "since_"), "_s") + " within " + within
 }
 
-// mismatch tells a sample-ratio mismatch (Fabijan and others 2019).
+// mismatch reports a sample-ratio mismatch (Fabijan and others 2019).
 func mismatch(heldOut, players int, share float64) bool {
 	n := float64(players)
-	if n*share < 5 { // below, the normal approximation says nothing
+	if n*share < 5 { // too few for the normal approximation
 		return false
 	}
 	return math.Abs(float64(heldOut)-n*share) > 3.29*math.Sqrt(n*share*(1-share))

@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Reproduce decides again on a record's stored input and compares the outcome
-// bit for bit. It returns what differs, or "".
+// Reproduce decides again on a record's stored input and compares the two decisions
+// bit for bit. It returns the first difference, or "".
 func (p *Policy) Reproduce(r *Record) (diff string, err error) {
 	if r.Decision.Policy != p.hash {
 		return "", fmt.Errorf("policy: reproduce: decided by policy %s, this one is %s", r.Decision.Policy, p.hash)
@@ -18,7 +18,7 @@ func (p *Policy) Reproduce(r *Record) (diff string, err error) {
 		return "", fmt.Errorf("policy: reproduce: decided by the learned snapshot %s, which is not this one", r.Decision.Learned)
 	}
 	switch {
-	case r.Decision.Shadow == nil: // none was in the shadow, or it did not know the player's context
+	case r.Decision.Shadow == nil: // no policy was in the shadow, or the player's context was unknown
 		if p.shadow != nil {
 			p = p.WithShadow(nil)
 		}
@@ -47,7 +47,7 @@ func canonical(d *Decision) (string, error) {
 	return string(b), nil
 }
 
-// firstDifference names the first line in which two texts differ.
+// firstDifference describes the first line in which two texts differ.
 func firstDifference(a, b string) string {
 	if a == b {
 		return ""

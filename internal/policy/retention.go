@@ -5,19 +5,12 @@ import (
 	"time"
 )
 
-// Retention is how long the law makes the operator keep what was said to and
-// about a player (customer interactions, exclusions), after the player's erasure.
+// Retention is how long the law requires the operator to keep records of customer
+// interactions and exclusions after a player's erasure.
 type Retention struct {
 	For      Span   `yaml:"for"`
 	Source   Source `yaml:"source"`
 	Reviewed bool   `yaml:"reviewed"`
-}
-
-func (r *Retention) orNone() Retention {
-	if r == nil {
-		return Retention{}
-	}
-	return *r
 }
 
 const leastRetention = Span(30 * 24 * time.Hour)
@@ -29,9 +22,9 @@ func (l *loader) retention(f *PackFile) {
 	}
 }
 
-// Retention is how long it is kept of a player of a jurisdiction: as its pack
-// says, or the longest of those that it includes; where there is no pack, as
-// the longest of all says. ok is false where no pack says anything.
+// Retention returns the retention for players of a jurisdiction: that of its pack, or
+// the longest of the packs that it includes. Without a pack, the default pack counts,
+// which includes all. ok is false if none of them declares one.
 func (f *Files) Retention(jurisdiction string) (r Retention, ok bool) {
 	byName := map[string]*PackFile{}
 	for _, p := range f.packs {

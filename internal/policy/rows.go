@@ -12,19 +12,19 @@ import (
 	"pitboss/internal/event"
 )
 
-// Row is a decision with what became of it. Player is a pseudonym.
+// Row is a decision with its outcomes. Player is a pseudonym.
 type Row struct {
 	Player   string
 	At       time.Time
 	Choice   Choice
 	Outcomes []string
-	// Known is what the decision's sealed part tells of the player; nil where it
-	// is gone, or by features that nobody knows any more.
+	// Known comes from the decision's encrypted part. It is nil if that part is erased
+	// or the features of the decision's policy are unknown.
 	Known *Known
 }
 
-// Choice is what is reported of a decision. The whole of it takes some kilobytes,
-// which a console that reports a million of them does not have.
+// Choice holds the fields of a decision that reports need. A whole Decision takes some
+// kilobytes, too much for a console that reports a million of them.
 type Choice struct {
 	Issued, Holdout   bool
 	Marked            bool // there were markers of harm
@@ -39,12 +39,13 @@ type openCandidate struct {
 	value  float64
 }
 
-// randomised reports whether the choice tells something about other policies.
+// randomised reports whether the choice was drawn at random, so that other policies
+// can be evaluated by it.
 func (c *Choice) randomised() bool {
 	return c.Issued && c.Kind != Protection && c.Propensity > 0 && c.Propensity < 1
 }
 
-// choiceOf takes over what is reported. word makes equal strings share memory.
+// choiceOf returns the Choice of a decision. word makes equal strings share memory.
 func choiceOf(d *Decision, word func(string) string) Choice {
 	c := Choice{Issued: d.Issued, Holdout: d.Holdout, Marked: len(d.Markers) > 0, Action: word(d.Action), Kind: word(d.Kind), Arm: word(d.Arm),
 		Propensity: d.Propensity}
@@ -59,7 +60,7 @@ func choiceOf(d *Decision, word func(string) string) Choice {
 	return c
 }
 
-// Known is what a decision was made on, as far as outcomes are measured by it.
+// Known holds the parts of a decision's input by which outcomes are measured.
 type Known struct {
 	AsOf       time.Time
 	Limits     map[string]event.Limit
@@ -67,7 +68,8 @@ type Known struct {
 	values     []float64 // of Rows.names
 }
 
-// Sums that tell what a player staked and deposited: ever, and in the last 24 hours.
+// sums lists the features for what a player staked and deposited: ever, and in the
+// last 24 hours.
 var sums = []string{"stake_sum_total", "stake_sum_24h", "deposit_sum_total", "deposit_sum_24h"}
 
 const (
@@ -77,20 +79,19 @@ const (
 	depositedDay
 )
 
-// Rows gathers rows from the journal's entries, in any order.
+// Rows collects rows from the journal's entries, which may come in any order.
 type Rows struct {
 	policy   *Policy
 	names    []string // the features that outcomes are measured by: sums, and those of the actions' goals
 	list     []Row
 	at       map[string]int      // decision that may have outcomes → its row
 	outcomes map[string][]string // by decision
-	places   map[string][]int    // by policy: where names stand among its features; -1: nowhere
-	words    map[string]string   // what many rows say, once
+	places   map[string][]int    // by policy: the indices of names among its features; -1: missing
+	words    map[string]string   // interned strings
 	latest   map[string]*Known   // by player
 }
 
-// NewRows returns Rows without any, to be reported by the goals and the holdout
-// of p.
+// NewRows returns empty Rows. Their report uses the goals and the holdout of p.
 func NewRows(p *Policy) *Rows {
 	r := &Rows{policy: p, names: slices.Clone(sums), at: map[string]int{}, outcomes: map[string][]string{}, places: map[string][]int{}, words: map[string]string{}, latest: map[string]*Known{}}
 	for _, a := range p.Actions() {
@@ -101,9 +102,9 @@ func NewRows(p *Policy) *Rows {
 	return r
 }
 
-// Decision adds a decision by the parts of its entry; personal is nil where it
-// can't be opened. player is a pseudonym. features tells the features, in order,
-// of the policy with a hash; nil where nobody knows them.
+// Decision adds a decision from the parts of its entry. personal is nil if it can't be
+// decrypted. player is a pseudonym. features returns the features, in order, of the
+// policy with a hash, or nil if they are unknown.
 func (r *Rows) Decision(player string, open, personal []byte, features func(hash string) ([]string, error)) error {
 	rec, err := Join(open, nil)
 	if err != nil {
@@ -123,8 +124,8 @@ func (r *Rows) Decision(player string, open, personal []byte, features func(hash
 	return nil
 }
 
-// share has a player's limits and exclusions take memory once as long as they stay
-// what they are.
+// share makes consecutive rows of a player share the memory of equal limits and
+// exclusions.
 func (r *Rows) share(player string, k *Known) {
 	if k == nil {
 		return
@@ -143,13 +144,13 @@ func (r *Rows) share(player string, k *Known) {
 func (r *Rows) word(s string) string {
 	kept, ok := r.words[s]
 	if !ok {
-		kept = strings.Clone(s) // it may be a part of a whole entry
+		kept = strings.Clone(s) // s may keep a whole entry in memory
 		r.words[kept] = kept
 	}
 	return kept
 }
 
-// known reads what is needed of a sealed part, and no more.
+// known reads only the fields of Known from a decision's encrypted part.
 func (r *Rows) known(personal []byte, policy string, features func(hash string) ([]string, error)) (*Known, error) {
 	places, ok := r.places[policy]
 	if !ok {
@@ -193,7 +194,7 @@ func (r *Rows) known(personal []byte, policy string, features func(hash string) 
 	return k, nil
 }
 
-// Outcome adds what became of a decision.
+// Outcome adds an outcome of a decision.
 func (r *Rows) Outcome(open []byte) error {
 	var out Outcome
 	if err := json.Unmarshal(open, &out); err != nil {
@@ -203,7 +204,7 @@ func (r *Rows) Outcome(open []byte) error {
 	return nil
 }
 
-// All joins decisions and outcomes.
+// All returns the rows with their outcomes.
 func (r *Rows) All() []Row {
 	for id, list := range r.outcomes {
 		if n, ok := r.at[id]; ok {

@@ -10,8 +10,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// scope gives expressions the values of one decision. Values are computed when
-// they are first asked for.
+// scope gives expressions the values of one decision. It computes a value when it is
+// first asked for.
 type scope struct {
 	lang   *language
 	in     *Input
@@ -26,7 +26,7 @@ type scope struct {
 	act     *action
 	channel string
 
-	vals []ref.Val // by variable; of those that don't depend on the action
+	vals []ref.Val // by variable; only of variables that don't depend on the action
 	set  []bool
 }
 
@@ -77,8 +77,8 @@ func (s *scope) schemes() []string {
 	return out
 }
 
-// indicator tells whether one of that strength holds, raised from outside or
-// seen by Pitboss; nil: it can't be known.
+// indicator reports whether an indicator of that strength holds, raised by the
+// platform or seen by Pitboss. It returns nil if that is unknown.
 func (s *scope) indicator(strength string) any {
 	for _, v := range s.in.Facts.Indicators {
 		if v == strength {
@@ -96,14 +96,6 @@ func (s *scope) indicator(strength string) any {
 	return false
 }
 
-func (s *scope) markerIDs() []string {
-	out := make([]string, len(s.markers))
-	for i, m := range s.markers {
-		out[i] = m.ID
-	}
-	return out
-}
-
 func (s *scope) limitReached() bool {
 	for _, l := range s.in.Facts.Limits {
 		if !l.Reached.IsZero() && s.in.Now.Sub(l.Reached) < 24*time.Hour {
@@ -113,16 +105,10 @@ func (s *scope) limitReached() bool {
 	return false
 }
 
-// consented: an opt-in must cover the product and the channel, and no opt-out
-// may cover either: leaving "all" leaves everything.
-func (s *scope) consented() bool {
-	given, _ := s.optIn()
-	return given
-}
-
-// optIn tells of the opt-ins that cover the action: whether there are any that
-// no opt-out contradicts, and whether one was given on the operator's own site
-// or in its app.
+// optIn reports whether the player opted in to the action's product on its channel and
+// whether such an opt-in was given on the operator's own site or in its app. Any
+// opt-out that covers the product and the channel overrides all opt-ins; an opt-out of
+// "all" covers every product.
 func (s *scope) optIn() (given, onSite bool) {
 	product := s.act.decl.Product
 	for key, granted := range s.in.Facts.Consents {

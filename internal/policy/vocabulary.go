@@ -15,12 +15,12 @@ type variable struct {
 	name string
 	typ  *cel.Type
 	doc  string
-	// perAction: differs between candidates; else it is the same in the whole decision.
+	// perAction variables differ between candidates; others are the same in the whole decision.
 	perAction bool
-	get       func(*scope) any // nil: it can't be known
+	get       func(*scope) any // returns nil if the value is unknown
 }
 
-// vocabulary is what expressions may name, besides features.NAME and scores.NAME.
+// vocabulary lists the variables of expressions, besides features.NAME and scores.NAME.
 var vocabulary = []variable{
 	{name: "player.jurisdiction", typ: cel.StringType, doc: "whose law applies; empty: unknown", get: func(s *scope) any { return s.in.Facts.Jurisdiction }},
 	{name: "player.brand", typ: cel.StringType, doc: "brand", get: func(s *scope) any { return s.in.Facts.Brand }},
@@ -43,7 +43,7 @@ var vocabulary = []variable{
 	{name: "player.bonus_ever", typ: cel.BoolType, doc: "a bonus was ever granted or recommended", get: func(s *scope) any { return s.in.Facts.BonusEver || s.in.Contacts.Bonuses > 0 }},
 	{name: "player.strong_indicator", typ: cel.BoolType, doc: "a strong indicator of harm, from any group: raised by the platform, or a marker that Pitboss saw", get: func(s *scope) any { return s.indicator("strong") }},
 	{name: "player.low_indicator", typ: cel.BoolType, doc: "a low indicator of harm, from any group, likewise", get: func(s *scope) any { return s.indicator("low") }},
-	{name: "player.markers", typ: cel.ListType(cel.StringType), doc: "the markers of markers.yaml that hold", get: func(s *scope) any { return s.markerIDs() }},
+	{name: "player.markers", typ: cel.ListType(cel.StringType), doc: "the markers of markers.yaml that hold", get: func(s *scope) any { return markerIDs(s.markers) }},
 	{name: "player.product", typ: cel.StringType, doc: "product of the last round or launch; empty: unknown", get: func(s *scope) any { return s.in.Facts.LastProduct }},
 	{name: "player.category", typ: cel.StringType, doc: "slots, table, in_play, …: of the last round or launch; empty: not told", get: func(s *scope) any { return s.in.Facts.LastCategory }},
 	{name: "player.licensee", typ: cel.StringType, doc: "whose licence the player plays under; empty: the default", get: func(s *scope) any { return s.in.Facts.Licensee }},
@@ -59,7 +59,7 @@ var vocabulary = []variable{
 		return s.in.Ranking[0].Item
 	}},
 	{name: "hour", typ: cel.IntType, doc: "hour of day, 0 to 23, in the player's time zone", get: func(s *scope) any { return int64(s.local.Hour()) }},
-	{name: "consent.given", typ: cel.BoolType, perAction: true, doc: "the player opted in to the action's product on its channel, and did not opt out", get: func(s *scope) any { return s.consented() }},
+	{name: "consent.given", typ: cel.BoolType, perAction: true, doc: "the player opted in to the action's product on its channel, and did not opt out", get: func(s *scope) any { given, _ := s.optIn(); return given }},
 	{name: "consent.on_site", typ: cel.BoolType, perAction: true, doc: "such an opt-in was given on the operator's site or in its app", get: func(s *scope) any { _, onSite := s.optIn(); return onSite }},
 	{name: "action.id", typ: cel.StringType, perAction: true, doc: "action", get: func(s *scope) any { return s.act.decl.ID }},
 	{name: "action.kind", typ: cel.StringType, perAction: true, doc: "service, protection or marketing", get: func(s *scope) any { return s.act.decl.Kind }},
@@ -87,7 +87,7 @@ var vocabulary = []variable{
 	{name: "action.ai_disclosed", typ: cel.BoolType, perAction: true, doc: "and it says so", get: func(s *scope) any { return s.act.decl.AIDisclosed }},
 }
 
-// Scores are the model outputs that expressions may name.
+// Scores lists the model outputs that expressions may use.
 var Scores = []string{"leave", "harm"}
 
 // language is the compiled vocabulary over one list of features.
@@ -96,8 +96,7 @@ type language struct {
 	ids      map[string]int // variable → index
 	vars     []variable
 	features int // index of the first feature
-	scores   int // index of the first score
-	// scoreNames and featureNames as the expressions name them.
+
 	featureNames []string
 	known        sync.Map // text → func() compiled
 }
@@ -113,7 +112,7 @@ func newLanguage(features []string) (*language, error) {
 	for _, v := range vocabulary {
 		add(v)
 	}
-	l.scores = len(l.vars)
+
 	for _, name := range Scores {
 		add(variable{name: "scores." + name, typ: cel.DoubleType, get: func(s *scope) any {
 			if v, ok := s.scores[name]; ok {
@@ -139,7 +138,7 @@ func newLanguage(features []string) (*language, error) {
 	return l, nil
 }
 
-// Vocabulary lists what expressions may name, with its meaning, sorted.
+// Vocabulary lists the variables of expressions with their meaning, sorted by name.
 func Vocabulary() [][2]string {
 	out := make([][2]string, 0, len(vocabulary)+len(Scores)+1)
 	for _, v := range vocabulary {

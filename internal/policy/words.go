@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Explain writes the whole why of a decision in words. p is the policy of its
-// hash, or nil where that is not to be had.
+// Explain writes a full explanation of a decision. p is the policy that made it, or
+// nil if that is not available.
 func (r *Record) Explain(w io.Writer, p *Policy) {
 	d, in := &r.Decision, &r.Input
 	what := "Nothing was sent."
@@ -153,7 +153,8 @@ func (r *Record) explainRules(w io.Writer, p *Policy) {
 	}
 }
 
-// Words tells a rule in plain language: text, source, since when, how sure.
+// Words describes a rule: its text, its source, when it is in force, and whether it was
+// reviewed.
 func (d *RuleDecl) Words() string {
 	s := fmt.Sprintf("%s Source: %s. In force from %s", d.Text, d.Source, d.Effective.From.Format(time.DateOnly))
 	if !d.Effective.Until.IsZero() {
@@ -166,12 +167,12 @@ func (d *RuleDecl) Words() string {
 type Change struct {
 	What string // "rule GB-DM", "marker MK-BINGE", "pack GB", "action free_spins"
 	How  string
-	// SameVersion: a rule or marker that changed and whose version did not.
+	// SameVersion says that a rule or marker changed and its version did not.
 	SameVersion bool
 }
 
-// Unversioned names what changed without a new version: a stored decision
-// names rule and version, and the two must stay one thing.
+// Unversioned lists the rules and markers that changed without a new version. Stored
+// decisions refer to a rule by id and version, so these must identify one text.
 func Unversioned(changes []Change) (out []string) {
 	for _, c := range changes {
 		if c.SameVersion {
@@ -181,7 +182,7 @@ func Unversioned(changes []Change) (out []string) {
 	return out
 }
 
-// Diff tells what changed from a to b: packs, rules, markers and actions.
+// Diff lists the changes from a to b: packs, rules, markers and actions.
 func Diff(a, b *Policy) []Change {
 	out := diff("pack", a.allPacks(), b.allPacks(), false)
 	out = append(out, diff("rule", a.allRules(), b.allRules(), true)...)
@@ -189,9 +190,9 @@ func Diff(a, b *Policy) []Change {
 	return append(out, diff("action", a.allActions(), b.allActions(), false)...)
 }
 
-// diff compares things by id. What has versions must have another where it differs.
+// diff compares declarations by id. If they are versioned, a change needs a new version.
 func diff(what string, old, now map[string][][2]string, versioned bool) (out []Change) {
-	for _, id := range slices.Sorted(maps.Keys(union(old, now))) {
+	for _, id := range sortedSet(slices.AppendSeq(slices.Collect(maps.Keys(old)), maps.Keys(now))) {
 		x, y := old[id], now[id]
 		c := Change{What: what + " " + id}
 		switch {
@@ -213,23 +214,12 @@ func diff(what string, old, now map[string][][2]string, versioned bool) (out []C
 	return out
 }
 
-func union[V any](a, b map[string]V) map[string]bool {
-	out := map[string]bool{}
-	for k := range a {
-		out[k] = true
-	}
-	for k := range b {
-		out[k] = true
-	}
-	return out
-}
-
 func (p *Policy) allPacks() map[string][][2]string {
 	out := map[string][][2]string{}
 	for name, k := range p.packs {
 		d := k.decl
 		out[name] = [][2]string{{"title", d.Title}, {"include", strings.Join(d.Include, " ")}, {"min_age", fmt.Sprint(d.MinAge)},
-			{"products", strings.Join(d.Products, " ")}, {"advertising", d.Advertising}, {"bonuses", d.Bonuses}, {"licence", d.Licence}, {"retention", fmt.Sprintf("%+v", d.Retention.orNone())}}
+			{"products", strings.Join(d.Products, " ")}, {"advertising", d.Advertising}, {"bonuses", d.Bonuses}, {"licence", d.Licence}, {"retention", fmt.Sprintf("%+v", orZero(d.Retention))}}
 	}
 	return out
 }
@@ -259,14 +249,14 @@ func (p *Policy) allActions() map[string][][2]string {
 	for i := range p.file.Actions {
 		d := p.file.Actions[i]
 		bonus, goal := d.Bonus, d.Goal
-		d.Bonus, d.Goal = nil, nil // pointers: told by what they point at
+		d.Bonus, d.Goal = nil, nil // %+v would print them as addresses
 		out[d.ID] = [][2]string{{"doc", d.Doc}, {"message", d.Message}, {"eligible", d.Eligible}, {"value", d.Value},
 			{"bonus", fmt.Sprintf("%+v", bonus)}, {"goal", fmt.Sprintf("%+v", goal)}, {"rest", fmt.Sprintf("%+v", d)}}
 	}
 	return out
 }
 
-// fields are what makes a rule what it is.
+// fields returns the parts of a rule that Diff compares.
 func (d *RuleDecl) fields() [][2]string {
 	return [][2]string{
 		{"text", d.Text}, {"version", fmt.Sprint(d.Version)}, {"source", d.Source.String()},
@@ -277,11 +267,12 @@ func (d *RuleDecl) fields() [][2]string {
 	}
 }
 
-func orZero(c *Cap) Cap {
-	if c == nil {
-		return Cap{}
+// orZero returns what p points to, or a zero value if p is nil.
+func orZero[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
 	}
-	return *c
+	return v
 }
 
 func fieldDiff(a, b [][2]string) string {
