@@ -37,7 +37,8 @@ func asFloat(c code) func(*scope) float64 {
 	return func(sc *scope) float64 { return float64(c.i(sc)) }
 }
 
-// logic follows CEL: a failed side does not matter where the other decides.
+// logic follows CEL: an error on one side does not matter if the other side alone
+// decides the result.
 func logic(op string, a, b code) (code, bool) {
 	var decides bool
 	switch op {

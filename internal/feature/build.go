@@ -10,8 +10,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// horizons lists what each aggregation can look back over; true: as sums that
-// commute, false: folded over the timeline.
+// horizons lists the horizons that each aggregation supports. true means that it is
+// kept as commutative sums, false that it is folded over the timeline.
 var horizons = map[Agg]map[string]bool{
 	Count:    {"lifetime": true, "decay": true, "window": true, "month": true, "session": false},
 	Sum:      {"lifetime": true, "decay": true, "window": true, "month": true, "session": false},
@@ -29,7 +29,8 @@ var horizons = map[Agg]map[string]bool{
 	Follow:   {"lifetime": false, "decay": false},
 }
 
-// valued lists the kinds an aggregation's value may have; absent: it takes none.
+// valued lists the kinds that an aggregation's value may have. An aggregation that is
+// not listed takes no value.
 var valued = map[Agg][]kind{
 	Sum: {kindInt, kindFloat, kindBool}, Mean: {kindInt, kindFloat, kindBool}, Ratio: {kindInt, kindFloat, kindBool},
 	Max: {kindInt, kindFloat}, Min: {kindInt, kindFloat}, Last: {kindInt, kindFloat, kindBool, kindTime},
@@ -50,7 +51,7 @@ func (h Horizon) name() string {
 	return "lifetime"
 }
 
-// String writes the horizon as the identity of a slot has it.
+// String writes the horizon in the form that is part of a slot's identity.
 func (h Horizon) String() string {
 	switch {
 	case h.Decay != nil:
@@ -82,7 +83,7 @@ func (b *builder) features() error {
 		b.set.features = append(b.set.features, f)
 		if d.Expr != "" {
 			if len(d.On) > 0 || d.Agg != "" || d.Value != "" || d.Where != "" {
-				return b.fault(path+".expr", within, "expr stands alone: it is computed from other features; drop on, where, value and agg, or drop expr")
+				return b.fault(path+".expr", within, "expr can't be combined with on, where, value and agg, because it is computed from other features; drop either")
 			}
 			f.eval = readDerived
 			continue
@@ -94,7 +95,7 @@ func (b *builder) features() error {
 	return nil
 }
 
-// aggregate compiles a feature that is fed by events.
+// aggregate compiles a feature that is computed from events.
 func (b *builder) aggregate(f *feature, path, within string) error {
 	d := &f.decl
 	if err := b.checkAgg(d, path, within); err != nil {
@@ -127,7 +128,7 @@ func (b *builder) aggregate(f *feature, path, within string) error {
 	return err
 }
 
-// checkAgg refuses combinations that mean nothing and says which do.
+// checkAgg refuses combinations without a meaning and says what is allowed.
 func (b *builder) checkAgg(d *Declaration, path, within string) error {
 	allowed, ok := horizons[d.Agg]
 	if !ok {
@@ -144,9 +145,9 @@ func (b *builder) checkAgg(d *Declaration, path, within string) error {
 	case !takes && d.Value != "":
 		return b.fault(path+".value", within, "agg %s takes no value; move the condition to where", d.Agg)
 	case (d.Agg == Ratio) != (d.Of != ""):
-		return b.fault(path+".of", within, "of is the denominator of a ratio: a ratio needs it, nothing else has it")
+		return b.fault(path+".of", within, "of is the denominator of a ratio: only agg ratio has it, and needs it")
 	case (d.Agg == Follow) != (d.After != nil):
-		return b.fault(path+".after", within, "after says what a follow comes after: a follow needs it, nothing else has it")
+		return b.fault(path+".after", within, "after names the events that are followed: only agg follow has it, and needs it")
 	case d.Pause != 0 && d.Agg != Gap:
 		return b.fault(path+".pause", within, "pause is the longest gap that counts: only agg gap has it")
 	case d.Limit != 0 && d.Agg != Distinct, d.Limit < 0, d.Limit > 1024:
@@ -181,15 +182,15 @@ func (b *builder) checkBuckets(d *Declaration, path, within string) error {
 	return nil
 }
 
-// stream is where values come from: event types, a condition and a value (""
-// for 1). path and within say where mistakes are reported.
+// stream is a source of values: event types, a condition and a value ("" means 1).
+// path and within are the place for error messages.
 type stream struct {
 	infos        []*event.Info
 	where, value string
 	path, within string
 }
 
-// text is the stream's identity.
+// text identifies the stream.
 func (s stream) text() string {
 	var types []string
 	for _, i := range s.infos {
@@ -248,16 +249,16 @@ func (b *builder) sumSlot(d *Declaration, s stream) (int, error) {
 	return n, nil
 }
 
-// record has the timeline keep what each round adds to a sum, so that a rollback
-// can undo that.
+// record makes the timeline keep what each round adds to a sum, so that a rollback can
+// undo it.
 func (b *builder) record(s stream) (int, error) {
 	info, _ := event.Lookup(event.TypeRoundSettled)
 	s.infos = []*event.Info{info}
 	return b.input(s, valued[Sum])
 }
 
-// markRounds gives rounds one more input, whose identity stands for all the sums
-// that rounds add to: a row that lacks it was folded with other declarations.
+// markRounds gives rounds one more input. Its identity covers all sums that rounds add
+// to, so that a row without it was folded with other declarations.
 func (b *builder) markRounds() error {
 	p := b.set.plans[event.TypeRoundSettled] // rounds change facts, so there is one
 	text := "recorded"
@@ -286,7 +287,7 @@ func (sl *slot) setHorizon(h Horizon) {
 		}
 	case h.Session != nil:
 		sl.gap = h.Session.Gap.ms()
-	case h.Month != nil: // days, of which those of the current month count
+	case h.Month != nil: // buckets of a day; only those of the current month count
 		sl.size, sl.width, sl.month, sl.zone = 31*dayMs, dayMs, true, event.Zone(h.Month.Zone)
 	}
 }

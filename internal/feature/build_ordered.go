@@ -76,7 +76,7 @@ func (b *builder) orderedSlot(d *Declaration, s stream) (n int, err error) {
 	return n, nil
 }
 
-// session adds what keeps the session open, beside the feature's own events.
+// session adds the events that keep the session open, besides the feature's own.
 func (b *builder) session(sl *slot, decl *Session, s stream) (err error) {
 	activity := stream{infos: s.infos, path: s.path, within: s.within + ": session"}
 	if len(decl.On) > 0 {
@@ -123,15 +123,11 @@ func (b *builder) follow(sl *slot, d *Declaration, s stream) error {
 	return nil
 }
 
-// derived compiles the features over features, in an order in which each
-// comes after those it names.
+// derived compiles the features that are computed from other features and refuses
+// cycles.
 func (b *builder) derived() error {
 	s := b.set
-	var names []string
-	for _, f := range s.features {
-		names = append(names, f.decl.Name)
-	}
-	l, err := newLanguage(featureVariables(names))
+	l, err := newLanguage(b.featureVariables(""))
 	if err != nil {
 		return err
 	}
@@ -224,11 +220,7 @@ func (b *builder) picks(w When, path, within string, add func(p *plan, where int
 }
 
 func (b *builder) conditions() error {
-	var names []string
-	for _, f := range b.set.features {
-		names = append(names, f.decl.Name)
-	}
-	vars := featureVariables(names)
+	vars := b.featureVariables("")
 	seen := map[string]bool{"always": true}
 	for i, d := range b.decl.ScoreWhen {
 		path, within := fmt.Sprintf("$.score_when[%d]", i), "score_when "+d.Name

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// cell is what a slot stores. Each aggregation uses some of its members; a
-// member that is zero takes no bytes.
+// cell is the stored content of a slot. Each aggregation uses some of the members. A
+// member that is zero takes no bytes in stored state.
 type cell struct {
 	on    bool
-	actNs uint32 // register: nanoseconds beyond act
+	actNs uint32 // register: nanoseconds beyond act's millisecond
 	act   int64  // ms: session: last activity; follow: when the streak was last long enough
 	t     int64  // ms: the start of the half-life that f counts from, or the latest event's time
 	k     uint32
-	tNs   uint32 // last, since, register: nanoseconds beyond t
+	tNs   uint32 // last, since, register: nanoseconds beyond t's millisecond
 	i, j  int64
 	f, g  float64
 	set   []member // sorted by id
 }
 
-// copy makes c what from is; both keep memory of their own.
+// copy copies from into c. The two share no memory.
 func (c *cell) copy(from *cell) {
 	set := append(c.set[:0], from.set...)
 	*c = *from
@@ -36,14 +36,14 @@ type member struct {
 
 func (c *cell) position() position { return position{ms: c.t, key: c.k, ns: c.tNs} }
 
-// faded is below what an average's weight means anything (20 half-lives).
+// faded is the weight (20 half-lives) below which an average has no value.
 const faded = 1e-6
 
-// gone is how many half-lives a decayed number lives: what is left of it then
-// (5e-20) counts as nothing, so that it need not be stored.
+// gone is the number of half-lives after which a decayed number counts as zero (5e-20
+// of it is left), so that it need not be stored.
 const gone = 64
 
-// fade is the share of a decayed number left after span milliseconds.
+// fade returns the share of a decayed number that is left after span milliseconds.
 func fade(span int64, halfLife float64) float64 {
 	if span <= 0 {
 		return 1
@@ -55,22 +55,22 @@ func fade(span int64, halfLife float64) float64 {
 	return math.Exp2(-x)
 }
 
-// A decayed sum is kept undecayed since the start of its latest half-life (c.t):
-// what comes span after that start counts 2^(span/half-life) times, at least
-// once and less than twice (forward decay). So a value weighs the same to the
-// bit whenever it comes and when it is taken out, and moving on to the next half-life
-// halves the sum, which is exact. The sum has two doubles, c.f + c.g, some 106
-// bits: its rounding is far below a double's, in whatever order values come and
-// however large a value was that has been taken out since.
+// Decayed sums use forward decay. c.t is the start of the sum's latest half-life. A
+// value that comes span after c.t is multiplied by 2^(span/half-life), a factor from 1
+// to below 2, and is not touched again. Hence a value weighs the same to the bit
+// whenever it arrives and when it is taken out, and moving on to the next half-life
+// only halves the sum, which is exact. The sum is kept in two doubles, c.f + c.g, about
+// 106 bits, so that its rounding error stays far below a double's in any order of
+// values, even after a very large value has been taken out again.
 
-// growing remembers, by half-life, the moment asked for last: the slots of one
-// event mostly ask for the same.
+// growing caches the last result for each half-life: the slots of one event mostly ask
+// for the same moment.
 type growing []growth
 
 type growth struct {
 	ms     int64
-	start  int64   // of the half-life that ms is in
-	factor float64 // what counts once at start counts factor times at ms
+	start  int64   // of the half-life that contains ms
+	factor float64 // the weight of a value at ms, where one at start has weight 1
 }
 
 func (m growing) at(sl *slot, ms int64) (start int64, factor float64) {
@@ -87,7 +87,7 @@ func (sl *slot) halfLifeStart(ms int64) int64 {
 	return floorDiv(ms, length) * length
 }
 
-// addDecayed adds x, which happened at ms.
+// addDecayed adds a value x of the time ms.
 func (sl *slot) addDecayed(c *cell, ms int64, x float64, m growing) {
 	start, factor := m.at(sl, ms)
 	hi := x * factor
@@ -106,7 +106,7 @@ func (sl *slot) addDecayed(c *cell, ms int64, x float64, m growing) {
 }
 
 // addDoubles adds two numbers of two doubles each (Knuth's two-sum, then
-// renormalized). A sum that leaves the range of doubles is the largest there is.
+// renormalized). A sum beyond the range of doubles becomes the largest double.
 func addDoubles(aHi, aLo, bHi, bLo float64) (hi, lo float64) {
 	sum := aHi + bHi
 	if math.Abs(sum) > math.MaxFloat64 {
@@ -122,7 +122,7 @@ func addDoubles(aHi, aLo, bHi, bLo float64) (hi, lo float64) {
 func (sl *slot) decayed(c *cell, ms int64, m growing) float64 {
 	start, factor := m.at(sl, ms)
 	left := fade(start-c.t, sl.halfLife)
-	if c.t > start { // kept by an older release, which counts from the latest event on
+	if c.t > start { // stored by an older release, which counts from the latest event
 		left = math.Exp2(float64(c.t-start) / sl.halfLife)
 	}
 	hi, lo := c.f*left, c.g*left
@@ -130,7 +130,7 @@ func (sl *slot) decayed(c *cell, ms int64, m growing) float64 {
 	return x + (math.FMA(-x, factor, hi)+lo)/factor
 }
 
-// find returns where id is, or would be, in the set.
+// find returns the index at which id is, or belongs, in the set.
 func find(set []member, id int64) (int, bool) {
 	if n := len(set); n > 0 && set[n-1].id <= id { // mostly the newest bucket
 		if set[n-1].id == id {
@@ -141,15 +141,15 @@ func find(set []member, id int64) (int, bool) {
 	return slices.BinarySearchFunc(set, id, func(m member, id int64) int { return cmp.Compare(m.id, id) })
 }
 
-// add folds v, counted sign times, into a commutative slot: sign -1 undoes
-// what sign 1 did, to the last bit for integers.
+// add folds v into a commutative slot. A sign of 1 adds it, a sign of -1 takes it out
+// again, for integers to the last bit.
 func (sl *slot) add(c *cell, ms int64, v value, sign int64, m growing) {
 	switch {
 	case sl.halfLife > 0:
 		x := float64(sign) * v.number(sl.float)
 		sl.addDecayed(c, ms, x, m)
 		if sign < 0 && math.Abs(c.f) < 1e-25*math.Abs(x) {
-			c.f = 0 // all is taken out but what rounding left
+			c.f = 0 // only a rounding error is left
 		}
 		if c.f == 0 {
 			*c = cell{}
@@ -165,16 +165,16 @@ func (sl *slot) add(c *cell, ms int64, v value, sign int64, m growing) {
 	}
 }
 
-// addFloat adds x to a sum of doubles, which like a decayed one has two. One
-// that has reached the largest double there is stays there.
+// addFloat adds x to a sum of doubles, which is kept in two doubles like a decayed one.
+// A sum that has reached the largest double stays there.
 func (c *cell) addFloat(x float64) {
 	if math.Abs(c.f) < math.MaxFloat64 {
 		c.f, c.g = addDoubles(c.f, c.g, x, 0)
 	}
 }
 
-// addInt adds sign*v to an integer sum of 128 bits, j*2^64 + i, which no number
-// of events can make wrap, and from which any of them can be taken out again.
+// addInt adds sign*v to an integer sum of 128 bits, j*2^64 + i. No number of events can
+// overflow it, so that any of them can be taken out again.
 func (c *cell) addInt(v, sign int64) {
 	sum := c.i + sign*v
 	switch {
@@ -190,11 +190,11 @@ func (c *cell) addInt(v, sign int64) {
 
 func (c *cell) int() float64 { return float64(c.j)*(1<<64) + float64(c.i) }
 
-// finite bounds a sum of doubles, so that it never becomes infinite, and from
-// there not a number.
+// finite bounds a sum of doubles, so that it becomes neither infinite nor, after that,
+// NaN.
 func finite(x float64) float64 { return max(-math.MaxFloat64, min(x, math.MaxFloat64)) }
 
-// sumFloats adds doubles; a sum that has reached the largest there is stays there.
+// sumFloats adds doubles. A sum that has reached the largest double stays there.
 func sumFloats(a, b float64) float64 {
 	if math.Abs(a) == math.MaxFloat64 {
 		return a
@@ -202,8 +202,8 @@ func sumFloats(a, b float64) float64 {
 	return finite(a + b)
 }
 
-// saturate adds to a bucket's integer, which ends at the largest there is and
-// stays there until it leaves the window.
+// saturate adds to a bucket's integer. It stops at the largest int64 and stays there
+// until the bucket leaves the window.
 func saturate(a, b int64) int64 {
 	switch sum := a + b; {
 	case a == math.MaxInt64 || a == math.MinInt64:
@@ -243,7 +243,8 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// local is the clock of a month's time zone, as if it were UTC's.
+// local returns ms shifted by the offset of the month's time zone, so that the local
+// time can be read as if it were UTC.
 func (sl *slot) local(ms int64) int64 {
 	if sl.zone == nil {
 		return ms
@@ -252,7 +253,7 @@ func (sl *slot) local(ms int64) int64 {
 	return ms + int64(offset)*1000
 }
 
-// expired is the number of leading buckets that have left the window at ms.
+// expired returns the number of leading buckets that have left the window at ms.
 func (sl *slot) expired(c *cell, ms int64) (n int) {
 	ms = sl.local(ms)
 	oldest := floorDiv(ms, sl.width) - sl.size/sl.width + 1
@@ -294,9 +295,9 @@ func (sl *slot) sumBuckets(set []member) float64 {
 	return x
 }
 
-// prune drops what can no longer count, so that equal histories have equal
-// bytes and old players small states. horizon is how old an entry the
-// timeline may still hold or take, in milliseconds.
+// prune drops values that can no longer count, so that equal histories have equal bytes
+// and inactive players have small states. horizon is the age of the oldest entry that
+// the timeline may still hold or accept, in milliseconds.
 func (sl *slot) prune(c *cell, latest, horizon int64) {
 	switch {
 	case sl.gap > 0:
@@ -316,7 +317,7 @@ func (sl *slot) prune(c *cell, latest, horizon int64) {
 			*c = cell{}
 		}
 	case sl.halfLife > 0 && !sl.ordered:
-		// Nothing is left of it even for the oldest event that may still come.
+		// It counts as zero even at the time of the oldest event that may still come.
 		if latest-c.t > horizon+int64((gone+1)*sl.halfLife) {
 			*c = cell{}
 		}

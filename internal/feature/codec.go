@@ -8,11 +8,11 @@ import (
 	"slices"
 )
 
-// The state as bytes: one version byte, then sections of tag (varint), length
-// (varint), content. A reader keeps sections, slots, facts and timeline
-// columns it does not know and writes them back, so that two releases can
-// serve the same players during a deploy. Times are milliseconds relative to
-// a base that the section names; integers are zigzag varints.
+// A stored state is one version byte, then sections of tag (varint), length (varint)
+// and content. A reader keeps the sections, slots, facts and timeline columns that it
+// does not know and writes them back, so that two releases can serve the same players
+// during a deploy. Times are milliseconds relative to a base time in the section;
+// integers are zigzag varints.
 
 const codecVersion = 1
 
@@ -20,16 +20,16 @@ const codecVersion = 1
 const (
 	sectionHead     = 1 // latest, applied
 	sectionFacts    = 2
-	sectionSlots    = 3 // base time, then slots; may be there several times
+	sectionSlots    = 3 // base time, then slots; may occur several times
 	sectionTimeline = 4
 	sectionVoid     = 5 // rolled-back rounds that may still come; floor
-	sectionNanos    = 6 // nanoseconds of positions elsewhere
+	sectionNanos    = 6 // nanoseconds of positions in other sections
 )
 
 // ErrState means that stored state can't be read.
 var ErrState = errors.New("feature: state is not readable")
 
-// unknown is what a newer release stored, kept to be written back.
+// unknown holds what a newer release stored, to be written back.
 type unknown struct {
 	sections []section
 	slots    []slotGroup
@@ -41,20 +41,21 @@ type section struct {
 	body []byte
 }
 
-// slotGroup holds unread slots with the base time they were written with.
+// slotGroup holds slots that this release does not know, with their base time.
 type slotGroup struct {
 	base int64
 	raw  []byte // hash, length, content; repeated
 }
 
-// Decode reads a state; no bytes make a new one. b may be reused afterwards.
+// Decode reads a state. Empty input gives a new state. It keeps no reference to b.
+// Errors wrap [ErrState].
 func (s *Set) Decode(b []byte) (*State, error) {
 	st := s.newState()
 	return st, st.decode(b)
 }
 
-// Reuse is Decode into a state that is no longer needed, or nil: it saves the
-// memory of its slots.
+// Reuse is like Decode, but reuses the memory of st, which must not be used any more.
+// st may be nil.
 func (s *Set) Reuse(st *State, b []byte) (*State, error) {
 	if st == nil || st.set != s {
 		return s.Decode(b)
@@ -104,8 +105,8 @@ func (st *State) decode(b []byte) error {
 	return d.err
 }
 
-// Append writes the state behind dst. It forgets, in st too, what can no
-// longer count.
+// Append appends the state to dst. It removes values that can no longer count, from st
+// too.
 func (s *Set) Append(dst []byte, st *State) ([]byte, error) {
 	dst = append(dst, codecVersion)
 	dst, mark := open(dst, sectionHead)
@@ -125,8 +126,8 @@ func (s *Set) Append(dst []byte, st *State) ([]byte, error) {
 	return dst, nil
 }
 
-// open begins a section and closeSection ends it: the length is written in
-// front once it is known (two bytes, so that most sections need no move).
+// open begins a section, and closeSection ends it and writes the length in front. Two
+// bytes are reserved for the length, so that most sections need not be moved.
 func open(dst []byte, tag uint64) ([]byte, int) {
 	dst = binary.AppendUvarint(dst, tag)
 	return append(dst, 0, 0), len(dst)
@@ -142,7 +143,7 @@ func closeSection(dst []byte, mark int) []byte {
 	return slices.Replace(dst, mark, mark+2, length...)
 }
 
-// decoder reads primitives; the first failure stays and all else reads zero.
+// decoder reads primitives. After the first failure err is set and it returns zeroes.
 type decoder struct {
 	b     []byte
 	err   error

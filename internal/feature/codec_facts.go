@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Facts are written as a table of positions (an account's facts mostly come
-// from one event) and registers that point into it. A register's tag that
-// this release does not know is kept like any other.
+// Facts are written as a table of positions, because an account's facts mostly come
+// from one event, and registers that refer to it by index. A register whose tag this
+// release does not know is kept like any other.
 
 func (st *State) appendFacts(dst []byte) []byte {
 	if len(st.facts) == 0 {
@@ -70,7 +70,8 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-// appendPositions writes how many, then per position the distance from base and the key.
+// appendPositions writes the count, then for each position the distance from base and
+// the key.
 func appendPositions(dst []byte, base int64, list []position) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(list)))
 	for _, p := range list {

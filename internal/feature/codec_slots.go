@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Bits of a slot's first byte: which members follow. A slot is self-describing,
-// whatever it aggregates.
+// Bits of a slot's first byte say which members follow. So a slot can be read without
+// knowing its aggregation.
 const (
 	hasAct = 1 << iota
 	hasT
@@ -131,7 +131,7 @@ func appendSet(dst []byte, list []member, base int64, kind byte) []byte {
 
 func (st *State) readSlots(d *decoder) {
 	base := d.varint()
-	next := 0 // slots come in the order of the set that wrote them, mostly ours
+	next := 0 // slots are in the order of the set that wrote them, which is mostly this one
 	var foreign []byte
 	var in decoder
 	for len(d.b) > 0 && d.err == nil {
@@ -200,7 +200,7 @@ func (d *decoder) cell(c *cell, base int64, kind byte) {
 		m := &c.set[i]
 		m.id = last + d.varint()
 		if i > 0 && m.id <= last {
-			d.fail() // not sorted: nothing we wrote
+			d.fail() // sets are always written sorted
 			return
 		}
 		last = m.id
@@ -215,8 +215,8 @@ func (d *decoder) cell(c *cell, base int64, kind byte) {
 	}
 }
 
-// members returns room for n members, out of one allocation for many sets;
-// each has room for one more, since the next event may well bring it.
+// members returns a set of n members, allocated together with other sets. Its capacity
+// is n+1, because the next event often adds one.
 func (d *decoder) members(n int) []member {
 	if len(d.spare) < n+1 {
 		d.spare = make([]member, max(24, n+1))

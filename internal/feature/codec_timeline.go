@@ -6,24 +6,24 @@ import (
 	"slices"
 )
 
-// The timeline is written by column: the positions of the rows, then for each
-// input which rows have it and their values. A column carries the hash of its
-// input's declaration; unknown ones are kept for as long as their rows are.
+// The timeline is written by column: first the positions of the rows, then for each
+// input the rows that have it and their values. A column carries the hash of its
+// input's declaration. An unknown column is kept as long as one of its rows.
 
 // Bits of a column's first byte.
 const (
-	columnValues = 1 << iota // values follow; else each is 1
-	columnFloats             // they are float64
-	columnAll                // every row has the input; else a bitmap follows
-	columnBools              // they are 0 or 1: a second bitmap
+	columnValues = 1 << iota // values follow; otherwise each is 1
+	columnFloats             // the values are float64
+	columnAll                // every row has the input; otherwise a bitmap follows
+	columnBools              // the values are 0 or 1, in a second bitmap
 )
 
-// column is one that this release does not know, or one being read.
+// column is a column that this release does not know.
 type column struct {
 	hash uint32
 	kind byte
 	raw  []byte     // presence bitmap and values, as written
-	pos  []position // the rows it was written for; only of unknown columns
+	pos  []position // the rows that it was written for
 }
 
 func (in *input) columnKind() (kind byte) {
@@ -77,8 +77,8 @@ func (st *State) appendTimeline(dst []byte) []byte {
 	return closeSection(dst, mark)
 }
 
-// nanosColumn is the column with the nanoseconds of the rows' positions. To
-// older releases it is the column of an input that they do not know: they keep it.
+// nanosColumn is the column with the nanoseconds of the rows' positions. Older releases
+// take it for the column of an input that they do not know, and keep it.
 var nanosColumn = hash32("nanoseconds")
 
 func (st *State) appendNanosColumn(dst []byte) []byte {
@@ -113,8 +113,8 @@ func (st *State) appendColumn(dst []byte, n int, all bool) []byte {
 	return w.end()
 }
 
-// columnWriter writes one column: how long it is, its kind, which rows have
-// it, the values. Integers are written as the difference from the one before.
+// columnWriter writes one column: its length, its kind, the rows that have it, the
+// values. Integers are written as the difference from the previous one.
 type columnWriter struct {
 	dst    []byte
 	at     int // of the length byte
@@ -178,7 +178,7 @@ func (w *columnWriter) end() []byte {
 	return slices.Replace(w.dst, w.at, w.at+1, binary.AppendUvarint(nil, uint64(n))...)
 }
 
-// appendUnknown writes a newer release's column again, for the rows that are left.
+// appendUnknown writes a column of a newer release back, for the rows that are left.
 func (st *State) appendUnknown(dst []byte, c *column) []byte {
 	r := beginRead(c.kind, c.raw, len(c.pos))
 	left := map[position]value{}
@@ -232,7 +232,7 @@ func (r *columnReader) bitmap(rows int) []byte {
 	return m
 }
 
-// rows is how many of n rows have a value.
+// rows returns how many of n rows have a value.
 func (r *columnReader) rows(n int) int {
 	if r.has == nil {
 		return n
@@ -323,7 +323,7 @@ func (st *State) keepColumn(c column) {
 
 // fill reads the known columns into the rows' masks and packed values.
 func (st *State) fill(known *[maxInputs]columnReader, present uint64) bool {
-	n := 16 // and the values of the events to come
+	n := 16 // room for the values of the next events
 	for left := present & st.set.valued; left != 0; left &= left - 1 {
 		n += known[bits.TrailingZeros64(left)].rows(len(st.rows))
 	}

@@ -7,11 +7,11 @@ import (
 	"pitboss/internal/player"
 )
 
-// A reminder's cell: t, k is the latest setting event; act, i the latest
-// cancelling event; j the latest due time that has fired. Each is a maximum,
-// so order does not matter.
+// In a reminder's cell, t and k are the position of the latest setting event, act and i
+// that of the latest cancelling event, and j is the latest due time that has fired.
+// Each is a maximum, so that the order of events does not matter.
 
-// due is when reminder n is due, in ms; 0 when it is not set.
+// due returns when reminder n is due, in ms, or 0 if it is not set.
 func (st *State) due(n int) int64 {
 	r := st.set.remind[n]
 	c := &st.cells[r.slot]
@@ -22,7 +22,7 @@ func (st *State) due(n int) int64 {
 	return set.ms + r.after
 }
 
-// cancelled is where the event stands that cancelled the reminder last.
+// cancelled returns the position of the latest event that cancelled the reminder.
 func (c *cell) cancelled() position { return position{ms: c.act, key: uint32(c.i), ns: c.actNs} }
 
 func (st *State) dues(dst []int64) []int64 {
@@ -32,8 +32,8 @@ func (st *State) dues(dst []int64) []int64 {
 	return dst
 }
 
-// fire notes that a reminder fired and returns its index, or -1 where it is
-// not, or no longer, due at that time.
+// fire records that a reminder fired and returns its index, or -1 if it is not due at
+// that time (any more).
 func (st *State) fire(data *event.ReminderDue) int {
 	for n, r := range st.set.remind {
 		if r.decl.Name != data.Reminder {
@@ -82,9 +82,8 @@ func timeOf(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// decide evaluates score_when for an applied event. The time a condition last
-// asked is kept in the state; it depends on the order events came in, which
-// no feature and no fact does.
+// decide evaluates score_when for an applied event. The state keeps the time at which a
+// condition last asked. Unlike features and facts, it depends on the order of arrival.
 func (st *State) decide(p *plan, sc *scope, ms int64, fired int) (due []string) {
 	if st.set.always {
 		return []string{"always"}

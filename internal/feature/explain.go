@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Explanation is one feature's value and what it is made of.
+// Explanation is one feature's value and the stored state behind it.
 type Explanation struct {
 	Declaration Declaration
 	Value       float64
-	// Stored says what the state holds for the feature, in words.
+	// Stored describes the feature's slots in the state.
 	Stored []string
 }
 
@@ -32,7 +32,8 @@ func (s *Set) Explain(st *State, asOf time.Time) []Explanation {
 	return out
 }
 
-// describe says what slot n holds: for ordered slots the base and the head.
+// describe returns the content of slot n. For an ordered slot that is the base and the
+// head.
 func (s *Set) describe(st *State, n int) string {
 	sl := s.slots[n]
 	text := fmt.Sprintf("slot %08x: %s", sl.hash, &st.cells[n])
@@ -70,7 +71,7 @@ func (c *cell) String() string {
 	return strings.Join(parts, " ")
 }
 
-// Dump writes a whole state in words, for tests and for support.
+// Dump writes a whole state as text, for tests and for support.
 func (s *Set) Dump(st *State) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "as of %s, %d events applied\n", st.AsOf().Format(time.RFC3339Nano), st.applied)

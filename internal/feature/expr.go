@@ -29,7 +29,7 @@ func (k kind) String() string {
 	return [...]string{"value", "int", "double", "bool", "string", "timestamp"}[k]
 }
 
-// code is a compiled expression: the one function of its kind is set. A run
+// code is a compiled expression. Only the function of its kind is set. An evaluation
 // that fails (division by zero, overflow) sets scope.failed.
 type code struct {
 	kind kind
@@ -44,7 +44,7 @@ type code struct {
 type program struct {
 	text string
 	code code
-	// needs lists the features the expression names.
+	// needs lists the indices of the features that the expression uses.
 	needs []int
 }
 
@@ -61,7 +61,7 @@ func (v value) number(f bool) float64 {
 	return float64(v)
 }
 
-// scope is what an expression can see: one event, or the features of a state.
+// scope holds the values that expressions read: one event, or the features of a state.
 type scope struct {
 	set  *Set
 	st   *State
@@ -72,11 +72,11 @@ type scope struct {
 	id   string
 	time time.Time
 	asOf int64
-	// vals memoises features named by conditions: vals[i] holds where have[i] == stamp.
+	// vals caches the values of features. vals[i] is valid if have[i] == stamp.
 	vals  []float64
 	have  []uint32
 	stamp uint32
-	// results memoises the plan's programs for this event.
+	// results caches the results of the plan's programs for this event.
 	results []result
 	growing growing
 	failed  bool
@@ -98,7 +98,8 @@ func (sc *scope) eval(n int) (value, bool) {
 	return r.v, r.ok
 }
 
-// holds reports whether the condition n is true; a failed one is not. -1 holds.
+// holds reports whether condition n is true. One that fails is not. -1 stands for no
+// condition, which holds.
 func (sc *scope) holds(n int) bool {
 	if n < 0 {
 		return true
@@ -107,8 +108,8 @@ func (sc *scope) holds(n int) bool {
 	return ok && v != 0
 }
 
-// number runs p and turns its value into a number: bools are 0 or 1, strings
-// and times are what they are compared by (a hash, milliseconds).
+// number runs p and turns its value into a number: a bool into 0 or 1, a string into
+// its hash, a time into milliseconds.
 func (p *program) number(sc *scope) (v value, ok bool) {
 	sc.failed = false
 	switch p.code.kind {
@@ -137,8 +138,8 @@ var celTypes = map[kind]*cel.Type{
 	kindString: cel.StringType, kindTime: cel.TimestampType,
 }
 
-// language is what expressions in one place may say: CEL with its variables.
-// Making one takes CEL about a millisecond, so builders keep them.
+// language is CEL with the variables of one kind of expression. It takes about a
+// millisecond to create, so builders keep it.
 type language struct {
 	env  *cel.Env
 	vars map[string]variable
@@ -160,8 +161,8 @@ func newLanguage(vars ...[]variable) (*language, error) {
 	return l, nil
 }
 
-// compile type-checks text and compiles it. The kinds allowed for the result
-// are named in want.
+// compile type-checks text and compiles it. want lists the kinds that the result may
+// have.
 func (l *language) compile(text string, want ...kind) (*program, error) {
 	ast, issues := l.env.Compile(text)
 	if issues.Err() != nil {
@@ -202,7 +203,7 @@ func kindOf(t *types.Type) kind {
 	return kindOther
 }
 
-// explain turns CEL's message into one that says what to write instead.
+// explain adds to CEL's message what to write instead.
 func (l *language) explain(text string, issues *cel.Issues) error {
 	e := issues.Errors()[0]
 	msg := e.Message
@@ -216,7 +217,8 @@ func (l *language) explain(text string, issues *cel.Issues) error {
 	return fmt.Errorf("%q, column %d: %s", text, e.Location.Column()+1, msg)
 }
 
-// interpreted runs what the translator does not know through CEL's own interpreter.
+// interpreted compiles an expression for CEL's own interpreter, for what the translator
+// does not support.
 func (l *language) interpreted(ast *cel.Ast, out kind) (code, error) {
 	prg, err := l.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(100_000))
 	if err != nil {

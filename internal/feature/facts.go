@@ -10,11 +10,11 @@ import (
 	"pitboss/internal/event"
 )
 
-// register is one fact: the latest writer in event time wins, and of two of the
-// same time the safer, so that facts are never late and order cannot matter.
+// register is one fact. The latest value in event time wins, and at equal times the
+// safer one. So facts are never late, and the order of events does not matter.
 type register struct {
 	tag factTag
-	key string // what the fact is about, where there are several: a scheme, a consent
+	key string // distinguishes several facts of one tag: a scheme, a consent
 	pos position
 	val string
 }
@@ -36,7 +36,7 @@ const (
 	factReached      factTag = 11 // key limit/period
 	factIndicator    factTag = 12 // key group; val strength
 	factBonus        factTag = 13
-	factGame         factTag = 14 // of older releases: the latest game
+	factGame         factTag = 14 // written by older releases: the latest game
 	factRecent       factTag = 15 // key game
 	factFailed       factTag = 16 // the game that failed to load last
 	factPlayed       factTag = 32 // val product/category of the latest round or launch
@@ -47,7 +47,7 @@ const (
 	factGiven        factTag = 37 // key product/channel; val varint ms: when the consent was given
 )
 
-// write stores a fact unless an event that wins over this one already did.
+// write stores a fact unless the stored one wins.
 func (st *State) write(tag factTag, key string, at position, val string) {
 	n, found := slices.BinarySearchFunc(st.facts, register{tag: tag, key: key}, compareFacts)
 	switch {
@@ -66,7 +66,7 @@ func compareFacts(a, b register) int {
 	return strings.Compare(a.key, b.key)
 }
 
-// factWriters say which facts an event type changes.
+// factWriters write the facts that events of a type change.
 var factWriters = map[string]func(*State, position, any){
 	event.TypeAccountRegistered: func(st *State, at position, data any) {
 		d := data.(*event.AccountRegistered)
@@ -143,15 +143,16 @@ func (st *State) writeAccount(at position, fields ...string) {
 	}
 }
 
-// writeGiven stores a fact that the event names. One that belongs to another
-// fact (a consent's origin) counts only while both are of the same event.
+// writeGiven stores a fact if the event has a value for it. A fact that belongs to
+// another one (a consent's origin) counts only while both come from the same event.
 func (st *State) writeGiven(tag factTag, key string, at position, val string) {
 	if val != "" {
 		st.write(tag, key, at, val)
 	}
 }
 
-// writePlayed notes what the player is at. Without a product nothing is known.
+// writePlayed stores the product and category that the player plays. Without a product
+// it changes nothing.
 func (st *State) writePlayed(at position, product, category string) {
 	if product != "" {
 		st.write(factPlayed, "", at, played(product, category))
@@ -165,9 +166,9 @@ func played(product, category string) string {
 	return product + "/" + category
 }
 
-// writeGame notes when a game was last chosen. The event.RecentGamesKept latest
-// stay. A game that falls out has as many later ones before it, now and for good,
-// so which games stay does not depend on the order of the events.
+// writeGame stores when a game was last chosen and keeps the event.RecentGamesKept
+// latest games. Once that many games are later than another, they always will be. So
+// the games that are kept do not depend on the order of the events.
 func (st *State) writeGame(at position, game string) {
 	if n, found := slices.BinarySearchFunc(st.facts, register{tag: factGame}, compareFacts); found {
 		old := st.facts[n]
@@ -186,7 +187,7 @@ func (st *State) writeGame(at position, game string) {
 	st.write(factRecent, game, at, "")
 }
 
-// games are the registers of the latest games, sorted by name.
+// games returns the registers of the latest games, sorted by name.
 func (st *State) games() []register {
 	n, _ := slices.BinarySearchFunc(st.facts, register{tag: factRecent}, compareFacts)
 	end := n
@@ -196,7 +197,7 @@ func (st *State) games() []register {
 	return st.facts[n:end]
 }
 
-// RecentGames appends the games of event.Facts.RecentGames.
+// RecentGames appends the games of event.Facts.RecentGames to dst, the latest first.
 func (st *State) RecentGames(dst []string) []string {
 	var buf [event.RecentGamesKept + 1]register
 	games := append(buf[:0], st.games()...)
@@ -213,7 +214,7 @@ func (st *State) RecentGames(dst []string) []string {
 	return dst
 }
 
-// Facts returns what law and policy ask about the player.
+// Facts returns the player's facts.
 func (s *Set) Facts(st *State) event.Facts {
 	var f event.Facts
 	excluded, lifted := map[string]register{}, map[string]position{}
@@ -310,7 +311,7 @@ func (st *State) fact(tag factTag, key string) (register, bool) {
 	return register{}, false
 }
 
-// given is when a consent was given or withdrawn, where the event about it told.
+// given returns when a consent was given or withdrawn, if its event said so.
 func (st *State) given(key string) (time.Time, bool) {
 	r, ok := st.fact(factGiven, key)
 	of, told := st.fact(factConsent, key)
@@ -321,8 +322,8 @@ func (st *State) given(key string) (time.Time, bool) {
 	return time.UnixMilli(ms).UTC(), true
 }
 
-// exclusions lists, by scheme, those that no later reinstatement lifted. One of
-// the same time lifts nothing.
+// exclusions lists, sorted by scheme, the exclusions that no later reinstatement lifted.
+// A reinstatement of the same time does not lift one.
 func exclusions(excluded map[string]register, lifted map[string]position) (out []event.Exclusion) {
 	for scheme, r := range excluded {
 		if at, ok := lifted[scheme]; ok && r.pos.compareTime(at) < 0 {
@@ -343,10 +344,10 @@ type Consent struct {
 	About   string    `json:"about"` // product/channel
 	Granted bool      `json:"granted"`
 	At      time.Time `json:"at"`
-	Origin  string    `json:"origin,omitzero"` // where the player said so, if it was told
+	Origin  string    `json:"origin,omitzero"` // where the player gave or withdrew it, if known
 }
 
-// Consents are the player's consents with when and where each was given.
+// Consents lists the player's consents with when and where each was given.
 func (s *Set) Consents(st *State) (out []Consent) {
 	for _, r := range st.facts {
 		if r.tag != factConsent {

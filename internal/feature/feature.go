@@ -1,12 +1,12 @@
-// Package feature turns a player's events into numbers: features that are
-// declared in models/features.yaml, not coded. It owns what a player's state
-// means (facts, features, reminders, when a decision is due), how an event
-// changes it ([Set.Fold]) and how it is written as bytes ([Set.Append]).
+// Package feature computes features from a player's events. They are declared in
+// models/features.yaml, not coded. The package defines what a player's state means
+// (facts, features, reminders, when a decision is due), how an event changes it
+// ([Set.Fold]) and how it is stored ([Set.Append]).
 //
-// Whatever order a player's events come in, inside the lateness window, the
-// state ends the same: facts are last-writer-wins registers in event time,
-// sums commute, and everything else is folded over a short timeline sorted by
-// event time. docs/features.md is the reference of the language.
+// Within the lateness window the resulting state does not depend on the order in which
+// events arrive: facts are last-writer-wins registers in event time, sums commute, and
+// everything else is folded over a short timeline that is sorted by event time.
+// docs/features.md is the reference of the language.
 package feature
 
 import (
@@ -29,19 +29,19 @@ type Set struct {
 	slots    []*slot    // what the state stores, in a fixed order
 	bySlot   map[uint32]int
 	ordered  []int    // slots that are folded over the timeline
-	headAt   []int    // by slot: where an ordered slot stands in ordered
-	inputs   []*input // what the timeline stores of an event
+	headAt   []int    // by slot: the index of an ordered slot in ordered
+	inputs   []*input // the values of an event that the timeline stores
 	byInput  map[uint32]int
 	plans    map[string]*plan
 	remind   []*reminder
 	conds    []*condition
-	watch    *watch   // for markers of harm; nil: no condition does
+	watch    *watch   // the condition with markers; nil: there is none
 	asks     []string // names of the conditions
-	quoted   [][]byte // `"name":`, comma in front of all but the first
-	jsonSize int      // of a vector as JSON, about
+	quoted   [][]byte // `"name":` of the vector's features, with a comma in front of all but the first
+	jsonSize int      // the approximate size of a vector as JSON
 
 	valued   uint64 // inputs whose values rows store
-	recorded uint64 // the input that marks rounds of which the timeline keeps what they added to sums
+	recorded uint64 // the input of markRounds, as a mask: rounds that a rollback can undo
 	lateness int64  // milliseconds
 	rollback int64  // milliseconds
 	cap      int    // entries in the timeline
@@ -60,8 +60,8 @@ func Load(path string) (*Set, error) {
 	return d.Compile()
 }
 
-// Declarations are a features.yaml, read and not yet compiled, which takes
-// longer: a start does something else meanwhile.
+// Declarations is a features.yaml that is read but not compiled. Compiling takes longer,
+// so a starting process can do other work in between.
 type Declarations struct {
 	file string
 	src  []byte
@@ -85,7 +85,7 @@ func readFile(path string, src []byte) (*Declarations, error) {
 	return &Declarations{path, src, f}, nil
 }
 
-// Names lists the features that are declared for the vector, in order.
+// Names lists the features of the vector, in order of declaration.
 func (d *Declarations) Names() []string {
 	var names []string
 	for i := range d.decl.Features {
@@ -96,8 +96,8 @@ func (d *Declarations) Names() []string {
 	return names
 }
 
-// Names lists the features that the file at path declares for the vector, in
-// order. It compiles nothing: for those who need no more, and start faster.
+// Names lists the features of the vector that the file at path declares, in order. It
+// is faster than [Load] because it compiles nothing.
 func Names(path string) ([]string, error) {
 	d, err := Read(path)
 	if err != nil {
@@ -106,19 +106,19 @@ func Names(path string) ([]string, error) {
 	return d.Names(), nil
 }
 
-// ScoreAlways makes every applied event a decision point, whatever score_when
-// says. Call it before the set is used.
+// ScoreAlways makes every applied event a decision point and ignores score_when. It
+// must be called before the set is used.
 func (s *Set) ScoreAlways() { s.always, s.asks = true, []string{"always"} }
 
 // Names lists the features of the vector, in order of declaration.
 func (s *Set) Names() []string { return s.names }
 
-// Hash identifies the declarations the vector is computed from: two sets with
-// equal hashes give equal vectors for equal events. 16 hex digits.
+// Hash identifies the declarations from which the vector is computed: two sets with
+// equal hashes give equal vectors for equal events. It has 16 hex digits.
 func (s *Set) Hash() string { return s.hash }
 
-// Lateness is how much older than the player's latest event an event may be
-// and still count.
+// Lateness returns how much older than the player's latest event an event may be and
+// still count.
 func (s *Set) Lateness() time.Duration { return time.Duration(s.lateness) * time.Millisecond }
 
 // feature is one declaration, compiled.
@@ -129,7 +129,7 @@ type feature struct {
 	empty float64
 	// derived features have an expression over others instead of slots.
 	expr *program
-	decl Declaration // last: what every vector reads stands on one line of the processor's cache
+	decl Declaration // last, so that the fields that every vector reads share a cache line
 }
 
 // evaluator says how a feature's value is read from its slots.
@@ -142,7 +142,7 @@ const (
 	readDerived
 )
 
-// op is an aggregation as a slot has it: every event switches on it, so it is no string.
+// op is an Agg as a small integer, because every event switches on it.
 type op uint8
 
 const (
@@ -197,7 +197,7 @@ type slot struct {
 	text string // what the hash is of
 }
 
-// input is a stream of values drawn from events: which types, where, what.
+// input is a stream of values drawn from events, which the timeline stores.
 type input struct {
 	hash  uint32
 	text  string
@@ -212,16 +212,16 @@ type plan struct {
 	programs []*program
 	sums     []sumStep
 	inputs   []inputStep
-	row      bool // events of this type stand in the timeline
+	row      bool // events of this type have a row in the timeline
 	facts    func(*State, position, any)
 	set      []reminderStep
 	cancel   []reminderStep
 	conds    []condStep
 }
 
-// sumStep adds one value to a commutative slot. where and value are indices
-// of the plan's programs, or -1.
-// input is, for rounds, where the timeline keeps what was added; else -1.
+// sumStep adds one value to a commutative slot. where and value are indices of the
+// plan's programs, or -1. For rounds, input is the timeline's input that keeps what was
+// added; for other types it is -1.
 type sumStep struct{ slot, where, value, input int }
 
 // inputStep draws one value for the timeline.
@@ -246,6 +246,6 @@ type condition struct {
 	reminder int // -1: none
 }
 
-// Conditions lists the names of the score_when conditions, in order of
-// declaration. (Under [Set.ScoreAlways] the only name asked for is "always".)
+// Conditions lists the names of the score_when conditions, in order of declaration.
+// After [Set.ScoreAlways] the only one is "always".
 func (s *Set) Conditions() []string { return s.asks }

@@ -27,7 +27,7 @@ const (
 	DefaultLateness = Duration(10 * time.Minute)
 	DefaultTimeline = 512
 	defaultDistinct = 64
-	defaultNever    = 30 * 24 * 3600 // seconds: what since says of never
+	defaultNever    = 30 * 24 * 3600 // seconds: the value of since if there was no such event
 )
 
 // Declaration is one feature as it stands in the file.
@@ -48,7 +48,7 @@ type Declaration struct {
 	Helper  bool     `yaml:"helper"`
 }
 
-// After is what a feature with agg follow counts the followers of.
+// After declares the events whose followers a feature with agg follow counts.
 type After struct {
 	On     []string `yaml:"on"`
 	Where  string   `yaml:"where"`
@@ -86,7 +86,7 @@ type Horizon struct {
 	Month   *Month   `yaml:"month"` // the calendar month so far
 }
 
-// Month is the calendar month so far, in UTC or where a law counts it.
+// Month is the calendar month so far, in UTC or in the time zone that a law prescribes.
 type Month struct {
 	Zone string `yaml:"zone"` // IANA time zone; empty: UTC
 }
@@ -105,7 +105,7 @@ type Window struct {
 // Session is a run of events with no pause longer than gap.
 type Session struct {
 	Gap Duration `yaml:"gap"`
-	// On are the events that keep a session open; none: those of the feature.
+	// On lists further events that keep a session open, besides those of the feature.
 	On []string `yaml:"on"`
 }
 
@@ -144,7 +144,7 @@ type ReminderDeclaration struct {
 	CancelWhen []When   `yaml:"cancel_when"`
 }
 
-// When picks events.
+// When selects events.
 type When struct {
 	On    []string `yaml:"on"`
 	Where string   `yaml:"where"`
@@ -157,7 +157,7 @@ type Condition struct {
 	On       []string `yaml:"on"`
 	When     string   `yaml:"when"`
 	Reminder string   `yaml:"reminder"`
-	Markers  string   `yaml:"markers"` // the file of the markers of harm that it watches, beside features.yaml
+	Markers  string   `yaml:"markers"` // the file of the markers of harm to watch, relative to features.yaml
 	Spacing  Duration `yaml:"spacing"`
 }
 
@@ -187,7 +187,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String writes whole days as 30d, the rest as Go does.
+// String writes whole days as 30d, and other durations as Go does.
 func (d Duration) String() string {
 	if v := time.Duration(d); v > 0 && v%(24*time.Hour) == 0 {
 		return strconv.Itoa(int(v/(24*time.Hour))) + "d"

@@ -9,27 +9,27 @@ import (
 	"pitboss/internal/player"
 )
 
-// Outcome is what folding one event led to.
+// Outcome is the result of folding one event.
 type Outcome struct {
-	// Late: the event is older than the lateness window and was kept out
-	// (facts are never late).
+	// Late says that the event is older than the lateness window, so that it changed
+	// nothing but facts, which are never late.
 	Late bool
-	// Unknown: the event rolls back a round that is not known, or was folded in
-	// too long ago. It takes nothing out.
+	// Unknown says that the event rolls back a round that is unknown or was folded too
+	// long ago, so that nothing was undone.
 	Unknown bool
-	// Changed is false when the state is as it was before: nothing to store.
+	// Changed says that the state has changed and must be stored.
 	Changed bool
-	// Due names the score_when conditions that ask for a decision.
+	// Due lists the score_when conditions that ask for a decision.
 	Due []string
-	// Reminders that were set, moved or cancelled.
+	// Reminders lists those that were set, moved or cancelled.
 	Reminders []player.ReminderChange
-	// Vector holds the features right after the event, when Due is not empty.
+	// Vector holds the features right after the event, if Due is not empty.
 	Vector []float64
 }
 
-// Folds says whether an event changes a player's state at all: what platforms
-// send does, and reminders; requests under privacy law are another function's
-// business, and so is what Pitboss sends.
+// Folds reports whether events of this type change a player's state. Events from
+// platforms do, and due reminders. Privacy requests are handled by another function,
+// and events that Pitboss sends change nothing.
 func Folds(r *event.Record) bool {
 	switch r.Type {
 	case event.TypeReminderDue:
@@ -40,8 +40,8 @@ func Folds(r *event.Record) bool {
 	return r.Info.Direction == event.In
 }
 
-// Fold changes st by one event. It is deterministic: the same state and event
-// give the same result. The caller keeps duplicates out.
+// Fold applies one event to st. It is deterministic: the same state and event give the
+// same result. The caller must keep duplicates out.
 func (s *Set) Fold(st *State, r *event.Record) (Outcome, error) {
 	p, ok := s.plans[r.Type]
 	if !ok {
@@ -172,11 +172,11 @@ func (st *State) draw(p *plan, sc *scope, at position) row {
 	return r
 }
 
-// stored is how many values a row with this mask has.
+// stored returns how many values a row with this mask has.
 func (s *Set) stored(mask uint64) int { return bits.OnesCount64(mask & s.valued) }
 
-// foldBehind folds a row that belongs before what overflowed into the base:
-// only where order does not matter.
+// foldBehind folds a row that precedes rows which the timeline's capacity has already
+// forced into the base. Only slots whose steps commute can still count it.
 func (st *State) foldBehind(r *row) {
 	for _, n := range st.set.ordered {
 		if sl := st.set.slots[n]; sl.mask&r.mask != 0 && sl.commutes() {

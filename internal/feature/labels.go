@@ -10,7 +10,7 @@ import (
 	"pitboss/internal/strictyaml"
 )
 
-// LabelFile is the content of labels.yaml: what a model learns to foresee.
+// LabelFile is the content of labels.yaml: the labels that models are trained to predict.
 type LabelFile struct {
 	Version int                `yaml:"version"`
 	Labels  []LabelDeclaration `yaml:"labels"`
@@ -26,13 +26,13 @@ type LabelDeclaration struct {
 	Value  string   `yaml:"value"`
 	Agg    Agg      `yaml:"agg"` // none, any, count, sum or first
 	Within Duration `yaml:"within"`
-	// Score is the score that foretells the label, by which it is calibrated as
-	// players play on (docs/learning.md). Empty: the label is for training only.
+	// Score is the score that predicts the label and is calibrated by it in production
+	// (docs/learning.md). Empty: the label is only for training.
 	Score string `yaml:"score,omitempty"`
 }
 
-// The aggregations of labels: none is 1 where no such event comes, any is 1
-// where one comes; first is the first one's value. Count and Sum also apply.
+// The aggregations of labels besides Count and Sum: none is 1 if no such event comes,
+// any is 1 if one comes, first is the value of the first one.
 const (
 	LabelNone  Agg = "none"
 	LabelAny   Agg = "any"
@@ -42,7 +42,7 @@ const (
 // Label is a compiled label.
 type Label struct {
 	LabelDeclaration
-	// Text: the value is a string (first of a string expression).
+	// Text says that the value is a string (first of a string expression).
 	Text bool
 
 	draws map[string]labelDraw
@@ -52,7 +52,7 @@ type labelDraw struct{ where, value *program }
 
 var labelScopes = sync.Pool{New: func() any { return new(scope) }}
 
-// Drawn is what one event says for a label.
+// Drawn is the value of one event for a label.
 type Drawn struct {
 	Number float64
 	Text   string
@@ -105,10 +105,10 @@ func (b *builder) label(d LabelDeclaration, path string, seen map[string]bool) (
 		return nil, b.fault(path+".value", within, "sum and first need a value, the others take none")
 	case d.Within.ms() < 1000:
 		return nil, b.fault(path+".within", within, "within must be at least 1s: how far ahead the label looks")
-	case d.Score == "harm": // what protects players must not learn to look away
+	case d.Score == "harm": // the score protects players: calibration must never lower it
 		return nil, b.fault(path+".score", within, "harm is not calibrated by what players do")
 	case d.Score != "" && takes || d.Score != "" && d.Agg == Count:
-		return nil, b.fault(path+".score", within, "only a label of agg none or any has a score that foretells it, not %s", d.Agg)
+		return nil, b.fault(path+".score", within, "only a label of agg none or any can have a score, not %s", d.Agg)
 	}
 	infos, err := b.types(path+".on", within, d.On)
 	if err != nil {
@@ -145,7 +145,8 @@ func (b *builder) label(d LabelDeclaration, path string, seen map[string]bool) (
 	return l, nil
 }
 
-// Draw says whether the label counts the event, and with which value.
+// Draw returns the event's value for the label; ok is false if the label does not
+// count the event.
 func (l *Label) Draw(r *event.Record) (v Drawn, ok bool) {
 	draw, ok := l.draws[r.Type]
 	if !ok {
@@ -175,5 +176,5 @@ func (l *Label) Draw(r *event.Record) (v Drawn, ok bool) {
 	return v, ok
 }
 
-// Ahead is how far after a decision point the label looks.
+// Ahead returns how long after a decision point the label looks at events.
 func (l *Label) Ahead() time.Duration { return time.Duration(l.Within) }

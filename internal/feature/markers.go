@@ -14,12 +14,13 @@ import (
 	"pitboss/internal/event"
 )
 
-// A condition of score_when with `markers` asks for a decision at the event at
-// which a marker of harm begins to hold, whatever the marker reads: nobody has to
-// write a condition for each of them. Whether the marker counts where the player
-// lives, decide knows; here only its numbers are looked at.
+// A condition of score_when with `markers` asks for a decision at the event at which
+// any marker of harm begins to hold, so that nobody has to write a condition for each
+// of them. It only checks the marker's numbers: whether the marker counts in the
+// player's jurisdiction is for the function decide to tell.
 
-// markerFile is what is needed of markers.yaml; package policy checks the rest.
+// markerFile holds the parts of markers.yaml that are needed here; package policy
+// checks the rest.
 type markerFile struct {
 	Currencies map[string]float64 `yaml:"currencies"`
 	Markers    []struct {
@@ -58,7 +59,7 @@ type reading struct {
 // watchMarkers compiles the condition over the markers of the file that it names.
 func (b *builder) watchMarkers(d *Condition, path, within string) error {
 	if b.set.watch != nil || len(d.On) > 0 || d.When != "" || d.Reminder != "" {
-		return b.fault(path+".markers", within, "markers stands alone, and once: drop on, when and reminder")
+		return b.fault(path+".markers", within, "only one condition may have markers, and without on, when and reminder")
 	}
 	src, err := os.ReadFile(filepath.Join(filepath.Dir(b.file), d.Markers))
 	if err != nil {
@@ -68,7 +69,7 @@ func (b *builder) watchMarkers(d *Condition, path, within string) error {
 	if err := yaml.Unmarshal(src, &file); err != nil {
 		return b.fault(path+".markers", within, "%s: %v", d.Markers, err)
 	}
-	lang, err := newLanguage(playerVariables(), b.namedFeatures())
+	lang, err := newLanguage(playerVariables(), b.featureVariables("features."))
 	if err != nil {
 		return err
 	}
@@ -101,7 +102,8 @@ func (b *builder) watchMarkers(d *Condition, path, within string) error {
 	return nil
 }
 
-// featureNamed is the feature that an expression is, and nothing else; -1: none.
+// featureNamed returns the index of the feature if the expression is just a feature's
+// name, or -1.
 func (b *builder) featureNamed(text string) int {
 	name, ok := strings.CutPrefix(text, "features.")
 	if !ok {
@@ -110,17 +112,8 @@ func (b *builder) featureNamed(text string) int {
 	return slices.IndexFunc(b.set.features, func(f *feature) bool { return f.decl.Name == name })
 }
 
-// namedFeatures are the features as rules and markers name them.
-func (b *builder) namedFeatures() []variable {
-	var names []string
-	for _, f := range b.set.features {
-		names = append(names, "features."+f.decl.Name)
-	}
-	return featureVariables(names)
-}
-
-// playerVariables are what markers may say of the player besides features; the
-// words are those of the rules.
+// playerVariables returns the variables of markers besides features. Their names are
+// those of the rules.
 func playerVariables() []variable {
 	return []variable{
 		{"player.affordability", code{kind: kindString, s: func(sc *scope) string { return sc.fact(factAfford) }}, -1},
@@ -141,7 +134,7 @@ func (sc *scope) fact(tag factTag) string {
 	return r.val
 }
 
-// local is the moment that is looked at, where the player is.
+// local returns sc.asOf in the player's time zone, or in UTC if that is unknown.
 func (sc *scope) local() time.Time {
 	t := time.UnixMilli(sc.asOf).UTC()
 	if zone := event.Zone(sc.fact(factTimeZone)); zone != nil {
@@ -152,8 +145,9 @@ func (sc *scope) local() time.Time {
 
 func (sc *scope) age() int { return event.Age(sc.fact(factBirthDate), sc.local()) }
 
-// asks reports whether a marker has come to hold since it last asked. What is
-// known of the account changes what a number means, so then it asks anew.
+// asks reports whether a marker holds that has not asked within the spacing. After a
+// change of the account every marker that holds asks again, because the account's data
+// decide what its numbers mean.
 func (w *watch) asks(sc *scope, typ string, ms int64) (due bool) {
 	anew := typ == event.TypeAccountUpdated || typ == event.TypeAccountRegistered
 	units := 0.0 // looked up when money is read

@@ -17,7 +17,7 @@ import (
 // fileVersion is the version of the declaration language.
 const fileVersion = 1
 
-// maxInputs is how many different streams of values ordered features may draw.
+// maxInputs is how many inputs a set may have: rows have a mask of 64 bits.
 const maxInputs = 64
 
 // Parse compiles declarations; file is their name in error messages. Every
@@ -54,7 +54,8 @@ type builder struct {
 	languages                  map[string]*language
 }
 
-// fault is a [strictyaml.Problem] at a YAML path; the path's parent is used where it is absent.
+// fault returns a [strictyaml.Problem] at a YAML path, or at its parent if the file does
+// not have the path.
 func (b *builder) fault(path, within, format string, args ...any) error {
 	parent := path
 	if n := strings.LastIndexByte(path, '.'); n > 1 {
@@ -87,7 +88,7 @@ func (b *builder) limits() error {
 
 var nameRule = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
-// reserved are words an expression could not use as a feature's name.
+// reserved lists the words that expressions could not use as a feature's name.
 var reserved = []string{"data", "event", "in", "true", "false", "null", "int", "double", "string", "bool", "size", "has", "all", "exists", "map", "filter"}
 
 func (b *builder) checkName(path, what, name string, seen map[string]bool) error {
@@ -128,7 +129,7 @@ func (b *builder) types(path, within string, names []string) ([]*event.Info, err
 	return out, nil
 }
 
-// nearest suggests the event types of the same noun.
+// nearest suggests the event types with the same noun.
 func nearest(name string) string {
 	noun, _, _ := strings.Cut(name, ".")
 	var list []string
@@ -156,8 +157,8 @@ func (b *builder) plan(info *event.Info) *plan {
 	return p
 }
 
-// language returns what expressions over events of a type may say; with
-// features, the features too.
+// language returns the language of expressions over events of a type, and over features
+// if they are given.
 func (b *builder) language(info *event.Info, features []variable) (*language, error) {
 	at := fmt.Sprint(info.Type, len(features) > 0)
 	l, ok := b.languages[at]
@@ -174,8 +175,8 @@ func (b *builder) language(info *event.Info, features []variable) (*language, er
 	return l, nil
 }
 
-// program compiles text for events of one type; equal texts share a program,
-// so that it runs once per event. An empty text is -1.
+// program compiles text for events of one type and returns its index in the plan, or -1
+// if text is empty. Equal texts share a program, so that it runs once per event.
 func (b *builder) program(info *event.Info, text string, features []variable, want ...kind) (int, error) {
 	if text == "" {
 		return -1, nil
@@ -198,7 +199,7 @@ func (b *builder) program(info *event.Info, text string, features []variable, wa
 	return len(p.programs) - 1, nil
 }
 
-// hash32 is the identity of a declaration in stored state.
+// hash32 returns the hash that identifies a declaration in stored state.
 func hash32(text string) uint32 { return uint32(xxhash.Sum64String(text)) }
 
 // slot returns the index of the slot with this identity, adding it if new.
@@ -217,7 +218,8 @@ func (b *builder) slot(sl slot) (int, bool, error) {
 	return n, true, nil
 }
 
-// finish sorts what the steps of a plan rely on and computes the set's hash.
+// finish sets the plans' fact writers, sorts their inputs, numbers the ordered slots and
+// the half-lives, and computes the set's hash.
 func (b *builder) finish() error {
 	s := b.set
 	for _, info := range event.Types() {
@@ -257,7 +259,7 @@ func (b *builder) finish() error {
 	return nil
 }
 
-// listNames lists the vector's features and hashes what they are computed from.
+// listNames lists the vector's features and hashes the declarations behind them.
 func (s *Set) listNames() {
 	h := xxhash.New()
 	fmt.Fprintln(h, fileVersion, s.lateness, s.rollback, s.cap)

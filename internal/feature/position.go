@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// position orders a player's events: by time, to the nanosecond, then by key.
+// position orders a player's events by time, to the nanosecond, then by key.
 type position struct {
 	ms  int64  // since 1970
 	key uint32 // of the event
 	ns  uint32 // beyond ms: 0 to 999,999
 }
 
-// positionOf is where an event of that time and key stands.
+// positionOf returns the position of an event.
 func positionOf(at time.Time, key uint64) position {
 	return position{ms: at.UnixMilli(), ns: uint32(at.Nanosecond() % 1e6), key: uint32(key)}
 }
@@ -28,7 +28,7 @@ func (p position) compare(q position) int {
 	return cmp.Compare(p.key, q.key)
 }
 
-// compareTime leaves the keys out: 0 for events of the same time.
+// compareTime ignores the keys: it is 0 for events of the same time.
 func (p position) compareTime(q position) int {
 	if p.ms != q.ms {
 		return cmp.Compare(p.ms, q.ms)
@@ -36,8 +36,8 @@ func (p position) compareTime(q position) int {
 	return cmp.Compare(p.ns, q.ns)
 }
 
-// compareStored is the order in which older releases expect positions, which
-// know no time shorter than a millisecond.
+// compareStored is the order of positions in stored state. It ignores nanoseconds,
+// which older releases don't know.
 func (p position) compareStored(q position) int {
 	if p.ms != q.ms {
 		return cmp.Compare(p.ms, q.ms)
@@ -47,8 +47,8 @@ func (p position) compareStored(q position) int {
 
 func (p position) time() time.Time { return time.UnixMilli(p.ms).Add(time.Duration(p.ns)).UTC() }
 
-// eachRegister calls f with every position that is stored without nanoseconds,
-// but for those of the timeline's rows.
+// eachRegister calls f with every position outside the timeline that is stored without
+// its nanoseconds.
 func (st *State) eachRegister(f func(ms int64, key uint32, ns *uint32)) {
 	for i := range st.facts {
 		p := &st.facts[i].pos
@@ -66,9 +66,9 @@ func (st *State) eachRegister(f func(ms int64, key uint32, ns *uint32)) {
 	}
 }
 
-// appendNanos writes the nanoseconds of the registers' positions, if there are
-// any. They are found again by time and key, so an entry of which an older
-// release has replaced the register is never taken for another's.
+// appendNanos writes the nanoseconds of the registers' positions, if they have any. An
+// entry refers to its register by time and key, so that it matches none any more if an
+// older release has replaced the register.
 func (st *State) appendNanos(dst []byte) []byte {
 	var buf [32]position
 	list := buf[:0]
@@ -114,7 +114,7 @@ func (st *State) restoreNanos(list []position) {
 	})
 }
 
-// packNanos makes whole microseconds, which most clocks give, small numbers.
+// packNanos encodes whole microseconds, which most clocks give, as small numbers.
 func packNanos(ns uint32) int64 {
 	if ns%1000 == 0 {
 		return int64(ns/1000) << 1

@@ -6,24 +6,24 @@ import (
 	"pitboss/internal/event"
 )
 
-// undo takes out what was folded of a rolled-back round. The rollback only names
-// the round: what its row on the timeline recorded is undone, whatever amounts
-// and time the rollback repeats. A round that may still come is remembered as
-// void. known is false where the round is neither: nothing is undone.
+// undo takes a rolled-back round out of the state. It undoes what the round's row on
+// the timeline recorded and ignores the amounts and the time in the rollback. A round
+// that may still come is remembered as void. If the round is neither on the timeline
+// nor may still come, nothing is undone and known is false.
 func (st *State) undo(sc *scope, r *event.Record, data *event.RoundRolledback, rolledBack position) (known bool) {
 	round := positionOf(data.Settled, event.Key(r.Source, data.Round))
-	round.ns = 0 // not stored of voids
+	round.ns = 0 // voids are stored without nanoseconds
 	if st.voided(round.key) {
 		return true
 	}
 	n := slices.IndexFunc(st.rows, func(r row) bool { return r.pos.key == round.key })
 	switch {
-	case n >= 0 && st.rows[n].mask&st.set.recorded == 0: // folded with other declarations: what it added is not known
+	case n >= 0 && st.rows[n].mask&st.set.recorded == 0: // folded with other declarations: what it added is unknown
 		return false
-	case n < 0 && (round.ms < st.latest-st.set.lateness || round.before(st.floor)): // can't come in time any more
+	case n < 0 && (round.ms < st.latest-st.set.lateness || round.before(st.floor)): // it would be late
 		return false
 	}
-	round.ms = min(round.ms, rolledBack.ms) // so that it is forgotten in time
+	round.ms = min(round.ms, rolledBack.ms) // a wrong time in the future would keep the void for ever
 	v, _ := slices.BinarySearchFunc(st.void, round, position.compareStored)
 	st.void = slices.Insert(st.void, v, round)
 	if n >= 0 {
@@ -38,7 +38,7 @@ func (st *State) voided(key uint32) bool {
 	return slices.ContainsFunc(st.void, func(p position) bool { return p.key == key })
 }
 
-// takeOut subtracts from the sums what the row's round added to them.
+// takeOut subtracts from the sums what a round added to them, as its row recorded it.
 func (st *State) takeOut(sc *scope, r *row) {
 	s := st.set
 	for _, step := range s.plans[event.TypeRoundSettled].sums {

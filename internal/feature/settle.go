@@ -8,17 +8,17 @@ import (
 	"pitboss/internal/event"
 )
 
-// Serving does not have a file of events to look ahead in, as training has. It
-// settles a label some time after the decision point by what the player's state
-// remembers of the rounds since: the timeline has those of at least the lateness
-// and the rollback window before the player's latest event.
+// Training can look ahead in a file of events; serving can't. It settles a label some
+// time after the decision point, by the rounds that the player's state remembers: the
+// timeline goes back at least the lateness and the rollback window from the player's
+// latest event.
 
-// settleGrace is how long after a label's end events that belong before it are
-// waited for. Those that come later still are not in the label.
+// settleGrace is how long after a label's end to wait for late events. Events that
+// arrive even later are not counted.
 const settleGrace = time.Minute
 
-// Settles says how long after a decision point at the earliest, and before how
-// long at the latest, serving can settle the label; an error says why it can't.
+// Settles returns the earliest and the latest time after a decision point at which
+// serving can settle the label. The error says why the label can't be settled.
 func (s *Set) Settles(l *Label) (from, until time.Duration, err error) {
 	kept := time.Duration(s.lateness+s.rollback) * time.Millisecond
 	_, rounds := l.draws[event.TypeRoundSettled]
@@ -30,7 +30,7 @@ func (s *Set) Settles(l *Label) (from, until time.Duration, err error) {
 	case s.recorded == 0:
 		err = fmt.Errorf("serving settles labels by the rounds it could roll back: features.yaml declares no rollback")
 	case l.Ahead()+3*settleGrace > kept:
-		err = fmt.Errorf("within must be at least %v below lateness and rollback together (%v), which is how long rounds are remembered", 3*settleGrace, kept)
+		err = fmt.Errorf("within must be at least %v less than lateness and rollback together (%v), because rounds are remembered no longer", 3*settleGrace, kept)
 	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("feature: label %s: %w", l.Name, err)
@@ -38,10 +38,10 @@ func (s *Set) Settles(l *Label) (from, until time.Duration, err error) {
 	return l.Ahead() + settleGrace, kept - settleGrace, nil
 }
 
-// Settle is the label of a decision point, by the player's state now; known is
-// false where the state does not go back so far: it had so many events since that
-// some are only in its sums. When to ask, [Set.Settles] says. A round of the same
-// millisecond as the decision point counts as before it.
+// Settle returns the label of a decision point by the player's current state, which
+// must be read at the time that [Set.Settles] gives. known is false if the timeline does
+// not reach back far enough, because the player had too many events since. A round of
+// the same millisecond as the decision point counts as before it.
 func (st *State) Settle(l *Label, point time.Time) (v float64, known bool) {
 	from := point.UnixMilli()
 	to := from + l.Ahead().Milliseconds()

@@ -11,22 +11,22 @@ type State struct {
 	set     *Set
 	latest  int64 // ms: the latest event folded in, if any was applied
 	applied uint64
-	late    uint64 // since decoding: a late event changes nothing, so nothing is stored of it
+	late    uint64 // late events since decoding; not stored, because a late event changes nothing
 
 	facts        []register // sorted by (tag, key)
 	factsChanged bool       // since the last Fold began
 	cells        []cell     // by slot: sums; the base of ordered slots; registers
 	head         []cell     // by slot: ordered slots with the timeline folded over the base
 	fresh        bool       // head is up to date
-	folded       bool       // head was up to date before
-	mark         []cell     // head as it was after so many rows as marked
+	folded       bool       // head has been up to date before
+	mark         []cell     // head as it was after the first `marked` rows
 	marked       int        // 0: there is no mark
 
 	rows   []row   // the timeline, sorted by position
 	values []value // of the rows' inputs, see row.at
 	dead   int     // values no row refers to any more
 	void   []position
-	floor  position // the highest position folded into the base before its time; zero: none
+	floor  position // the highest position that the capacity forced into the base; zero: none
 
 	unknown unknown // what a newer release stored
 }
@@ -38,7 +38,7 @@ type row struct {
 	at   int
 }
 
-// AsOf is the latest event time folded into the state; zero for a new player.
+// AsOf returns the latest event time folded into the state, or zero for a new player.
 func (st *State) AsOf() time.Time {
 	if st.applied == 0 {
 		return time.Time{}
@@ -56,7 +56,7 @@ func (s *Set) newState() *State {
 	return &State{set: s, cells: cells[:n:n], head: cells[n:]}
 }
 
-// input returns the value of input n in the row; ok is false where it has none.
+// input returns the value of input n in the row; ok is false if it has none.
 func (st *State) input(r *row, n int) (v value, ok bool) {
 	bit := uint64(1) << n
 	if r.mask&bit == 0 {
@@ -94,7 +94,8 @@ func (st *State) foldBase(r *row) {
 	}
 }
 
-// stale says that the timeline has changed from row n on, or the base (0).
+// stale records that the timeline has changed from row n on; n is 0 if the base has
+// changed.
 func (st *State) stale(n int) {
 	st.fresh = false
 	if n < st.marked {
@@ -102,8 +103,8 @@ func (st *State) stale(n int) {
 	}
 }
 
-// tail is how many rows there are behind the mark when it is set: few events
-// come later than so many others, and only what follows the mark is folded again.
+// tail is how many rows follow the mark when it is set. An event out of order is rarely
+// older than that many others, so that only the rows after the mark are folded again.
 const tail = 32
 
 // refresh folds the timeline over the base, unless the head is up to date.
@@ -112,7 +113,7 @@ func (st *State) refresh() {
 		return
 	}
 	from, to := st.marked, st.marked
-	if st.folded && len(st.rows)-from > 2*tail { // a player who is only read once needs no mark
+	if st.folded && len(st.rows)-from > 2*tail { // a state that is read only once needs no mark
 		to = len(st.rows) - tail
 		if st.mark == nil {
 			st.mark = make([]cell, len(st.head))
@@ -154,8 +155,8 @@ func (st *State) remove(n int) {
 	st.stale(n)
 }
 
-// settle folds rows into the base that no event may precede any more, and
-// those beyond the timeline's capacity.
+// settle folds rows into the base: those that no later event may precede, and the oldest
+// ones beyond the timeline's capacity.
 func (st *State) settle() {
 	edge := st.latest - st.set.lateness - st.set.rollback
 	n := 0
@@ -166,7 +167,7 @@ func (st *State) settle() {
 	for ; len(st.rows)-n > st.set.cap; n++ {
 		st.foldBase(&st.rows[n])
 		st.floor = st.rows[n].pos
-		st.floor.ns = 0 // not stored of it
+		st.floor.ns = 0 // the floor is stored without nanoseconds
 	}
 	for _, r := range st.rows[:n] {
 		st.dead += st.set.stored(r.mask)
@@ -186,7 +187,7 @@ func (st *State) settle() {
 	}
 }
 
-// compact drops the values no row refers to.
+// compact drops the values to which no row refers.
 func (st *State) compact() {
 	live := make([]value, 0, 2*(len(st.values)-st.dead)+16)
 	for i := range st.rows {

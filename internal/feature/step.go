@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// step folds one timeline entry into an ordered slot. Entries come in order
-// of (time, key), so any aggregation that can be written here is
-// order-insensitive, and undone by leaving the entry out.
+// step folds one timeline row into an ordered slot. Rows always come in order of (time,
+// key). So every aggregation that can be written as a step is independent of the order
+// of arrival, and leaving a row out undoes it.
 func (sl *slot) step(c *cell, st *State, r *row) {
 	at := r.pos
 	if sl.gap > 0 {
@@ -80,7 +80,7 @@ func (sl *slot) count(c *cell, st *State, r *row, v value) {
 	}
 }
 
-// commutes reports whether step gives the same for entries out of order.
+// commutes reports whether step gives the same result for rows in any order.
 func (sl *slot) commutes() bool {
 	switch sl.agg {
 	case opMax, opMin, opLast, opSince, opDistinct:
@@ -136,7 +136,7 @@ func (sl *slot) stepDistinct(c *cell, ms, id int64) {
 	c.set = slices.Delete(c.set, oldest, oldest+1)
 }
 
-// stepGap averages the time between events; a gap longer than pause is a break.
+// stepGap averages the time between events. A gap longer than pause does not count.
 func (sl *slot) stepGap(c *cell, ms int64) {
 	if c.on && c.t != 0 {
 		span := ms - c.t
@@ -167,7 +167,7 @@ func (sl *slot) stepFollow(c *cell, st *State, r *row) {
 		if v == 0 {
 			c.i = 0
 		} else if c.i++; c.i >= sl.streak {
-			c.i = sl.streak // longer is no different: bounded
+			c.i = sl.streak // bounded: a longer streak makes no difference
 			c.act = at
 		}
 	}

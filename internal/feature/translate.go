@@ -9,18 +9,17 @@ import (
 	"github.com/google/cel-go/common/types"
 )
 
-// translator turns a checked CEL expression into Go closures: no boxing, no
-// allocation, about 2 ns a node, where CEL's interpreter needs 100. It knows
-// arithmetic, comparison, logic, ?: and `in` over numbers, strings and bools;
-// what it does not know is left to the interpreter. A test holds the two
-// against each other.
+// translator turns a checked CEL expression into Go closures. They neither box nor
+// allocate and take about 2 ns a node; CEL's interpreter takes about 100. It supports
+// arithmetic, comparison, logic, ?: and `in` over numbers, strings and bools, and leaves
+// everything else to the interpreter. A test compares the two.
 type translator struct {
 	vars  map[string]variable
 	ast   *ast.AST
-	needs map[int]bool // features named
+	needs map[int]bool // the features that the expression uses
 }
 
-// all notes every feature the expression names.
+// all adds every feature that the expression uses to needs.
 func (tr *translator) all(e ast.Expr) {
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		if e.Kind() == ast.IdentKind {
@@ -158,7 +157,7 @@ func (tr *translator) in(c ast.CallExpr) (code, bool) {
 	if !ok || (a.kind != kindString && a.kind != kindInt) {
 		return code{}, false
 	}
-	var strs []string // few: looking through them is faster than a map
+	var strs []string // there are few: a linear search is faster than a map
 	var ints []int64
 	for _, e := range c.Args()[1].AsList().Elements() {
 		if e.Kind() != ast.LiteralKind {

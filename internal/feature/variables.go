@@ -13,7 +13,7 @@ type variable struct {
 	feature int // index, or -1
 }
 
-// eventVariables are the names every expression over an event may use.
+// eventVariables returns the variables of every expression over an event.
 func eventVariables() []variable {
 	str := func(name string, get func(*scope) string) variable {
 		return variable{name, code{kind: kindString, s: get}, -1}
@@ -40,7 +40,7 @@ func floorMod(a, b int64) int64 {
 	}
 }
 
-// dataVariables are the members of the data of an event type.
+// dataVariables returns the members of an event type's data.
 func dataVariables(info *event.Info) []variable {
 	var out []variable
 	for i := range info.Fields {
@@ -61,7 +61,15 @@ func dataVariables(info *event.Info) []variable {
 	return out
 }
 
-// featureVariables are the declared features, all of them numbers.
+// featureVariables returns the declared features, with a prefix before each name.
+func (b *builder) featureVariables(prefix string) []variable {
+	names := make([]string, len(b.set.features))
+	for i, f := range b.set.features {
+		names[i] = prefix + f.decl.Name
+	}
+	return featureVariables(names)
+}
+
 func featureVariables(names []string) []variable {
 	out := make([]variable, len(names))
 	for i, name := range names {

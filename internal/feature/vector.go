@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Vector appends the features of st as of asOf to dst, in the order of
-// [Set.Names]. Every value is finite. asOf is normally [State.AsOf].
+// Vector appends the features of st at asOf to dst, in the order of [Set.Names]. Every
+// value is finite. asOf is normally [State.AsOf].
 func (s *Set) Vector(dst []float64, st *State, asOf time.Time) []float64 {
 	sc := s.scopes.Get().(*scope)
 	defer s.release(sc)
@@ -21,16 +21,16 @@ func (s *Set) Vector(dst []float64, st *State, asOf time.Time) []float64 {
 	return dst
 }
 
-// look sets the moment features are read at.
+// look sets the time at which features are read.
 func (sc *scope) look(ms int64) {
 	sc.asOf = ms
 	sc.stamp++
 }
 
-// decayAsOf is the moment decayed sums are read at: no event lies after it.
+// decayAsOf returns the time at which decayed sums are read. No event is later.
 func (sc *scope) decayAsOf() int64 { return max(sc.asOf, sc.st.latest) }
 
-// feature returns the value of feature i at the moment looked at, computed once.
+// feature returns the value of feature i at sc.asOf. It is computed once.
 func (sc *scope) feature(i int) float64 {
 	if sc.have[i] == sc.stamp {
 		return sc.vals[i]
@@ -40,7 +40,7 @@ func (sc *scope) feature(i int) float64 {
 	if !ok || math.IsNaN(x) || math.IsInf(x, 0) {
 		x = f.empty
 	}
-	x += 0 // -0 is 0: JSON readers differ on it
+	x += 0 // turns -0 into 0: JSON readers differ on -0
 	sc.vals[i], sc.have[i] = x, sc.stamp
 	return x
 }
@@ -61,7 +61,7 @@ func (sc *scope) read(f *feature) (x float64, ok bool) {
 		sl := slots[f.num]
 		x, ok = sl.read(&st.head[sc.set.headAt[f.num]], sc.asOf)
 		if sl.agg == opSince && ok {
-			x = min(x, f.empty) // so long ago is as good as never
+			x = min(x, f.empty) // never more than the value for "there was none"
 		}
 		return x, ok
 	default:
