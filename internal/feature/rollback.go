@@ -23,7 +23,7 @@ func (st *State) undo(sc *scope, r *event.Record, data *event.RoundRolledback, r
 	case n < 0 && (round.ms < st.latest-st.set.lateness || round.before(st.floor)): // it would be late
 		return false
 	}
-	round.ms = min(round.ms, rolledBack.ms) // a wrong time in the future would keep the void for ever
+	round.ms = min(round.ms, rolledBack.ms) // a time in the future would keep the void too long
 	v, _ := slices.BinarySearchFunc(st.void, round, position.compareStored)
 	st.void = slices.Insert(st.void, v, round)
 	if n >= 0 {

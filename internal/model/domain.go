@@ -12,19 +12,20 @@ import (
 	"pitboss/internal/event"
 )
 
-// Domain is whom a model was trained on. Of anybody else it says nothing: the
-// score is not known, which stops marketing and lets protection go on.
+// Domain describes the players that a model was trained on. A player outside it gets no
+// score: marketing stops, and protection goes on.
 type Domain struct {
-	// Products the player's latest round or launch may be on; none: any.
+	// Products lists the products that the player's latest round or launch may be on.
+	// None: any.
 	Products []string `yaml:"products,omitempty,flow" json:"products,omitempty"`
-	// History names the Ranges whose min is how much a player must have done
-	// before: who has done less is too new for the model, as everybody is at first.
+	// History lists the Ranges whose min is a minimum of history. A player below it is
+	// too new for the model, as every player is at first.
 	History []string `yaml:"history,omitempty,flow" json:"history,omitempty"`
-	// Ranges of the model's own columns, by name.
+	// Ranges bounds the model's own columns, by name.
 	Ranges map[string]Range `yaml:"ranges,omitempty" json:"ranges,omitempty"`
 }
 
-// Range is what a column's values may be; a limit that is absent does not bound.
+// Range bounds a column's values. A nil limit does not bound.
 type Range struct {
 	Min *float64 `yaml:"min,omitempty" json:"min,omitempty"`
 	Max *float64 `yaml:"max,omitempty" json:"max,omitempty"`
@@ -40,7 +41,7 @@ func (d *Domain) check(columns []string) error {
 	known := strings.Split(event.Products, "|")
 	for _, p := range d.Products {
 		if !slices.Contains(known, p) {
-			return fmt.Errorf("domain.products: %q is no product: use some of %s", p, strings.Join(known, ", "))
+			return fmt.Errorf("domain.products: %q is not a product: use some of %s", p, strings.Join(known, ", "))
 		}
 	}
 	for name, r := range d.Ranges {
@@ -61,15 +62,15 @@ func (d *Domain) check(columns []string) error {
 	return nil
 }
 
-// bound is a range and the column it is of.
+// bound is the range of a column.
 type bound struct {
 	column   int
 	name     string
 	min, max float64
-	history  bool // below min is too little of a history
+	history  bool // a value below min means that the player is too new
 }
 
-// bounds are the domain's ranges by column.
+// bounds returns the domain's ranges, sorted by column.
 func (d *Domain) bounds(columns []string) (out []bound) {
 	if d == nil {
 		return nil
@@ -88,12 +89,12 @@ func (d *Domain) bounds(columns []string) (out []bound) {
 	return out
 }
 
-// tooNew is what a player is outside with whose history is too short.
+// tooNew is the reason (by) that outside gives for a history that is too short.
 const tooNew = "history"
 
-// outside tells in words why the model has nothing to say of a player, and by
-// what, for the metric; empty: it has. A player may be too new only if nothing
-// else keeps them out.
+// outside says why a player is outside the model's domain, in words (why) and as a label
+// for the metric (by). Both are empty for a player inside. The reason is tooNew only if
+// there is no other.
 func (m *Model) outside(numbers []float64, facts *event.Facts) (why, by string) {
 	d := m.Manifest.Domain
 	if d == nil {

@@ -88,7 +88,7 @@ func TestDomainThatMeansNothingIsRefused(t *testing.T) {
 	t.Parallel()
 	for domain, want := range map[string]string{
 		"{}":                                      "declares nothing",
-		"{products: [roulette]}":                  `"roulette" is no product`,
+		"{products: [roulette]}":                  `"roulette" is not a product`,
 		"{ranges: {f9: {min: 1}}}":                `"f9" is not among`,
 		"{ranges: {f0: {}}}":                      "give min, max or both",
 		"{ranges: {f0: {min: 2, max: 1}}}":        "is above max",

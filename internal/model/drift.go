@@ -6,19 +6,19 @@ import (
 	"sync"
 )
 
-// driftWindow is the number of rows after which drift looks afresh. PSI is
-// taken over the window before and the current one: between one and two.
+// driftWindow is the number of rows in a window. PSI is computed over the previous and
+// the current window, hence over one to two of them.
 const driftWindow = 5000
 
-// driftFloor keeps an empty bin from making PSI infinite: half a row of a window.
+// driftFloor is half a row of a window. It keeps an empty bin from making PSI infinite.
 const driftFloor = 0.5 / driftWindow
 
-// drift compares the features a model sees with those it was trained on, by
-// population stability index per feature: Σ (seen − trained)·ln(seen/trained)
-// over the bins of the training histogram. Below 0.1 nothing moved, above 0.25
-// the feature is another one (Siddiqi, Credit Risk Scorecards, 2006).
+// drift compares the features that a model sees with those that it was trained on, by
+// the population stability index of each feature: Σ (seen − trained)·ln(seen/trained)
+// over the bins of the training histogram. Below 0.1 the distribution is stable, above
+// 0.25 it has changed (Siddiqi, Credit Risk Scorecards, 2006).
 type drift struct {
-	columns []driftColumn // those that have a histogram
+	columns []driftColumn // the columns that have a histogram
 	mu      sync.Mutex
 	rows    [2]int // previous and current window
 	counts  [2][]uint32
@@ -71,7 +71,7 @@ func (d *drift) observe(x []float64) {
 	}
 }
 
-// psi calls fn with each feature's index, once at least one full window was seen.
+// psi calls fn with each feature's index. Before the first full window it calls nothing.
 func (d *drift) psi(fn func(feature string, psi float64)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

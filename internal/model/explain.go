@@ -5,21 +5,21 @@ import (
 	"math"
 )
 
-// explainer computes how far each feature moved a player's score away from
-// that of the reference, a player with the training set's median in every
-// feature: exact Shapley values of the game in which the features of a coalition
-// have the player's values and the others the reference's (baseline Shapley
-// values; interventional TreeSHAP with one background row: Lundberg et al.,
-// Nature Machine Intelligence 2020, doi 10.1038/s42256-019-0138-9). In
-// log-odds; base and contributions sum to the model's margin.
+// explainer computes how far each feature moved a player's score away from the score of
+// the reference, a player with the training set's median in every feature. The
+// contributions are exact baseline Shapley values: in a coalition, its features have
+// the player's values and all others the reference's. That is interventional TreeSHAP
+// with one background row (Lundberg et al., Nature Machine Intelligence 2020, doi
+// 10.1038/s42256-019-0138-9). They are in log-odds; base and contributions sum to the
+// model's margin.
 //
-// A tree is walked once. Where the player and the reference take the same
-// branch, only that one is followed; where they part, both are, and the feature
-// is remembered as decided by the player or by the reference. A leaf of value v
-// that takes p features from the player and n from the reference gives each of
-// the p v·(p−1)!n!/(p+n)! and each of the n −v·p!(n−1)!/(p+n)!. So the cost is
-// that of the few nodes where the two differ, a tenth of what explaining
-// against the whole training set costs. Benchmark: BenchmarkExplain.
+// Each tree is walked once. If the player and the reference take the same branch of a
+// node, only that branch is followed. If they take different ones, both are followed,
+// and the feature is marked as decided by the player or by the reference. A leaf of
+// value v below p features decided by the player and n decided by the reference adds
+// v·(p−1)!n!/(p+n)! to each of the p and −v·p!(n−1)!/(p+n)! to each of the n. So only
+// the few nodes at which the two differ cost anything; explaining against the whole
+// training set would cost ten times as much. Benchmark: BenchmarkExplain.
 type explainer struct {
 	base    float64 // the reference's margin
 	nodes   []explainNode
@@ -27,22 +27,21 @@ type explainer struct {
 	weights [][]float64 // [p][n]: p!n!/(p+n+1)!
 }
 
-// explainNode is a split or a leaf in 16 bytes: an explanation waits for memory
-// more than for anything else. The node of the reference's branch comes next.
+// explainNode is a split or a leaf. It has 16 bytes, because memory access dominates the
+// cost of an explanation. The node of the reference's branch follows directly.
 type explainNode struct {
 	number  float64 // the threshold, or a leaf's value
 	other   int32   // the node of the branch that the reference does not take
 	feature int16   // -1: a leaf
-	equal   bool    // x = threshold goes yes, else x ≤ threshold
-	refYes  bool    // the reference goes yes
+	equal   bool    // the test is x = number, else x ≤ number
+	refYes  bool    // the reference passes the test
 }
 
 // maxTreeDepth bounds the depth of a tree that is explained.
 const maxTreeDepth = 64
 
-// newExplainer prepares an explanation against reference, one value per column.
-// columns says which column of the row each of the trees' features is; nil: the
-// same.
+// newExplainer prepares explanations against reference, which has one value per column.
+// columns maps the trees' features to columns of the row; nil is the identity.
 func newExplainer(ens *ensemble, columns []int, reference []float64) (*explainer, error) {
 	e := &explainer{base: ens.base}
 	deepest := 0
@@ -74,7 +73,7 @@ type explainBuilder struct {
 	reference []float64
 }
 
-// add appends node i and what is below it, and returns the depth of its deepest leaf.
+// add appends node i and its subtree, and returns the depth of the deepest leaf.
 func (e explainBuilder) add(i, above int) (depth int, err error) {
 	if above > maxTreeDepth {
 		return 0, fmt.Errorf("it is deeper than %d, or goes in a circle", maxTreeDepth)
@@ -111,7 +110,7 @@ func (e explainBuilder) add(i, above int) (depth int, err error) {
 	return max(a, b), err
 }
 
-// yes tells which way x goes at the node.
+// yes reports whether x passes the node's test.
 func (n *explainNode) yes(x float64) bool {
 	if n.equal {
 		return x == n.number
@@ -119,7 +118,7 @@ func (n *explainNode) yes(x float64) bool {
 	return x <= n.number
 }
 
-// shapleyWeights is p!n!/(p+n+1)! for p+n up to depth.
+// shapleyWeights returns p!n!/(p+n+1)! for p+n up to depth.
 func shapleyWeights(depth int) [][]float64 {
 	w := make([][]float64, depth+1)
 	for p := range w {
@@ -132,7 +131,7 @@ func shapleyWeights(depth int) [][]float64 {
 	return w
 }
 
-// Who decides a feature on the way to a node.
+// Who decided a feature on the path to a node.
 const (
 	nobody = iota
 	reference
@@ -144,12 +143,12 @@ type walker struct {
 	*explainer
 	x       []float64
 	phi     []float64
-	decided []uint8 // by column; all nobody between rows
+	decided []uint8 // by column; all are nobody between rows
 }
 
-// explain adds each column's contribution to the margin of row x to phi (which
-// the caller zeroes). base + Σ phi = margin. decided is memory for one number
-// per column, zero before and after. No allocation.
+// explain adds each column's contribution to the margin of row x to phi, which the
+// caller must have zeroed: base + Σ phi = margin. decided is scratch memory of one byte
+// per column, zero before and after the call. explain does not allocate.
 func (e *explainer) explain(x []float64, phi []float64, decided []uint8) {
 	w := walker{e, x, phi, decided}
 	for _, root := range e.roots {
@@ -157,9 +156,9 @@ func (e *explainer) explain(x []float64, phi []float64, decided []uint8) {
 	}
 }
 
-// walk returns what each feature decided by the player gets from the leaves
-// below node i, and what each decided by the reference loses. p and n are how
-// many there are of them.
+// walk returns what the leaves below node i add to each feature decided by the player
+// (gain) and take from each decided by the reference (loss). p and n are the numbers of
+// these features.
 func (w *walker) walk(i int32, p, n int) (gain, loss float64) {
 	for {
 		nd := &w.nodes[i]

@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-// Explanation is how far each column moved a row's score away from the
-// reference's. Its memory is reused.
+// Explanation holds how far each column moved a row's score away from the reference's.
+// [Model.Explain] reuses its memory.
 type Explanation struct {
-	Effects []float64 // per column; they and the reference's score sum to the row's
-	Errors  []float64 // their standard errors; nil: the effects are exact
+	Effects []float64 // per column; the reference's score plus the effects is the row's score
+	Errors  []float64 // standard errors of Effects; nil: they are exact
 	decided []uint8
 	single  []float64
 }
 
-// Explain fills in why the model scores row, which it just scored, as it does.
-// False: the model can't be explained.
+// Explain computes the effects of row, which must just have been scored (and thereby
+// rounded). It returns false if the model can't be explained.
 func (m *Model) Explain(row Row, ex *Explanation) (bool, error) {
 	ex.Effects = sized(ex.Effects, m.columns)
 	clear(ex.Effects)
@@ -41,13 +41,13 @@ func (m *Model) Explain(row Row, ex *Explanation) (bool, error) {
 	return false, nil
 }
 
-// proofRows is how many rows prove that the trees that were read are the model:
-// a sample, for a cold start waits for it.
+// proofRows is how many rows must show that the trees alone make the score. It is only a
+// sample, because a cold start waits for it.
 const proofRows = 16
 
-// explainBy decides how scores are explained: exactly, where the graph's trees
-// alone make the score, else by sampling. That the trees make the score is not
-// guessed from the operators around them but proven on rows.
+// explainBy decides how scores are explained: exactly if the graph's trees alone make
+// the score, else by sampling. Whether they do is not guessed from the operators around
+// the trees but checked on rows.
 func (m *Model) explainBy(g *graph, golden *goldenFile) {
 	exact, err := m.readExplainer(g)
 	rows := m.proof(golden)
@@ -80,7 +80,7 @@ func (m *Model) readExplainer(g *graph) (*explainer, error) {
 	return newExplainer(ens, columns, m.Manifest.reference().Numbers)
 }
 
-// class is the number of the class that the score is of.
+// class returns the index of the class whose score is read.
 func (m *Model) class(g *graph) int {
 	if i := slices.Index(g.classes(), m.Manifest.OutputClass); i >= 0 {
 		return i
@@ -88,8 +88,8 @@ func (m *Model) class(g *graph) int {
 	return m.wiring.output.column
 }
 
-// trace finds the row's columns that make up a value of the graph, through
-// operators that change no number. single: float64 inputs become float32 on the way.
+// trace finds the row's columns that make up a value of the graph, through operators
+// that change no number. single says that float64 inputs become float32 on the way.
 func (w *wiring) trace(g *graph, value string, depth int) (columns []int, single bool, err error) {
 	for _, in := range w.inputs {
 		if in.name == value && in.elem != elemString {
@@ -125,8 +125,8 @@ func (w *wiring) trace(g *graph, value string, depth int) (columns []int, single
 	return columns, single, nil
 }
 
-// proof is the rows that a claim about the model is tried on: golden rows, and
-// mixtures of them where there are few.
+// proof returns proofRows rows to check the model on: golden rows and, if they are too
+// few, mixtures of them.
 func (m *Model) proof(golden *goldenFile) (rows []Row) {
 	step := max(1, len(golden.Rows)/proofRows)
 	for i := 0; i < len(golden.Rows) && len(rows) < proofRows; i += step {
@@ -148,9 +148,8 @@ func (m *Model) proof(golden *goldenFile) (rows []Row) {
 	return rows
 }
 
-// prove reports whether the trees' sum makes the score of every row, as its
-// log-odds or as the score itself, and turns the trees where they make the
-// opposite.
+// prove reports whether the sum of the trees gives the score of every row, as log-odds
+// or as the score itself. It scales the trees so that their sum has that unit and sign.
 func (m *Model) prove(e *explainer, rows []Row) bool {
 	m.trees = e
 	defer func() { m.trees = nil }()
@@ -196,7 +195,7 @@ func (m *Model) prove(e *explainer, rows []Row) bool {
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
-// times multiplies what the trees sum to.
+// times multiplies the sum of the trees by a factor.
 func (e *explainer) times(factor float64) {
 	if factor == 1 {
 		return

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// fingerprint is what the model files look like: per file its resolved path,
-// size and modification time. Equal fingerprints mean that nothing changed;
-// resolving symlinks first makes a ConfigMap's swap of ..data a change.
+// fingerprint maps each model file to its resolved path, size and modification time.
+// Equal fingerprints mean that nothing changed. Symlinks are resolved so that a
+// ConfigMap's swap of ..data counts as a change.
 type fingerprint map[string]string
 
-// takeFingerprint looks at serving.yaml and every file in dir/<name>/<version>
-// of the models it names.
+// takeFingerprint takes the fingerprint of serving.yaml and of every file in
+// dir/<name>/<version> of the models that it names.
 func takeFingerprint(dir, serving string) fingerprint {
 	f := fingerprint{"serving.yaml": stamp(serving)}
 	body, err := os.ReadFile(serving)

@@ -10,8 +10,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// scoreTolerance of the golden vectors: a score is float32 arithmetic summed
-// in another order than Python's.
+// scoreTolerance is the tolerance of golden scores: scores are float32 arithmetic, summed
+// in another order than in Python.
 const scoreTolerance = 2e-5
 
 // goldenFile is golden.json: rows and what Python computed for them.
@@ -47,7 +47,7 @@ func readGolden(path string, man *Manifest) (*goldenFile, error) {
 }
 
 func (r *goldenRow) parse(man *Manifest) (err error) {
-	columns := man.Columns() // none, of a ranking
+	columns := man.Columns() // a ranking has none
 	if len(r.Input) != man.columns() || len(r.Output) != man.outputs() {
 		return fmt.Errorf("has %d inputs and %d outputs, the model has %d and %d",
 			len(r.Input), len(r.Output), man.columns(), man.outputs())

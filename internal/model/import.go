@@ -14,20 +14,21 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Answers is what a model file can't tell of itself. Empty: not answered.
+// Answers holds what a model file does not say about itself. An empty field is not
+// answered.
 type Answers struct {
 	Name, Version, Output string
 	Columns               []string // of all inputs, in the file's order
 	OutputTensor          string
-	Class                 string // the class, or the number of the output's column, whose score it is
+	Class                 string // the class whose score it is, or the number of the output's column
 	Rows                  string // CSV of training rows
 	Expected              string // column of Rows that holds the exporter's own scores
 	Known                 func(feature string) bool
 }
 
-// Import makes dir/NAME/VERSION of an ONNX file and proves it by loading it.
-// Where the file and the answers leave something open, it writes nothing and
-// returns the questions: a flag and what it is for, each.
+// Import writes dir/NAME/VERSION for an ONNX file and checks it by loading it. If the
+// file and the answers leave something open, it writes nothing and returns questions;
+// each names a flag and its purpose.
 func Import(file, dir string, a Answers) (m *Model, questions []string, err error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -77,7 +78,7 @@ func (im *importer) name() {
 	im.man.Output = cmp.Or(im.man.Output, im.a.Name)
 }
 
-// output picks the tensor that holds the score, and where in it.
+// output picks the tensor that holds the score, and the score's place in it.
 func (im *importer) output() {
 	v := im.scoreOutput()
 	if v == nil {
@@ -100,17 +101,17 @@ func (im *importer) output() {
 	switch {
 	case !v.maps && width == 1 && v.shaped:
 	case class == "" && (v.maps || width > 1 || len(classes) > 1):
-		im.ask("--class CLASS: which class's probability output %q is read for%s", v.name, said(classes))
+		im.ask("--class CLASS: the class whose probability is the score; output %q has one per class%s", v.name, listed(classes))
 	case v.maps:
 		im.man.OutputClass = class
 	case at >= 0:
 		im.man.OutputColumn = &at
 	case class != "":
-		im.ask("--class CLASS: %q is not among the classes%s", class, said(classes))
+		im.ask("--class CLASS: %q is not among the classes%s", class, listed(classes))
 	}
 }
 
-// scoreOutput is the output that holds the score; nil: it was asked for.
+// scoreOutput returns the output that holds the score, or asks for it and returns nil.
 func (im *importer) scoreOutput() *valueInfo {
 	if im.a.OutputTensor != "" {
 		if v := im.g.output(im.a.OutputTensor); v != nil {
@@ -119,7 +120,7 @@ func (im *importer) scoreOutput() *valueInfo {
 		im.ask("--output-tensor NAME: the file has no output %q, but %s", im.a.OutputTensor, names(im.g.outputs))
 		return nil
 	}
-	var scores []valueInfo // without labels
+	var scores []valueInfo // outputs that are not labels
 	for _, v := range im.g.outputs {
 		if v.maps || v.elem == elemFloat32 || v.elem == elemFloat64 {
 			scores = append(scores, v)
@@ -132,8 +133,8 @@ func (im *importer) scoreOutput() *valueInfo {
 	return nil
 }
 
-// inputs names the columns: as the file's inputs are called, as answered, or as
-// the training rows' header says.
+// inputs names the columns: by the answers, the names of the file's inputs, or the
+// header of the training rows.
 func (im *importer) inputs() {
 	var widths []int
 	total, named := 0, []string{}
@@ -176,7 +177,7 @@ func (im *importer) inputs() {
 	im.fromRows(columns)
 }
 
-// columnOf is the column that an input of one is named after; "": none.
+// columnOf returns the column that an input of width 1 is named after, or "".
 func (im *importer) columnOf(in valueInfo) string {
 	switch {
 	case in.elem == elemString && isWord("player."+in.name):
@@ -195,10 +196,10 @@ func describe(vs []valueInfo) string {
 	return strings.Join(out, "; ")
 }
 
-// write lays down the version's folder and loads it. What fails leaves nothing behind.
+// write writes the version's folder and loads it. On failure it removes the folder.
 func (im *importer) write(file, folder string, data []byte) (m *Model, err error) {
 	if _, err := os.Stat(folder); err == nil {
-		return nil, fmt.Errorf("%s is there already: versions are never changed, only added", folder)
+		return nil, fmt.Errorf("%s exists already: versions are never changed, only added", folder)
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
@@ -211,7 +212,7 @@ func (im *importer) write(file, folder string, data []byte) (m *Model, err error
 	for _, name := range im.g.external {
 		body, err := os.ReadFile(filepath.Join(filepath.Dir(file), filepath.Base(name)))
 		if err != nil {
-			return nil, fmt.Errorf("the model's weights lie in %s, which must be beside %s: %w", name, file, err)
+			return nil, fmt.Errorf("the model's weights are in %s, which must be in the folder of %s: %w", name, file, err)
 		}
 		if im.man.Data == nil {
 			im.man.Data = map[string]string{}

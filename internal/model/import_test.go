@@ -278,7 +278,7 @@ func TestImportAsksForWhatItCannotKnow(t *testing.T) {
 	}
 	for name, want := range map[string][]string{
 		"sklearn-logistic":     {"--name NAME --version VERSION", "--rows FILE.csv", "--features A,B"},
-		"sklearn-words-zipmap": {"--class CLASS: which class's probability output \"output_probability\" is read for (the classes in the file: leaves, stays)"},
+		"sklearn-words-zipmap": {"--class CLASS: the class whose probability is the score; output \"output_probability\" has one per class (the classes in the file: leaves, stays)"},
 		"sklearn-columns":      {"--rows FILE.csv"},
 		"network-two-inputs":   {"the 4 columns in the order of training", "a float32 [-1 3]; b float32 [-1 1]"},
 	} {

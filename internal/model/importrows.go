@@ -12,8 +12,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Training rows of an imported model: its reference player, histograms and
-// golden rows come from them.
+// The reference player, the histograms and the golden rows of an imported model are
+// computed from its training rows.
 
 const (
 	histogramBins = 10
@@ -59,7 +59,7 @@ func (im *importer) rows() error {
 	return nil
 }
 
-// fromRows takes the reference and the histograms from the training rows.
+// fromRows computes the reference and the histograms from the training rows.
 func (im *importer) fromRows(columns []string) {
 	if im.table == nil {
 		return
@@ -86,7 +86,7 @@ func (im *importer) fromRows(columns []string) {
 	}
 }
 
-// column is a column's numbers or words.
+// column returns a column's numbers or words.
 func (t *table) column(name string) (values []float64, words []string, err error) {
 	at, ok := t.at[name]
 	if !ok {
@@ -106,7 +106,7 @@ func (t *table) column(name string) (values []float64, words []string, err error
 	return values, words, nil
 }
 
-// mode is the most frequent word, the first by name of equals.
+// mode returns the most frequent word. Of equals the first by name wins.
 func mode(words []string) (most string) {
 	count := map[string]int{}
 	for _, w := range words {
@@ -120,7 +120,7 @@ func mode(words []string) (most string) {
 	return most
 }
 
-// histogramOf bins sorted values at their quantiles; none for a constant.
+// histogramOf bins sorted values at their quantiles. ok is false for a constant.
 func histogramOf(sorted []float64) (h Histogram, ok bool) {
 	n := len(sorted)
 	for b := 1; b < histogramBins; b++ {
@@ -136,9 +136,9 @@ func histogramOf(sorted []float64) (h Histogram, ok bool) {
 	return h, len(h.Edges) > 0
 }
 
-// golden makes golden.json: rows of the training set with the exporter's scores
-// where the table has them, else with those that ONNX Runtime gives here: then
-// it guards what serves against change, not against a mistake of the export.
+// golden returns golden.json: rows of the training set with the exporter's scores if the
+// table has them, else with the scores that ONNX Runtime gives here. In the latter case
+// the file protects against later changes, but not against a mistake of the export.
 func (im *importer) golden(data []byte) ([]byte, error) {
 	w, err := wire(im.g, im.man)
 	if err != nil {

@@ -11,9 +11,9 @@ const RuntimeVersion = "1.27.0"
 
 const libraryName = "libonnxruntime.so.1"
 
-// Library returns the path of ONNX Runtime's shared library: override when it
-// is set (ONNXRUNTIME_LIB), else where scripts/onnxruntime.sh put it, else the
-// bare name, which the dynamic linker looks up.
+// Library returns the path of ONNX Runtime's shared library: override (ONNXRUNTIME_LIB)
+// if it is set, else the path to which scripts/onnxruntime.sh installs it if that exists,
+// else the bare name, which the dynamic linker looks up.
 func Library(override string) string {
 	if override != "" {
 		return override

@@ -7,8 +7,13 @@ import (
 	"pitboss/internal/event"
 )
 
-// Lineup is a set of models that serve together: what one event is scored
-// with from beginning to end. It never changes; a reload makes another one.
+// Lineup is a set of models that serve together. One event is scored by one lineup. It is
+// immutable; a reload builds another one.
+//
+// Invariants: a lineup holds one reference to each of its models from newLineup until its
+// own count falls to 0. The count starts at 1, for the registry, and never rises again
+// from 0. So whoever has acquired a lineup may use its models until the release, and a
+// model is freed only when no lineup holds it.
 type Lineup struct {
 	entries []entry
 	slots   map[string]int // by feature name: index into the parsed values
@@ -23,7 +28,7 @@ type entry struct {
 	shadow []*lineupModel
 }
 
-// lineupModel is a model with the slots its input columns are read from.
+// lineupModel is a model with the slots from which its input columns are read.
 type lineupModel struct {
 	*Model
 	columnNames []string
@@ -72,7 +77,7 @@ func (l *Lineup) add(m *Model, role string) *lineupModel {
 	return lm
 }
 
-// acquire takes a reference, unless the lineup is already let go.
+// acquire takes a reference. It returns false if the lineup has already been freed.
 func (l *Lineup) acquire() bool {
 	for {
 		n := l.refs.Load()
@@ -85,9 +90,8 @@ func (l *Lineup) acquire() bool {
 	}
 }
 
-// release gives a reference back. The last one lets go of the models, and a
-// model that no lineup holds any more is freed: never during a run, since
-// whoever runs it holds a reference.
+// release gives a reference back. The last one releases the models and frees those that
+// no other lineup holds.
 func (l *Lineup) release() error {
 	if l.refs.Add(-1) > 0 {
 		return nil

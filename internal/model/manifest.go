@@ -21,7 +21,7 @@ const (
 	KindRanking = "ranking"
 )
 
-// Manifest is model.yaml: what a model is, needs and is worth.
+// Manifest is the content of model.yaml.
 type Manifest struct {
 	Name    string `yaml:"name"`    // the folder above: leave, harm, next-game
 	Version string `yaml:"version"` // the folder itself: v1
@@ -32,33 +32,32 @@ type Manifest struct {
 	SHA256 string `yaml:"sha256"` // of File, hex
 	Golden string `yaml:"golden"` // golden.json
 
-	// Data is the SHA-256 of each file beside File that holds weights of it
-	// (ONNX external data).
+	// Data has the SHA-256 of each further file that holds weights (ONNX external data).
 	Data map[string]string `yaml:"data,omitempty"`
 
-	// Input names the graph's one input tensor, whose columns are Features, in
-	// order. A graph with several has Inputs instead.
+	// Input names the graph's only input tensor, whose columns are Features, in order. A
+	// graph with several has Inputs instead.
 	Input    string   `yaml:"input,omitempty"`
 	Features []string `yaml:"features,omitempty"`
 	Inputs   []Input  `yaml:"inputs,omitempty"`
-	// OutputTensor names the output that holds the score; OutputColumn says
-	// where, if it has several columns, OutputClass, if it is a sequence of maps
+	// OutputTensor names the output that holds the score. OutputColumn is the score's
+	// column if there are several, OutputClass its key if the output is a sequence of maps
 	// (ZipMap). A ranking has a column per item.
 	OutputTensor string `yaml:"output_tensor"`
 	OutputColumn *int   `yaml:"output_column,omitempty"`
 	OutputClass  string `yaml:"output_class,omitempty"`
-	// Reference is the median of each column over the training set, in order
-	// (0 for a column of words): the player whom explanations compare with.
+	// Reference is the player with whom explanations compare: the median of each column
+	// over the training set, in order (0 for a column of words).
 	Reference []float64 `yaml:"reference,omitempty,flow"`
-	// Words are the reference's words, by column.
+	// Words has the reference's words, by column.
 	Words map[string]string `yaml:"reference_words,omitempty"`
-	// ExplainOrders is how many orders a sampled explanation draws; 0: 16.
+	// ExplainOrders is the number of orders in a sampled explanation; 0 means 16.
 	ExplainOrders int `yaml:"explain_orders,omitempty"`
 	// Items and History describe a ranking model (see [History]).
 	Items   []string `yaml:"items,omitempty"`
 	History *History `yaml:"history,omitempty"`
 
-	// Domain is whom it was trained on; nil: it speaks of everybody.
+	// Domain describes the players it was trained on; nil: all players.
 	Domain *Domain `yaml:"domain,omitempty"`
 
 	Trained    Trained              `yaml:"trained"`
@@ -76,7 +75,7 @@ type Input struct {
 	Columns []string `yaml:"columns,flow"`
 }
 
-// Trained says what a model was trained on and with.
+// Trained records the training data and the trainer.
 type Trained struct {
 	On         []string `yaml:"on"`
 	Rows       int      `yaml:"rows"`
@@ -94,8 +93,8 @@ type Histogram struct {
 
 var versionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// ReadManifest reads and checks dir/model.yaml. known tells whether a feature
-// is declared; nil accepts every name. The error names the file.
+// ReadManifest reads and checks dir/model.yaml. known reports whether a feature is
+// declared; nil accepts every name. The error names the file.
 func ReadManifest(dir string, known func(name string) bool) (*Manifest, error) {
 	path := filepath.Join(dir, "model.yaml")
 	body, err := os.ReadFile(path)
@@ -117,7 +116,7 @@ func (m *Manifest) check(known func(string) bool) error {
 	case !versionName.MatchString(m.Name), !versionName.MatchString(m.Version):
 		return fmt.Errorf("name and version must be set, letters, digits, '.', '_' or '-' (is %q, %q)", m.Name, m.Version)
 	case filepath.Base(m.dir) != m.Version || filepath.Base(filepath.Dir(m.dir)) != m.Name:
-		return fmt.Errorf("says it is %s/%s, but lies in the folder %s", m.Name, m.Version, m.dir)
+		return fmt.Errorf("says it is %s/%s, but is in the folder %s", m.Name, m.Version, m.dir)
 	case m.Output == "" || m.OutputTensor == "":
 		return errors.New("output and output_tensor must be set")
 	case (m.Input == "") == (len(m.Inputs) == 0) || len(m.Inputs) > 0 && len(m.Features) > 0:
@@ -153,7 +152,7 @@ func (m *Manifest) checkFeatures(known func(string) bool) error {
 		case seen[f]:
 			return fmt.Errorf("features[%d]: %q is listed twice", i, f)
 		case strings.HasPrefix(f, "player.") && !isWord(f):
-			return fmt.Errorf("features[%d]: %q is no word that is known of a player: use one of %s", i, f, wordColumns())
+			return fmt.Errorf("features[%d]: %q is not a known word of a player: use one of %s", i, f, wordColumns())
 		case known != nil && !isWord(f) && !known(f):
 			return fmt.Errorf("features[%d]: unknown feature %q: features.yaml declares no such name", i, f)
 		}
@@ -210,7 +209,7 @@ func (h Histogram) check() error {
 	return nil
 }
 
-// Columns are the names of the row's columns: of all inputs, in order.
+// Columns returns the names of the row's columns: those of all inputs, in order.
 func (m *Manifest) Columns() []string {
 	if len(m.Inputs) == 0 {
 		return m.Features
@@ -222,7 +221,7 @@ func (m *Manifest) Columns() []string {
 	return out
 }
 
-// inputs are the graph's inputs with their columns (a ranking's has no names).
+// inputs returns the graph's inputs with their columns. A ranking's columns have no names.
 func (m *Manifest) inputs() []Input {
 	if len(m.Inputs) > 0 {
 		return m.Inputs
@@ -230,7 +229,7 @@ func (m *Manifest) inputs() []Input {
 	return []Input{{Tensor: m.Input, Columns: m.Features}}
 }
 
-// reference is the row that explanations compare with.
+// reference returns the row with which explanations compare.
 func (m *Manifest) reference() Row {
 	columns := m.Columns()
 	r := Row{Numbers: slices.Clone(m.Reference)}
@@ -245,10 +244,10 @@ func (m *Manifest) reference() Row {
 	return r
 }
 
-// Key names a model: name/version.
+// Key returns name/version.
 func (m *Manifest) Key() string { return m.Name + "/" + m.Version }
 
-// columns is the width of the input row.
+// columns returns the width of the input row.
 func (m *Manifest) columns() int {
 	if m.Kind == KindRanking {
 		return m.History.columns(len(m.Items))
@@ -256,7 +255,7 @@ func (m *Manifest) columns() int {
 	return len(m.Columns())
 }
 
-// outputs is the width of the output row.
+// outputs returns the width of the output row.
 func (m *Manifest) outputs() int {
 	if m.Kind == KindRanking {
 		return len(m.Items)

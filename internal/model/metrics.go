@@ -28,7 +28,7 @@ var (
 	}, modelLabels)
 	modelOutside = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_score_outside_total",
-		Help: "Players of whom a model said nothing, being outside of what it was trained on, by what they are outside with: history (too new for it), product, or a feature.",
+		Help: "Players whom a model did not score because they are outside the domain it was trained on, by reason: history (too new for it), product, or a feature.",
 	}, append(slices.Clip(modelLabels), "by"))
 	shadowDifference = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pitboss_score_shadow_difference", Help: "Distance of a shadow's score from the live one's.",
@@ -36,18 +36,18 @@ var (
 	}, []string{"model", "version"})
 	shadowMean = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_score_shadow_compared_total",
-		Help: "Scores of a shadow, by whether they lie above or below the live one's.",
+		Help: "Scores of a shadow, by whether they are above or below the live model's.",
 	}, []string{"model", "version", "side"})
 	shadowVerdict = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_score_shadow_threshold_total",
-		Help: "Events on which a shadow and the live model agree, or not, about a threshold of the live model being reached.",
+		Help: "Events on which a shadow and the live model agree or disagree about whether a threshold of the live model is reached.",
 	}, []string{"model", "version", "threshold", "verdict"})
 	reloads = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_score_model_loads_total", Help: "Models loaded or refused.",
 	}, []string{"model", "version", "result"})
 )
 
-// modelMetrics are a model's series, looked up once.
+// modelMetrics holds a model's series, so that they are looked up once.
 type modelMetrics struct {
 	seconds, explain, value prometheus.Observer
 	errors                  prometheus.Counter
@@ -92,7 +92,7 @@ func resultLabel(err error) string {
 	return "loaded"
 }
 
-// collector reports what is computed only when asked: drift and what serves.
+// collector computes drift and the serving models when metrics are scraped.
 type collector struct {
 	mu         sync.Mutex
 	registries map[*Registry]bool
@@ -105,7 +105,7 @@ var (
 	infoDesc = prometheus.NewDesc("pitboss_score_model_info",
 		"1 for each model that serves.", []string{"model", "version", "role", "sha256"}, nil)
 	rejectedDesc = prometheus.NewDesc("pitboss_score_model_rejected",
-		"1 for each model (or serving.yaml) whose files were refused and are still so.", []string{"what"}, nil)
+		"1 for each model (or serving.yaml) whose current files are refused.", []string{"what"}, nil)
 
 	registryCollector = func() *collector {
 		c := &collector{registries: map[*Registry]bool{}}
@@ -137,10 +137,10 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	told := map[string]bool{} // two registries in a process may serve the same model
+	sent := map[string]bool{} // two registries in a process may serve the same model
 	once := func(key string, desc *prometheus.Desc, v float64, labels ...string) {
-		if !told[key] {
-			told[key] = true
+		if !sent[key] {
+			sent[key] = true
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 		}
 	}
@@ -164,6 +164,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 				})
 			}
 		})
-		_ = l.release() // freeing cannot fail in a way a scrape could mend; Reload logs it
+		_ = l.release() // a scrape can't do anything about a failure to free; Reload logs it
 	}
 }

@@ -15,11 +15,12 @@ import (
 // batchRows is the number of rows of one batch call.
 const batchRows = 64
 
-// Model is a loaded and proven model. Its methods may be called concurrently.
+// Model is a loaded and checked model. Its methods may be called concurrently, except
+// Close.
 type Model struct {
 	Manifest *Manifest
 
-	// Explained says how contributions are computed, or why there are none.
+	// Explained describes how contributions are computed, or why there are none.
 	Explained string
 
 	columns, outputs int
@@ -27,29 +28,28 @@ type Model struct {
 	wiring           *wiring
 	session          *session
 	trees            *explainer // exact contributions; nil: sampled, or none
-	unit             bool       // golden scores are all from 0 to 1
-	single           bool       // the trees see float32
+	unit             bool       // all golden scores are from 0 to 1
+	single           bool       // the trees read float32
 	sampled          *sampler   // nil: exact, or none
 	drift            *drift
 	ranker           *ranker
-	refs             atomic.Int64 // lineups that hold it; the last one closes it
+	refs             atomic.Int64 // the number of lineups that hold it; the last one closes it
 }
 
 // LoadOptions says how to load models. The zero value is usable.
 type LoadOptions struct {
-	// Known tells whether a feature is declared; nil accepts every name.
+	// Known reports whether a feature is declared; nil accepts every name.
 	Known func(feature string) bool
-	// Slots is the number of calls that may run at once; 0: GOMAXPROCS.
+	// Slots is the number of calls that may run at once; 0 means GOMAXPROCS.
 	Slots int
-	// Runtime is asked for when everything else of a model was read, so that
-	// ONNX Runtime may open meanwhile; nil: it is open.
+	// Runtime returns once ONNX Runtime is open. It is called after everything else of a
+	// model has been read, so that the two overlap. nil: the runtime is open already.
 	Runtime func() error
 }
 
-// LoadModel reads the model in folder dir and proves it: manifest, hash,
-// shapes, operator sets (by ONNX Runtime) and golden vectors. The error names
-// the file that is wrong. [OpenRuntime] must have succeeded, or opt.Runtime
-// sees to it.
+// LoadModel reads the model in folder dir and checks its manifest, hash, shapes,
+// operator sets (by ONNX Runtime) and golden vectors. The error names the file that is
+// wrong. [OpenRuntime] must have succeeded, unless opt.Runtime opens it.
 func LoadModel(dir string, opt LoadOptions) (*Model, error) {
 	man, err := ReadManifest(dir, opt.Known)
 	if err != nil {
@@ -100,12 +100,12 @@ func readHashed(path, want string) ([]byte, error) {
 	return data, nil
 }
 
-// checkData checks the files that hold weights outside the graph.
+// checkData checks the hashes of the files that hold weights outside the graph.
 func checkData(dir string, g *graph, man *Manifest) error {
 	for _, file := range g.external {
 		sum, ok := man.Data[file]
 		if !ok {
-			return fmt.Errorf("score: %s: the model's weights lie in %s: add `data: {%s: SHA-256}` to model.yaml and put the file beside it", man.Key(), file, file)
+			return fmt.Errorf("score: %s: the model's weights are in %s: add `data: {%s: SHA-256}` to model.yaml and put the file beside it", man.Key(), file, file)
 		}
 		if _, err := readHashed(filepath.Join(dir, file), sum); err != nil {
 			return err
@@ -140,9 +140,9 @@ func newModel(man *Manifest, g *graph, w *wiring, data []byte, opt LoadOptions) 
 	return m, nil
 }
 
-// Score runs one row and writes a value per output to y. The row's numbers are
-// rounded in place to what the graph's tensors hold. It allocates nothing where
-// those are numbers. The error is [ErrNotFinite], [ErrNoScore] or ONNX Runtime's.
+// Score runs one row and writes a value per output to y. It rounds the row's numbers in
+// place to the precision of the graph's tensors. If all tensors are numbers, it does not
+// allocate. The error is [ErrNotFinite], [ErrNoScore] or ONNX Runtime's.
 func (m *Model) Score(row Row, y []float64) error {
 	if len(row.Numbers) != m.columns || len(y) < m.outputs {
 		return fmt.Errorf("score: %s: row of %d inputs and %d outputs, want %d and %d",
@@ -160,8 +160,8 @@ func (m *Model) Score(row Row, y []float64) error {
 	return nil
 }
 
-// ScoreBatch runs any number of rows of numbers, one after another in x, and
-// writes their outputs to y in the same order, as Score does.
+// ScoreBatch is like Score for any number of rows of numbers, which are concatenated in
+// x, as are their outputs in y.
 func (m *Model) ScoreBatch(x, y []float64) error {
 	rows := len(x) / m.columns
 	if len(x) != rows*m.columns || len(y) < rows*m.outputs {
@@ -212,5 +212,6 @@ func notFinite(x []float64) int {
 	return -1
 }
 
-// Close frees the model. Nobody may use it any more.
+// Close frees the model. It must not be called while a method runs, nor may a method be
+// called after it.
 func (m *Model) Close() error { return m.session.close() }

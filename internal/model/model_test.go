@@ -153,7 +153,7 @@ func TestLoadRefusesABadModelAndNamesTheFile(t *testing.T) {
 		{"a field nobody knows", "model.yaml", "threshhold", func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", func(s string) string { return s + "threshhold: 1\n" })
 		}},
-		{"another folder", "model.yaml", "lies in the folder", func(t *testing.T, dir string) {
+		{"another folder", "model.yaml", "is in the folder", func(t *testing.T, dir string) {
 			edit(t, dir, "model.yaml", replace("version: v1", "version: v2"))
 		}},
 		{"an unknown feature", "model.yaml", `unknown feature "g0"`, func(t *testing.T, dir string) {

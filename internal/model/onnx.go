@@ -8,10 +8,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// What Pitboss reads of an ONNX file itself: the inputs and outputs (to compare
-// with the manifest before ONNX Runtime would fail at the first call) and the
-// trees (so that an explanation is computed from the very model that scored).
-// Field numbers: onnx.proto3 of ONNX 1.23.
+// Pitboss reads the parts of an ONNX file that it needs itself: the inputs and outputs, to
+// compare them with the manifest before ONNX Runtime would fail at the first call, and
+// the trees, so that explanations are computed from the very model that scores. The field
+// numbers are those of onnx.proto3 of ONNX 1.23.
 
 type graph struct {
 	irVersion    int64
@@ -126,8 +126,8 @@ func (g *graph) readBody(b []byte) error {
 	})
 }
 
-// readInitializer notes a TensorProto's name and, where its data lies in
-// another file, that file's.
+// readInitializer records a TensorProto's name and, if its data is in another file, the
+// name of that file.
 func (g *graph) readInitializer(b []byte) error {
 	return fields(b, func(num protowire.Number, v value) error {
 		switch num {
@@ -262,8 +262,8 @@ func readAttribute(b []byte) (name string, a attribute, err error) {
 	return name, a, err
 }
 
-// word is b as a string; the two that a tree ensemble has thousands of are not
-// allocated anew.
+// word returns b as a string. It does not allocate for the two words that occur
+// thousands of times in a tree ensemble.
 func word(b []byte) string {
 	switch string(b) {
 	case "LEAF":
@@ -274,7 +274,7 @@ func word(b []byte) string {
 	return string(b)
 }
 
-// numbers are a tensor attribute's or a list attribute's values.
+// numbers returns the values of a tensor attribute or a list attribute.
 func (a attribute) numbers() []float64 {
 	if len(a.tensor) > 0 {
 		return a.tensor

@@ -21,8 +21,8 @@ type Scorer struct {
 	reasons int
 }
 
-// NewScorer returns a scorer that tells, per live model, the reasons features
-// that moved its score most (0: none).
+// NewScorer returns a scorer. It names, for each live model, the features that moved its
+// score most: at most `reasons` of them, none for 0.
 func NewScorer(models *Registry, reasons int) *Scorer {
 	return &Scorer{models: models, reasons: reasons}
 }
@@ -40,12 +40,12 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Score fills out from in: in itself, the scores of the live models, what each
-// model said and why, and the ranking of next games. A model that gives no
-// finite number, or was given none, said nothing: its score is left out and
-// counted, and the decision is made without it. A live model that lacks a
-// feature fails the event ([ErrMissingFeature]: permanent, for the event will
-// not change); a shadow that does is left out and counted.
+// Score fills out from in: in itself, the scores of the live models, the run of each
+// model with its contributions, and the ranking of next games. If a model's input or
+// output is not finite, its score is left out and counted, and the decision is made
+// without it. If a live model lacks a feature, the event fails with the permanent error
+// [ErrMissingFeature], because the event will not change; a shadow that lacks one is left
+// out and counted.
 func (s *Scorer) Score(in *event.PlayerUpdated, out *event.PlayerScored) error {
 	lineup := s.models.acquire()
 	if lineup == nil {
@@ -75,13 +75,13 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 		live, err := sc.run(lineup, e.live, in, s.reasons)
 		if err != nil {
 			e.live.metrics.errors.Inc()
-			if saidNothing(err) {
+			if noScore(err) {
 				continue
 			}
 			return err
 		}
 		if live.Outside == "" {
-			say(out.Scores, live.Output, live.Score)
+			setScore(out.Scores, live.Output, live.Score)
 		}
 		out.Models = append(out.Models, live)
 		for _, m := range e.shadow {
@@ -100,21 +100,20 @@ func (s *Scorer) score(lineup *Lineup, in *event.PlayerUpdated, out *event.Playe
 	return nil
 }
 
-// say takes over what a model says. Two models may give one score, each of its
-// own players; where both know the player, the higher counts, which is the safer
-// of the two for harm.
-func say(scores map[string]float64, output string, score float64) {
+// setScore sets a score. Two models may give the same score for different players. If
+// both give it for a player, the higher counts, which is the safer one for harm.
+func setScore(scores map[string]float64, output string, score float64) {
 	if was, ok := scores[output]; !ok || score > was {
 		scores[output] = score
 	}
 }
 
-// saidNothing reports whether a model has no score for the player, as opposed
-// to a fault that a retry may mend.
-func saidNothing(err error) bool { return errors.Is(err, ErrNoScore) || errors.Is(err, ErrNotFinite) }
+// noScore reports whether a model has no score for the player, as opposed to a fault that
+// may be gone at a retry.
+func noScore(err error) bool { return errors.Is(err, ErrNoScore) || errors.Is(err, ErrNotFinite) }
 
-// parse reads the features the lineup's models need, in one pass. A feature
-// that is absent stays NaN.
+// parse reads the features that the lineup's models need, in one pass. An absent feature
+// stays NaN.
 func (sc *scratch) parse(lineup *Lineup, features jsontext.Value) error {
 	sc.values = sized(sc.values, len(lineup.names))
 	for i := range sc.values {
@@ -144,7 +143,7 @@ func (sc *scratch) parse(lineup *Lineup, features jsontext.Value) error {
 		if val.Kind() != '0' {
 			return fmt.Errorf("score: feature %s must be a number, is %s", lineup.names[slot], val)
 		}
-		// A number beyond 64-bit floats reads as infinite: the models that need it say nothing.
+		// A number beyond the range of float64 becomes infinite: models that need it give no score.
 		sc.values[slot], _ = strconv.ParseFloat(string(val), 64)
 	}
 	if _, err := sc.dec.ReadToken(); err != nil {
@@ -153,7 +152,8 @@ func (sc *scratch) parse(lineup *Lineup, features jsontext.Value) error {
 	return nil
 }
 
-// asWritten reads features where they are as feature.Set.AppendJSON writes them.
+// asWritten is the fast path of parse: it reads features in the form in which
+// feature.Set.AppendJSON writes them. It returns false if they have another form.
 func (sc *scratch) asWritten(lineup *Lineup, b []byte) bool {
 	for {
 		name, number, rest, ok := event.NextFeature(b)
@@ -174,7 +174,7 @@ func (sc *scratch) asWritten(lineup *Lineup, b []byte) bool {
 	}
 }
 
-// run scores one probability model and explains its score by the top features.
+// run scores the player by one probability model and lists the top contributions.
 func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, top int) (event.ModelRun, error) {
 	if err := sc.fill(lineup, m, in); err != nil {
 		return event.ModelRun{}, event.Permanent(err)
@@ -207,7 +207,7 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, 
 	return run, nil
 }
 
-// fill makes the model's row of the values and the player's facts.
+// fill sets the model's row from the values and the player's facts.
 func (sc *scratch) fill(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated) error {
 	sc.row.Numbers, sc.y = sized(sc.row.Numbers, m.columns), sized(sc.y, m.outputs)
 	sc.row.Words = nil
@@ -233,7 +233,7 @@ func (sc *scratch) contributions(m *lineupModel, top int) []event.Contribution {
 	effects := sc.why.Effects
 	sc.order = sc.order[:0]
 	for i := range effects {
-		if m.columnSlots[i] >= 0 { // a contribution tells a number, and a word is none
+		if m.columnSlots[i] >= 0 { // contributions have numbers: columns of words are left out
 			sc.order = append(sc.order, i)
 		}
 	}
@@ -254,7 +254,7 @@ func (sc *scratch) contributions(m *lineupModel, top int) []event.Contribution {
 	return out
 }
 
-// sized returns s with length n, its contents undefined.
+// sized returns s with length n and undefined contents.
 func sized[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)

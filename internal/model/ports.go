@@ -29,8 +29,8 @@ func elemName(elem int64) string {
 	return fmt.Sprintf("element type %d", elem)
 }
 
-// Row is what a model is asked about: a value per column. Numbers has one per
-// column; Words is nil where no column is a word, else has one per column, too.
+// Row is a model's input. Numbers has one value per column. Words is nil if no column is
+// a word, else it has one value per column too.
 type Row struct {
 	Numbers []float64
 	Words   []string
@@ -44,24 +44,24 @@ type input struct {
 	first, columns int     // of the row
 }
 
-// output is where the graph's answer is read.
+// output is the output tensor (or sequence of maps) from which the score is read.
 type output struct {
 	name   string
 	elem   int64
-	shape  []int64 // of one call; nil: ONNX Runtime tells
-	column int     // of the tensor: the score
+	shape  []int64 // of one call; nil: only known after a call
+	column int     // of the tensor: the first number of the score
 	class  string  // of a sequence of maps: the score's key
-	width  int     // numbers read from column on
+	width  int     // how many numbers are read from column on
 }
 
-// wiring says how a row becomes the graph's inputs and its outputs a score.
+// wiring maps a row to the graph's inputs, and the graph's output to a score.
 type wiring struct {
 	inputs []input
 	output output
 }
 
-// plain reports whether the graph takes one float32 tensor [N, columns] and
-// gives one float32 tensor [N, outputs]: then rows can be batched.
+// plain reports whether the graph takes one float32 tensor [N, columns] and gives one
+// float32 tensor [N, outputs], so that rows can be batched.
 func (w *wiring) plain(g *graph) bool {
 	if len(w.inputs) != 1 || w.output.shape == nil || len(w.output.shape) != 2 || w.output.shape[1] != int64(w.output.width) {
 		return false
@@ -78,8 +78,8 @@ func (g *graph) output(name string) *valueInfo {
 	return nil
 }
 
-// wire joins the graph's inputs and outputs with the manifest's columns. The
-// error says what differs and which line of model.yaml mends it.
+// wire matches the graph's inputs and outputs with the manifest's columns. The error says
+// what differs and which line of model.yaml to change.
 func wire(g *graph, man *Manifest) (*wiring, error) {
 	w := &wiring{}
 	declared := man.inputs()
@@ -144,10 +144,9 @@ func wireInput(v valueInfo, first, columns int, named []string) (input, error) {
 	return in, nil
 }
 
-// rowShape is the shape of a call with one row of the given columns, and how
-// many columns a row of the tensor has. The first dimension is the batch where
-// it is symbolic or there are others; one further symbolic dimension is taken
-// to be as wide as it must.
+// rowShape returns the shape of a call with one row of the given columns, and how many
+// columns a row of the tensor has. The first dimension is the batch, unless it is the
+// only one. The first symbolic dimension after it is taken to be as wide as needed.
 func rowShape(dims []int64, columns int) (width int, shape []int64) {
 	if len(dims) == 0 {
 		return 1, []int64{1}
@@ -187,7 +186,7 @@ func wireOutput(g *graph, man *Manifest) (output, error) {
 	out := output{name: v.name, elem: v.elem, width: man.outputs(), class: man.OutputClass}
 	if v.maps {
 		if man.OutputClass == "" {
-			return out, fmt.Errorf("output %q gives a probability per class (ZipMap): add `output_class: CLASS` to model.yaml%s", v.name, said(g.classes()))
+			return out, fmt.Errorf("output %q gives a probability per class (ZipMap): add `output_class: CLASS` to model.yaml%s", v.name, listed(g.classes()))
 		}
 		return out, nil
 	}
@@ -200,27 +199,28 @@ func wireOutput(g *graph, man *Manifest) (output, error) {
 		out.column = *man.OutputColumn
 	}
 	if !v.shaped || slices.Contains(v.dims[min(1, len(v.dims)):], -1) {
-		return out, nil // told by the first call, which loading makes
+		return out, nil // only known after a call; loading makes one
 	}
 	width, shape := rowShape(v.dims, 1)
 	out.shape = shape
 	switch {
 	case man.OutputColumn == nil && width > out.width && man.Kind != KindRanking:
-		return out, fmt.Errorf("output %q has %d columns: add `output_column: %d` (or another of 0 to %d) to model.yaml%s", v.name, width, width-1, width-1, said(g.classes()))
+		return out, fmt.Errorf("output %q has %d columns: add `output_column: %d` (or another of 0 to %d) to model.yaml%s", v.name, width, width-1, width-1, listed(g.classes()))
 	case out.column < 0 || out.column+out.width > width || man.Kind == KindRanking && width != out.width:
 		return out, fmt.Errorf("output %q must be a tensor of %d numbers a row, is %s %v: set output_column below %d", v.name, out.column+out.width, elemName(v.elem), v.dims, width)
 	}
 	return out, nil
 }
 
-func said(classes []string) string {
+// listed is the classes of the file, to be added to an error.
+func listed(classes []string) string {
 	if len(classes) == 0 {
 		return ""
 	}
 	return fmt.Sprintf(" (the classes in the file: %s)", strings.Join(classes, ", "))
 }
 
-// classes are the labels that a classifier or ZipMap in the graph names.
+// classes returns the labels of the graph's classifier or ZipMap.
 func (g *graph) classes() (out []string) {
 	for _, n := range g.nodes {
 		for _, a := range []string{"classlabels_int64s", "classlabels_ints"} {
@@ -238,7 +238,7 @@ func (g *graph) classes() (out []string) {
 	return nil
 }
 
-// wordsOf are the facts that may fill a column of words.
+// wordsOf maps the names of word columns to the facts that fill them.
 var wordsOf = map[string]func(*event.Facts) string{
 	"player.jurisdiction": func(f *event.Facts) string { return f.Jurisdiction },
 	"player.brand":        func(f *event.Facts) string { return f.Brand },
@@ -249,7 +249,7 @@ var wordsOf = map[string]func(*event.Facts) string{
 	"player.failed_game":  func(f *event.Facts) string { return f.FailedGame },
 }
 
-// Row is the model's row of a player's features and facts.
+// Row returns the model's row for a player's features and facts.
 func (m *Manifest) Row(features map[string]float64, facts *event.Facts) (Row, error) {
 	columns := m.Columns()
 	row := Row{Numbers: make([]float64, len(columns)), Words: make([]string, len(columns))}
@@ -273,9 +273,9 @@ func wordColumns() string {
 	return strings.Join(slices.Sorted(maps.Keys(wordsOf)), ", ")
 }
 
-// round sets each number to what its tensor will hold, so that an explanation
-// sees what the model sees. It returns the first column whose number is not
-// finite there, or -1.
+// round rounds each number to the type of its tensor, so that an explanation sees the
+// numbers that the model sees. It returns the first column whose rounded number is not
+// finite, or -1.
 func (w *wiring) round(x []float64) int {
 	for _, in := range w.inputs {
 		for i := in.first; i < in.first+in.columns; i++ {

@@ -5,13 +5,14 @@ import (
 	"math"
 )
 
-// extreme is the largest total a feature can have: sums end there.
+// extreme is the largest total that a feature can have: sums stop there.
 const extreme = float64(math.MaxInt64)
 
-// Probe scores rows that training data seldom has, and the error names the one
-// for which the model says nothing, or leaves the range of its golden scores: all inputs 0, all as of a player of whom
-// nothing is known (empty; nil: 0), words nobody has seen, all at an extreme, and each input alone at
-// 0 and at the extremes while the others are as in the reference player.
+// Probe scores rows that are rare in training data: all inputs 0, all inputs of a player
+// of whom nothing is known (empty; nil: 0), unknown words, all inputs at an extreme, and
+// each input alone at 0 or at an extreme while the others are the reference's. The error
+// names the first row for which the model gives no finite score, or one outside of 0 to 1
+// if all golden scores are inside.
 func (m *Model) Probe(empty func(feature string) float64) error {
 	if m.ranker != nil {
 		return m.probeRanking()
@@ -28,9 +29,9 @@ func (m *Model) Probe(empty func(feature string) float64) error {
 		p.x.Words = make([]string, m.columns)
 		p.score("no word known")
 		for i := range p.x.Words {
-			p.x.Words[i] = "a word nobody has seen"
+			p.x.Words[i] = "an unknown word"
 		}
-		p.score("words nobody has seen")
+		p.score("unknown words")
 		p.x.Words = m.Manifest.reference().Words
 	}
 	p.row("every feature 0", constant(0))
@@ -50,7 +51,7 @@ func (m *Model) Probe(empty func(feature string) float64) error {
 	return p.err
 }
 
-// probeRanking probes with no game, every game, and each game alone.
+// probeRanking probes a ranking with no game, with all games and with each game alone.
 func (m *Model) probeRanking() error {
 	p := prober{m: m, x: Row{Numbers: make([]float64, m.columns)}, y: make([]float64, m.outputs)}
 	p.row("no game", constant(0))

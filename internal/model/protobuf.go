@@ -7,9 +7,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// What is needed of protobuf to read an ONNX file.
+// This file has the parts of a protobuf reader that ONNX files need.
 
-// value is a field's content: num for numbers, bytes for anything with a length.
+// value is a field's content: num for numbers, bytes for length-delimited fields.
 type value struct {
 	typ   protowire.Type
 	num   uint64
@@ -20,7 +20,7 @@ type value struct {
 func fields(b []byte, fn func(protowire.Number, value) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.Number(b[0]>>3), protowire.Type(b[0]&7), 1
-		if b[0] >= 0x80 || num == 0 { // tags are one byte but for rare fields
+		if b[0] >= 0x80 || num == 0 { // most tags are one byte
 			if num, typ, n = protowire.ConsumeTag(b); n < 0 {
 				return protowire.ParseError(n)
 			}
@@ -56,7 +56,8 @@ func fields(b []byte, fn func(protowire.Number, value) error) error {
 	return nil
 }
 
-// readNumbers reads a TensorProto of float32, float64 or uint8; of others, nothing.
+// readNumbers reads a TensorProto of float32, float64 or uint8. For other types it
+// returns nothing.
 func readNumbers(b []byte) (out []float64, err error) {
 	var elem int64
 	var raw []byte
@@ -96,8 +97,7 @@ func readNumbers(b []byte) (out []float64, err error) {
 	return out, err
 }
 
-// appendNumbers reads a repeated number, packed or one field per element: a tree
-// ensemble has tens of thousands.
+// appendNumbers reads a repeated number, packed or as one field per element.
 func appendNumbers[T any](to []T, v value, consume func([]byte) (uint64, int), number func(uint64) T) ([]T, error) {
 	if v.typ != protowire.BytesType {
 		return append(to, number(v.num)), nil

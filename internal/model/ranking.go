@@ -11,12 +11,12 @@ import (
 	"pitboss/internal/event"
 )
 
-// History says how a ranking model's input row is built from the games a
-// player chose lately, most recent first. The row has len(items) columns per
-// entry of Decays: entry d gives game g the weight Σ d^k over the places k
-// where g stands (k = 0 is the last game); with d = 0 only the last game counts.
+// History declares how the input row of a ranking model is built from the games that a
+// player chose recently, the latest first. The row has len(items) columns for each entry
+// of Decays. Entry d gives game g the weight Σ d^k over the positions k at which g occurs
+// (k = 0 is the latest game). With d = 0 only the latest game counts.
 type History struct {
-	Length int       `yaml:"length"` // games looked at
+	Length int       `yaml:"length"` // the number of games considered
 	Decays []float64 `yaml:"decays,flow"`
 }
 
@@ -49,7 +49,7 @@ func (m *Manifest) checkRanking() error {
 // ranker builds a ranking model's input row.
 type ranker struct {
 	index   map[string]int
-	weights [][]float64 // by decay and place
+	weights [][]float64 // by decay and position
 	items   int
 }
 
@@ -68,7 +68,7 @@ func newRanker(m *Manifest) *ranker {
 	return r
 }
 
-// row sets x (zeroed here) from recent and reports whether any game is known.
+// row overwrites x with the row for recent and reports whether any game is known.
 func (r *ranker) row(recent []string, x []float64) (known bool) {
 	clear(x)
 	for k, game := range recent {
@@ -84,11 +84,11 @@ func (r *ranker) row(recent []string, x []float64) (known bool) {
 	return known
 }
 
-// rankedGames is how many games a ranking names.
+// rankedGames is how many games a ranking lists.
 const rankedGames = 5
 
-// rank adds the ranking of next games to out; a player without a known recent
-// game gets none, nor does anyone where the model says nothing.
+// rank adds the ranking of next games to out. There is none if the player has no known
+// recent game or the model's output is not finite.
 func (sc *scratch) rank(m *lineupModel, facts event.Facts, out *event.PlayerScored) error {
 	sc.row.Numbers, sc.row.Words, sc.y = sized(sc.row.Numbers, m.columns), nil, sized(sc.y, m.outputs)
 	recent := facts.RecentGames
@@ -101,7 +101,7 @@ func (sc *scratch) rank(m *lineupModel, facts event.Facts, out *event.PlayerScor
 	start := time.Now()
 	if err := m.Score(sc.row, sc.y); err != nil {
 		m.metrics.errors.Inc()
-		if saidNothing(err) {
+		if noScore(err) {
 			return nil
 		}
 		return err

@@ -18,7 +18,7 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// Config says where models lie and how they are loaded.
+// Config says where models are and how they are loaded.
 type Config struct {
 	Dir     string // folder of models, e.g. models
 	Serving string // path of serving.yaml; "": Dir/serving.yaml
@@ -26,13 +26,15 @@ type Config struct {
 	Log *zap.Logger // nil: none
 }
 
-// Registry keeps the lineup that serves and renews it when its files change.
-// A model that does not load never displaces one that serves.
+// Registry holds the serving lineup and replaces it when its files change. A model that
+// does not load never replaces one that serves.
+//
+// Readers take the lineup without a lock (current); reloads are serialized by mu.
 type Registry struct {
 	conf    Config
 	current atomic.Pointer[Lineup]
 
-	mu       sync.Mutex // of everything below, and of reloads
+	mu       sync.Mutex // serializes reloads and protects the fields below
 	loaded   map[string]loadedModel
 	lastSeen fingerprint
 	status   Status
@@ -44,17 +46,17 @@ type loadedModel struct {
 	content string
 }
 
-// Status says what serves and what was refused.
+// Status lists the serving and the refused models.
 type Status struct {
 	Live     map[string]string   // version by model name
 	Shadow   map[string][]string // versions by model name
-	Rejected map[string]string   // why, by what was refused: a model's name/version, or serving.yaml
+	Rejected map[string]string   // reasons, by a model's name/version or the path of serving.yaml
 	Checked  time.Time
 }
 
-// Open loads the lineup that serving.yaml names. Every live model must load;
-// a shadow that does not is only noted. The returned registry is usable even
-// when err is not nil: [Registry.Reload] and [Registry.Watch] try again.
+// Open loads the lineup that serving.yaml declares. The error names every model that does
+// not load. The returned registry is usable even then: [Registry.Reload] and
+// [Registry.Watch] try again.
 func Open(conf Config) (*Registry, error) {
 	conf.Serving = cmp.Or(conf.Serving, filepath.Join(conf.Dir, "serving.yaml"))
 	if conf.Log == nil {
@@ -66,20 +68,20 @@ func Open(conf Config) (*Registry, error) {
 	return r, err
 }
 
-// Watch looks for changes every interval until ctx ends: of serving.yaml and
-// of each model file it names, by content, so that a rename, a rewrite in place
-// and a ConfigMap's symlink swap are all seen.
+// Watch reloads every interval until ctx ends. It notices changes of serving.yaml and of
+// each model file that it names: a rename, a rewrite in place and a ConfigMap's symlink
+// swap.
 func (r *Registry) Watch(ctx context.Context, interval time.Duration) {
 	for range repeat.After(ctx, interval) {
 		if _, err := r.Reload(); err != nil {
-			r.conf.Log.Error("models: a change was refused; what served goes on serving", zap.Error(err))
+			r.conf.Log.Error("models: a change was refused; the previous models go on serving", zap.Error(err))
 		}
 	}
 }
 
-// Reload looks once and reports whether a new lineup serves. The error names
-// each file that was refused; for those, what served before goes on serving.
-// A refused change is reported once, until its files change again.
+// Reload checks the files once and reports whether a new lineup serves. The error names
+// each file that was refused; the model that served before goes on serving in its place.
+// A refusal is returned only once, until the files change again.
 func (r *Registry) Reload() (changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,14 +129,14 @@ func (r *Registry) build(serving Serving, seen fingerprint) *buildResult {
 		}
 		for _, version := range line.Shadow {
 			if live := b.live[name]; live != nil && live.Manifest.Version == version {
-				continue // the old live model, still serving in place of a refused one
+				continue // the old live model serves on, in place of a refused one
 			}
 			if m := r.load(b, name, version, seen, fresh); m != nil {
 				b.shadow[name] = append(b.shadow[name], m)
 			}
 		}
 	}
-	for key, f := range fresh { // a new shadow of a version that goes on serving as it was
+	for key, f := range fresh { // free those that were loaded and are not used
 		if f.model != nil && b.loaded[key].model != f.model {
 			b.err = errors.Join(b.err, f.model.Close())
 		}
@@ -143,15 +145,15 @@ func (r *Registry) build(serving Serving, seen fingerprint) *buildResult {
 	return b
 }
 
-// freshModel is a model just loaded, or why it was not.
+// freshModel is a model that was just loaded, or the error of loading it.
 type freshModel struct {
 	dir   string
 	model *Model
 	err   error
 }
 
-// fresh loads the models that are new or have changed, all at once: a start is
-// mostly that.
+// fresh loads the models that are new or have changed, concurrently, because loading them
+// is most of a start.
 func (r *Registry) fresh(serving Serving, seen fingerprint) map[string]*freshModel {
 	out := map[string]*freshModel{}
 	var work sync.WaitGroup
@@ -172,7 +174,7 @@ func (r *Registry) fresh(serving Serving, seen fingerprint) map[string]*freshMod
 	return out
 }
 
-// folderSize is the size of a folder's files; 0 where there is none.
+// folderSize returns the size of a folder's files, or 0 if there is no folder.
 func folderSize(dir string) (bytes int64) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -183,8 +185,8 @@ func folderSize(dir string) (bytes int64) {
 	return bytes
 }
 
-// load returns the model name/version: the one that serves when its content
-// is the same, else a new one; nil when it was refused (and noted in b).
+// load returns the model name/version: the serving one if its content is the same, else
+// the fresh one. It returns nil and records the error in b if the model was refused.
 func (r *Registry) load(b *buildResult, name, version string, seen fingerprint, fresh map[string]*freshModel) *Model {
 	key := name + "/" + version
 	content := seen.content(key)
@@ -256,7 +258,7 @@ func (r *Registry) reject(rejected map[string]string) {
 	r.status.Rejected, r.status.Checked = rejected, time.Now()
 }
 
-// Status returns what serves and what was refused.
+// Status returns the serving and the refused models.
 func (r *Registry) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -265,11 +267,10 @@ func (r *Registry) Status() Status {
 	return s
 }
 
-// Ready reports whether every model that serving.yaml names is served by some
-// version of it. The error names what was refused. While an old version serves
-// in place of a refused one, it is ready: taking the instance out of service
-// would help nobody; [Registry.Status], the log and the metric
-// pitboss_score_model_rejected tell.
+// Ready reports whether some version of every model in serving.yaml serves. The error
+// names what was refused. It is true while an old version serves in place of a refused
+// one, because taking the instance out of service would not help; [Registry.Status], the
+// log and the metric pitboss_score_model_rejected report the refusal.
 func (r *Registry) Ready() (bool, error) {
 	s := r.Status()
 	if serving, err := ReadServing(r.conf.Serving); err == nil && r.current.Load() != nil {
@@ -283,7 +284,7 @@ func (r *Registry) Ready() (bool, error) {
 			return true, nil
 		}
 	} else if r.current.Load() != nil {
-		return true, nil // serving.yaml was broken after a good start
+		return true, nil // serving.yaml became unreadable after a good start
 	}
 	var err error
 	for _, key := range slices.Sorted(maps.Keys(s.Rejected)) {
@@ -295,7 +296,7 @@ func (r *Registry) Ready() (bool, error) {
 	return false, err
 }
 
-// acquire returns the serving lineup with a reference taken, or nil.
+// acquire takes a reference to the serving lineup and returns it, or nil if none serves.
 func (r *Registry) acquire() *Lineup {
 	for {
 		l := r.current.Load()
@@ -305,7 +306,7 @@ func (r *Registry) acquire() *Lineup {
 	}
 }
 
-// Close lets go of every model once the calls in flight have ended.
+// Close releases the serving lineup. Its models are freed when the calls in flight end.
 func (r *Registry) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

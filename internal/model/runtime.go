@@ -16,16 +16,16 @@ var runtimeOnce struct {
 	open bool
 }
 
-// OpenRuntime loads ONNX Runtime from lib (see [Library]) and creates its
-// environment, once per process; further calls return at once. It costs 10 to
-// 12 ms. The environment stays until the process ends.
+// OpenRuntime loads ONNX Runtime from lib (see [Library]) and creates its environment,
+// which takes 10 to 12 ms. Further calls return at once. The environment stays until the
+// process ends.
 func OpenRuntime(lib string) error {
 	runtimeOnce.Lock()
 	defer runtimeOnce.Unlock()
 	if runtimeOnce.open {
 		return nil
 	}
-	// Release 1.27.0 has none, but the library may be overridden.
+	// Release 1.27.0 has no telemetry, but the library may be overridden.
 	if err := os.Setenv("ORT_DISABLE_TELEMETRY", "1"); err != nil {
 		return fmt.Errorf("score: %w", err)
 	}
@@ -37,8 +37,8 @@ func OpenRuntime(lib string) error {
 	return nil
 }
 
-// session is a loaded graph with a pool of preallocated bindings. The channel
-// is the pool, the limit on concurrent runs and, in close, the wait for them.
+// session is a loaded graph with a pool of preallocated bindings. The channel slots is the
+// pool, and it limits the number of concurrent runs: a run takes a slot and puts it back.
 type session struct {
 	ort   *ort.DynamicAdvancedSession
 	wires *wiring
@@ -46,25 +46,24 @@ type session struct {
 	batch chan *slot // nil: rows of this graph are not batched
 }
 
-// slot is the inputs and the output of one call: they may not be shared
-// between calls.
+// slot holds the inputs and the output of one call. Concurrent calls must not share it.
 type slot struct {
 	inputs  []inputTensor
 	out     outputTensor   // nil: ONNX Runtime allocates the output
 	binding *ort.IoBinding // nil with out
-	values  []ort.Value    // of inputs, where there is no binding
+	values  []ort.Value    // the values of inputs
 }
 
-// newSession loads an ONNX graph for up to slots concurrent calls. folder is
-// where files lie that hold weights outside the graph.
+// newSession loads an ONNX graph for up to slots concurrent calls. folder has the files
+// with weights outside the graph.
 func newSession(data []byte, folder string, w *wiring, batched bool, slots int) (s *session, err error) {
 	opts, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, opts.Destroy()) }()
-	// One thread a call: requests are the parallelism, and a thread pool per
-	// session would cost more than a call.
+	// Each call uses one thread: requests run in parallel already, and handing work to a
+	// thread pool would cost more than a call.
 	if err := errors.Join(opts.SetIntraOpNumThreads(1), opts.SetInterOpNumThreads(1),
 		opts.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", folder)); err != nil {
 		return nil, err
@@ -129,7 +128,7 @@ func (s *session) addSlot(to chan *slot, rows int64) (err error) {
 	return nil
 }
 
-// times is shape with its first dimension as large as rows.
+// times returns shape with its first dimension set to rows.
 func times(shape []int64, rows int64) ort.Shape {
 	out := ort.NewShape(shape...)
 	if rows > 1 {
@@ -138,7 +137,7 @@ func times(shape []int64, rows int64) ort.Shape {
 	return out
 }
 
-// run scores one row. No allocation where all tensors are numbers of known shape.
+// run scores one row. It does not allocate if all tensors are numbers of known shape.
 func (s *session) run(row Row, y []float64) error {
 	sl := <-s.slots
 	defer func() { s.slots <- sl }()
@@ -157,8 +156,8 @@ func (s *session) run(row Row, y []float64) error {
 	return nil
 }
 
-// runBatch scores up to batchRows rows, one after another in x and y, of a
-// plain graph. No allocation.
+// runBatch scores up to batchRows concatenated rows of a plain graph. It does not
+// allocate.
 func (s *session) runBatch(x, y []float64) error {
 	sl := <-s.batch
 	defer func() { s.batch <- sl }()
@@ -172,7 +171,7 @@ func (s *session) runBatch(x, y []float64) error {
 	return nil
 }
 
-// runFree runs a graph whose output's shape only a call tells.
+// runFree runs a graph whose output shape is only known after the call.
 func (s *session) runFree(sl *slot, y []float64) (err error) {
 	outputs := []ort.Value{nil}
 	if err := s.ort.Run(sl.values, outputs); err != nil {
@@ -182,8 +181,8 @@ func (s *session) runFree(sl *slot, y []float64) (err error) {
 	return readValue(outputs[0], &s.wires.output, y)
 }
 
-// close frees everything. Nobody may be in run or call it afterwards: freeing
-// a session during a run ends the process (SIGSEGV). [Model] counts its users.
+// close frees everything. No run may be in progress or follow: freeing a session during a
+// run crashes the process (SIGSEGV). [Lineup] counts the users of a model for that.
 func (s *session) close() error {
 	var err error
 	for _, pool := range []chan *slot{s.slots, s.batch} {

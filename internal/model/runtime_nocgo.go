@@ -2,8 +2,8 @@
 
 package model
 
-// The twin of runtime.go for builds without cgo: everything compiles, and
-// whoever loads a model is told what to do.
+// This file replaces runtime.go in builds without cgo: everything compiles, and loading a
+// model fails with an error that says what to do.
 
 // OpenRuntime fails with [ErrNoRuntime].
 func OpenRuntime(string) error { return ErrNoRuntime }

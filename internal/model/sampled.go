@@ -10,20 +10,20 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// sampler explains any model: Shapley values against the reference, estimated
-// over random orders of the columns in which a row takes the player's values
-// instead of the reference's (Castro, Gómez and Tejada 2009), each order with
-// its reverse (antithetic: Mitchell et al. 2022). The orders are drawn from a
-// seed of the model and the row, so an explanation can be repeated.
+// sampler explains any model. It estimates Shapley values against the reference from
+// random orders in which the columns change from the reference's value to the player's
+// (Castro, Gómez and Tejada 2009). Each order is paired with its reverse (antithetic
+// sampling: Mitchell et al. 2022). The seed depends only on the model and the row, so
+// that an explanation can be repeated.
 type sampler struct {
 	reference Row
-	base      float64 // of the reference, in the unit of the effects
-	odds      bool    // effects in log-odds, else in the score's own unit
+	base      float64 // the reference's score, in the unit of the effects
+	odds      bool    // effects are in log-odds, else in the score's own unit
 	orders    int
 	seed      uint64
 }
 
-// defaultOrders is how many orders are drawn where model.yaml does not say.
+// defaultOrders is how many orders are drawn unless model.yaml says otherwise.
 const defaultOrders = 16
 
 func newSampler(m *Model) (*sampler, error) {
@@ -47,9 +47,9 @@ func (s *sampler) unit() string {
 	return "the score's own unit"
 }
 
-// effect is a score in the unit of the effects.
+// effect converts a score to the unit of the effects.
 func (s *sampler) effect(score float64) float64 {
-	const least = 1e-7 // keeps certainty finite
+	const least = 1e-7 // keeps the log-odds of 0 and 1 finite
 	if !s.odds {
 		return score
 	}
@@ -57,7 +57,7 @@ func (s *sampler) effect(score float64) float64 {
 	return math.Log(p / (1 - p))
 }
 
-// explain fills in ex for row.
+// explain computes the effects of row.
 func (s *sampler) explain(m *Model, row Row, ex *Explanation) error {
 	var differ []int
 	hash := s.seed
@@ -108,8 +108,8 @@ func (s *sampler) explain(m *Model, row Row, ex *Explanation) error {
 	return nil
 }
 
-// order adds to effects what each column changes when the reference becomes the
-// row, column by column.
+// order turns the reference into the row, column by column, and adds the change at each
+// column to effects.
 func (s *sampler) order(m *Model, row Row, columns []int, effects []float64) error {
 	c, n := m.columns, len(columns)
 	x, y := make([]float64, n*c), make([]float64, n*m.outputs)

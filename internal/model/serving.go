@@ -10,15 +10,15 @@ import (
 	"pitboss/internal/strictyaml"
 )
 
-// Serving is serving.yaml: which version of each model is live, and which
-// versions run in its shadow.
+// Serving is the content of serving.yaml: by model, the live version and those in the
+// shadow.
 type Serving map[string]Line
 
 // Line is one model's line.
 type Line struct {
 	Live   string   `yaml:"live"`
 	Shadow []string `yaml:"shadow,omitempty,flow"`
-	// Previous is the version that a rollback goes back to.
+	// Previous is the version to which a rollback returns.
 	Previous string `yaml:"previous,omitempty"`
 }
 
@@ -46,7 +46,7 @@ func parseServing(path string, body []byte) (Serving, error) {
 		seen := map[string]bool{line.Live: true}
 		for _, v := range line.Shadow {
 			if !versionName.MatchString(v) || seen[v] {
-				return nil, fmt.Errorf("score: %s: %s: shadow %q is no version, or listed twice, or live", path, name, v)
+				return nil, fmt.Errorf("score: %s: %s: shadow %q is not a version, is listed twice, or is live", path, name, v)
 			}
 			seen[v] = true
 		}
@@ -54,8 +54,8 @@ func parseServing(path string, body []byte) (Serving, error) {
 	return s, nil
 }
 
-// Promote makes version live. What was live becomes a shadow, so that the two
-// go on being compared, and what a rollback goes back to.
+// Promote makes version live. The previously live version becomes a shadow, so that the
+// two are still compared, and the one to which a rollback returns.
 func (l Line) Promote(version string) Line {
 	next := Line{Live: version, Previous: l.Live, Shadow: []string{l.Live}}
 	for _, v := range l.Shadow {
@@ -66,18 +66,17 @@ func (l Line) Promote(version string) Line {
 	return next
 }
 
-// mostShadows bounds what every event is scored by beside the live version.
+// mostShadows bounds the number of shadows that score every event.
 const mostShadows = 3
 
-// WithShadow lets version score in the shadow, too. The oldest shadow makes room
-// where there are too many.
+// WithShadow adds version as a shadow. If there are too many, the oldest is removed.
 func (l Line) WithShadow(version string) Line {
 	l.Shadow = append(slices.Clone(l.Shadow), version)
 	l.Shadow = l.Shadow[max(0, len(l.Shadow)-mostShadows):]
 	return l
 }
 
-// String is the line as it stands in the file.
+// String returns the line as it is written in the file.
 func (l Line) String() string {
 	parts := []string{"live: " + l.Live}
 	if len(l.Shadow) > 0 {
@@ -89,8 +88,8 @@ func (l Line) String() string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// SetLine replaces the one line of model name in serving.yaml's text; every
-// other byte, comments included, stays.
+// SetLine replaces the line of model name in the text of serving.yaml. All other bytes,
+// comments included, stay as they are.
 func SetLine(path string, body []byte, name string, line Line) ([]byte, error) {
 	at := regexp.MustCompile(`(?m)^(` + regexp.QuoteMeta(name) + `:[ \t]*)\{[^{}\n]*\}`)
 	if !at.Match(body) {

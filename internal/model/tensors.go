@@ -10,7 +10,7 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// inputTensor is filled from a row, or from rows one after another.
+// inputTensor is filled from a row, or from concatenated rows.
 type inputTensor interface {
 	fill(numbers []float64, words []string) error
 	value() ort.Value
@@ -26,7 +26,7 @@ type element interface {
 	float32 | float64 | int32 | int64
 }
 
-// numbers is a tensor of numbers; as an input it takes the row's columns from first on.
+// numbers is a tensor of numbers. As an input it takes the row's columns from first on.
 type numbers[T element] struct {
 	*ort.Tensor[T]
 	data  []T
@@ -119,7 +119,7 @@ func readValue(v ort.Value, out *output, y []float64) error {
 	return nil
 }
 
-// readMap reads a ZipMap's answer: for each row a map from class to probability.
+// readMap reads a ZipMap's output: for each row a map from class to probability.
 func readMap(seq *ort.Sequence, out *output, y []float64) error {
 	rows, err := seq.GetValues()
 	if err != nil || len(rows) == 0 {

@@ -6,11 +6,10 @@ import (
 	"slices"
 )
 
-// tree is one tree of an ensemble, its nodes in the file's order, root first.
+// tree is one tree of an ensemble. Its nodes are in the file's order, the root first.
 type tree struct{ nodes []treeNode }
 
-// treeNode is a split (x[feature] ≤ threshold, or = threshold, goes yes, else
-// no) or a leaf.
+// treeNode is a leaf, or a split by x[feature] ≤ threshold (or = threshold if equal).
 type treeNode struct {
 	leaf, equal bool
 	feature     int
@@ -19,16 +18,15 @@ type treeNode struct {
 	value       float64 // of a leaf
 }
 
-// ensemble is the trees of a graph and what they are summed to.
+// ensemble is the tree ensemble of a graph: its value is base plus the sum of the trees.
 type ensemble struct {
 	trees []tree
-	base  float64 // added to the trees' sum
-	input string  // the value that they split
+	base  float64
+	input string // the graph's value that the trees split
 }
 
-// readTrees finds the graph's tree ensemble. class is which of a classifier's
-// classes the score is of (the last of two where it keeps one sum for both).
-// The error says why the graph's trees can't be explained.
+// readTrees reads the graph's tree ensemble. class is the index of the class whose score
+// is read, if it is a classifier. The error says why the trees can't be explained.
 func readTrees(g *graph, class int) (*ensemble, error) {
 	var ens *node
 	for i := range g.nodes {
@@ -57,7 +55,7 @@ func (n *node) regressor() (*ensemble, error) {
 		return nil, fmt.Errorf("the ensemble has %d targets, only 1 is explained", targets)
 	}
 	e := &ensemble{input: n.inputs[0]}
-	for _, b := range n.bases() {
+	for _, b := range n.array("base_values") {
 		e.base += b
 	}
 	err := e.build(n, "target", -1)
@@ -83,15 +81,15 @@ func (e *ensemble) aggregate(function string) error {
 	return fmt.Errorf("the ensemble aggregates by %s, only SUM and AVERAGE are explained", function)
 }
 
-// classifier reads a TreeEnsembleClassifier of two classes: of class, or of the
-// one sum that stands for both.
+// classifier reads a TreeEnsembleClassifier of two classes: the sum of class, or the only
+// sum if the classifier has one for both.
 func (n *node) classifier(class int) (*ensemble, error) {
 	if classes := max(len(n.attrs["classlabels_int64s"].ints), len(n.attrs["classlabels_strings"].strings)); classes != 2 {
 		return nil, fmt.Errorf("the classifier has %d classes, only 2 are explained by their trees", classes)
 	}
 	e := &ensemble{input: n.inputs[0]}
 	ids := n.attrs["class_ids"].ints
-	bases := n.bases()
+	bases := n.array("base_values")
 	only := int64(class)
 	if len(ids) > 0 && !slices.ContainsFunc(ids, func(id int64) bool { return id != ids[0] }) {
 		only = ids[0]
@@ -105,14 +103,7 @@ func (n *node) classifier(class int) (*ensemble, error) {
 	return e, e.build(n, "class", only)
 }
 
-func (n *node) bases() []float64 {
-	if b := n.attrs["base_values_as_tensor"].tensor; len(b) > 0 {
-		return b
-	}
-	return n.attrs["base_values"].numbers()
-}
-
-// array is an attribute's numbers, from NAME_as_tensor where that is set.
+// array returns an attribute's numbers, from NAME_as_tensor if that is set.
 func (n *node) array(name string) []float64 {
 	if t := n.attrs[name+"_as_tensor"].tensor; len(t) > 0 {
 		return t
@@ -120,8 +111,8 @@ func (n *node) array(name string) []float64 {
 	return n.attrs[name].numbers()
 }
 
-// positions says where each tree's nodes stand, by their ids; 0: nowhere, else
-// one more.
+// positions holds, by tree and node id, the node's index plus 1; 0 means that there is no
+// such node.
 type positions [][]int32
 
 func (p positions) put(tree int, node int64, at int) {
@@ -139,8 +130,8 @@ func (p positions) get(tree int, node int64) (at int, ok bool) {
 	return at, at >= 0
 }
 
-// build joins the attributes' parallel arrays. The leaves' values are those of
-// KIND_ids equal to only; -1: of all.
+// build joins the attributes' parallel arrays. A leaf's value is the sum of its weights
+// whose KIND_ids equal only, or of all if only is -1.
 func (e *ensemble) build(n *node, kind string, only int64) error {
 	a := n.attrs
 	treeIDs, nodeIDs, features := a["nodes_treeids"].ints, a["nodes_nodeids"].ints, a["nodes_featureids"].ints
@@ -187,7 +178,7 @@ func (e *ensemble) build(n *node, kind string, only int64) error {
 	return e.leaves(n, kind, only, index, at)
 }
 
-// split sets a node's test: each mode is a ≤ or an =, maybe the other way round.
+// split sets a node's test. Every mode is a ≤ or an =, possibly with the branches swapped.
 func (n *treeNode) split(mode string, threshold float64, single bool, yes, no int) error {
 	n.threshold, n.yes, n.no = threshold, yes, no
 	below := func() float64 { // x < t is x ≤ the number before t

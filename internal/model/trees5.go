@@ -2,8 +2,8 @@ package model
 
 import "fmt"
 
-// ensemble5 reads a TreeEnsemble of ai.onnx.ml 5: nodes and leaves are apart,
-// and a child is one or the other.
+// ensemble5 reads a TreeEnsemble of ai.onnx.ml 5, which keeps nodes and leaves in
+// separate arrays. A child is a node or a leaf.
 func (n *node) ensemble5() (*ensemble, error) {
 	a := n.attrs
 	if a["n_targets"].i != 1 {
@@ -43,10 +43,10 @@ type reader5 struct {
 	tree                               tree
 }
 
-// modes5 are nodes_modes by number.
+// modes5 lists the modes by their number in nodes_modes.
 var modes5 = []string{"BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"}
 
-// node adds the node or leaf i to the tree and returns where it stands there.
+// node adds the node or leaf i to the tree and returns its index there.
 func (r *reader5) node(i int64, leaf bool, depth int) (at int, err error) {
 	at = len(r.tree.nodes)
 	r.tree.nodes = append(r.tree.nodes, treeNode{leaf: leaf})
