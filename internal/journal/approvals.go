@@ -13,10 +13,9 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// A change that was approved is carried out by whoever approved it: the console,
-// or a command. Should that process die on the way, the console finds the
-// approval unfinished and carries it out again, so whatever a change does must
-// be the same when done twice.
+// An approved change is carried out by the process in which it was approved: the console
+// or a command. If that process dies halfway, the console finds the unfinished approval
+// and carries it out again. So every change must be idempotent.
 
 //go:embed lua/swap.lua
 var swapLua string
@@ -25,26 +24,27 @@ var swapScript = redisdb.NewScript(swapLua)
 
 const approvedKey = "{ops}:approved" // hash of approvals that are not carried out yet, by id
 
-// ClaimFor is how long an approval is left to whoever claimed it last.
+// ClaimFor is how long a claim to an approval lasts.
 const ClaimFor = 30 * time.Second
 
 // Approval is a proposal that was approved and not yet carried out.
 type Approval struct {
 	Settlement
-	Claimed   time.Time `json:"claimed"` // zero: by nobody
+	Claimed   time.Time `json:"claimed"` // zero: not claimed
 	Journaled bool      `json:"journaled,omitzero"`
 
-	raw string // as Redis has it
+	raw string // the value in Redis
 }
 
-// swap moves a field between hashes of {ops}; false: it is not what it was.
+// swap moves a field from one hash of {ops} to another, or to the same one with a new
+// value. It returns false and changes nothing if the field's value is not was.
 func (j *Journal) swap(ctx context.Context, from, to, field, was, is string) (bool, error) {
 	n, err := j.run.Run(ctx, swapScript, []string{from, to}, field, was, is)
 	return n == int64(1), err
 }
 
-// approve takes a proposal off the list and keeps that it was approved until it is
-// carried out, in one step, and then journals by whom.
+// approve moves a proposal to the approvals, in one atomic step, and then journals who
+// approved it.
 func (j *Journal) approve(ctx context.Context, a *Approval) error {
 	raw, err := json.Marshal(a)
 	if err != nil {
@@ -64,7 +64,7 @@ func (j *Journal) approve(ctx context.Context, a *Approval) error {
 	return nil
 }
 
-// wait puts a proposal from among the approvals back on the list.
+// wait moves a proposal from the approvals back to the proposals.
 func (j *Journal) wait(ctx context.Context, a *Approval, p Proposal) error {
 	raw, err := json.Marshal(p)
 	if err == nil {
@@ -73,7 +73,7 @@ func (j *Journal) wait(ctx context.Context, a *Approval, p Proposal) error {
 	return failed("put back", err)
 }
 
-// journalApproval journals who approved, before anything is carried out.
+// journalApproval journals who approved, before the change is carried out.
 func (j *Journal) journalApproval(ctx context.Context, a *Approval) error {
 	if a.Journaled {
 		return nil
@@ -90,10 +90,11 @@ func (j *Journal) recordSettlement(ctx context.Context, s Settlement) error {
 	return j.recordJSON(ctx, "settle", KindSettle, s.Settled, s)
 }
 
-// errTaken: another process has the approval now.
+// errTaken means that another process has claimed the approval.
 var errTaken = errors.New("journal: another process carries the approval out")
 
-// update replaces an approval by what becomes of it.
+// update replaces an approval by its next state. The error is errTaken if another process
+// has changed it.
 func (j *Journal) update(ctx context.Context, a, next *Approval) error {
 	raw, err := json.Marshal(next)
 	if err != nil {
@@ -111,20 +112,21 @@ func (j *Journal) update(ctx context.Context, a, next *Approval) error {
 	return nil
 }
 
-// HandOver leaves an approval to the next process that asks for unfinished ones.
+// HandOver gives up the claim to an approval, so that [Journal.Unfinished] returns it to
+// the next process that asks.
 func (j *Journal) HandOver(ctx context.Context, a *Approval) error {
 	next := *a
 	next.Claimed = time.Time{}
 	return j.update(ctx, a, &next)
 }
 
-// Finished forgets an approval that was carried out.
+// Finished removes an approval that was carried out.
 func (j *Journal) Finished(ctx context.Context, a *Approval) error {
 	return failed("approval", j.rdb.HDel(ctx, approvedKey, a.ID).Err())
 }
 
-// PutBack lets a proposal wait again that was approved and can't be carried out,
-// and journals why not.
+// PutBack returns an approved proposal that can't be carried out to the proposals, and
+// journals why.
 func (j *Journal) PutBack(ctx context.Context, a *Approval, why string, now time.Time) error {
 	p := a.Proposal
 	p.Failed = why
@@ -136,7 +138,7 @@ func (j *Journal) PutBack(ctx context.Context, a *Approval, why string, now time
 	return j.recordSettlement(ctx, failed)
 }
 
-// Unfinished claims the approvals that nobody is carrying out, the oldest first.
+// Unfinished claims and returns the approvals without a valid claim, the oldest first.
 func (j *Journal) Unfinished(ctx context.Context, now time.Time) ([]*Approval, error) {
 	all, err := j.approvals(ctx)
 	if err != nil {
@@ -164,7 +166,7 @@ func (j *Journal) Unfinished(ctx context.Context, now time.Time) ([]*Approval, e
 	return out, nil
 }
 
-// Approved reports whether an approval still has to be carried out.
+// Approved reports whether an approval is still to be carried out.
 func (j *Journal) Approved(ctx context.Context, id string) (bool, error) {
 	all, err := j.approvals(ctx)
 	return slices.ContainsFunc(all, func(a *Approval) bool { return a.ID == id }), err

@@ -13,41 +13,40 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Changes to one shard are recorded by one goroutine at a time, since only one
-// entry can be the next in the chain. What waits meanwhile is taken together:
-// all changes about one player are decided in order, each on the contact
-// history that the one before it leaves, and recorded by one script.
+// One goroutine at a time records changes to a shard, because only one entry can be the
+// next in the chain. Changes that arrive meanwhile wait and are coalesced: all changes
+// about one player are decided in order, each on the contact history that the previous
+// one leaves, and recorded by one script.
 //
 // Invariants:
-//   - Nothing is recorded unless the script finds the versions of state and
-//     contact history and the chain's head that the batch was decided on.
-//   - If only the state has moved on, what was decided may stand, but only by
-//     the word of Change.Same about the state that was decided on and the
-//     current one, and only if the former was read during this call.
-//     The script then checks the current version, so nothing slips in between.
-//   - If contact history or head have changed, all of it is decided again.
-//   - That there is nothing to record, since an event was decided on before or may
-//     not be decided on, stands only if Redis has the contact history that says so:
-//     a failover or an erasure may have removed what this process remembers.
+//   - The script records nothing unless the versions of state and contact history and
+//     the chain's head are those that the batch was decided on.
+//   - If only the state has changed, the decisions may stand if Change.Same says so. It
+//     compares the state that was decided on, which must have been read during this call,
+//     with the current one. The script then checks the current version, so that no other
+//     change can slip in between.
+//   - If the contact history or the head has changed, everything is decided again.
+//   - A batch may find nothing to record, because its events were decided on before or
+//     must not be decided on. That stands only if Redis has the contact history that it
+//     was found in: a failover or an erasure may have removed what this process remembers.
 //
-// Players of one shard are not recorded by one script: with 4,096 shards two
-// busy ones seldom share one, and each batch would conflict when any of its
-// players does.
+// Rejected: one script for all waiting players of a shard. With 4,096 shards two busy
+// players rarely share one, and the whole batch would conflict whenever one of them does.
 
 const (
-	// batchMost bounds a batch, so that what waits behind it waits for a few
+	// batchMost bounds a batch, so that the changes behind it wait for a few
 	// milliseconds at most.
 	batchMost = 64
 	// attempts bounds how often one batch is sent.
 	attempts = 24
 )
 
-// ErrConflict means that what a decision rests on kept changing. It is
+// ErrConflict means that the state or history behind a decision kept changing. It is
 // retryable.
 var ErrConflict = errors.New("journal: what was decided on kept changing")
 
-// head is what this process last saw of a shard's chain. Only the goroutine
-// that calls holds touches seq and hash.
+// head caches the end of a shard's chain as this process last saw it. Only the goroutine
+// that runs a batch of calls may access seq and hash.
 type head struct {
 	calls *coalesce.Group[*call]
 	seq   uint64
@@ -66,34 +65,34 @@ func (j *Journal) head(shard int) *head {
 	return p.Load()
 }
 
-// forget makes the next try read the head.
+// forget clears the cache: the next script will conflict and return the head.
 func (h *head) forget() { h.seq, h.hash = 0, Hash{} }
 
 // Change asks for an entry about a player.
 type Change struct {
 	Player string
-	// Version of the state that the caller knows, or Anew or Present.
+	// Version is that of the state that the caller knows, or Anew or Present.
 	Version player.Version
-	// Decide is called with what the decision rests on, again after a conflict.
-	// A nil Draft records nothing. It may be called by another goroutine, but
-	// never concurrently with other decisions about players of the shard.
+	// Decide makes the decision on a View. It is called again after a conflict. A nil
+	// Draft records nothing. It may run on another goroutine, but never concurrently with
+	// other decisions about players of the shard.
 	Decide func(View) (*Draft, error)
-	// Same reports whether what was decided on one state may be recorded although
-	// the state is now another. Nil: it may not.
+	// Same reports whether a decision made on the state was may be recorded although the
+	// state is now another. If it is nil, it may not.
 	Same func(was, is *State) bool
 }
 
-// State is a player's state at one version; the zero Version means that there
-// is no such player.
+// State is a player's state at one version. The zero Version means that there is no such
+// player.
 type State struct {
 	Version player.Version
 	Bytes   []byte
-	// Decoded is the caller's: what it made of Bytes, for the other decisions of
-	// the batch.
+	// Decoded is for the caller: it may keep the decoded Bytes here for the other
+	// decisions of the batch.
 	Decoded any
 }
 
-// call is a Change under way.
+// call is a submitted Change and its result.
 type call struct {
 	Change
 	draft *Draft
@@ -101,24 +100,24 @@ type call struct {
 	err   error
 }
 
-// Submit records a change and returns the entry's sequence number; 0 if there
-// was nothing to record.
+// Submit records a change and returns the entry's sequence number, or 0 if there was
+// nothing to record. After an error the change may or may not be recorded.
 func (j *Journal) Submit(ctx context.Context, c Change) (seq uint64, err error) {
 	shard := player.Shard(c.Player)
 	h, k := j.head(shard), &call{Change: c}
-	h.calls.Do(k, func(waiting []*call) { // with other callers' changes in it
+	h.calls.Do(k, func(waiting []*call) { // has the changes of other callers too
 		j.record(context.WithoutCancel(ctx), shard, h, waiting)
 	})
 	return k.seq, k.err
 }
 
-// Record is Submit of a change for which no other state will do.
+// Record is Submit without a Same: the decision must stand on the current state.
 func (j *Journal) Record(ctx context.Context, id string, version player.Version, decide func(View) (*Draft, error)) (seq uint64, err error) {
 	return j.Submit(ctx, Change{Player: id, Version: version, Decide: decide})
 }
 
-// check is the kind of check that a change asks of the state: changes that ask for the same
-// one can be recorded together.
+// check returns how the script is to check the state: Anew, Present, or zero for a version.
+// Changes with the same check can be recorded together.
 func (c *Change) check() player.Version {
 	if c.Version == Anew || c.Version == Present {
 		return c.Version
@@ -126,8 +125,8 @@ func (c *Change) check() player.Version {
 	return player.Version{}
 }
 
-// record splits what waited into batches. Those that rest on no version go
-// first: an exclusion must not wait for decisions that it is to stop.
+// record splits the waiting changes into batches. Changes without a version go first: an
+// exclusion must not wait for decisions that it is to stop.
 func (j *Journal) record(ctx context.Context, shard int, h *head, waiting []*call) {
 	slices.SortStableFunc(waiting, func(a, b *call) int {
 		x, y := a.check(), b.check()
@@ -147,7 +146,7 @@ func (j *Journal) record(ctx context.Context, shard int, h *head, waiting []*cal
 	}
 }
 
-// batch is changes about one player that are recorded together.
+// batch is a list of changes about one player that are recorded together.
 type batch struct {
 	j     *Journal
 	shard int
@@ -156,7 +155,7 @@ type batch struct {
 	calls []*call
 
 	who   *known
-	state *State // the current one; nil: the one that the only call names, for all we know
+	state *State // the current one as far as known; nil: the version that the only call names
 }
 
 // record sets seq or err of every call.
@@ -211,8 +210,8 @@ func (b *batch) record(ctx context.Context) {
 	b.fail(ErrConflict)
 }
 
-// fail gives err to every call that has none. It may be recorded or not: only
-// Redis knows.
+// fail sets err for every call without an error and clears the caches. Whether the batch
+// was recorded, only Redis knows.
 func (b *batch) fail(err error) {
 	b.j.players.Remove(b.id)
 	b.h.forget()
@@ -225,11 +224,11 @@ func (b *batch) fail(err error) {
 
 func (b *batch) fresh(c *call) bool { return b.state != nil && b.state.Version != c.Version }
 
-// lookFrom is the share of states that had moved on from which on the current
-// one is read before the first try of a single change: reading costs about an
-// eighth of a try that is lost. Under little load nearly none has, and there is
-// nothing to read; with a backlog before decide most have, since the player
-// plays on. Where several changes wait, all but one of them have.
+// lookFrom is the share of outdated versions above which the current state is read before
+// the first attempt of a single change. Reading costs about an eighth of a lost attempt.
+// Under light load hardly any version is outdated, and the read is saved. With a backlog
+// before decide most are, because the player plays on. If several changes wait, all but
+// one of them are outdated, so that the state is always read.
 const lookFrom = 1. / 8
 
 // look reads the current state.
@@ -249,12 +248,12 @@ func (b *batch) adopt(raw []byte) error {
 	return err
 }
 
-// decide asks every call, in order, and reports whether there is anything to record.
+// decide runs every call's Decide in order and reports whether there is anything to record.
 func (b *batch) decide(ctx context.Context) (anything bool) {
 	contacts, seq := History(b.who.contacts), b.h.seq
 	recorded := func(decision string) (uint64, bool, error) { return b.recorded(ctx, decision) }
 	for _, c := range b.calls {
-		c.draft, c.seq, c.err = nil, 0, nil // an error of before may have been about a history that is not current
+		c.draft, c.seq, c.err = nil, 0, nil // an earlier error may be due to an outdated history
 		v := View{Seq: seq + 1, Contacts: contacts, Recorded: recorded}
 		if b.fresh(c) {
 			v.Fresh, v.State = true, b.state
@@ -272,7 +271,7 @@ func (b *batch) decide(ctx context.Context) (anything bool) {
 	return anything
 }
 
-// protect calls decide; a panic in it must not take the other calls with it.
+// protect calls decide and turns a panic into an error, so that the other calls go on.
 func protect(decide func(View) (*Draft, error), v View) (d *Draft, err error) {
 	defer func() {
 		if r := recover(); r != nil {

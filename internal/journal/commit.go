@@ -10,7 +10,7 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// What the script found changed, as bits.
+// Bits of what the script found changed.
 const (
 	changedState    = 1
 	changedContacts = 2
@@ -23,7 +23,8 @@ type changes struct {
 	state, contacts, head, key string
 }
 
-// commit sends the batch's drafts.
+// commit runs the script with the batch's drafts. done is false if the script recorded
+// nothing because of a conflict; changed then has the current values.
 func (b *batch) commit(ctx context.Context) (done bool, changed changes, err error) {
 	after, newKey := *b.who, ""
 	entries := make([]any, 0, 5*len(b.calls))
@@ -73,7 +74,7 @@ func (b *batch) commit(ctx context.Context) (done bool, changed changes, err err
 	return true, changes{}, nil
 }
 
-// entry is a draft's bytes as entry seq.
+// entry returns the bytes of a draft as entry seq.
 func (b *batch) entry(seq uint64, d *Draft) []byte {
 	e := Entry{Shard: b.shard, Seq: seq, Time: d.Time, Kind: d.Kind, Open: d.Open, Personal: d.Personal}
 	if d.Personal == nil {
@@ -83,7 +84,7 @@ func (b *batch) entry(seq uint64, d *Draft) []byte {
 	return e.bytes(b.who.gcm)
 }
 
-// stateText is the state's version that the script is to check.
+// stateText returns the version of the state for the script to check.
 func (b *batch) stateText() string {
 	if b.state != nil {
 		return versionText(b.state.Version)
@@ -91,7 +92,7 @@ func (b *batch) stateText() string {
 	return versionText(b.calls[0].Version)
 }
 
-// send runs the script. It returns nil when everything was recorded.
+// send runs the script. It returns nil if everything was recorded.
 func (j *Journal) send(ctx context.Context, shard int, state, contacts string, args []any) (*changes, error) {
 	keys := []string{state, contacts, HeadKey(shard), StreamKey(shard), SealPrefix(shard), ReviewKey(shard)}
 	v, err := j.run.Run(ctx, recordScript, keys, args...)
@@ -112,7 +113,7 @@ func (j *Journal) send(ctx context.Context, shard int, state, contacts string, a
 	return nil, fmt.Errorf("journal: record: unexpected reply %v", v)
 }
 
-// learn takes over what the script said is current.
+// learn adopts the current values that the script returned.
 func (b *batch) learn(c changes) (err error) {
 	if c.what&changedState != 0 {
 		if err := b.adopt([]byte(c.state)); err != nil {
@@ -130,10 +131,10 @@ func (b *batch) learn(c changes) (err error) {
 	return nil
 }
 
-// confirm reports whether Redis has the contact history that the batch was
-// decided on, else learns the one it has. It waits for the replicas to have what
-// was recorded before: WAIT asks about the writes of its own connection, so the
-// head is written as it is.
+// confirm reports whether Redis has the contact history that the batch was decided on. If
+// not, it adopts the one that Redis has. It first waits until the replicas have all that
+// was recorded before. WAIT covers only the writes of its own connection, so the script
+// writes the head back unchanged.
 func (b *batch) confirm(ctx context.Context) (stands bool, err error) {
 	if b.j.replicas > 0 {
 		if _, err := b.j.run.Run(ctx, confirmScript, []string{HeadKey(b.shard)}); err != nil {

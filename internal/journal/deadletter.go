@@ -15,28 +15,27 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// DeadLetter is an event that a subscriber or the Broker refused, or that no
-// retry could deliver.
+// DeadLetter is an event that a subscriber or the Broker refused, or that could not be
+// delivered after all retries.
 type DeadLetter struct {
 	ID         string    `json:"id"`
 	At         time.Time `json:"at"`
 	Trigger    string    `json:"trigger"`
-	Subscriber string    `json:"subscriber"` // the address of who did not take it
+	Subscriber string    `json:"subscriber"` // the address that did not accept it
 	Code       int       `json:"code"`
 	Reason     string    `json:"reason"`
 	Attempts   int       `json:"attempts"`
 	Event      ce.Event  `json:"event"`
 }
 
-// DeadLettersKey is the hash of the dead letters that wait for somebody in the
-// console, as JSON with the event in it.
+// DeadLettersKey is the hash of the dead letters in the console, as JSON with the event.
 const DeadLettersKey = "{console}:letters"
 
-// deadLetterIDKey is the number of the last one.
+// deadLetterIDKey holds the number of the last dead letter.
 const deadLetterIDKey = "{console}:letter"
 
-// NewDeadLetter returns a dead letter of now. It is named after the host of
-// subscriber: on a cluster, the Service.
+// NewDeadLetter returns a dead letter. Its Trigger is the host of subscriber: on a cluster
+// that is the Service.
 func NewDeadLetter(e *ce.Event, subscriber string, code int, reason string, now time.Time) DeadLetter {
 	d := DeadLetter{At: now, Subscriber: subscriber, Code: code, Reason: reason, Event: event.Shown(*e)}
 	if u, err := url.Parse(subscriber); err == nil {
@@ -45,14 +44,15 @@ func NewDeadLetter(e *ce.Event, subscriber string, code int, reason string, now 
 	return d
 }
 
-// KeepDeadLetter keeps d until somebody replays or discards it. kept is false for
-// an event that an erasure of its player has overtaken: it would have no effect
-// any more, and none of the player's data comes back.
+// KeepDeadLetter stores d until a person replays or discards it. kept is false if the
+// player was erased after the event: a replay would have no effect, and erased data must
+// not come back.
 //
-// An erasure leaves its mark before it looks for dead letters, and here the mark is
-// asked for after d was written. So of an erasure and a dead letter at the same time
-// at least one sees the other. Where this process dies in between, the dead letter is
-// delivered again, and all of the player's that the erasure should have found go then.
+// Invariant: no dead letter survives an erasure of its player. An erasure leaves its mark
+// before it looks for dead letters, and KeepDeadLetter checks the mark after it has
+// written d. So of a concurrent erasure and dead letter at least one sees the other. If
+// this process dies in between, the dead letter is delivered again, and then all dead
+// letters that the erasure should have found are removed.
 func (j *Journal) KeepDeadLetter(ctx context.Context, d DeadLetter) (kept bool, err error) {
 	if gone, err := j.Overtaken(ctx, &d.Event); err != nil || gone {
 		return false, err
@@ -73,8 +73,9 @@ func (j *Journal) KeepDeadLetter(ctx context.Context, d DeadLetter) (kept bool, 
 	return !gone, err
 }
 
-// Overtaken reports whether an erasure has taken the effect from an event of
-// before, and removes the player's other dead letters of that kind.
+// Overtaken reports whether the event's player was erased after it, so that it has no
+// effect any more. If so, it removes the player's other dead letters from before the
+// erasure.
 func (j *Journal) Overtaken(ctx context.Context, e *ce.Event) (bool, error) {
 	if e.Subject() == "" || event.Outlives(e.Type()) {
 		return false, nil
@@ -86,8 +87,8 @@ func (j *Journal) Overtaken(ctx context.Context, e *ce.Event) (bool, error) {
 	return true, j.DropDeadLetters(ctx, e.Subject(), at)
 }
 
-// DropDeadLetters removes an erased player's dead letters of up to a time (zero:
-// of any), but for those that outlive the erasure.
+// DropDeadLetters removes an erased player's dead letters up to a time (zero: all), except
+// those of types that outlive an erasure.
 func (j *Journal) DropDeadLetters(ctx context.Context, id string, upTo time.Time) error {
 	letters := j.rdb.HScan(ctx, DeadLettersKey, 0, "", 500).Iterator()
 	for letters.Next(ctx) {

@@ -14,8 +14,8 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// Hash links the journal's entries: SHA-256 of the previous entry's hash and
-// the entry's bytes.
+// Hash links the journal's entries: it is the SHA-256 of the previous entry's hash and the
+// entry's bytes.
 type Hash [sha256.Size]byte
 
 // Entry is one record of the journal. Its bytes are
@@ -24,13 +24,13 @@ type Hash [sha256.Size]byte
 //	uvarint  sequence number in the shard, from 1
 //	varint   time, ms since 1970
 //	8 bytes  kind, padded with spaces
-//	16 bytes name of the sealing key; zeroes: nothing is sealed
+//	16 bytes name of the sealing key; zeroes if nothing is sealed
 //	uvarint  n, then n bytes: the open part, S2-compressed
 //	uvarint  n, then n bytes: the sealed part: 12 bytes nonce, then the personal
 //	         part, S2-compressed, under AES-256-GCM
 //
-// The parts are JSON. The hash covers these bytes and not what they say, so
-// destroying a sealing key leaves the chain whole.
+// The parts are JSON. The hash covers these bytes, not their plaintext, so that destroying
+// a sealing key leaves the chain intact.
 type Entry struct {
 	Shard    int
 	Seq      uint64
@@ -38,7 +38,7 @@ type Entry struct {
 	Kind     string // KindDecision, …
 	KeyName  string // "": nothing sealed
 	Open     []byte // JSON
-	Personal []byte // JSON; nil where the sealing key is gone
+	Personal []byte // JSON; nil if the sealing key is gone
 	Hash     Hash
 }
 
@@ -54,9 +54,9 @@ const (
 	KindSettle   = "settle"
 	KindOpen     = "open"
 	KindErase    = "erase"
-	KindLearned  = "learned" // a learned policy put into force, or taken back
+	KindLearned  = "learned" // a learned policy was promoted or rolled back
 	KindExport   = "export"
-	KindLabel    = "label" // what came of decisions
+	KindLabel    = "label" // labels of decisions
 )
 
 // ErrFormat means that an entry can't be read.
@@ -68,12 +68,12 @@ const (
 	keyNameSize = 16
 )
 
-// compressed is the memory for the parts of one entry while it is written.
+// compressed is scratch memory for the compressed parts of an entry.
 type compressed struct{ open, personal []byte }
 
 var compressors = sync.Pool{New: func() any { return new(compressed) }}
 
-// bytes is the entry as it is stored. gcm is nil where nothing is sealed.
+// bytes returns the entry as it is stored. gcm is nil if nothing is sealed.
 func (e *Entry) bytes(gcm cipher.AEAD) []byte {
 	parts := compressors.Get().(*compressed)
 	defer compressors.Put(parts)
@@ -103,8 +103,8 @@ func (e *Entry) bytes(gcm cipher.AEAD) []byte {
 	return gcm.Seal(dst, dst[n:], parts.personal, name[:])
 }
 
-// parseEntry reads an entry's bytes and takes over its hash; what is personal stays
-// sealed where key is nil.
+// parseEntry reads an entry's bytes and sets its hash, without checking it. If key is nil,
+// the personal part stays sealed.
 func parseEntry(shard int, b, hash []byte, key keyring) (*Entry, error) {
 	e := &Entry{Shard: shard}
 	copy(e.Hash[:], hash)
@@ -155,7 +155,7 @@ func parseEntry(shard int, b, hash []byte, key keyring) (*Entry, error) {
 	return e, nil
 }
 
-// place reads an entry's number and time, and nothing else of it.
+// place reads only an entry's sequence number and time.
 func place(b []byte) (seq uint64, at time.Time, err error) {
 	if len(b) < 1 || b[0] != entryLayout {
 		return 0, at, fmt.Errorf("%w: layout", ErrFormat)
@@ -194,7 +194,7 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// link is the hash of an entry that follows prev.
+// link returns the hash of an entry that follows prev.
 func link(prev Hash, entry []byte) (h Hash) {
 	d := sha256.New()
 	d.Write(prev[:])
@@ -203,8 +203,8 @@ func link(prev Hash, entry []byte) (h Hash) {
 	return h
 }
 
-// The dictionaries that short JSON is compressed against. They are part of
-// layout 1: never change them.
+// The dictionaries for compressing short JSON. They are part of layout 1: never change
+// them.
 var (
 	openDict     = dictionary(openSample)
 	personalDict = dictionary(personalSample)
@@ -217,12 +217,12 @@ func dictionary(sample string) codec { return codec{s2.MakeDict([]byte(sample), 
 
 func (c codec) Encode(dst, src []byte) []byte { return c.d.Encode(dst, src) }
 
-// maxPart bounds what a part of an entry may say that it unpacks to: a damaged
-// one could ask for gigabytes.
+// maxPart bounds the decompressed size that a part of an entry may claim: a damaged one
+// could claim gigabytes.
 const maxPart = 16 << 20
 
 func (c codec) Decode(dst, src []byte) ([]byte, error) {
-	// With a dictionary the length stands where it does without.
+	// The length is encoded in the same place with and without a dictionary.
 	if n, err := s2.DecodedLen(src); err != nil || n > maxPart {
 		return nil, fmt.Errorf("%w: a part of %d bytes", ErrFormat, n)
 	}

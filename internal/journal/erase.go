@@ -11,39 +11,40 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// LegalHoldKey is the key of what the law makes the operator keep of an erased
-// player: that they are excluded.
+// LegalHoldKey returns the key of an erased player's legal hold. The law requires the
+// operator to remember that the player is excluded.
 func LegalHoldKey(id string) string { return tag(player.Shard(id)) + ":x:" + id }
 
-// ExportKey is the key of a copy of a player's data that waits to be fetched.
+// ExportKey returns the key of a copy of a player's data that waits to be fetched.
 func ExportKey(request string) string { return "pitboss:export:" + request }
 
-// exportsKey is the key of the requests whose copies wait to be fetched, so
-// that an erasure finds them.
+// exportsKey returns the key of the set of a player's requests whose copies wait to be
+// fetched, so that an erasure finds them.
 func exportsKey(id string) string { return tag(player.Shard(id)) + ":e:" + id }
 
-// Forever is until when a legal hold is kept that has no end.
+// Forever is the end of a legal hold without an end.
 var Forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Hold keeps a legal hold until its time is over, unless one that ends later is
-// kept already; nil asks for what is kept. It returns until when one is; zero: none.
+// Hold keeps a legal hold until a time, unless one that ends later is kept already. With a
+// nil record it only reads. It returns the end of the hold that is kept, or zero if there
+// is none.
 func (j *Journal) Hold(ctx context.Context, id string, record []byte, until time.Time) (time.Time, error) {
 	kept, err := j.heldUntil(ctx, id)
 	if err != nil || record == nil || !until.After(kept) {
 		return kept, err
 	}
-	end := "" // the record with its end, in one command: a process that dies must not leave a hold without one
+	end := "" // record and end are set in one command: a crash must not leave a hold without an end
 	if until.Before(Forever) {
 		end = strconv.FormatInt(until.Unix(), 10)
 	}
 	if _, err := j.run.Run(ctx, holdScript, []string{LegalHoldKey(id)}, record, end, time.Until(until).Milliseconds()); err != nil {
 		return kept, failed("legal hold", err)
 	}
-	if kept, err = j.heldUntil(ctx, id); kept.IsZero() || err != nil { // its time is over
+	if kept, err = j.heldUntil(ctx, id); kept.IsZero() || err != nil { // it has already ended
 		return kept, err
 	}
 	if kept.After(until) {
-		return kept, nil // another erasure's
+		return kept, nil // another erasure keeps a longer one
 	}
 	return until, nil
 }
@@ -53,7 +54,7 @@ var holdLua string
 
 var holdScript = redisdb.NewScript(holdLua)
 
-// heldUntil is until when a legal hold is kept, to about a second.
+// heldUntil returns the end of the legal hold, to about a second, or zero if there is none.
 func (j *Journal) heldUntil(ctx context.Context, id string) (time.Time, error) {
 	left, err := j.rdb.PTTL(ctx, LegalHoldKey(id)).Result()
 	switch {
@@ -67,14 +68,14 @@ func (j *Journal) heldUntil(ctx context.Context, id string) (time.Time, error) {
 	return time.Now().Add(left).UTC().Truncate(time.Second), nil
 }
 
-// LegalHold returns what is kept of an erased player; nil: nothing.
+// LegalHold returns the legal hold of an erased player, or nil.
 func (j *Journal) LegalHold(ctx context.Context, id string) ([]byte, error) {
 	return j.get(ctx, "legal hold", LegalHoldKey(id))
 }
 
-// Shred destroys the player's sealing key: what is personal in the journal, in
-// Redis, in segments and in their copies, can't be read any more. The contact
-// history goes too, unless keep is set.
+// Shred destroys the player's sealing key. Then the personal parts of the journal can't be
+// read any more, in Redis, in segments or in copies of them. It also deletes the contact
+// history, unless keep is set.
 func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 	defer j.players.Remove(id)
 	err := redisdb.Write(ctx, j.run, "del", ranksKey(id))
@@ -91,9 +92,9 @@ func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 	return failed("shred", err)
 }
 
-// PutExport keeps a copy of a player's data until it is too old.
+// PutExport keeps a copy of a player's data for ttl.
 func (j *Journal) PutExport(ctx context.Context, id, request string, doc []byte, ttl time.Duration) error {
-	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error { // the index first: a copy must not be without
+	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error { // the index first: an erasure must find every copy
 		p.SAdd(ctx, exportsKey(id), request)
 		p.Expire(ctx, exportsKey(id), ttl)
 		return nil
@@ -104,8 +105,8 @@ func (j *Journal) PutExport(ctx context.Context, id, request string, doc []byte,
 	return failed("export", err)
 }
 
-// DropExports removes the copies of a player's data that wait to be fetched, and
-// those of more requests, which the index may have lost.
+// DropExports removes the copies of a player's data that wait to be fetched, and those of
+// further requests that the index may have lost.
 func (j *Journal) DropExports(ctx context.Context, id string, more ...string) error {
 	requests, err := j.rdb.SMembers(ctx, exportsKey(id)).Result()
 	requests = append(requests, more...)
@@ -118,7 +119,7 @@ func (j *Journal) DropExports(ctx context.Context, id string, more ...string) er
 	return failed("drop exports", err)
 }
 
-// Export returns a copy that PutExport kept.
+// Export returns a copy that PutExport kept. The error is [ErrNotFound] if there is none.
 func (j *Journal) Export(ctx context.Context, request string) ([]byte, error) {
 	b, err := j.get(ctx, "export", ExportKey(request))
 	if b == nil && err == nil {

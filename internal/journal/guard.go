@@ -8,8 +8,8 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// GuardBits is the size of the set of players whom the guard rail of harm has
-// counted: with a million of them, one in sixteen others is taken for one.
+// GuardBits is the size in bits of the set of players whom the guard rail of harm has
+// counted. With a million players in it, one in sixteen others is taken for a member.
 const GuardBits = 1 << 24
 
 const (
@@ -17,8 +17,8 @@ const (
 	guardSeenKey = "{ops}:guard:seen"
 )
 
-// Guard is what the guard rail of harm has found so far, as it wrote it, and the
-// set of those whom it counted; nil where it never looked.
+// Guard returns the stored findings of the guard rail of harm and the set of players whom
+// it has counted. Both are nil if it has never run.
 func (j *Journal) Guard(ctx context.Context) (found, seen []byte, err error) {
 	if found, err = j.GuardFound(ctx); err == nil {
 		seen, err = j.get(ctx, "guard", guardSeenKey)
@@ -26,15 +26,14 @@ func (j *Journal) Guard(ctx context.Context) (found, seen []byte, err error) {
 	return found, seen, err
 }
 
-// GuardFound is what the guard rail has found so far, without whom it counted; nil
-// where it never looked.
+// GuardFound is Guard without the set of players.
 func (j *Journal) GuardFound(ctx context.Context) ([]byte, error) {
 	return j.get(ctx, "guard", guardKey)
 }
 
-// KeepGuard keeps what the guard rail has found, and whom it counted now.
+// KeepGuard stores the findings of the guard rail and adds players to the set, atomically.
 func (j *Journal) KeepGuard(ctx context.Context, found []byte, counted []uint64) error {
-	_, err := j.rdb.TxPipelined(ctx, func(p redisdb.Pipeliner) error { // all or nothing: who is in one is in the other
+	_, err := j.rdb.TxPipelined(ctx, func(p redisdb.Pipeliner) error { // atomic: a player counts in both or in neither
 		p.Set(ctx, guardKey, found, 0)
 		for _, bit := range counted {
 			p.SetBit(ctx, guardSeenKey, int64(bit), 1)
@@ -44,8 +43,8 @@ func (j *Journal) KeepGuard(ctx context.Context, found []byte, counted []uint64)
 	return failed("guard", err)
 }
 
-// Lease reports whether the instance called me is the one that does the work
-// called name, for so long from now. It keeps a lease that it has.
+// Lease acquires or renews a lease: it reports whether the instance me does the work name
+// for the duration long from now.
 func (j *Journal) Lease(ctx context.Context, name, me string, long time.Duration) (bool, error) {
 	key := "{ops}:lease:" + name
 	ok, err := j.rdb.SetNX(ctx, key, me, long).Result()
@@ -60,7 +59,7 @@ func (j *Journal) Lease(ctx context.Context, name, me string, long time.Duration
 }
 
 func leaseError(err error) error {
-	if err == nil || errors.Is(err, redisdb.Nil) { // it ended just now: another look takes it
+	if err == nil || errors.Is(err, redisdb.Nil) { // the lease has just ended: the next call acquires it
 		return nil
 	}
 	return failed("lease", err)

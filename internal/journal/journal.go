@@ -1,14 +1,13 @@
-// Package journal keeps every decision: a hash chain per shard, in Redis
-// Streams and, once written out, in Parquet files.
+// Package journal keeps every decision in a hash chain per shard, first in Redis Streams
+// and later in Parquet files.
 //
-// One script (lua/record.lua) checks that the player's state, contact history
-// and the chain's head are still those decided on, and writes contact history,
-// entries and head together. So of two concurrent decisions about one player
-// the later one sees the contact history that the earlier one left, and an
-// exclusion that comes in between wins.
+// One script (lua/record.lua) checks that the player's state, the contact history and the
+// chain's head are still those that were decided on, and writes contact history, entries
+// and head atomically. So the later of two concurrent decisions about a player always sees
+// the contact history that the earlier one left, and an exclusion in between wins.
 //
-// What is personal is sealed with a key per player, which erasure destroys;
-// the chain stays verifiable without it.
+// Personal data is sealed with a key per player. An erasure destroys the key; the chain
+// can be verified without it.
 package journal
 
 import (
@@ -41,38 +40,37 @@ var (
 	confirmScript = redisdb.NewScript(confirmLua)
 )
 
-// Journal writes and reads the journal. It is safe for concurrent use; any
-// number of Journals may write to one Redis.
+// Journal writes and reads the journal. It is safe for concurrent use. Any number of
+// processes may write to one Redis.
 type Journal struct {
 	rdb      redisdb.Client
 	run      *redisdb.Runner
 	replicas int                                     // see WaitReplicas
-	heads    [player.Shards + 2]atomic.Pointer[head] // the last ones are those of Ops and Labels
+	heads    [player.Shards + 2]atomic.Pointer[head] // the last two are those of Ops and Labels
 	players  *lru.Cache[string, *known]
-	most     int64        // bytes of contact histories in players
-	bytes    atomic.Int64 // now
-	moved    share        // of the states that callers named, those that had moved on
+	most     int64        // limit of bytes
+	bytes    atomic.Int64 // size of the contact histories in players
+	moved    share        // the share of callers' state versions that were outdated
 	made     *lru.Cache[string, *madeBy]
 
 	commits, conflicts atomic.Uint64
 }
 
-// Stats are the commits sent to Redis about players, and how many of them it
-// refused since this process did not know what is current: another wrote, or
-// this one has just begun.
+// Stats returns how many commits about players were sent to Redis, and how many of them
+// conflicted: another process had written, or this one had nothing cached yet.
 func (j *Journal) Stats() (commits, conflicts uint64) { return j.commits.Load(), j.conflicts.Load() }
 
-// known is what this process last saw of a player. It is never changed.
+// known caches what this process last saw of a player. It is immutable.
 type known struct {
 	version  string // of the contact history; "": there is none
 	contacts Bytes
 	keyName  string
 	gcm      cipher.AEAD
-	newKey   string // to be written with the first entry; else ""
+	newKey   string // the sealing key, if it must be written with the next entry; else ""
 }
 
-// New returns a Journal on rdb that remembers up to players contact histories,
-// fewer when they take more than 1 KB on average: the longest has 18 KB.
+// New returns a Journal on rdb. It caches up to players contact histories, or fewer if
+// they take more than 1 KB on average; the longest takes 18 KB.
 func New(rdb redisdb.Client, players int) *Journal {
 	j := &Journal{rdb: rdb, run: redisdb.NewRunner(rdb), most: int64(players) << 10}
 	var err error
@@ -84,9 +82,9 @@ func New(rdb redisdb.Client, players int) *Journal {
 	return j
 }
 
-// remember takes over what is current of a player.
+// remember caches what is current of a player.
 func (j *Journal) remember(id string, k *known) {
-	j.players.Remove(id) // what is replaced is not told as evicted
+	j.players.Remove(id) // Add would not call the eviction callback for a replaced value
 	j.bytes.Add(int64(len(k.contacts)))
 	j.players.Add(id, k)
 	for j.bytes.Load() > j.most && j.players.Len() > 1 {
@@ -94,60 +92,60 @@ func (j *Journal) remember(id string, k *known) {
 	}
 }
 
-// WaitReplicas makes every entry wait until so many replicas have it (Redis
-// WAIT), or fail with player.ErrNotReplicated after timeout: a retry then finds
-// the entry and waits again. To be called before the first Record. It returns j.
+// WaitReplicas makes every commit wait until that many replicas have it (Redis WAIT), or
+// fail with player.ErrNotReplicated after timeout. A retry then finds the entry and waits
+// again. It must be called before the first Record, and returns j.
 func (j *Journal) WaitReplicas(replicas int, timeout time.Duration) *Journal {
 	j.replicas = replicas
 	j.run.Wait(replicas, timeout)
 	return j
 }
 
-// History is a contact history as the caller has it.
+// History is a contact history that can be serialized.
 type History interface{ Append(dst []byte) []byte }
 
-// Bytes is a contact history as it was written.
+// Bytes is a serialized contact history.
 type Bytes []byte
 
 // Append implements [History].
 func (b Bytes) Append(dst []byte) []byte { return append(dst, b...) }
 
-// View is what a decision is to rest on.
+// View is the input of a decision.
 type View struct {
 	Seq uint64 // the entry's sequence number, if it is recorded
-	// Contacts is the contact history: what the decision before in the same batch
-	// left, or Bytes, as last written (empty: none). It must not be changed.
+	// Contacts is the contact history: the one that the previous decision of the batch
+	// left, or Bytes as last written (empty: none). It must not be modified.
 	Contacts History
-	// Fresh: the state is no longer the one the caller named, but State.
+	// Fresh says that the caller's version is outdated and State is the current state.
 	Fresh bool
 	State *State
-	// Recorded looks a decision about the player up in the journal in Redis.
+	// Recorded looks up a decision about the player in the journal in Redis.
 	Recorded func(decision string) (seq uint64, ok bool, err error)
 }
 
-// Draft is what to record.
+// Draft is an entry to record.
 type Draft struct {
 	Kind     string
 	Time     time.Time
 	Open     []byte  // JSON
 	Personal []byte  // JSON
-	Contacts History // the contact history from now on; nil: as it is
+	Contacts History // the new contact history; nil: unchanged
 	Decision string
 	Deadline time.Time // of a person's review; zero: none
 }
 
-// Given as a version, Anew records whatever the player's state is; Present, too,
-// but for a player who was erased a while ago: then it gives ErrErased.
+// As a version, Anew records whatever the player's state is. Present does too, except for
+// an erased player: then the error is ErrErased.
 var (
 	Anew    = player.Version{0: '*'}
 	Present = player.Version{0: '+'}
 )
 
-// ErrErased means that the player was erased: nothing was recorded.
+// ErrErased means that the player was erased and nothing was recorded.
 var ErrErased = errors.New("journal: the player was erased")
 
-// share is how often something was so of late: a moving average over some
-// thirty times. Of concurrent additions one may be lost.
+// share is the recent frequency of something, as a moving average over about thirty
+// samples. Concurrent additions may get lost, which does no harm to an average.
 type share struct{ bits atomic.Uint64 }
 
 func (s *share) add(so bool) {
@@ -164,7 +162,7 @@ func (j *Journal) known(id string) *known {
 	if k, ok := j.players.Get(id); ok {
 		return k
 	}
-	return newKnown() // a new player, for all we know: the script tells
+	return newKnown() // assume a new player; the script returns the history if there is one
 }
 
 func newKnown() *known {
@@ -181,8 +179,8 @@ func newKnown() *known {
 
 func text(v any) string { s, _ := v.(string); return s }
 
-// parseKnown reads a contact history's value and its sealing key. A history
-// without its key (it should not happen) gets a new one.
+// parseKnown reads a contact history's value and its sealing key. A history without its
+// key, which should not happen, gets a new one.
 func parseKnown(value, key string) (*known, error) {
 	k := newKnown()
 	if len(value) < 8+keyNameSize {
@@ -227,7 +225,7 @@ func headBytes(seq uint64, h Hash) string {
 
 func streamID(seq uint64) string { return strconv.FormatUint(seq, 10) + "-0" }
 
-// ParseVersion reads a state's version as player.updated carries it: 16 hex digits.
+// ParseVersion reads a state's version in the form of player.updated: 16 hex digits.
 func ParseVersion(s string) (v player.Version, err error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != len(v) {

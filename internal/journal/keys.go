@@ -8,13 +8,12 @@ import (
 	"pitboss/internal/player"
 )
 
-// Ops is the shard number of entries that are about no player: kill switches
-// and the like. Its keys carry the tag {ops}.
+// Ops is the shard number of entries that are not about a player, such as kill switches.
+// Its keys have the tag {ops}.
 const Ops = -1
 
-// Labels is the shard number of the entries that say what came of decisions.
-// They come all the time, which those of Ops do not. Their keys carry the tag
-// {labels}.
+// Labels is the shard number of the labels of decisions. They are apart from Ops because
+// they are written all the time. Their keys have the tag {labels}.
 const Labels = -2
 
 func tag(shard int) string {
@@ -27,34 +26,34 @@ func tag(shard int) string {
 	return player.ShardTag(shard)
 }
 
-// ContactsKey is the key of a player's contact history:
-// 8 bytes version · 16 bytes name of the sealing key · what decide wrote.
+// ContactsKey returns the key of a player's contact history:
+// 8 bytes version · 16 bytes name of the sealing key · the serialized history.
 func ContactsKey(id string) string { return tag(player.Shard(id)) + ":c:" + id }
 
-// StreamKey is the key of a shard's journal.
+// StreamKey returns the key of a shard's journal.
 func StreamKey(shard int) string { return tag(shard) + ":j" }
 
-// HeadKey is the key of the head of a shard's chain: 8 bytes sequence number,
+// HeadKey returns the key of the head of a shard's chain: 8 bytes sequence number,
 // 32 bytes SHA-256.
 func HeadKey(shard int) string { return tag(shard) + ":h" }
 
-// SealPrefix begins the keys that hold a shard's sealing keys.
+// SealPrefix returns the prefix of the keys that hold a shard's sealing keys.
 func SealPrefix(shard int) string { return tag(shard) + ":k:" }
 
-// ReviewKey is the key of a shard's queue of decisions a person must look at,
-// by deadline.
+// ReviewKey returns the key of a shard's queue of decisions for a person to review, by
+// deadline.
 func ReviewKey(shard int) string { return tag(shard) + ":v" }
 
-// DocumentKey is the key of a text kept under its hash: policies, feature sets.
+// DocumentKey returns the key of a text kept under its hash: policies, feature sets.
 func DocumentKey(hash string) string { return "pitboss:document:" + hash }
 
-// DecisionID names the decision that the event with this reply id leads to. It
+// DecisionID returns the id of the decision that the event with this reply id leads to. It
 // begins with the player's shard, so that the journal can find it.
 func DecisionID(id, reply string) string {
 	return fmt.Sprintf("s%04d-%s", player.Shard(id), reply)
 }
 
-// ShardOf is the shard a decision's id names.
+// ShardOf returns the shard in a decision's id.
 func ShardOf(decision string) (int, error) {
 	head, _, ok := strings.Cut(decision, "-")
 	if head == "ops" {

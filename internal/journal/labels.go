@@ -11,21 +11,21 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Settled is what came of some decisions, as the journal has it: the labels of
-// labels.yaml. Like an outcome it names decisions and no person.
+// Settled holds the labels (labels.yaml) of some decisions, as they are in the journal.
+// Like an outcome it names decisions and no person.
 type Settled struct {
 	At   time.Time `json:"at"`
-	Rows []Came    `json:"rows"` // those of one shard in the order of its entries
+	Rows []Came    `json:"rows"` // within a shard in the order of its entries
 }
 
-// Came is what came of a decision. Of two about one decision the first counts.
+// Came holds the labels of one decision. If there are two for a decision, the first counts.
 type Came struct {
 	Decision string             `json:"decision"`
 	Seq      uint64             `json:"seq"` // of the decision's entry
 	Labels   map[string]float64 `json:"labels"`
 }
 
-// KeepLabels journals what came of decisions.
+// KeepLabels journals the labels of decisions.
 func (j *Journal) KeepLabels(ctx context.Context, s *Settled) error {
 	open, err := json.Marshal(s)
 	if err != nil {
@@ -34,8 +34,7 @@ func (j *Journal) KeepLabels(ctx context.Context, s *Settled) error {
 	return j.recordIn(ctx, Labels, &Draft{Kind: KindLabel, Time: s.At, Open: open})
 }
 
-// EachSettled calls visit with what came of decisions, in order, of those entries
-// that Redis has from a number on.
+// EachSettled calls visit with the labels in Redis from sequence number from on, in order.
 func (j *Journal) EachSettled(ctx context.Context, from uint64, visit func(seq uint64, s *Settled) error) error {
 	return j.Each(ctx, Labels, from, true, func(e *Entry) error {
 		s, err := readSettled(e)
@@ -46,7 +45,7 @@ func (j *Journal) EachSettled(ctx context.Context, from uint64, visit func(seq u
 	})
 }
 
-// SettledIn calls visit with what came of decisions, of those in segments and in Redis.
+// SettledIn calls visit with all labels, in segments and then in Redis, in order.
 func (j *Journal) SettledIn(ctx context.Context, written Segments, visit func(s *Settled) error) error {
 	last := uint64(0)
 	take := func(raw, hash []byte) error {
@@ -67,7 +66,7 @@ func (j *Journal) SettledIn(ctx context.Context, written Segments, visit func(s 
 	return j.raw(ctx, Labels, last+1, func(_ string, raw, hash []byte) error { return take(raw, hash) })
 }
 
-// readSettled is nil for an entry of another kind.
+// readSettled returns nil for an entry of another kind.
 func readSettled(e *Entry) (*Settled, error) {
 	if e.Kind != KindLabel {
 		return nil, nil
@@ -79,7 +78,7 @@ func readSettled(e *Entry) (*Settled, error) {
 	return s, nil
 }
 
-// Calibration is how the scores of a model are calibrated now.
+// Calibration is the current calibration of a model's scores.
 type Calibration struct {
 	Name              string `json:"name"`
 	Version           string `json:"version"`
@@ -87,18 +86,18 @@ type Calibration struct {
 	Label             string `json:"label"`
 	learn.Calibration `json:",inline"`
 	Errors            learn.Errors `json:"errors"`
-	Seen              int64        `json:"seen"` // outcomes that it rests on
+	Seen              int64        `json:"seen"` // how many outcomes it is fitted to
 	At                time.Time    `json:"at"`
 }
 
 const (
 	calibrationKey  = "{labels}:calibration"
 	calibratorsKey  = "{labels}:calibrators"
-	calibrationsFor = 7 * 24 * time.Hour // then nobody knows any more whether they are right
+	calibrationsFor = 7 * 24 * time.Hour // an older calibration may be wrong by now
 )
 
-// KeepCalibrators stores what the settling of labels goes on with, as it wrote it,
-// and the calibrations, by the model's SHA-256.
+// KeepCalibrators stores the state of the calibrators, which is opaque here, and the
+// calibrations, by the model's SHA-256.
 func (j *Journal) KeepCalibrators(ctx context.Context, state []byte, fitted map[string]Calibration) error {
 	text, err := json.Marshal(fitted, json.Deterministic(true))
 	if err != nil {
@@ -112,12 +111,12 @@ func (j *Journal) KeepCalibrators(ctx context.Context, state []byte, fitted map[
 	return failed("calibration", err)
 }
 
-// Calibrators is what KeepCalibrators stored; nil where nothing is.
+// Calibrators returns the state that KeepCalibrators stored, or nil.
 func (j *Journal) Calibrators(ctx context.Context) ([]byte, error) {
 	return j.get(ctx, "calibrators", calibratorsKey)
 }
 
-// Calibrations are how scores are calibrated now, by the model's SHA-256.
+// Calibrations returns the current calibrations, by the model's SHA-256.
 func (j *Journal) Calibrations(ctx context.Context) (out map[string]Calibration, err error) {
 	_, err = j.getJSON(ctx, "calibration", calibrationKey, &out)
 	return out, err

@@ -18,17 +18,17 @@ var learnLua string
 
 var learnScript = redisdb.NewScript(learnLua)
 
-// rankedMost bounds the decisions of a player whose outcomes are waited for.
+// rankedMost bounds the number of a player's decisions whose outcomes are remembered.
 const rankedMost = 512
 
-// ranksKey is the key of the outcomes, by decision and whose sums they are in, that
-// were learned of a player: personal, and gone with the window or an erasure.
+// ranksKey returns the key of a player's learned outcomes, by decision and spec. They are
+// personal: they expire with the window and go with an erasure.
 func ranksKey(id string) string { return tag(player.Shard(id)) + ":l:" + id }
 
-// sumsKey is the key of a shard's sums: of many players, and of none.
+// sumsKey returns the key of a shard's sums. They add up many players and are not personal.
 func sumsKey(shard int, spec string) string { return tag(shard) + ":t:" + spec }
 
-// Lesson is what a decision's outcome teaches.
+// Lesson is what is learned from a decision's outcome.
 type Lesson struct {
 	Spec     *learn.Spec
 	Decision string
@@ -40,9 +40,9 @@ type Lesson struct {
 	Remember time.Duration // how long outcomes of the decision may come
 }
 
-// Learn adds a lesson to the sums. Of the outcomes of one decision the highest
-// counts, however often and in whatever order they come; to sums of another context
-// or other rewards a decision is new. It reports whether the sums changed.
+// Learn adds a lesson to the sums and reports whether they changed. Of several outcomes of
+// a decision the highest counts, however often and in whatever order they come. Each spec
+// (context and rewards) has sums of its own, in which a decision counts anew.
 func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) {
 	w, key := l.Spec.Width(), l.Spec.Key()
 	args := []any{l.Decision + " " + key, l.Rank, int(l.Remember.Seconds()) + 1, l.Action, rankedMost, w}
@@ -72,7 +72,7 @@ func (j *Journal) Learn(ctx context.Context, id string, l Lesson) (bool, error) 
 	return changed, nil
 }
 
-// Learned adds up the sums of all shards, by action.
+// Learned returns the sums over all shards, by action.
 func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*learn.Sums, error) {
 	key, out := spec.Key(), map[string]*learn.Sums{}
 	ask := func(p redisdb.Pipeliner, s int) *redisdb.MapStringStringCmd { return p.HGetAll(ctx, sumsKey(s, key)) }
@@ -82,12 +82,12 @@ func (j *Journal) Learned(ctx context.Context, spec *learn.Spec) (map[string]*le
 	return out, err
 }
 
-// snapshotFor is how long what decide learned by itself is kept, as the sums are:
-// a decision of before can't be reproduced any more.
+// snapshotFor is how long a snapshot that decide took is kept, as long as the sums. An
+// older decision can't be reproduced any more.
 const snapshotFor = 400 * 24 * time.Hour
 
-// KeepSnapshot stores a snapshot of what is learned under its hash. One that is
-// there stays from now on for as long; a candidate, which stays for ever, still does.
+// KeepSnapshot stores a learned snapshot under its hash for snapshotFor, or extends the
+// time of one that exists. A candidate, which has no expiry, stays for ever.
 func (j *Journal) KeepSnapshot(ctx context.Context, hash string, text []byte) error {
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 		p.SetNX(ctx, DocumentKey(hash), text, snapshotFor)

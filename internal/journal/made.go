@@ -11,25 +11,24 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// A contact history remembers a bounded number of decisions. Of a player who is
-// decided on more often than that, an older event may have been decided on
-// before, and only the journal knows. madeBy indexes the journal's decisions
-// about such a player in memory: the first question reads the shard's stream,
-// later ones only what others have recorded since.
+// A contact history remembers a bounded number of decisions. If a player has more, only
+// the journal knows whether an older event was decided on. madeBy indexes the journal's
+// decisions about such a player in memory. The first lookup reads the shard's stream,
+// later ones only the entries that other processes have recorded since.
 //
-// An answer is as current as the head that the batch knows. That is enough: the
-// script records nothing if the head is another, and the batch asks again.
+// Invariant: an answer is as current as the head that the batch knows. That suffices,
+// because the script records nothing if the head has changed, and the batch looks again.
 type madeBy struct {
-	keyName  string // an erased player who comes back has another
-	upTo     uint64 // entries that were looked at
+	keyName  string // a player who comes back after an erasure has another
+	upTo     uint64 // the last indexed entry
 	from     time.Time
-	new, old map[uint64]uint64 // decision's hash to sequence number: since from, and of the day before
+	new, old map[uint64]uint64 // decision's hash → sequence number: since from, and the day before
 	n        atomic.Int64
 }
 
 const (
 	madePlayers = 256
-	madeMost    = 1 << 18 // decisions of all players, some 12 MB
+	madeMost    = 1 << 18 // decisions of all players, about 12 MB
 	madeFor     = 24 * time.Hour
 )
 
@@ -99,7 +98,7 @@ func (m *madeBy) take(e *Entry) error {
 		Decision string `json:"decision"`
 	}
 	if err := json.Unmarshal(e.Open, &open); err != nil {
-		return nil //nolint:nilerr // not an object: nothing that could be asked for
+		return nil //nolint:nilerr // not an object, hence not a decision
 	}
 	m.add(open.Decision, e.Seq, e.Time)
 	if m.n.Load() >= madeMost {
@@ -108,8 +107,8 @@ func (m *madeBy) take(e *Entry) error {
 	return nil
 }
 
-// note indexes what the batch has recorded, up to entry seq, where the index
-// has everything before it.
+// note indexes the entries that the batch has just recorded, up to seq, if the index has
+// all entries before them.
 func (b *batch) note(seq uint64) {
 	m, ok := b.j.made.Peek(b.id)
 	if !ok || m.keyName != b.who.keyName || m.upTo != b.h.seq {
@@ -123,8 +122,8 @@ func (b *batch) note(seq uint64) {
 	m.upTo = seq
 }
 
-// boundMade forgets the players asked about least recently, down to what all
-// may take. One alone who takes as much is no longer indexed: see recorded.
+// boundMade drops the players that were used least recently until the indexes fit into
+// madeMost. If a single player exceeds it, recorded no longer uses that index.
 func (j *Journal) boundMade() {
 	n := int64(0)
 	for _, m := range j.made.Values() {

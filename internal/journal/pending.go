@@ -11,12 +11,12 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// What is pending: the decisions of a window, apart by when they were made, and how
-// long outcomes took. Both allow for outcomes that are still to come, and are no
-// more exact than that needs: what an instance that dies between the sums and these
-// has not added is not in them, until the window is over.
+// Two statistics correct the sums for outcomes that are still to come: the pending
+// decisions of the window, by when they were made, and the delays of outcomes. They are
+// only approximate: if an instance dies after it has added to the sums, its decision is
+// missing here until the window is over.
 
-// pendingKey is the key of the decisions made in a part of the window.
+// pendingKey returns the key of the decisions made in one slot of the window.
 func pendingKey(spec *learn.Spec, slot int64) string {
 	return fmt.Sprintf("pitboss:pending:%s:%d:%d", spec.Key(), int64(spec.SlotLength().Seconds()), slot)
 }
@@ -25,10 +25,10 @@ func delaysKey(spec *learn.Spec) string {
 	return fmt.Sprintf("pitboss:delays:%s:%d", spec.Key(), int64(time.Duration(spec.Window).Seconds()))
 }
 
-// delaysFor is how long delays are remembered once no outcome comes any more.
+// delaysFor is how long delays are kept after the last outcome.
 const delaysFor = 30 * 24 * time.Hour
 
-// notePending counts a decision that is learned from for the first time.
+// notePending adds a decision from which something is learned for the first time.
 func (j *Journal) notePending(ctx context.Context, spec *learn.Spec, l *Lesson) error {
 	key, row := pendingKey(spec, spec.Slot(l.At)), l.Rows[0]
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
@@ -51,7 +51,7 @@ func (j *Journal) notePending(ctx context.Context, spec *learn.Spec, l *Lesson) 
 	return failed("pending", err)
 }
 
-// noteDelay counts how long after its decision an outcome came.
+// noteDelay adds the time between a decision and its outcome.
 func (j *Journal) noteDelay(ctx context.Context, spec *learn.Spec, delay time.Duration) error {
 	key := delaysKey(spec)
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
@@ -62,7 +62,7 @@ func (j *Journal) noteDelay(ctx context.Context, spec *learn.Spec, delay time.Du
 	return failed("delays", err)
 }
 
-// pending is how long outcomes took, and what is pending by action.
+// pending returns the delays of outcomes and, by action, the pending decisions.
 func (j *Journal) pending(ctx context.Context, spec *learn.Spec, now time.Time) (d learn.Delays, by map[string][]learn.Pending, err error) {
 	counts, err := j.rdb.HGetAll(ctx, delaysKey(spec)).Result()
 	if err != nil {
@@ -94,8 +94,8 @@ func (j *Journal) pending(ctx context.Context, spec *learn.Spec, now time.Time) 
 	return d, by, nil
 }
 
-// LearnedBy is Learned at a time, where decisions whose outcomes may still come
-// count only for the share of outcomes that has come at their age.
+// LearnedBy is like Learned, but counts a pending decision only for the share of outcomes
+// that usually have come at its age.
 func (j *Journal) LearnedBy(ctx context.Context, spec *learn.Spec, now time.Time) (map[string]*learn.Sums, error) {
 	sums, err := j.Learned(ctx, spec)
 	if err != nil {

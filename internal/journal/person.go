@@ -10,41 +10,41 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Accounts of one person are in different slots, so no script changes two of
-// them together. Whether an account is linked to a person stands in its own
-// contact history, which every decision about it is checked against. A person
-// has an index in a slot of its own: every account that was ever linked to it.
-// It is a superset, which whoever reads it holds against the accounts' own
-// histories. So events about links may come in any order, and twice.
+// The accounts of one person are in different slots, so that no script can change two of
+// them together. An account's contact history says to whom it is linked, and every
+// decision about the account is checked against its history. A person has an index, in a
+// slot of its own, of all accounts that were ever linked to it. The index is a superset:
+// readers check it against the accounts' histories. So events about links may come twice
+// and in any order.
 
 //go:embed lua/link.lua
 var linkLua string
 
 var linkScript = redisdb.NewScript(linkLua)
 
-// PersonKey is the key of the index of a person's accounts.
+// PersonKey returns the key of the index of a person's accounts.
 func PersonKey(person string) string { return player.ShardTag(player.Shard(person)) + ":g:" + person }
 
-// Index adds an account to those of a person. The account's contact history
-// must have the link already.
+// Index adds an account to a person's index. The account's contact history must have the
+// link already.
 func (j *Journal) Index(ctx context.Context, person, id string) error {
 	_, err := j.run.Run(ctx, linkScript, []string{PersonKey(person)}, id)
 	return failed("index of a person", err)
 }
 
-// Unindex takes an erased account off a person's index.
+// Unindex removes an erased account from a person's index.
 func (j *Journal) Unindex(ctx context.Context, person, id string) error {
 	return failed("index of a person", redisdb.Write(ctx, j.run, "srem", PersonKey(person), id))
 }
 
-// Account is an account of a person, as Redis has it now.
+// Account is an account of a person as it is in Redis.
 type Account struct {
 	ID       string
-	State    *State // zero version: nobody, or erased
+	State    *State // of zero version if there is no such player, or an erased one
 	Contacts Bytes
 }
 
-// Accounts reads the accounts that are on the persons' indexes, by id.
+// Accounts reads the accounts in the persons' indexes, sorted by id.
 func (j *Journal) Accounts(ctx context.Context, persons []string) ([]Account, error) {
 	indexes := make([]*redisdb.StringSliceCmd, len(persons))
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {

@@ -13,22 +13,22 @@ const promotedKey = "{ops}:learned"
 // shadowedKey holds the learned policy in the shadow.
 const shadowedKey = "{ops}:learned:shadow"
 
-// Promotion puts a learned policy into force, as the journal has it.
+// Promotion puts a learned policy into force, as it is in the journal.
 type Promotion struct {
-	// Snapshot is the policy's hash, of a text that is kept; "": as learning.yaml says.
+	// Snapshot is the policy's hash, whose document is kept; "": the one of learning.yaml.
 	Snapshot string    `json:"snapshot"`
-	Before   string    `json:"before"` // the one that it takes the place of
+	Before   string    `json:"before"` // the snapshot that it replaces
 	By       []string  `json:"by"`
 	Reason   string    `json:"reason"`
 	At       time.Time `json:"at"`
-	// Shadow: it only notes what the policy would choose.
+	// Shadow says that the policy's choices are only recorded.
 	Shadow bool `json:"shadow,omitzero"`
-	// Back: it took a promotion back.
+	// Back says that it was a rollback.
 	Back bool `json:"back,omitzero"`
 }
 
-// ShadowLearned lets the learned policy of a hash choose in the shadow ("": none)
-// and journals who did and why. It changes no decision.
+// ShadowLearned puts the learned policy with a hash in the shadow ("": none) and journals
+// who did so and why. It changes no decision.
 func (j *Journal) ShadowLearned(ctx context.Context, hash, by, reason string, at time.Time) error {
 	now, err := j.Shadowed(ctx)
 	if err != nil {
@@ -37,7 +37,7 @@ func (j *Journal) ShadowLearned(ctx context.Context, hash, by, reason string, at
 	return j.promote(ctx, shadowedKey, Promotion{Snapshot: hash, Before: now.Snapshot, By: []string{by}, Reason: reason, At: at, Shadow: true})
 }
 
-// Shadowed is the learned policy in the shadow; zero where none ever was.
+// Shadowed returns the learned policy in the shadow, or zero if there never was one.
 func (j *Journal) Shadowed(ctx context.Context) (Promotion, error) {
 	return j.promotedBy(ctx, shadowedKey)
 }
@@ -45,9 +45,9 @@ func (j *Journal) Shadowed(ctx context.Context) (Promotion, error) {
 // ErrPromotedAnew refuses a promotion that a later one, or a rollback, has overtaken.
 var ErrPromotedAnew = errors.New("journal: another learned policy was promoted, or taken back, since this was approved: propose it anew")
 
-// PromoteLearned puts the learned policy of a hash into force and journals who did
-// and why. Every decide acts on it within a second. It may be done twice: at is
-// when it was approved.
+// PromoteLearned puts the learned policy with a hash into force and journals who did so
+// and why. Every instance of decide uses it within a second. It is idempotent for one time
+// of approval (at).
 func (j *Journal) PromoteLearned(ctx context.Context, hash string, by []string, reason string, at time.Time) error {
 	now, err := j.Promoted(ctx)
 	switch {
@@ -61,9 +61,9 @@ func (j *Journal) PromoteLearned(ctx context.Context, hash string, by []string, 
 	return j.promote(ctx, promotedKey, Promotion{Snapshot: hash, Before: now.Snapshot, By: by, Reason: reason, At: at})
 }
 
-// RollbackLearned puts back what decided before the promotion in force, and
-// returns the promotion that it made. Done twice, it ends at what learning.yaml says:
-// one person alone must not put into force again what was taken back.
+// RollbackLearned restores the policy from before the promotion in force and returns the
+// promotion that it made. A second rollback returns to learning.yaml, not to the policy
+// that was rolled back: one person alone must not put that into force again.
 func (j *Journal) RollbackLearned(ctx context.Context, by, reason string, at time.Time) (p Promotion, err error) {
 	now, err := j.Promoted(ctx)
 	if err != nil {
@@ -91,7 +91,7 @@ func (j *Journal) promote(ctx context.Context, key string, p Promotion) error {
 	return j.recordJSON(ctx, "promote", KindLearned, p.At, p)
 }
 
-// Promoted is the promotion in force; zero where nothing was ever promoted.
+// Promoted returns the promotion in force, or zero if nothing was ever promoted.
 func (j *Journal) Promoted(ctx context.Context) (Promotion, error) {
 	return j.promotedBy(ctx, promotedKey)
 }

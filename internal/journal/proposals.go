@@ -13,10 +13,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// What loosens or changes a running system takes two people: one proposes, another
-// approves. Stopping something takes one.
+// A change that loosens or alters a running system takes two people: one proposes it, and
+// another approves it. To stop something takes one person.
 
-// Proposal is a change that waits for a second person.
+// Proposal is a change that waits for the approval of a second person.
 type Proposal struct {
 	ID      string         `json:"id"`
 	What    string         `json:"what"` // ProposeSwitchOff, …
@@ -25,13 +25,13 @@ type Proposal struct {
 	By      string         `json:"by"`
 	ByID    string         `json:"by_id,omitzero"` // the OIDC subject
 	At      time.Time      `json:"at"`
-	Until   time.Time      `json:"until"`          // then it is gone
-	Body    jsontext.Value `json:"body,omitempty"` // what the change needs to be made
-	// Failed says why it could not be made when it was approved last.
+	Until   time.Time      `json:"until"`          // when it expires
+	Body    jsontext.Value `json:"body,omitempty"` // the data for carrying it out
+	// Failed says why the change could not be carried out after the last approval.
 	Failed string `json:"failed,omitzero"`
 }
 
-// What can be proposed.
+// The kinds of proposals.
 const (
 	ProposeSwitchOff = "switch.off"
 	ProposePromote   = "model.promote"
@@ -40,7 +40,7 @@ const (
 	ProposeLearned   = "learned.promote" // the subject is the learned policy's hash
 )
 
-// Settlement is what became of a proposal, as the journal has it.
+// Settlement is the end of a proposal, as it is in the journal.
 type Settlement struct {
 	Proposal
 	Verdict   string    `json:"verdict"` // approved | withdrawn | failed
@@ -49,11 +49,11 @@ type Settlement struct {
 	SettledID string    `json:"settled_id,omitzero"`
 }
 
-// What becomes of a proposal.
+// The verdicts of a Settlement.
 const (
 	Approved  = "approved"
 	Withdrawn = "withdrawn"
-	Failed    = "failed" // approved, and could not be made: it waits again
+	Failed    = "failed" // approved, but could not be carried out: it waits again
 )
 
 const (
@@ -61,22 +61,22 @@ const (
 	approversKey = "{ops}:approvers"
 )
 
-// ErrSamePerson refuses an approval by whoever proposed.
+// ErrSamePerson refuses an approval by the person who proposed the change.
 var ErrSamePerson = errors.New("journal: a change is approved by another person than the one who proposed it")
 
-// SetApprovers says how many people a change takes: one or two.
+// SetApprovers sets how many people a change takes: one or two.
 func (j *Journal) SetApprovers(ctx context.Context, n int) error {
 	return j.setJSON(ctx, "approvers", approversKey, n)
 }
 
-// Approvers is how many people a change takes; two unless somebody said one.
+// Approvers returns how many people a change takes. The default is two.
 func (j *Journal) Approvers(ctx context.Context) (int, error) {
 	n := 2
 	_, err := j.getJSON(ctx, "approvers", approversKey, &n)
 	return n, err
 }
 
-// Propose journals a proposal and lets it wait. It returns it with its id.
+// Propose journals a proposal, stores it, and returns it with its id.
 func (j *Journal) Propose(ctx context.Context, p Proposal) (Proposal, error) {
 	p.ID = strings.ToLower(rand.Text()[:12])
 	if err := j.recordJSON(ctx, "propose", KindPropose, p.At, p); err != nil {
@@ -85,7 +85,7 @@ func (j *Journal) Propose(ctx context.Context, p Proposal) (Proposal, error) {
 	return p, j.restore(ctx, p)
 }
 
-// Proposals lists those that wait, the oldest first. Expired ones are removed.
+// Proposals lists the waiting proposals, the oldest first, and removes expired ones.
 func (j *Journal) Proposals(ctx context.Context, now time.Time) ([]Proposal, error) {
 	all, err := j.rdb.HGetAll(ctx, proposalsKey).Result()
 	if err != nil {
@@ -106,7 +106,7 @@ func (j *Journal) Proposals(ctx context.Context, now time.Time) ([]Proposal, err
 	return out, nil
 }
 
-// FindProposal returns a proposal that waits.
+// FindProposal returns a waiting proposal.
 func (j *Journal) FindProposal(ctx context.Context, id string, now time.Time) (Proposal, error) {
 	all, err := j.Proposals(ctx, now)
 	if err != nil {
@@ -119,10 +119,10 @@ func (j *Journal) FindProposal(ctx context.Context, id string, now time.Time) (P
 	return all[n], nil
 }
 
-// Settle takes a proposal off the list, once, and journals by whom. The caller
-// carries out what was approved and says so ([Journal.Finished]), or that it can't be
-// done ([Journal.PutBack]), or leaves it to another process ([Journal.HandOver]). Of
-// what is withdrawn there is no approval.
+// Settle approves or withdraws a waiting proposal, once, and journals who did so. The
+// caller must carry out an approval and then call [Journal.Finished], or [Journal.PutBack]
+// if the change can't be carried out, or [Journal.HandOver] to leave it to another
+// process. For a withdrawal the returned Approval is nil.
 func (j *Journal) Settle(ctx context.Context, p Proposal, verdict, by, byID string, now time.Time) (*Approval, error) {
 	s := Settlement{Proposal: p, Verdict: verdict, Settled: now, SettledBy: by, SettledID: byID}
 	if verdict == Approved {
@@ -145,7 +145,7 @@ func (j *Journal) Settle(ctx context.Context, p Proposal, verdict, by, byID stri
 	return nil, nil
 }
 
-// restore lets a proposal wait, or wait again.
+// restore stores a waiting proposal.
 func (j *Journal) restore(ctx context.Context, p Proposal) error {
 	raw, err := json.Marshal(p)
 	if err == nil {
@@ -154,8 +154,8 @@ func (j *Journal) restore(ctx context.Context, p Proposal) error {
 	return failed("proposal", err)
 }
 
-// SamePerson reports whether somebody made the proposal. Where both have an OIDC
-// subject it is compared: names change hands.
+// SamePerson reports whether that person made the proposal. It compares the OIDC subjects
+// if both are known, because names can be reassigned, and the names otherwise.
 func (p *Proposal) SamePerson(by, byID string) bool {
 	if p.ByID != "" && byID != "" {
 		return p.ByID == byID

@@ -15,11 +15,11 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// ErrNotFound means that the journal in Redis does not have the entry. It may
-// have been written out to a segment.
+// ErrNotFound means that the journal in Redis does not have the entry. A segment may have
+// it.
 var ErrNotFound = errors.New("journal: no such entry")
 
-// Read returns one entry of a shard, with the personal part unless its key was
+// Read returns one entry of a shard. It has the personal part unless its key was
 // destroyed.
 func (j *Journal) Read(ctx context.Context, shard int, seq uint64) (*Entry, error) {
 	found, err := j.Places(ctx, []Place{{shard, seq}})
@@ -32,7 +32,7 @@ func (j *Journal) Read(ctx context.Context, shard int, seq uint64) (*Entry, erro
 	return found[0], nil
 }
 
-// opens finds the key of a shard's sealed part.
+// opens returns the keyring of a shard.
 func (j *Journal) opens(ctx context.Context, shard int) keyring {
 	return func(name string) ([]byte, error) { return j.get(ctx, "sealing key", SealPrefix(shard)+name) }
 }
@@ -46,12 +46,12 @@ func fields(m *redisdb.XMessage) (raw, hash []byte, err error) {
 	return []byte(e), []byte(h), nil
 }
 
-// page is how many entries one read takes.
+// page is how many entries are read at a time.
 const page = 500
 
-// Each calls visit for a shard's entries from sequence number from on, in
-// order, until it returns an error, which Each returns. With open, personal
-// parts stay sealed: that is faster.
+// Each calls visit for a shard's entries from sequence number from on, in order, until
+// visit returns an error, which Each returns. With open, personal parts stay sealed, which
+// is faster.
 func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, visit func(*Entry) error) error {
 	var keys keyring
 	if !open {
@@ -66,10 +66,10 @@ func (j *Journal) Each(ctx context.Context, shard int, from uint64, open bool, v
 	})
 }
 
-// keyring finds a sealing key by its name; nil where it was destroyed.
+// keyring returns the sealing key with a name, or nil if it was destroyed.
 type keyring func(name string) ([]byte, error)
 
-// once looks for each key once.
+// once returns a keyring that caches the keys.
 func (k keyring) once() keyring {
 	known := map[string][]byte{}
 	return func(name string) ([]byte, error) {
@@ -82,10 +82,10 @@ func (k keyring) once() keyring {
 	}
 }
 
-// About calls visit with the entries that are about a player: what is sealed
-// with their key, and what became of it. First those in segments, then those that
-// only Redis has. whole is false where entries of the player's shard are missing:
-// they were written out to segments other than those given.
+// About calls visit with the entries about a player, in order: those sealed with the
+// player's key, and the outcomes, reviews and revocations of these. It reads the segments
+// and then Redis. whole is false if entries of the player's shard are missing, because
+// they were written out to other segments.
 func (j *Journal) About(ctx context.Context, s Segments, id string, visit func(*Entry) error) (whole bool, err error) {
 	b, err := j.get(ctx, "about", ContactsKey(id))
 	if err != nil || len(b) < 8+keyNameSize {
@@ -108,15 +108,15 @@ func (j *Journal) About(ctx context.Context, s Segments, id string, visit func(*
 	return a.whole && a.last >= end, err
 }
 
-// Up bounds a look into the past: entries up to a time (zero: all) and before a
-// sequence number (0: all).
+// Up limits a query to entries up to a time (zero: all) and before a sequence number
+// (0: all).
 type Up struct {
 	Until  time.Time
 	Before uint64
 }
 
-// DecisionsOf returns a player's decisions, the newest first and at most max;
-// whole is [Journal.About]'s.
+// DecisionsOf returns a player's decisions, the newest first and at most max. whole is as
+// for [Journal.About].
 func (j *Journal) DecisionsOf(ctx context.Context, s Segments, id string, up Up, max int) (newest []*Entry, whole bool, err error) {
 	whole, err = j.About(ctx, s, id, func(e *Entry) error {
 		if e.Kind != KindDecision || !up.Until.IsZero() && e.Time.After(up.Until) || up.Before > 0 && e.Seq >= up.Before {
@@ -131,12 +131,12 @@ func (j *Journal) DecisionsOf(ctx context.Context, s Segments, id string, up Up,
 	return newest, whole, err
 }
 
-// about sorts out what is about a player.
+// about selects the entries about one player.
 type about struct {
-	key    string // the name of their sealing key
+	key    string // the name of the player's sealing key
 	secret []byte
-	mine   map[string]bool // decisions about them
-	last   uint64          // sequence number taken last
+	mine   map[string]bool // decisions about the player
+	last   uint64          // the last sequence number
 	whole  bool
 	visit  func(*Entry) error
 }
@@ -147,7 +147,7 @@ func (a *about) take(shard int, raw, hash []byte) error {
 		return err
 	}
 	if e.Seq <= a.last {
-		return nil // Redis has it, too
+		return nil // already seen in a segment
 	}
 	a.whole = a.whole && e.Seq == a.last+1
 	a.last = e.Seq
@@ -155,7 +155,7 @@ func (a *about) take(shard int, raw, hash []byte) error {
 		Decision string `json:"decision"`
 	}
 	if err := json.Unmarshal(e.Open, &open); err != nil {
-		return nil //nolint:nilerr // not an object: nothing of a player's
+		return nil //nolint:nilerr // not an object, hence not about a player
 	}
 	switch {
 	case e.KeyName == a.key:
@@ -173,7 +173,7 @@ func (a *about) open(name string) ([]byte, error) {
 	return a.secret, nil
 }
 
-// raw calls visit with the stream's entries as they are.
+// raw calls visit with the stream's unparsed entries, in order.
 func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id string, raw, hash []byte) error) error {
 	start := streamID(from)
 	for {
@@ -197,7 +197,7 @@ func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id
 	}
 }
 
-// Head is the head of a shard's chain; zero where it has no entry.
+// Head returns the head of a shard's chain, or zero if it has no entry.
 func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, err error) {
 	b, err := j.get(ctx, "head", HeadKey(shard))
 	if b == nil || err != nil {
@@ -210,7 +210,7 @@ func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, e
 	return binary.BigEndian.Uint64(b), hash, nil
 }
 
-// Shards lists those that have entries, Ops (-1) and Labels (-2) among them.
+// Shards lists the shards that have entries, including Ops (-1) and Labels (-2).
 func (j *Journal) Shards(ctx context.Context) (out []int, err error) {
 	ask := func(p redisdb.Pipeliner, s int) *redisdb.IntCmd { return p.Exists(ctx, HeadKey(s)) }
 	err = ofShards(ctx, j, "shards", Labels, player.Shards, ask, func(s int, c *redisdb.IntCmd) error {
@@ -222,7 +222,7 @@ func (j *Journal) Shards(ctx context.Context) (out []int, err error) {
 	return out, err
 }
 
-// Contacts returns a player's contact history as decide wrote it; nil: none.
+// Contacts returns a player's serialized contact history, or nil.
 func (j *Journal) Contacts(ctx context.Context, id string) ([]byte, error) {
 	b, err := j.get(ctx, "contacts", ContactsKey(id))
 	if len(b) < 8+keyNameSize {
@@ -231,8 +231,8 @@ func (j *Journal) Contacts(ctx context.Context, id string) ([]byte, error) {
 	return b[8+keyNameSize:], err
 }
 
-// KeepDocument stores a text under its hash, once: what a decision was made by
-// must be there when it is reproduced.
+// KeepDocument stores a text under its hash for good, so that decisions made by it can be
+// reproduced.
 func (j *Journal) KeepDocument(ctx context.Context, hash string, text []byte) error {
 	return failed("document", j.rdb.SetNX(ctx, DocumentKey(hash), text, 0).Err())
 }
@@ -246,20 +246,20 @@ func (j *Journal) Document(ctx context.Context, hash string) ([]byte, error) {
 	return b, err
 }
 
-// isDecision tells whether the entry is the decision of that id.
+// isDecision reports whether the entry is the decision with that id.
 func (e *Entry) isDecision(id string) bool {
 	return e.Kind == KindDecision && strings.Contains(string(e.Open), `"decision":"`+id+`"`)
 }
 
-// isAbout tells whether the entry names the decision: an outcome, a review, a
+// isAbout reports whether the entry refers to the decision: an outcome, a review or a
 // revocation.
 func (e *Entry) isAbout(id string) bool {
 	return e.Kind != KindDecision && strings.Contains(string(e.Open), `"`+id+`"`)
 }
 
-// Find looks a decision up in Redis, else in the segments, and returns its entry
-// and those that are about it (outcomes, reviews, a revocation), in order. The
-// personal part is opened where its key is still there.
+// Find looks up a decision in Redis and then in the segments. It returns its entry, with
+// the personal part if its key exists, and the entries that refer to it (outcomes, reviews,
+// a revocation), in order. The error is [ErrNotFound] if neither has it.
 func (j *Journal) Find(ctx context.Context, s Segments, decision string) (*Entry, []*Entry, error) {
 	shard, err := ShardOf(decision)
 	if err != nil {
@@ -287,7 +287,7 @@ func (j *Journal) Find(ctx context.Context, s Segments, decision string) (*Entry
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, e := range about { // what both have once
+	for _, e := range about { // skip those that the segments have too
 		if n := len(before); n == 0 || before[n-1].Seq < e.Seq {
 			before = append(before, e)
 		}

@@ -11,7 +11,7 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// failed says which operation an error ended; nil stays nil.
+// failed wraps an error with the operation. nil stays nil.
 func failed(operation string, err error) error {
 	if err == nil {
 		return nil
@@ -19,7 +19,7 @@ func failed(operation string, err error) error {
 	return fmt.Errorf("journal: %s: %w", operation, err)
 }
 
-// get reads a key; nil where there is none.
+// get reads a key. It returns nil if there is none.
 func (j *Journal) get(ctx context.Context, operation, key string) ([]byte, error) {
 	b, err := j.rdb.Get(ctx, key).Bytes()
 	if errors.Is(err, redisdb.Nil) {
@@ -28,7 +28,7 @@ func (j *Journal) get(ctx context.Context, operation, key string) ([]byte, error
 	return b, failed(operation, err)
 }
 
-// getJSON reads a key into v; ok is false where there is none.
+// getJSON reads a key into v. ok is false if there is none.
 func (j *Journal) getJSON(ctx context.Context, operation, key string, v any) (ok bool, err error) {
 	b, err := j.get(ctx, operation, key)
 	if b == nil || err != nil {
@@ -37,7 +37,7 @@ func (j *Journal) getJSON(ctx context.Context, operation, key string, v any) (ok
 	return true, failed(operation, json.Unmarshal(b, v))
 }
 
-// setJSON writes v at a key.
+// setJSON writes v to a key.
 func (j *Journal) setJSON(ctx context.Context, operation, key string, v any) error {
 	raw, err := json.Marshal(v)
 	if err == nil {
@@ -46,7 +46,7 @@ func (j *Journal) setJSON(ctx context.Context, operation, key string, v any) err
 	return failed(operation, err)
 }
 
-// recordJSON makes an entry of v that is about no player.
+// recordJSON records v in Ops.
 func (j *Journal) recordJSON(ctx context.Context, operation, kind string, at time.Time, v any) error {
 	raw, err := json.Marshal(v)
 	if err == nil {
@@ -55,11 +55,11 @@ func (j *Journal) recordJSON(ctx context.Context, operation, kind string, at tim
 	return failed(operation, err)
 }
 
-// batchKeys is how many shards one pipeline asks about.
+// batchKeys is how many shards one pipeline covers.
 const batchKeys = 1024
 
-// ofShards asks for something of each shard from one to another, in pipelines, and
-// calls visit with the answers.
+// ofShards sends the command ask for each shard in [from, to), in pipelines, and calls
+// visit with the replies in order.
 func ofShards[C any](ctx context.Context, j *Journal, operation string, from, to int, ask func(p redisdb.Pipeliner, shard int) C, visit func(shard int, answer C) error) error {
 	for ; from < to; from += batchKeys {
 		answers := make([]C, 0, batchKeys)

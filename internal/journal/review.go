@@ -9,13 +9,13 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Waiting is a decision that a person must look at.
+// Waiting is a decision that waits for a person's review.
 type Waiting struct {
 	Decision string
 	Deadline time.Time
 }
 
-// Reviews lists the decisions that wait for a person, the most urgent first.
+// Reviews lists the decisions that wait for a review, the earliest deadline first.
 func (j *Journal) Reviews(ctx context.Context) (out []Waiting, err error) {
 	ask := func(p redisdb.Pipeliner, s int) *redisdb.ZSliceCmd {
 		return p.ZRangeWithScores(ctx, ReviewKey(s), 0, -1)
@@ -31,7 +31,7 @@ func (j *Journal) Reviews(ctx context.Context) (out []Waiting, err error) {
 	return out, err
 }
 
-// Reviewed takes a decision off the queue; it reports whether it was on it.
+// Reviewed removes a decision from the queue and reports whether it was there.
 func (j *Journal) Reviewed(ctx context.Context, decision string) (bool, error) {
 	shard, err := ShardOf(decision)
 	if err != nil {

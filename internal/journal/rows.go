@@ -12,13 +12,13 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// What an index of the journal is built from, and where it finds entries again:
-// by row in a segment, by shard and number in Redis.
+// This file is for indexes of the journal, which refer to entries by row in a segment, and
+// by shard and sequence number in Redis.
 
-// Files names the segments, in order.
+// Files lists the segments in order.
 func (s Segments) Files() ([]string, error) { return s.list() }
 
-// Ends are the last entries of each shard in the segments up to file.
+// Ends returns the last sequence number of each shard in the segments up to file.
 func Ends(file string) (map[int]uint64, error) {
 	meta, err := readMeta(file)
 	if err != nil {
@@ -31,7 +31,7 @@ func Ends(file string) (map[int]uint64, error) {
 	return out, nil
 }
 
-// entryRow is what reading an entry needs of a row.
+// entryRow has the columns of a row that an entry is read from.
 type entryRow struct {
 	Shard int32  `parquet:"shard"`
 	Entry []byte `parquet:"entry"`
@@ -51,8 +51,8 @@ func EachRow(file string, visit func(row uint32, e *Entry) error) error {
 	})
 }
 
-// Rows returns a segment's entries by row number, opened where their key is
-// still there. rows must ascend: then each page is read once.
+// Rows returns a segment's entries by row number, with the personal parts whose keys exist.
+// rows must be sorted, so that each page is read once.
 func (j *Journal) Rows(ctx context.Context, file string, rows []uint32) (out []*Entry, err error) {
 	err = withSegment(file, func(pf *parquet.File) error {
 		first := int64(0)
@@ -77,7 +77,7 @@ func (j *Journal) Rows(ctx context.Context, file string, rows []uint32) (out []*
 	return out, err
 }
 
-// groupRows reads rows of one row group, which begins at row first.
+// groupRows reads rows of the row group that begins at row first.
 func (j *Journal) groupRows(ctx context.Context, group parquet.RowGroup, first int64, rows []uint32, out []*Entry) ([]*Entry, error) {
 	r := parquet.NewGenericRowGroupReader[entryRow](group)
 	defer r.Close()
@@ -99,14 +99,14 @@ func (j *Journal) groupRows(ctx context.Context, group parquet.RowGroup, first i
 	return out, nil
 }
 
-// Place is where Redis has an entry.
+// Place identifies an entry in Redis.
 type Place struct {
 	Shard int
 	Seq   uint64
 }
 
-// Places returns the entries at places, opened where their key is still there;
-// nil for one that Redis no longer has.
+// Places returns the entries at places, with the personal parts whose keys exist. An entry
+// that Redis no longer has is nil.
 func (j *Journal) Places(ctx context.Context, places []Place) ([]*Entry, error) {
 	cmds := make([]*redisdb.XMessageSliceCmd, 0, len(places))
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
@@ -134,9 +134,9 @@ func (j *Journal) Places(ctx context.Context, places []Place) ([]*Entry, error) 
 	return out, nil
 }
 
-// Since calls visit with the entries about players that come after those given
-// by shard, sealed and each shard's in order, and notes in after which was last.
-// whole is false where some are not in Redis any more.
+// Since calls visit with the sealed entries of all players' shards after the sequence
+// numbers in after, in order within a shard, and advances after. whole is false if Redis no
+// longer has some of them.
 func (j *Journal) Since(ctx context.Context, after *[player.Shards]uint64, visit func(*Entry) error) (whole bool, err error) {
 	const batch = 128 // shards in one round trip
 	heads, err := j.Heads(ctx)
@@ -161,15 +161,14 @@ func (j *Journal) Since(ctx context.Context, after *[player.Shards]uint64, visit
 		whole = whole && !gaps
 	}
 	for shard := range heads {
-		if after[shard] < heads[shard] { // dropped, up to the last
+		if after[shard] < heads[shard] { // all entries up to the head were dropped
 			after[shard], whole = heads[shard], false
 		}
 	}
 	return whole, nil
 }
 
-// sinceIn visits the next entries of some shards and returns those of which
-// there may be more.
+// sinceIn visits the next entries of some shards and returns the shards that may have more.
 func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shards]uint64, visit func(*Entry) error) (more []int, gaps bool, err error) {
 	cmds := make([]*redisdb.XMessageSliceCmd, 0, len(shards))
 	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
@@ -205,7 +204,7 @@ func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shar
 	return more, gaps, nil
 }
 
-// Heads are the sequence numbers of the last entries, by shard.
+// Heads returns the sequence numbers of the last entries, by shard.
 func (j *Journal) Heads(ctx context.Context) (out [player.Shards]uint64, err error) {
 	ask := func(p redisdb.Pipeliner, s int) *redisdb.StringCmd { return p.GetRange(ctx, HeadKey(s), 0, 7) }
 	err = ofShards(ctx, j, "heads", 0, player.Shards, ask, func(s int, c *redisdb.StringCmd) error {
@@ -217,8 +216,8 @@ func (j *Journal) Heads(ctx context.Context) (out [player.Shards]uint64, err err
 	return out, err
 }
 
-// KeyName is the name of the player's sealing key, which is how entries about
-// them are known; empty: there are none.
+// KeyName returns the name of the player's sealing key, which identifies the entries about
+// the player, or "" if there are none.
 func (j *Journal) KeyName(ctx context.Context, id string) (string, error) {
 	b, err := j.rdb.GetRange(ctx, ContactsKey(id), 8, 8+keyNameSize-1).Result()
 	return b, failed("key name", err)

@@ -17,8 +17,8 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
-// segmentRow is one entry in a Parquet file. entry and hash are what the chain
-// is about; the other columns repeat the entry's open part for analysts.
+// segmentRow is one entry in a Parquet file. The chain consists of entry and hash; the
+// other columns repeat the entry's open part for analysts.
 type segmentRow struct {
 	Shard int32  `parquet:"shard"`
 	Seq   int64  `parquet:"seq"`
@@ -36,7 +36,7 @@ type Link struct {
 	Hash string `json:"hash"` // hex
 }
 
-// segmentMeta is the file's own account of itself, in its key-value metadata.
+// segmentMeta describes a segment, in the file's key-value metadata.
 type segmentMeta struct {
 	Number   int          `json:"number"`   // from 1
 	Previous string       `json:"previous"` // SHA-256 of the segment before, hex
@@ -48,13 +48,12 @@ const (
 	segmentGlob = "segment-*.parquet"
 )
 
-// Segments writes the journal out to Parquet files in a folder and, once they
-// are there, drops what is old from Redis.
+// Segments is the folder of the Parquet files that [Journal.WriteOut] writes.
 type Segments struct{ Dir string }
 
-// OpenSegments is the folder that [Journal.WriteOut] fills; empty: none. A folder
-// that is not there is refused: it would look like one without segments, copies
-// would seem whole and chains would seem to begin anew.
+// OpenSegments returns the segments in dir; "" means none. A folder that does not exist is
+// refused: it would look like one without segments, so that copies would seem complete and
+// chains would seem to begin anew.
 func OpenSegments(dir string) (Segments, error) {
 	if info, err := os.Stat(dir); dir != "" && (err != nil || !info.IsDir()) {
 		return Segments{}, fmt.Errorf("journal: segments: %s is not a folder that can be read: is the storage mounted?", dir)
@@ -62,7 +61,7 @@ func OpenSegments(dir string) (Segments, error) {
 	return Segments{Dir: dir}, nil
 }
 
-// list names the segment files in order; none where Dir is empty.
+// list returns the segment files in order.
 func (s Segments) list() ([]string, error) {
 	if s.Dir == "" {
 		return nil, nil
@@ -75,7 +74,7 @@ func (s Segments) list() ([]string, error) {
 	return names, nil
 }
 
-// last reads the newest segment's account; the zero one where there is none.
+// last returns the metadata of the newest segment, or zero if there is none.
 func (s Segments) last() (segmentMeta, error) {
 	names, err := s.list()
 	if err != nil || len(names) == 0 {
@@ -90,7 +89,7 @@ func (s Segments) last() (segmentMeta, error) {
 	return meta, err
 }
 
-// withSegment opens a segment for use.
+// withSegment opens a segment, calls use and closes it.
 func withSegment(name string, use func(*parquet.File) error) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -129,10 +128,10 @@ func fileHash(name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), failed("segment", err)
 }
 
-// WriteOut writes every entry that no segment has into a new one, and then
-// drops entries older than keep from Redis (keep should be longer than a
-// redelivery may take; 0 drops nothing). It returns the file, "" where there
-// was nothing to write, and how many entries it has.
+// WriteOut writes all entries that no segment has into a new one, and then drops entries
+// older than keep from Redis. keep should be longer than a redelivery may take; 0 drops
+// nothing. It returns the file, or "" if there was nothing to write, and the number of its
+// entries.
 func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, now time.Time) (name string, n int, err error) {
 	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
 		return "", 0, failed("segments", err)
@@ -157,10 +156,10 @@ func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, 
 			return "", 0, failed("segments", err)
 		}
 		name = filepath.Join(s.Dir, fmt.Sprintf("segment-%08d.parquet", meta.Number))
-		if err := os.Link(tmp.Name(), name); err != nil { // fails where another run took the number
+		if err := os.Link(tmp.Name(), name); err != nil { // fails if another run took the number
 			return "", 0, failed("segments", err)
 		}
-		if err := syncFolder(s.Dir); err != nil { // before Redis drops what is in the file
+		if err := syncFolder(s.Dir); err != nil { // must be durable before Redis drops the entries
 			return "", 0, failed("segments", err)
 		}
 	}
@@ -174,7 +173,7 @@ func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, 
 	return name, n, nil
 }
 
-// syncFolder makes the name of a new file survive a power cut.
+// syncFolder makes the name of a new file durable.
 func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -183,12 +182,13 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// segmentGroup is how many bytes of entries a row group has. The writer holds one in
-// memory, compressed, which what is sealed hardly is. As one group, 95,000 entries
-// (an hour of 26 decisions a second) took more than the CronJob may have.
+// segmentGroup is the size of a row group in bytes of entries. The writer keeps a group in
+// memory, and sealed data hardly compresses. As a single group, 95,000 entries (an hour of
+// 26 decisions a second) took more memory than the CronJob may use.
 const segmentGroup = 16 << 20
 
-// writeSegment also returns, by shard, the first entry to stay in Redis.
+// writeSegment writes the entries after meta's heads. It also returns, by shard, the first
+// entry to stay in Redis.
 func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMeta, old time.Time) (n int, drop map[int]uint64, err error) {
 	pw := parquet.NewGenericWriter[segmentRow](w, parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}))
 	shards, err := j.Shards(ctx)
@@ -255,9 +255,8 @@ func (s Segments) each(name string, visit func(shard int, raw, hash []byte) erro
 	}
 }
 
-// of calls visit with a shard's rows of all segments, in order. A segment is
-// written shard by shard, so its index tells where they lie: of each file its
-// footer is read, and the pages that hold the shard.
+// of calls visit with a shard's rows of all segments, in order. A segment is written shard
+// by shard, so that only its footer and the pages of the shard are read.
 func (s Segments) of(shard int, visit func(raw, hash []byte) error) error {
 	names, err := s.list()
 	for _, name := range names {
@@ -283,8 +282,8 @@ func visitShard(name string, shard int32, visit func(raw, hash []byte) error) er
 	})
 }
 
-// rowsOf finds where a shard's rows begin and end: by the index the page, in
-// the page the row.
+// rowsOf returns the range [from, to) of a shard's rows. The index gives the pages, and the
+// pages give the rows.
 func rowsOf(group parquet.RowGroup, shard int32) (from, to int64, err error) {
 	column, ok := group.Schema().Lookup("shard")
 	if !ok {
@@ -352,8 +351,8 @@ func visitRows(group parquet.RowGroup, from, to int64, visit func(raw, hash []by
 	return nil
 }
 
-// Opened calls visit with every entry from a time on, from segments and Redis, once
-// each and a shard's in order, with the personal parts whose keys are still there.
+// Opened calls visit once with every entry from a time on, in segments and in Redis, in
+// order within a shard, with the personal parts whose keys exist.
 func (j *Journal) Opened(ctx context.Context, s Segments, since time.Time, visit func(*Entry) error) error {
 	names, err := s.list()
 	if err != nil {
@@ -373,15 +372,15 @@ func (j *Journal) Opened(ctx context.Context, s Segments, since time.Time, visit
 	return err
 }
 
-// opener opens entries in their order. It remembers the keys of one shard's players.
+// opener unseals entries in their order. It caches the keys of one shard.
 type opener struct {
 	j       *Journal
 	since   time.Time
-	written map[int]uint64 // entries that segments have
+	written map[int]uint64 // by shard: the last entry in segments
 	visit   func(*Entry) error
 
 	shard int
-	keys  keyring // of shard; nil: nothing was opened yet
+	keys  keyring // of shard; nil before the first entry
 }
 
 func (o *opener) take(ctx context.Context, shard int, raw, hash []byte) error {
@@ -403,7 +402,7 @@ func (o *opener) take(ctx context.Context, shard int, raw, hash []byte) error {
 	return o.visit(e)
 }
 
-// written looks a decision up in the segments, as [Journal.Find] does in Redis.
+// written looks up a decision in the segments, as [Journal.Find] does in Redis.
 func (s Segments) written(ctx context.Context, j *Journal, shard int, decision string) (found *Entry, about []*Entry, err error) {
 	err = s.of(shard, func(raw, hash []byte) error {
 		e, err := parseEntry(shard, raw, hash, nil)

@@ -16,25 +16,25 @@ import (
 // SwitchesKey is the hash of kill switches that are on, by name.
 const SwitchesKey = "{ops}:switches"
 
-// SwitchChange is a kill switch being turned, as the journal has it.
+// SwitchChange is the turning of a kill switch, as it is in the journal.
 type SwitchChange struct {
 	Switch string    `json:"switch"` // what/name, e.g. action/free_spins
 	On     bool      `json:"on"`
 	By     string    `json:"by"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
-	// Approved is who let it be turned off, where that takes two.
+	// Approved names the person who approved turning it off, if that takes two.
 	Approved string `json:"approved,omitzero"`
 }
 
-// Turn turns a kill switch and journals who did and why. Every decide acts on
-// it within [SwitchPoll].
+// Turn turns a kill switch and journals who did so and why. Every instance of decide acts
+// on it within [SwitchPoll].
 func (j *Journal) Turn(ctx context.Context, c SwitchChange) error {
 	raw, err := json.Marshal(c)
 	if err != nil {
 		return failed("switch", err)
 	}
-	// The switch first: stopping must not wait for the record of it.
+	// The switch comes first: stopping must not wait for the journal.
 	if c.On {
 		err = j.rdb.HSet(ctx, SwitchesKey, c.Switch, raw).Err()
 	} else {
@@ -50,12 +50,12 @@ func (j *Journal) recordSwitch(ctx context.Context, c SwitchChange) error {
 	return j.recordJSON(ctx, "switch", KindSwitch, c.At, c)
 }
 
-// ErrStoppedAnew refuses to turn a switch off that was turned on again since that
-// was proposed.
+// ErrStoppedAnew refuses to turn off a switch that was turned on again after that was
+// proposed.
 var ErrStoppedAnew = errors.New("journal: it was stopped anew since this was proposed: propose it anew")
 
-// TurnOff turns a switch off as a proposal asks, unless somebody stopped the thing
-// anew since then. It may be done twice.
+// TurnOff turns a switch off, as proposed at a time, unless it was turned on again since
+// then. It is idempotent.
 func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Time) error {
 	raw, err := j.rdb.HGet(ctx, SwitchesKey, c.Switch).Result()
 	if err != nil && !errors.Is(err, redisdb.Nil) {
@@ -87,7 +87,7 @@ func (j *Journal) Switches(ctx context.Context) ([]SwitchChange, error) {
 	for name, raw := range all {
 		var c SwitchChange
 		if err := json.Unmarshal([]byte(raw), &c); err != nil {
-			c.On = true // unreadable, but somebody wanted it on
+			c.On = true // unreadable, but its presence means that it is on
 		}
 		c.Switch = name
 		out = append(out, c)
@@ -99,19 +99,19 @@ func (j *Journal) Switches(ctx context.Context) ([]SwitchChange, error) {
 // SwitchPoll is how often the switches are read.
 const SwitchPoll = 250 * time.Millisecond
 
-// SwitchBoard follows the kill switches.
+// SwitchBoard keeps an up-to-date copy of the kill switches that are on.
 type SwitchBoard struct {
 	journal *Journal
-	last    atomic.Pointer[reading] // nil: they were never read
+	last    atomic.Pointer[reading] // nil: never read
 }
 
-// reading is what was read of the switches.
+// reading is one result of reading the switches.
 type reading struct {
 	on []string
-	at time.Time // with Go's monotonic clock: setting the machine's clock back must not make it young
+	at time.Time // has a monotonic reading: setting the machine's clock back must not make it look fresh
 }
 
-// Board returns a SwitchBoard that has read the switches once, if it could.
+// Board returns a SwitchBoard after one attempt to read the switches.
 func (j *Journal) Board(ctx context.Context) *SwitchBoard {
 	b := &SwitchBoard{journal: j}
 	b.refresh(ctx)
@@ -137,8 +137,8 @@ func (b *SwitchBoard) refresh(ctx context.Context) {
 	b.last.Store(&reading{names, at})
 }
 
-// On lists the switches that are on, sorted. ok is false where they were not
-// read within the last second: then nobody knows what is to be stopped.
+// On lists the switches that are on, sorted. ok is false if they were not read within the
+// last second, so that it is unknown what to stop.
 func (b *SwitchBoard) On() (names []string, ok bool) {
 	last := b.last.Load()
 	if last == nil || time.Since(last.at) > time.Second {
@@ -147,8 +147,8 @@ func (b *SwitchBoard) On() (names []string, ok bool) {
 	return last.on, true
 }
 
-// Current is On, after reading once more where the last reading is too old (a
-// process that was frozen).
+// Current is On, but reads the switches again if the last reading is too old, as after the
+// process was suspended.
 func (b *SwitchBoard) Current(ctx context.Context) ([]string, bool) {
 	if names, ok := b.On(); ok {
 		return names, true
@@ -157,10 +157,10 @@ func (b *SwitchBoard) Current(ctx context.Context) ([]string, bool) {
 	return b.On()
 }
 
-// RecordOps makes an entry that is about no player.
+// RecordOps records an entry that is not about a player.
 func (j *Journal) RecordOps(ctx context.Context, d *Draft) error { return j.recordIn(ctx, Ops, d) }
 
-// recordIn makes an entry in Ops or Labels.
+// recordIn records an entry in Ops or Labels.
 func (j *Journal) recordIn(ctx context.Context, shard int, d *Draft) error {
 	h, k := j.head(shard), &call{draft: d}
 	h.calls.Do(k, func(waiting []*call) {

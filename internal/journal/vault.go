@@ -20,9 +20,9 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Vault keeps what the law makes the operator keep of erased players, apart from
-// everything else: under a key of its own, found only by who has that key and the
-// player's id, gone when its time is over, and journaled each time it is opened.
+// Vault keeps the documents about erased players that the law requires the operator to
+// keep, apart from everything else. They are sealed with a key of the vault, can be found
+// only with that key and the player's id, expire, and every opening is journaled.
 type Vault struct {
 	journal *Journal
 	secret  string
@@ -35,13 +35,13 @@ var vaultLua string
 
 var vaultScript = redisdb.NewScript(vaultLua)
 
-// vaultAttempts bounds how often a document is added anew since another writer was
-// ahead. Two erasures of one player at once are rare, more are not.
+// vaultAttempts bounds how often Put tries again because another writer was faster.
+// Concurrent erasures of one player are rare.
 const vaultAttempts = 100
 
-// Vault returns the vault. secret is what it is sealed by; without one a key is
-// made and kept in Redis, which parts it from the rest but not from whoever reads
-// Redis.
+// Vault returns the vault, which is sealed with secret. Without one, a key is generated
+// and kept in Redis: that separates the vault from the rest, but does not protect it from
+// someone who can read Redis.
 func (j *Journal) Vault(secret string) *Vault { return &Vault{j, secret} }
 
 func (v *Vault) key(ctx context.Context) ([]byte, error) {
@@ -69,8 +69,8 @@ type Kept struct {
 	Document jsontext.Value `json:"document"`
 }
 
-// place is the key in Redis of a player's documents, which tells nobody whose
-// they are, and what they are sealed by.
+// place returns the key of a player's documents in Redis, which does not reveal whose they
+// are, and the cipher that seals them.
 func (v *Vault) place(ctx context.Context, id string) (at string, gcm cipher.AEAD, err error) {
 	key, err := v.key(ctx)
 	if err != nil {
@@ -83,9 +83,9 @@ func (v *Vault) place(ctx context.Context, id string) (at string, gcm cipher.AEA
 	return tag(player.Shard(name)) + ":w:" + name, gcm, err
 }
 
-// Put keeps a document until its time is over. Where one of the same request is
-// kept that is no shorter it is left at that: an erasure that is repeated finds the
-// same, or less. A longer one is kept beside it: something came in meanwhile.
+// Put keeps a document until k.Until. If there is one of the same request that is at least
+// as long, nothing is added: a repeated erasure finds the same data, or less. A longer
+// document is added beside it, because data came in meanwhile.
 func (v *Vault) Put(ctx context.Context, id string, k Kept) error {
 	at, gcm, err := v.place(ctx, id)
 	if err != nil {
@@ -99,7 +99,7 @@ func (v *Vault) Put(ctx context.Context, id string, k Kept) error {
 	return fmt.Errorf("journal: vault: %w", player.ErrConflict)
 }
 
-// put is false where another writer changed the documents after they were read.
+// put returns false if another writer changed the documents after they were read.
 func (v *Vault) put(ctx context.Context, at string, gcm cipher.AEAD, k Kept) (bool, error) {
 	docs, was, err := v.read(ctx, at, gcm)
 	if err != nil {
@@ -114,7 +114,7 @@ func (v *Vault) put(ctx context.Context, at string, gcm cipher.AEAD, k Kept) (bo
 			last = d.Until
 		}
 	}
-	plain, err := json.Marshal(docs) // written anew even where nothing is: the WAIT of the time before may have failed
+	plain, err := json.Marshal(docs) // written even if unchanged: the WAIT of the previous attempt may have failed
 	if err != nil {
 		return false, fmt.Errorf("journal: vault: %w", err)
 	}
@@ -127,7 +127,7 @@ func (v *Vault) put(ctx context.Context, at string, gcm cipher.AEAD, k Kept) (bo
 	return n == int64(1), nil
 }
 
-// Opening is who looks into a vault, and why.
+// Opening records who opens a vault, and why.
 type Opening struct {
 	Player string    `json:"player"` // hashed
 	By     string    `json:"by"`
@@ -136,8 +136,8 @@ type Opening struct {
 	At     time.Time `json:"at"`
 }
 
-// Open journals who looks and why, and returns what is kept of a player. What
-// cannot be journaled is not opened. A document whose time is over is left out.
+// Open journals the opening and returns a player's documents, without expired ones. If the
+// opening can't be journaled, it returns nothing.
 func (v *Vault) Open(ctx context.Context, id string, o Opening) ([]Kept, error) {
 	o.Player = event.HashPlayer(id)
 	raw, err := json.Marshal(o)
@@ -161,7 +161,7 @@ func (v *Vault) Open(ctx context.Context, id string, o Opening) ([]Kept, error) 
 	return out, err
 }
 
-// read returns what is kept, and the nonce it was sealed with.
+// read returns the documents and the nonce with which they are sealed.
 func (v *Vault) read(ctx context.Context, at string, gcm cipher.AEAD) (docs []Kept, nonce []byte, err error) {
 	b, err := redisdb.Get(ctx, v.journal.run, at)
 	if err != nil {

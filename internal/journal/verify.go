@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Finding is something that is wrong with the journal.
+// Finding is a defect of the journal.
 type Finding struct {
 	Shard int
 	Seq   uint64 // the entry, or the one that should be there
@@ -25,24 +25,24 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s, entry %d, in %s: %s", shard, f.Seq, f.Where, f.What)
 }
 
-// Verified is what a verification looked at.
+// Verified is the result of a verification.
 type Verified struct {
 	Shards, Entries, Segments int
 	Findings                  []Finding
-	// Heads are where the chains end: whoever keeps them elsewhere can tell
-	// later whether the whole journal was written anew.
+	// Heads holds the ends of the chains. Kept elsewhere, they show later whether the
+	// whole journal was rewritten.
 	Heads map[int]Link
 }
 
-// chain is the verification of one shard's chain so far.
+// chain is the state of verifying one shard's chain.
 type chain struct {
 	seq   uint64
 	hash  Hash
 	known bool            // hash is that of entry seq
-	seen  map[uint64]Hash // entries of segments, to compare with Redis'
+	seen  map[uint64]Hash // entries of segments that Redis may have too
 }
 
-// verification is one under way.
+// verification is the state of a verification.
 type verification struct {
 	out    Verified
 	chains map[int]*chain
@@ -62,12 +62,12 @@ func (v *verification) find(shard int, seq uint64, where, format string, args ..
 	v.out.Findings = append(v.out.Findings, Finding{shard, seq, where, fmt.Sprintf(format, args...)})
 }
 
-// Verify follows every chain through the segments in s (none where Dir is
-// empty) and through Redis up to its head. A changed, removed, added or
-// reordered entry is found; one who can change all of it, heads and segments
-// included, is not: keep the heads it returns elsewhere.
+// Verify follows every chain through the segments in s and through Redis up to its head.
+// It finds changed, removed, added and reordered entries. It can't find a change by
+// someone who rewrites everything, heads and segments included; for that, keep the returned
+// heads elsewhere.
 //
-// Decisions may be made and written out meanwhile.
+// Decisions may be recorded and written out meanwhile.
 func (j *Journal) Verify(ctx context.Context, s Segments) (*Verified, error) {
 	for try := 1; ; try++ {
 		before, err := s.list()
@@ -86,8 +86,7 @@ func (j *Journal) Verify(ctx context.Context, s Segments) (*Verified, error) {
 	}
 }
 
-// verifyTries is how often Verify begins anew because a segment was written
-// meanwhile: that takes minutes.
+// verifyTries bounds how often Verify starts over because a segment was written meanwhile.
 const verifyTries = 3
 
 func (j *Journal) verify(ctx context.Context, s Segments) (*Verified, error) {
@@ -164,7 +163,7 @@ func (j *Journal) verifyStream(ctx context.Context, v *verification, shard int) 
 		if err != nil || streamID(e.Seq) != id {
 			v.find(shard, c.seq+1, "redis", "stream entry %s is not what it should be", id)
 			c.known = false
-			return nil //nolint:nilerr // it is a finding, not a fault
+			return nil //nolint:nilerr // a finding, not a failure of the verification
 		}
 		if old, ok := c.seen[e.Seq]; ok && e.Seq <= c.seq { // written out already
 			first = false
@@ -183,7 +182,7 @@ func (j *Journal) verifyStream(ctx context.Context, v *verification, shard int) 
 	}
 	var seq uint64
 	var hash Hash
-	for from := uint64(0); ; from = c.seq + 1 { // on, while entries are added
+	for from := uint64(0); ; from = c.seq + 1 { // repeats while entries are added
 		if err := j.raw(ctx, shard, from, visit); err != nil {
 			return err
 		}
@@ -220,12 +219,12 @@ func (v *verification) entry(shard int, where string, raw, hash []byte) {
 		v.find(shard, e.Seq, where, "changed: its hash is not that of the entry before it and its bytes")
 	}
 	c.seq, c.hash, c.known = e.Seq, Hash(hash), true
-	if oldest := v.first[shard]; oldest > 0 && e.Seq+1 >= oldest { // Redis has it too, or the one after it
+	if oldest := v.first[shard]; oldest > 0 && e.Seq+1 >= oldest { // Redis has this entry or the next one
 		c.seen[e.Seq] = c.hash
 	}
 }
 
-// oldest is the sequence number of the first entry in Redis; 0: there is none.
+// oldest returns the sequence number of the first entry in Redis, or 0 if there is none.
 func (j *Journal) oldest(ctx context.Context, shard int) (uint64, error) {
 	msgs, err := j.rdb.XRangeN(ctx, StreamKey(shard), "-", "+", 1).Result()
 	if err != nil {

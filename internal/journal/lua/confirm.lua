@@ -1,4 +1,4 @@
--- Writes the head of the chain as it is, so that a WAIT behind it covers all that was recorded before.
+-- Writes the head of the chain back unchanged, so that a following WAIT covers everything recorded before.
 -- KEYS: 1 head of the chain
 -- Returns: 1
 local head = redis.call('GET', KEYS[1])

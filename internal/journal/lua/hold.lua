@@ -1,6 +1,6 @@
--- Keeps a legal hold, unless one is kept that ends no sooner.
+-- Keeps a legal hold, unless there is one that ends at the same time or later.
 -- KEYS: 1 the player's hold
--- ARGV: 1 record, 2 until when, unix s ('': for ever), 3 how long that is from now on, ms
+-- ARGV: 1 record, 2 its end, unix s ('': none), 3 the time until then, ms
 -- Returns: 1
 local left = redis.call('PTTL', KEYS[1])
 if left == -1 then return 1 end

@@ -1,8 +1,8 @@
--- Adds what a decision's outcome teaches to its action's sums, once per outcome, in whatever order outcomes come.
--- KEYS: 1 ranks of the player's decisions, 2 the shard's sums, 3 the player's state: that of an erased one begins with 4 zero bytes
--- ARGV: 1 decision and whose sums, 2 rank of the outcome, 3 seconds to remember it, 4 action, 5 most decisions remembered,
---       6 width w, then w(w+1)/2 products, then per rank from 1 on w products and a square
--- Returns: 3 when the decision was counted for the first time; 1 when the sums changed otherwise; 0 when an outcome of that rank or a higher one was counted, or the player was erased; 2 when too many are remembered
+-- Adds a decision's outcome to its action's sums. The outcome of the highest rank counts, once, in whatever order outcomes come.
+-- KEYS: 1 ranks of the player's decisions, 2 the shard's sums, 3 the player's state (an erased player's begins with 4 zero bytes)
+-- ARGV: 1 decision and key of the sums, 2 rank of the outcome, 3 seconds to remember it, 4 action, 5 limit of remembered decisions,
+--       6 width w, then w(w+1)/2 products, then for each rank from 1 on w products and a square
+-- Returns: 3 if the decision was counted for the first time; 1 if the sums changed otherwise; 0 if an outcome of that rank or a higher one was counted before, or the player was erased; 2 if too many decisions are remembered
 if redis.call('GETRANGE', KEYS[3], 0, 3) == '\0\0\0\0' then return 0 end
 local rank, w = tonumber(ARGV[2]), tonumber(ARGV[6])
 local old = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')

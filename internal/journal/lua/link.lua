@@ -1,5 +1,5 @@
--- Adds an account to the index of a person's accounts. It is written anew each
--- time, so that a WAIT behind it covers it.
+-- Adds an account to the index of a person's accounts. It always writes, so that a
+-- following WAIT covers it.
 -- KEYS: 1 index of the person
 -- ARGV: 1 player
 -- Returns: 1

@@ -1,11 +1,11 @@
--- Records decisions about one player, all or none: none if anything they rest on has changed.
+-- Records decisions about one player: all of them, or none if the state, the contact history or the head has changed.
 -- KEYS: 1 player's state, 2 contact history, 3 head of the chain, 4 stream,
 --       5 prefix of sealing keys, 6 review queue
--- ARGV: 1 state's version ('': no such player; '*': not asked; '+': any but an erased player's, which begins with
---         4 zero bytes), 2 contacts' version ('': none; '*': not asked), 3 head ('': none),
---       4 contacts to write ('': leave), 5 head to write, 6 new sealing key ('': there is one), 7 its name;
+-- ARGV: 1 state's version ('': no such player; '*': not checked; '+': any but an erased player's, which begins with
+--         4 zero bytes), 2 contacts' version ('': none; '*': not checked), 3 head ('': none),
+--       4 contacts to write ('': unchanged), 5 head to write, 6 new sealing key ('': there is one already), 7 its name;
 --       then five for each entry: stream id, entry, its hash, review deadline ('': none), decision
--- Returns: {1} when recorded; {2} for an erased player ('+'); else {0, changed: 1 state + 2 contacts + 4 head, state, contacts, head, sealing key}
+-- Returns: {1} if recorded; {2} for an erased player ('+'); else {0, changed: 1 state + 2 contacts + 4 head, state, contacts, head, sealing key}
 local changed = 0
 local state = redis.call('GETRANGE', KEYS[1], 0, 7)
 if ARGV[1] == '+' then
