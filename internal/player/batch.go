@@ -13,11 +13,26 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// attempts bounds how often a batch is folded again because another writer was first.
+// attempts bounds how often a batch is folded because another writer was faster.
 const attempts = 24
 
-// lead gathers a batch behind the leading call, runs it and ends it. A panic
-// in the codec becomes the batch's error: others wait for this turn to end.
+// Events of one player that arrive while a commit is in progress are coalesced. The first
+// caller becomes the leader: it takes the waiting calls as a batch, folds them in order of
+// time and commits them by one script. When it is done, the first call that has queued
+// since becomes the next leader.
+//
+// Invariants:
+//   - A player's entry has at most one leader, and only the leader accesses the state,
+//     version and duplicate memory in the entry.
+//   - The script writes only if the version in Redis is the one that the batch was folded
+//     on. The duplicate memory is part of the value, so the same comparison shows that an
+//     event that was found to be new still is.
+//   - A call without an error is in Redis. If only duplicates are left, nothing is written,
+//     but the version in Redis is checked before they are acknowledged (confirm).
+//   - After an error the entry's state is dropped, because only Redis knows what is stored.
+
+// lead takes a batch that begins with the leading call, runs it and ends it. A panic in the
+// codec becomes the batch's error, because others wait for the batch to end.
 func (st *Store[S]) lead(ctx context.Context, p *entry[S], c *call[S]) {
 	batch := st.cache.batch(p, c, st.cfg.Batch)
 	defer func() {
@@ -35,8 +50,8 @@ func (st *Store[S]) lead(ctx context.Context, p *entry[S], c *call[S]) {
 	st.run(ctx, p, batch)
 }
 
-// run folds a batch into the player's state and commits it. It sets res and
-// err of every call in it.
+// run folds a batch into the player's state and commits it. It sets res or err of every
+// call.
 func (st *Store[S]) run(ctx context.Context, p *entry[S], batch []*call[S]) {
 	st.stats.batches.Add(1)
 	st.stats.events.Add(uint64(len(batch)))
@@ -49,7 +64,7 @@ func (st *Store[S]) run(ctx context.Context, p *entry[S], batch []*call[S]) {
 	}
 	for try := range attempts {
 		if !st.fold(p, batch) {
-			// The fold that failed may have left the state half changed.
+			// The failed fold may have left the state half changed.
 			if err := st.reload(ctx, p); err != nil {
 				fail(p, batch, err)
 				return
@@ -58,7 +73,7 @@ func (st *Store[S]) run(ctx context.Context, p *entry[S], batch []*call[S]) {
 		}
 		done, err := st.commit(ctx, p, batch)
 		if err != nil {
-			// It may be in Redis or not: only Redis knows the state now.
+			// The commit may or may not be in Redis.
 			fail(p, batch, fmt.Errorf("player: commit: %w", err))
 			return
 		}
@@ -73,7 +88,7 @@ func (st *Store[S]) run(ctx context.Context, p *entry[S], batch []*call[S]) {
 	fail(p, batch, ErrConflict)
 }
 
-// fail forgets the player's state and gives err to every call that has none.
+// fail drops the player's state and sets err for every call without an error.
 func fail[S any](p *entry[S], batch []*call[S], err error) {
 	p.state = nil
 	for _, c := range batch {
@@ -83,7 +98,7 @@ func fail[S any](p *entry[S], batch []*call[S], err error) {
 	}
 }
 
-// adopt makes v what the next fold builds on.
+// adopt decodes v into the entry, for the next fold.
 func (st *Store[S]) adopt(p *entry[S], v value) (err error) {
 	old := p.state
 	if old == nil {
@@ -97,7 +112,7 @@ func (st *Store[S]) adopt(p *entry[S], v value) (err error) {
 	return nil
 }
 
-// reload reads what the next fold builds on.
+// reload reads the entry from Redis, for the next fold.
 func (st *Store[S]) reload(ctx context.Context, p *entry[S]) error {
 	v, err := st.get(ctx, p.name)
 	if err != nil {
@@ -106,7 +121,7 @@ func (st *Store[S]) reload(ctx context.Context, p *entry[S]) error {
 	return st.adopt(p, v)
 }
 
-// fold applies the batch's calls in order; false when one of them failed.
+// fold applies the batch's calls in order. It returns false if one of them failed.
 func (st *Store[S]) fold(p *entry[S], batch []*call[S]) (ok bool) {
 	for i, c := range batch {
 		if c.err != nil {
@@ -134,7 +149,7 @@ func (st *Store[S]) fold(p *entry[S], batch []*call[S]) (ok bool) {
 	return true
 }
 
-// sameEvent finds the call that brings the same event earlier in the batch.
+// sameEvent finds an earlier call of the batch for the same event.
 func sameEvent[S any](batch []*call[S], key uint64) *call[S] {
 	for _, c := range batch {
 		if c.err == nil && c.op.Key == key && !c.res.Erased {
@@ -144,7 +159,7 @@ func sameEvent[S any](batch []*call[S], key uint64) *call[S] {
 	return nil
 }
 
-// protect calls fold; a panic in it must not take the other callers with it.
+// protect calls fold and turns a panic into an error, so that the other callers go on.
 func protect[S any](fold func(*S, bool, uint8) (Effects, error), s *S, dup bool, due uint8) (eff Effects, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -154,11 +169,11 @@ func protect[S any](fold func(*S, bool, uint8) (Effects, error), s *S, dup bool,
 	return fold(s, dup, due)
 }
 
-// buffers holds the values on their way.
+// buffers pools the memory for encoded values.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// commit sends the batch's effects to Redis. It returns false when another
-// writer was first: p is then what that one wrote.
+// commit writes the batch's effects to Redis. It returns false if another writer was
+// faster: p then has the value that that one wrote.
 func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (done bool, err error) {
 	was := p.version
 	if !st.remember(p, batch) {
@@ -192,8 +207,8 @@ func (st *Store[S]) commit(ctx context.Context, p *entry[S], batch []*call[S]) (
 	return true, nil
 }
 
-// remember adds the batch's new events to the duplicate memory; false when
-// there are none.
+// remember adds the batch's new events to the duplicate memory. It returns false if there
+// are none.
 func (st *Store[S]) remember(p *entry[S], batch []*call[S]) (any bool) {
 	now := st.cfg.Now()
 	for _, c := range batch {
@@ -211,11 +226,10 @@ func (st *Store[S]) remember(p *entry[S], batch []*call[S]) (any bool) {
 	return any
 }
 
-// confirm answers a batch that changes nothing: duplicates, or what is from
-// before an erasure. Nothing is written, but
-// what is acknowledged must be in Redis: a failover may have lost the commit
-// this instance remembers. And it must be on the replicas, if so configured:
-// the commit's own WAIT may have failed.
+// confirm answers a batch that changes nothing: duplicates, or events from before an
+// erasure. Nothing is written, but an acknowledged event must be in Redis, and a failover
+// may have lost the commit that this instance remembers. With WaitReplicas it must be on
+// the replicas too, because the WAIT of the original commit may have failed.
 func (st *Store[S]) confirm(ctx context.Context, p *entry[S], batch []*call[S]) (done bool, err error) {
 	var version string
 	if st.cfg.WaitReplicas > 0 {

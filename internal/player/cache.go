@@ -6,19 +6,19 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// call is one Update on its way.
+// call is an Update in progress.
 type call[S any] struct {
 	op   Op[S]
-	wake chan bool // true: lead the next batch; false: done
+	wake chan bool // receives true to lead the next batch, or false when the call is done
 
 	eff Effects
 	res Result
 	err error
 }
 
-// entry is what an instance knows of a player: the last state it saw, and
-// who waits for a turn. state is nil when nothing is known. Only the leader of
-// the current batch touches version and state.
+// entry is an instance's cache of a player, with the queue of waiting calls. state is nil
+// if it is unknown. Only the leader of the current batch accesses version, erased, ids and
+// state; the stripe's mutex protects the other fields.
 type entry[S any] struct {
 	name    string
 	version Version
@@ -33,21 +33,22 @@ type entry[S any] struct {
 
 const stripes = 64
 
-// cache holds entries by player. The ones at work are always there; of the
-// idle ones, the least recently used are dropped.
+// cache holds the entries by player. Busy entries are always in it; the least recently used
+// idle entries are dropped.
 type cache[S any] struct {
 	stripes [stripes]struct {
 		mu      sync.Mutex
 		entries map[string]*entry[S]
 		idle    entry[S] // sentinel: next is the most recently used
 		n       int      // idle entries
-		spare   []*S     // states that were dropped, whose memory the next may have
+		spare   []*S     // dropped states, whose memory is reused
 	}
 	limit int // idle entries in a stripe
 }
 
-// spares bounds the states that a stripe keeps for their memory: for each that
-// is dropped one is read. (A sync.Pool forgets them at every garbage collection.)
+// spares bounds the dropped states that a stripe keeps for their memory. For every state
+// that is dropped, another one is read. Rejected: a sync.Pool, which is emptied by garbage
+// collections.
 const spares = 8
 
 func (c *cache[S]) init(players int) {
@@ -63,7 +64,7 @@ func (c *cache[S]) init(players int) {
 
 func stripeOf(player string) int { return int(xxhash.Sum64String(player) >> 58) }
 
-// enter queues k behind the player's batch under way, or makes it the leader.
+// enter makes k the leader, or queues it if the player has a batch in progress.
 func (c *cache[S]) enter(player string, k *call[S]) (p *entry[S], lead bool) {
 	s := &c.stripes[stripeOf(player)]
 	s.mu.Lock()
@@ -85,7 +86,7 @@ func (c *cache[S]) enter(player string, k *call[S]) (p *entry[S], lead bool) {
 	return p, true
 }
 
-// leave takes k out of the queue; false when it is no longer in it.
+// leave removes k from the queue. It returns false if k is no longer queued.
 func (c *cache[S]) leave(p *entry[S], k *call[S]) bool {
 	s := &c.stripes[stripeOf(p.name)]
 	s.mu.Lock()
@@ -99,7 +100,7 @@ func (c *cache[S]) leave(p *entry[S], k *call[S]) bool {
 	return false
 }
 
-// batch is the leader's call and the waiting ones, max at most.
+// batch takes the leader's call and the queued ones, at most max.
 func (c *cache[S]) batch(p *entry[S], leader *call[S], max int) []*call[S] {
 	s := &c.stripes[stripeOf(p.name)]
 	s.mu.Lock()
@@ -111,7 +112,7 @@ func (c *cache[S]) batch(p *entry[S], leader *call[S], max int) []*call[S] {
 	return batch
 }
 
-// exit ends a batch: the first waiting call leads the next one.
+// exit ends a batch. The first queued call becomes the next leader.
 func (c *cache[S]) exit(p *entry[S]) {
 	s := &c.stripes[stripeOf(p.name)]
 	s.mu.Lock()
@@ -141,7 +142,7 @@ func (c *cache[S]) exit(p *entry[S]) {
 	}
 }
 
-// reuse is a state that nobody needs any more, or nil.
+// reuse returns a dropped state whose memory can be reused, or nil.
 func (c *cache[S]) reuse(player string) (old *S) {
 	s := &c.stripes[stripeOf(player)]
 	s.mu.Lock()

@@ -10,11 +10,11 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Copy is everything the Store has of one player.
+// Copy is everything that the Store has about a player.
 type Copy[S any] struct {
 	State   *S
 	Version Version // zero: no such player
-	// Erased is when the player was erased, if that was of late.
+	// Erased is when the player was erased, if that was within Config.ErasedFor.
 	Erased     time.Time
 	Bytes      int // in Redis, of state and duplicate memory
 	Remembered []Remembered
@@ -28,8 +28,8 @@ type Remembered struct {
 	Due     uint8     // Effects.Due
 }
 
-// Export returns everything the Store has of a player. State and reminders are
-// read one after the other, so a commit between the two shows in one only.
+// Export returns everything that the Store has about a player. State and reminders are read
+// one after the other, so that a commit in between is only in the reminders.
 func (st *Store[S]) Export(ctx context.Context, player string) (*Copy[S], error) {
 	v, err := st.get(ctx, player)
 	if err != nil {
@@ -51,7 +51,7 @@ func (st *Store[S]) Export(ctx context.Context, player string) (*Copy[S], error)
 	return out, err
 }
 
-// reminders reads the whole shard's: it is a few thousand, and rarely asked for.
+// reminders reads all reminders of the shard: they are a few thousand, and exports are rare.
 func (st *Store[S]) reminders(ctx context.Context, player string) (out []Reminder, err error) {
 	members, err := redisdb.Members(ctx, st.redis, ReminderKey(Shard(player)))
 	if err != nil {

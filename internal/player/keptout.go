@@ -14,16 +14,16 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// An event that is acknowledged and does not count, because it came too late or
-// undoes a round that is not known, is the producer's to know. It is counted by
-// day and producer where the producer's team can see it: in the console.
+// Some acknowledged events do not count, because they came too late or undo an unknown
+// round. They are counted by day and producer, and shown to the producer's team in the
+// console.
 
 //go:embed lua/keptout.lua
 var keptOutLua string
 
 const (
 	keptOutFor    = 8 * 24 * time.Hour
-	keptOutFields = 256 // reasons and producers a day, and one more for each reason
+	keptOutFields = 256 // limit of pairs of reason and producer a day, plus one field a reason for the others
 )
 
 // KeptOut is how many events of one producer did not count on a day (UTC).
@@ -36,17 +36,11 @@ type KeptOut struct {
 
 // KeptOutLog counts in memory and adds to Redis when it is flushed. It is safe
 // for concurrent use.
-type KeptOutLog struct {
-	rdb redisdb.Client
-	now func() time.Time
-
-	mu     sync.Mutex
-	counts map[string]int64 // by field
-}
+type KeptOutLog struct{ dayCounts[string] } // by field
 
 // NewKeptOutLog returns a log that adds to the Redis of rdb.
 func NewKeptOutLog(rdb redisdb.Client, now func() time.Time) *KeptOutLog {
-	return &KeptOutLog{rdb: rdb, now: now, counts: map[string]int64{}}
+	return &KeptOutLog{dayCounts[string]{rdb: rdb, now: now, counts: map[string]int64{}}}
 }
 
 // Note counts one event of the producer source.
@@ -60,12 +54,9 @@ func (l *KeptOutLog) Note(reason, source string) {
 	l.counts[field]++
 }
 
-// Flush adds what was counted to Redis. What could not be added waits for the next.
+// Flush adds the counts to Redis. After an error they are kept for the next Flush.
 func (l *KeptOutLog) Flush(ctx context.Context) error {
-	l.mu.Lock()
-	counts := l.counts
-	l.counts = map[string]int64{}
-	l.mu.Unlock()
+	counts := l.take()
 	if len(counts) == 0 {
 		return nil
 	}
@@ -79,22 +70,22 @@ func (l *KeptOutLog) Flush(ctx context.Context) error {
 		for field, n := range counts {
 			l.counts[field] += n
 		}
-		return fmt.Errorf("player: count what was kept out: %w", err)
+		return fmt.Errorf("player: count events kept out: %w", err)
 	}
 	return nil
 }
 
 func keptOutKey(at time.Time) string { return "pitboss:keptout:" + at.UTC().Format(time.DateOnly) }
 
-// ReadKeptOut lists what did not count on the latest days, today first, the most
-// events first.
+// ReadKeptOut lists the events that did not count on the latest days, today first, and
+// within a day the largest counts first.
 func ReadKeptOut(ctx context.Context, rdb redisdb.Client, now time.Time, days int) ([]KeptOut, error) {
 	out := []KeptOut{}
 	for i := range days {
 		at := now.UTC().AddDate(0, 0, -i)
 		counts, err := rdb.HGetAll(ctx, keptOutKey(at)).Result()
 		if err != nil {
-			return nil, fmt.Errorf("player: read what was kept out: %w", err)
+			return nil, fmt.Errorf("player: read events kept out: %w", err)
 		}
 		first := len(out)
 		for field, n := range counts {

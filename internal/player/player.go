@@ -1,10 +1,9 @@
-// Package player keeps each player's state in Redis, changed by one Lua
-// script under an optimistic lock. It gives an event exactly one effect however
-// often it is delivered, to whichever instance, and needs no placement of
-// players on instances.
+// Package player keeps each player's state in Redis. One Lua script changes it under an
+// optimistic lock. An event has exactly one effect, however often and to whichever instance
+// it is delivered, and players need not be placed on instances.
 //
-// The state itself is opaque here: a [Codec] reads and writes it, an [Op] folds
-// an event into it. docs/state.md tells the design and the measured figures.
+// The state is opaque here: a [Codec] reads and writes it, and an [Op] folds an event into
+// it. docs/state.md has the design and the measurements.
 package player
 
 import (
@@ -16,100 +15,97 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Version identifies one commit of a player's state: a 4-byte count of commits
-// and 4 random bytes, so that it never repeats, not even when a failover loses
-// commits or the player is erased and comes back. The zero Version means no
-// such player. In Redis, a count of 0 is the mark of a player who was erased.
+// Version identifies one commit of a player's state. It is a 4-byte count of commits and 4
+// random bytes, so that it never repeats, even if a failover loses commits or the player is
+// erased and comes back. The zero Version means that there is no such player. In Redis, a
+// count of 0 marks an erased player.
 type Version [8]byte
 
-// String is the version as 16 hex digits.
+// String returns the version as 16 hex digits.
 func (v Version) String() string { return hex.EncodeToString(v[:]) }
 
-// ReminderChange sets, moves or cancels the player's reminder called Name.
-// Zero Old: it was not set; zero New: it is cancelled.
+// ReminderChange sets, moves or cancels the player's reminder called Name. A zero Old means
+// that it was not set, a zero New that it is cancelled.
 type ReminderChange struct {
 	Name     string
 	Old, New time.Time
 }
 
-// Effects is what folding one event brought about beside the changed state.
+// Effects are the effects of folding one event besides the changed state.
 type Effects struct {
-	// Due is remembered with the event's id; non-zero means that a decision
-	// was due. What else it says is the caller's.
+	// Due is remembered with the event's id. Non-zero means that a decision was due; its
+	// further meaning is up to the caller.
 	Due       uint8
 	Reminders []ReminderChange
 }
 
-// Codec turns a state into bytes and back. Reuse reads one: of no bytes a new
-// player's. The state must not keep b. old, which may be nil, is a state that
-// is no longer used; its memory may be.
+// Codec turns a state into bytes and back. Reuse decodes a state; empty input is a new
+// player. The state must not keep a reference to b. old, which may be nil, is a state that
+// is no longer used, so that its memory can be reused.
 type Codec[S any] interface {
 	Reuse(old *S, b []byte) (*S, error)
 	Append(dst []byte, s *S) ([]byte, error)
 }
 
-// Op is one event on its way into a player's state.
+// Op folds one event into a player's state.
 type Op[S any] struct {
 	// Key identifies the event in the duplicate memory: event.Record.Key().
 	Key uint64
-	// At is the event's time, Unix ms. Events that are committed together are
-	// folded in this order: what is in order is cheaper to fold.
+	// At is the event's time in Unix ms. Events that are committed together are folded in
+	// this order, because folding in order is cheaper.
 	At int64
-	// Fold changes s. It is never called concurrently for one player by one
-	// Store, but may be called again, on fresh state, after a conflict. With
-	// dup the event was applied before: Fold must leave s as it is and only
-	// build the reply; due is then what Effects.Due was. An error leaves the
-	// stored state unchanged and is returned by Update as it is. Nothing of s
-	// may be kept: its memory is another player's next.
+	// Fold changes s. A Store never calls it concurrently for one player, but may call it
+	// again on fresh state after a conflict. If dup is true, the event was applied before:
+	// Fold must not change s and only build the reply; due is the Effects.Due of that time.
+	// An error leaves the stored state unchanged, and Update returns it as it is. Fold must
+	// not keep references into s, whose memory is reused for other players.
 	Fold func(s *S, dup bool, due uint8) (Effects, error)
-	// Keep folds the event even where the player was erased after At.
+	// Keep folds the event even if the player was erased after At.
 	Keep bool
 }
 
-// Result tells what became of an event.
+// Result is the result of an Update.
 type Result struct {
-	Version   Version // of the state that holds the event
-	Duplicate bool    // it was applied before
-	Due       uint8   // Effects.Due of the time it was applied
-	Erased    bool    // it is from before the player's erasure and had no effect
+	Version   Version // of the state that contains the event
+	Duplicate bool    // the event was applied before
+	Due       uint8   // Effects.Due of when it was applied
+	Erased    bool    // the event is from before the player's erasure and had no effect
 }
 
-// Config bounds a [Store]. The zero value means the defaults.
+// Config configures a [Store]. Zero fields mean the defaults.
 type Config struct {
 	// RememberIDs is how many of a player's event ids the duplicate memory
 	// holds at most (default 1024, at most 65535); each takes 12 bytes.
 	RememberIDs int
 	// RememberFor is how long an id is remembered at most (default 24 h).
 	RememberFor time.Duration
-	// ErasedFor is how long after an erasure the player's earlier events are
-	// refused (default 48 h: longer than RememberFor, and than a Broker of ours
-	// holds a dead letter).
+	// ErasedFor is how long after an erasure the player's earlier events have no effect
+	// (default 48 h: longer than RememberFor and than our Broker keeps a dead letter).
 	ErasedFor time.Duration
 	// CachePlayers is how many decoded states an instance keeps (default
 	// 16384; negative: none).
 	CachePlayers int
-	// Batch is how many waiting events of one player are committed at once
-	// (default 128).
+	// Batch is the most events of one player that are committed together (default 128).
 	Batch int
-	// WaitReplicas makes every commit wait until so many replicas have it
-	// (Redis WAIT); default 0. WaitTimeout bounds the wait (default 1 s).
+	// WaitReplicas makes every commit wait until that many replicas have it (Redis WAIT);
+	// default 0. WaitTimeout bounds the wait (default 1 s).
 	WaitReplicas int
 	WaitTimeout  time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
 
-// Errors of this package; all are worth a retry.
+// The errors of this package. All are worth a retry.
 var (
-	// ErrConflict: another writer was first, in Update every time.
+	// ErrConflict means that another writer was faster; from Update, at every attempt.
 	ErrConflict = errors.New("player: state kept changing")
-	// ErrNotReplicated: the commit is on the primary, but fewer replicas than
-	// Config.WaitReplicas confirmed it in time. A retry is a duplicate, and
-	// waits for the replicas again.
+	// ErrNotReplicated means that the commit is on the primary, but fewer than
+	// Config.WaitReplicas replicas confirmed it in time. A retry is a duplicate and waits
+	// for the replicas again.
 	ErrNotReplicated = redisdb.ErrNotReplicated
-	// ErrLayout: a newer release wrote the value in a way this one can't read.
+	// ErrLayout means that a newer release wrote the value in a layout that is unknown here.
 	ErrLayout = errors.New("player: value layout of a newer release")
-	// ErrCorrupt: the value in Redis is not a player's.
+	// ErrCorrupt means that the value in Redis is not a player's.
 	ErrCorrupt = errors.New("player: corrupt value")
 )
 

@@ -11,15 +11,15 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Reminder is a reminder that came due.
+// Reminder is a reminder of a player.
 type Reminder struct {
 	Player, Name string
 	Due          time.Time
 }
 
-// member is how a reminder stands in its shard's sorted set. Due is part of
-// it, so that a reminder that was set anew is another member: finishing the
-// old one cannot remove the new one.
+// member returns the reminder's member in its shard's sorted set. It contains Due, so that
+// a reminder that is set again is another member: finishing the old one can't remove the
+// new one.
 func (r Reminder) member() string {
 	return strconv.FormatInt(r.Due.UnixNano(), 10) + ":" + r.Name + ":" + r.Player
 }
@@ -55,36 +55,35 @@ func appendReminders[S any](args []any, player string, batch []*call[S]) ([]any,
 	return args, nil
 }
 
-// ceilMilli is t in ms, rounded up: a reminder is never early.
+// ceilMilli returns t in ms, rounded up, so that a reminder is never early.
 func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
 
-// Reminders takes due reminders from all shards. Any number of takers may
-// share them: what one takes is the others' again only when its lease ends.
+// Reminders takes due reminders from all shards. Any number of processes may do so: a
+// reminder that one has taken is not given to another before the lease ends.
 type Reminders struct {
 	rdb   redisdb.Client
 	redis redisdb.Sender
 }
 
-// NewReminders returns the reminders kept in rdb.
+// NewReminders returns the reminders in rdb.
 func NewReminders(rdb redisdb.Client) *Reminders {
 	return &Reminders{rdb: rdb, redis: redisdb.NewRunner(rdb)}
 }
 
-// probe is how many shards are asked in one pipeline.
+// probe is how many shards one pipeline asks.
 const probe = 512
 
-// Take returns up to max reminders that are due at now. Each stays in Redis
-// and comes due again at now + lease, unless [Reminders.Done] removes it: a
-// taker that dies leaves them to the others. With an error it still returns
-// what it could take: a node of the cluster that is down holds up its own
-// shards only.
+// Take returns up to max reminders that are due at now. Each stays in Redis and comes due
+// again at now + lease, unless [Reminders.Done] removes it, so that others take over from a
+// process that dies. Together with an error it returns the reminders that it could take:
+// if a node of the cluster is down, only its shards are affected.
 func (r *Reminders) Take(ctx context.Context, now time.Time, lease time.Duration, max int) (out []Reminder, first error) {
 	failed := func(what string, err error) {
 		if err != nil && first == nil {
 			first = fmt.Errorf("player: %s reminders: %w", what, err)
 		}
 	}
-	start := rand.N(Shards) // takers begin in different places
+	start := rand.N(Shards) // different processes begin at different shards
 	for from := 0; from < Shards && len(out) < max && ctx.Err() == nil; from += probe {
 		due, err := r.count(ctx, (start+from)%Shards, now)
 		failed("probe", err)
@@ -103,8 +102,8 @@ func (r *Reminders) Take(ctx context.Context, now time.Time, lease time.Duration
 
 type dueShard struct{ shard, n int }
 
-// count asks probe shards, from on, how many reminders are due: of those that
-// answered.
+// count returns the number of due reminders in each of the probe shards from `from` on, as
+// far as they answered.
 func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueShard, error) {
 	until := strconv.FormatInt(now.UnixMilli(), 10)
 	pipe := r.rdb.Pipeline()
@@ -115,7 +114,7 @@ func (r *Reminders) count(ctx context.Context, from int, now time.Time) ([]dueSh
 	_, err := pipe.Exec(ctx)
 	var due []dueShard
 	for i, c := range cmds {
-		if n := c.Val(); n > 0 { // 0 where the command failed
+		if n := c.Val(); n > 0 { // 0 if the command failed
 			due = append(due, dueShard{(from + i) % Shards, int(n)})
 		}
 	}
@@ -138,7 +137,7 @@ func (r *Reminders) takeShard(ctx context.Context, shard int, now time.Time, lea
 	return out, nil
 }
 
-// Done removes reminders that were taken and dealt with.
+// Done removes taken reminders that have been handled.
 func (r *Reminders) Done(ctx context.Context, done []Reminder) error {
 	if len(done) == 0 {
 		return nil

@@ -4,11 +4,11 @@ import "sync/atomic"
 
 type stats struct{ events, batches, conflicts, duplicates, misses atomic.Uint64 }
 
-// Stats counts what a Store did since it was made.
+// Stats counts the work of a Store since it was created.
 type Stats struct {
-	Events     uint64 // Updates that had their turn
-	Batches    uint64 // commits they were gathered into
-	Conflicts  uint64 // commits refused: another writer was first, or a duplicate
+	Events     uint64 // Updates that were run
+	Batches    uint64 // batches that they were coalesced into
+	Conflicts  uint64 // attempts refused because another writer was faster
 	Duplicates uint64 // events answered from the duplicate memory
 	Misses     uint64 // batches that had to read the state first
 }

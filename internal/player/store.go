@@ -28,9 +28,8 @@ var (
 	touchScript  = redisdb.NewScript(touchLua)
 )
 
-// Store reads and changes players' states of type S. It is safe for
-// concurrent use; any number of Stores, in any number of processes, may work
-// on the same players.
+// Store reads and changes players' states of type S. It is safe for concurrent use. Any
+// number of Stores, in any number of processes, may work on the same players.
 type Store[S any] struct {
 	cfg   Config
 	codec Codec[S]
@@ -39,8 +38,7 @@ type Store[S any] struct {
 	stats stats
 }
 
-// NewStore returns a Store on rdb, which the caller closes after the Store is
-// no longer used.
+// NewStore returns a Store on rdb. The caller closes rdb when the Store is no longer used.
 func NewStore[S any](rdb redisdb.Client, codec Codec[S], cfg Config) *Store[S] {
 	cfg = cfg.withDefaults()
 	st := &Store[S]{cfg: cfg, codec: codec}
@@ -49,15 +47,13 @@ func NewStore[S any](rdb redisdb.Client, codec Codec[S], cfg Config) *Store[S] {
 	return st
 }
 
-// Update folds an event into the player's state, exactly once: however often
-// it is called for one event, by whichever Store, its effect is there once. A
-// nil error means the effect is in Redis. Any other error than one of op.Fold
-// leaves it open whether it is; a retry finds out.
+// Update folds an event into the player's state exactly once, however often and by
+// whichever Store it is called for the event. A nil error means that the effect is in
+// Redis. After an error that is not from op.Fold it may or may not be; a retry finds out.
 //
-// Events of one player that wait while a commit is under way are folded
-// together and committed at once. ctx ends the wait for a turn, not a commit
-// under way: that one has other callers' events in it, too, and is bounded by
-// the client's time-outs.
+// Events of one player that arrive while a commit is in progress are coalesced into the
+// next one. ctx ends the wait in the queue, but not a commit: that has the events of other
+// callers too, and the client's time-outs bound it.
 func (st *Store[S]) Update(ctx context.Context, player string, op Op[S]) (Result, error) {
 	c := &call[S]{op: op}
 	p, lead := st.cache.enter(player, c)
@@ -68,7 +64,7 @@ func (st *Store[S]) Update(ctx context.Context, player string, op Op[S]) (Result
 			if st.cache.leave(p, c) {
 				return Result{}, fmt.Errorf("player: wait for a turn: %w", ctx.Err())
 			}
-			lead = <-c.wake // in a batch already, or its leader
+			lead = <-c.wake // it is in a batch already, or leads one
 		}
 	}
 	if lead {
@@ -80,8 +76,8 @@ func (st *Store[S]) Update(ctx context.Context, player string, op Op[S]) (Result
 	return c.res, nil
 }
 
-// Read returns the player's state as it is in Redis now; for no such player
-// the zero Version and a new player's state.
+// Read returns the player's current state in Redis. If there is no such player, it returns
+// a new player's state and the zero Version.
 func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error) {
 	v, err := st.get(ctx, player)
 	if err != nil {
@@ -97,12 +93,11 @@ func (st *Store[S]) Read(ctx context.Context, player string) (*S, Version, error
 	return s, v.version, nil
 }
 
-// Erase removes the player's state, duplicate memory and reminders, if the state
-// is still the one of version was, as [Store.Read] gave it: else [ErrConflict]. What
-// the law has the caller keep of the state must not have changed since it was read.
-// For Config.ErasedFor a mark stays, which says when that was and nothing else: an
-// event from up to at that is still on its way then has no effect. A later
-// one begins a new player.
+// Erase removes the player's state, duplicate memory and reminders if the state still has
+// the version was, as [Store.Read] returned it. Otherwise it returns [ErrConflict]: what
+// the caller must keep of the state by law must not have changed since it was read. A mark
+// with nothing but the time at stays for Config.ErasedFor, so that an event up to at that
+// arrives late has no effect. A later event begins a new player.
 func (st *Store[S]) Erase(ctx context.Context, player string, was Version, at time.Time) error {
 	m := mark{at.UnixMilli(), st.cfg.Now().Add(st.cfg.ErasedFor).UnixMilli()}
 	args := append(eraseScript.Args(StateKey(player), ReminderKey(Shard(player))),
@@ -117,12 +112,13 @@ func (st *Store[S]) Erase(ctx context.Context, player string, was Version, at ti
 	return nil
 }
 
-// Erased is when the player was erased last; zero: not of late.
+// Erased returns when the player was last erased, or zero if that was not within
+// Config.ErasedFor.
 func (st *Store[S]) Erased(ctx context.Context, player string) (time.Time, error) {
 	return Erased(ctx, st.redis, player)
 }
 
-// Erased is [Store.Erased] for who has no Store.
+// Erased is [Store.Erased] for callers without a Store.
 func Erased(ctx context.Context, s redisdb.Sender, player string) (time.Time, error) {
 	v, err := get(ctx, s, player)
 	return v.erased.time(), err

@@ -11,31 +11,43 @@ import (
 	"pitboss/internal/redisdb"
 )
 
-// Which game players open after which is counted by day, as it happens: the
-// ranking of next games learns from it. It names nobody.
+// The ranking of next games learns from which game players open after which. That is
+// counted by day, for all players together.
 
 const (
 	transitionsFor  = 8 * 24 * time.Hour
-	transitionsMost = 50_000 // pairs of games a day: where there are more, those that come later are not counted
+	transitionsMost = 50_000 // limit of pairs of games a day; further pairs are not counted
 )
 
-// Transition is a game and the one that players opened next, on a day.
+// Transition is a game and the game that a player opened next.
 type Transition struct{ Game, Next string }
 
-// TransitionLog counts in memory and adds to Redis when it is flushed. It is safe
-// for concurrent use. What a process that dies has not flushed is lost: some
-// seconds of a count of many days.
-type TransitionLog struct {
+// dayCounts counts in memory, until the counts are added to the day's hash in Redis.
+type dayCounts[K comparable] struct {
 	rdb redisdb.Client
 	now func() time.Time
 
 	mu     sync.Mutex
-	counts map[Transition]int64
+	counts map[K]int64
 }
+
+// take returns the counts and begins anew.
+func (c *dayCounts[K]) take() map[K]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	c.counts = map[K]int64{}
+	return counts
+}
+
+// TransitionLog counts in memory and adds to Redis when it is flushed. It is safe for
+// concurrent use. A process that dies loses the counts since the last flush: some seconds
+// of a count over many days.
+type TransitionLog struct{ dayCounts[Transition] }
 
 // NewTransitionLog returns a log that adds to the Redis of rdb.
 func NewTransitionLog(rdb redisdb.Client, now func() time.Time) *TransitionLog {
-	return &TransitionLog{rdb: rdb, now: now, counts: map[Transition]int64{}}
+	return &TransitionLog{dayCounts[Transition]{rdb: rdb, now: now, counts: map[Transition]int64{}}}
 }
 
 // Note counts one player who opened next after game.
@@ -47,12 +59,9 @@ func (l *TransitionLog) Note(game, next string) {
 	}
 }
 
-// Flush adds what was counted to Redis. What could not be added is dropped.
+// Flush adds the counts to Redis. After an error they are dropped.
 func (l *TransitionLog) Flush(ctx context.Context) error {
-	l.mu.Lock()
-	counts := l.counts
-	l.counts = map[Transition]int64{}
-	l.mu.Unlock()
+	counts := l.take()
 	if len(counts) == 0 {
 		return nil
 	}
@@ -71,8 +80,8 @@ func (l *TransitionLog) Flush(ctx context.Context) error {
 	return transitionsError(err)
 }
 
-// transitionsSplit stands between the two games of a field. A game with it in its
-// name is counted as another, which harms nobody.
+// transitionsSplit separates the two games in a field. A game that has it in its name is
+// counted as another one, which does no harm.
 const transitionsSplit = "\x00"
 
 func transitionsKey(at time.Time) string { return "pitboss:next:" + at.UTC().Format(time.DateOnly) }
@@ -84,8 +93,7 @@ func transitionsError(err error) error {
 	return nil
 }
 
-// EachTransition calls visit with what was counted on the latest days, today (0)
-// first.
+// EachTransition calls visit with the counts of the latest days, today (ago 0) first.
 func EachTransition(ctx context.Context, rdb redisdb.Client, now time.Time, days int, visit func(t Transition, ago int, n int64)) error {
 	for ago := range days {
 		counts, err := rdb.HGetAll(ctx, transitionsKey(now.UTC().AddDate(0, 0, -ago))).Result()

@@ -10,16 +10,16 @@ import (
 // The value of a player's key:
 //
 //	8 bytes  version
-//	1 byte   layout: 1, or 2 for a player who was erased a while ago
-//	16 bytes layout 2 only: when they were erased, and until when that counts, ms
-//	2 bytes  n, how many ids are remembered
+//	1 byte   layout: 1, or 2 for a player who was erased
+//	16 bytes layout 2 only: the time of the erasure, and until when it counts, ms
+//	2 bytes  n, the number of remembered ids
 //	n × 12   ids in order of arrival: 8 bytes key, 3 bytes minute of arrival
 //	         since 2020-01-01 UTC, 1 byte flags (Effects.Due)
 //	rest     state, as the Codec wrote it
 //
-// All integers are big-endian. Other scripts of the slot may compare the
-// version (GETRANGE key 0 7); nothing else outside this file knows the layout.
-// A release that changes it must follow one that reads both.
+// All integers are big-endian. Other scripts of the slot may compare the version (GETRANGE
+// key 0 7); nothing else outside this file depends on the layout. Before a release changes
+// it, an earlier release must be able to read both layouts.
 const (
 	layout       = 1
 	layoutErased = 2
@@ -32,7 +32,7 @@ const (
 // epoch is minute 0 of the duplicate memory; 3 bytes last until 2051.
 var epoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// minuteOf is t in the duplicate memory's unit, never negative.
+// minuteOf returns t in the duplicate memory's unit. It is never negative.
 func minuteOf(t time.Time) uint32 {
 	m := t.Sub(epoch) / time.Minute
 	return uint32(max(0, min(m, 1<<24-1)))
@@ -46,11 +46,11 @@ type value struct {
 	state   []byte // points into what was parsed
 }
 
-// mark is what is left of a player who was erased: events from up to at (ms)
-// do not bring them back, until until (ms). The zero mark refuses nothing.
+// mark is what is left of an erased player. Events up to at (ms) do not bring the player
+// back; the mark counts until until (ms). The zero mark has no effect.
 type mark struct{ at, until int64 }
 
-// time is when the player was erased; zero where the mark is.
+// time returns when the player was erased, or zero for the zero mark.
 func (m mark) time() time.Time {
 	if m == (mark{}) {
 		return time.Time{}
@@ -58,10 +58,10 @@ func (m mark) time() time.Time {
 	return time.UnixMilli(m.at).UTC()
 }
 
-// nobody is true where there is no such player: nothing, or just a mark.
+// nobody reports whether there is no such player: the value is empty or only a mark.
 func (v *value) nobody() bool { return binary.BigEndian.Uint32(v.version[:]) == 0 }
 
-// parseValue takes a player's value apart; no bytes mean no such player.
+// parseValue parses a player's value. Empty input means that there is no such player.
 func parseValue(b []byte) (value, error) {
 	if len(b) == 0 {
 		return value{}, nil
@@ -88,9 +88,9 @@ func parseValue(b []byte) (value, error) {
 	return v, nil
 }
 
-// ParseValue takes the value of a player's key ([StateKey]) apart into version
-// and state; the zero Version means no such player: no bytes, or just the mark
-// of an erasure.
+// ParseValue parses the value of a player's key ([StateKey]) into version and state. The
+// zero Version means that there is no such player: the value is empty, or only the mark of
+// an erasure.
 func ParseValue(b []byte) (Version, []byte, error) {
 	v, err := parseValue(b)
 	if v.nobody() {
@@ -99,7 +99,7 @@ func ParseValue(b []byte) (Version, []byte, error) {
 	return v.version, v.state, err
 }
 
-// appendHead begins a value: the state follows.
+// appendHead appends everything of a value before the state.
 func appendHead(dst []byte, v Version, m mark, ids []byte) []byte {
 	dst = append(dst, v[:]...)
 	if m == (mark{}) {
@@ -112,9 +112,9 @@ func appendHead(dst []byte, v Version, m mark, ids []byte) []byte {
 	return append(dst, ids...)
 }
 
-// findID looks an event's key up in the duplicate memory.
+// findID looks up an event's key in the duplicate memory.
 func findID(ids []byte, key uint64) (due uint8, ok bool) {
-	for i := len(ids) - idSize; i >= 0; i -= idSize { // redeliveries are mostly of late
+	for i := len(ids) - idSize; i >= 0; i -= idSize { // most redeliveries are of recent events
 		if binary.BigEndian.Uint64(ids[i:]) == key {
 			return ids[i+11], true
 		}
@@ -128,9 +128,9 @@ func appendID(ids []byte, key uint64, minute uint32, due uint8) []byte {
 	return append(ids, byte(minute>>16), byte(minute>>8), byte(minute), due)
 }
 
-// trimIDs forgets the oldest ids: all but most, and those from before oldest.
-// Clocks of different instances differ a little, so that minutes need not be
-// in order; an id behind a younger one stays until that one goes.
+// trimIDs drops the oldest ids: those beyond most, and those from before oldest. The clocks
+// of instances differ a little, so that the minutes need not be in order; an id after a
+// younger one stays until that one goes.
 func trimIDs(ids []byte, most int, oldest uint32) []byte {
 	drop := max(0, len(ids)-most*idSize)
 	for drop < len(ids) {
@@ -146,20 +146,20 @@ func trimIDs(ids []byte, most int, oldest uint32) []byte {
 	return append(ids[:0], ids[drop:]...)
 }
 
-// next is a version that follows v and that no other writer can have chosen.
+// next returns a version that follows v and differs from every other writer's choice.
 func (v Version) next() (n Version) {
 	binary.BigEndian.PutUint32(n[:4], max(1, binary.BigEndian.Uint32(v[:4])+1))
 	binary.BigEndian.PutUint32(n[4:], rand.Uint32())
 	return n
 }
 
-// markVersion is a new version of a player who was erased.
+// markVersion returns a new version for the mark of an erased player.
 func markVersion() (n Version) {
 	binary.BigEndian.PutUint32(n[4:], max(1, rand.Uint32()))
 	return n
 }
 
-// bytes is the version as Redis has it: none for no such player.
+// bytes returns the version as it is in Redis: empty if there is no such player.
 func (v *Version) bytes() []byte {
 	if *v == (Version{}) {
 		return nil

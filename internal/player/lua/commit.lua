@@ -1,10 +1,10 @@
--- Replaces a player's value, unless it changed since it was read. The value
--- holds the duplicate memory, so one comparison settles both: what the writer
--- found to be no duplicate, and what it folded on, is still so.
+-- Replaces a player's value, unless it changed since it was read. The value contains the
+-- duplicate memory, so one comparison shows both that the state is the one that was folded
+-- and that the new events are still no duplicates.
 -- KEYS[1] the player's value               KEYS[2] reminders of the shard
--- ARGV[1] version it had, '' = no player   ARGV[2] next value
+-- ARGV[1] version that was read, '' = no player   ARGV[2] next value
 -- ARGV[3...] reminders, in pairs: member, due in ms ('' = cancel)
--- Returns 1 when done, else the current value ('' = none); nothing was changed then.
+-- Returns 1 if done, else the current value ('' = none) without having changed anything.
 if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then
   return redis.call('GET', KEYS[1]) or ''
 end

@@ -1,9 +1,9 @@
--- Removes a player's state and reminders, unless it changed since it was read. A
--- mark stays for a while, so that events from before do not bring the player back.
+-- Removes a player's state and reminders, unless the state changed since it was read. A
+-- mark stays for a while, so that earlier events do not bring the player back.
 -- KEYS[1] state of the player   KEYS[2] reminders of the shard
 -- ARGV[1] player   ARGV[2] mark, a value without state   ARGV[3] how long it stays, ms
--- ARGV[4] version it had, '' = no such player, or the mark of an erasure before
--- Returns 1 when done, 0 when it has another version.
+-- ARGV[4] version that was read, '' = no such player, or the mark of an earlier erasure
+-- Returns 1 if done, 0 if the state has another version.
 local version = redis.call('GETRANGE', KEYS[1], 0, 7)
 if string.sub(version, 1, 4) == '\0\0\0\0' then version = '' end
 if version ~= ARGV[4] then return 0 end

@@ -1,4 +1,4 @@
--- Takes due reminders of a shard: they come due again when the lease ends.
+-- Takes due reminders of a shard. They come due again when the lease ends.
 -- KEYS[1] reminders of the shard
 -- ARGV[1] now, ms   ARGV[2] end of the lease, ms   ARGV[3] most to take
 -- Returns the members taken, earliest first.
