@@ -8,45 +8,50 @@ import (
 	"time"
 )
 
-// Calibrator learns how often what a model foretells happens of late: it fits
-// logit(p) = offset + slope·logit(score) (Platt 1999) to outcomes, the older ones
-// counting less, so that it follows what changes after training.
+// Calibrator learns how often the event that a model predicts has happened recently. It
+// fits logit(p) = offset + slope·logit(score) (Platt 1999) to outcomes. Older outcomes
+// count less, so that it follows changes after training.
 //
-// How often players leave, say, changes within hours, and how well a score tells them
-// apart hardly does. So the offset follows the latest few hundred outcomes, and the
-// slope, which takes more of them to know, the latest thousands.
+// The rate at which players leave, for example, changes within hours, but how well a score
+// separates them hardly does. So the offset follows the latest few hundred outcomes, and
+// the slope, which needs more of them, the latest thousands.
 //
-// It keeps integer sums by the ten minutes in which the scores were given. So the order
+// It keeps integer sums for each ten minutes in which scores were given, so that the order
 // in which outcomes become known does not matter.
 type Calibrator struct {
 	Slots map[int64]*Slot `json:"slots"` // by ten minutes since 1970
 }
 
-// Slot is the outcomes of the scores that a model gave within ten minutes, by what it
-// gave: the sums of bin i are of scores from i/40 on.
+// Slot holds the outcomes of the scores that a model gave within ten minutes. Bin i has the
+// scores from i/40 to (i+1)/40.
 type Slot struct {
 	N    int64                    `json:"n"`
 	Bins [calibrationBins]Outcome `json:"bins"`
 }
 
-// Outcome is the sums of a bin. Those of scores are in millionths.
+// Outcome holds the sums of a bin. Sums of scores are in millionths.
 type Outcome struct {
 	N     int64 `json:"n,omitzero"`
-	Came  int64 `json:"came,omitzero"`  // of N
-	Raw   int64 `json:"raw,omitzero"`   // Σ of what the model gave
-	Logit int64 `json:"logit,omitzero"` // Σ of its log-odds
-	Said  int64 `json:"said,omitzero"`  // Σ of what was decided on
+	Came  int64 `json:"came,omitzero"`  // how many of N happened
+	Raw   int64 `json:"raw,omitzero"`   // Σ of the model's scores
+	Logit int64 `json:"logit,omitzero"` // Σ of their log-odds
+	Said  int64 `json:"said,omitzero"`  // Σ of the scores that were decided on
+}
+
+func (o *Outcome) add(b Outcome) {
+	o.N, o.Came, o.Raw, o.Logit, o.Said = o.N+b.N, o.Came+b.Came, o.Raw+b.Raw, o.Logit+b.Logit, o.Said+b.Said
 }
 
 const (
 	calibrationBins = 40
 	slotSeconds     = 600
-	// A slot counts half when so many outcomes of later slots are known.
+	// A slot counts half once this many outcomes of later slots are known.
 	slopeHalf, offsetHalf = 1000.0, 200.0
-	// calibrationPull draws the slope to 1 and the offset to what it was before, as 20
-	// outcomes at even odds would.
+	// calibrationPull pulls the slope towards 1 and the offset towards the slow fit's, as
+	// strongly as 20 outcomes at even odds.
 	calibrationPull = 5.0
-	// calibrationSlots are kept; one that counts less than calibrationLeast is not.
+	// At most calibrationSlots slots are kept, and none that counts less than
+	// calibrationLeast.
 	calibrationSlots = 288
 	calibrationLeast = 1e-3
 	// CalibrationFrom is how many outcomes must be known before scores are calibrated.
@@ -54,7 +59,7 @@ const (
 	millionth       = 1e6
 )
 
-// The bounds of a calibration: what is beyond them is no drift, but a fault.
+// The bounds of a calibration. A value beyond them would be a fault, not drift.
 const (
 	leastSlope, mostSlope = 0.05, 4.0
 	mostOffset            = 4.0
@@ -66,7 +71,7 @@ type Calibration struct {
 	Offset float64 `json:"offset"`
 }
 
-// Apply is the probability of a score.
+// Apply returns the calibrated probability of a score.
 func (c Calibration) Apply(score float64) float64 {
 	if c == (Calibration{}) {
 		return score
@@ -81,11 +86,11 @@ func logit(p float64) float64 {
 	return math.Log(p / (1 - p))
 }
 
-// NewCalibrator returns one that knows no outcomes.
+// NewCalibrator returns a Calibrator without outcomes.
 func NewCalibrator() *Calibrator { return &Calibrator{} }
 
-// Observe takes what came of a score: when it was given, what the model gave, what
-// was decided on.
+// Observe adds the outcome of a score: at is when the score was given, raw is the model's
+// score, said is the score that was decided on.
 func (c *Calibrator) Observe(at time.Time, raw, said float64, came bool) {
 	if c.Slots == nil {
 		c.Slots = map[int64]*Slot{}
@@ -112,7 +117,7 @@ func (c *Calibrator) newest() []int64 {
 	return slices.SortedFunc(maps.Keys(c.Slots), func(a, b int64) int { return cmp.Compare(b, a) })
 }
 
-// Forget drops the slots that hardly count any more.
+// Forget drops the slots whose weight has become negligible.
 func (c *Calibrator) Forget() {
 	later := int64(0)
 	for i, slot := range c.newest() {
@@ -124,10 +129,10 @@ func (c *Calibrator) Forget() {
 	}
 }
 
-// fade is how much a slot counts after so many later outcomes.
+// fade returns the weight of a slot after that many later outcomes.
 func fade(later int64, half float64) float64 { return math.Exp2(-float64(later) / half) }
 
-// weighed is the outcomes of a bin, the older ones counting less.
+// weighed holds the weighted sums of a bin.
 type weighed struct{ n, came, logit float64 }
 
 func (c *Calibrator) weighed(half float64) *[calibrationBins]weighed {
@@ -146,8 +151,8 @@ func (c *Calibrator) weighed(half float64) *[calibrationBins]weighed {
 	return &bins
 }
 
-// Fit is the calibration within the bounds that suits the outcomes best; none where
-// few are known.
+// Fit returns the best calibration within the bounds, or none if fewer than
+// CalibrationFrom outcomes are known.
 func (c *Calibrator) Fit() Calibration {
 	if c.Seen() < CalibrationFrom {
 		return Calibration{}
@@ -155,7 +160,7 @@ func (c *Calibrator) Fit() Calibration {
 	slow := objective{c.weighed(slopeHalf), Calibration{Slope: 1}}
 	fit := slow.minimum(slow.centre, true)
 	if slope := min(max(fit.Slope, leastSlope), mostSlope); slope != fit.Slope {
-		fit = slow.minimum(Calibration{Slope: slope}, false) // the offset that suits this slope
+		fit = slow.minimum(Calibration{Slope: slope}, false) // refit the offset for the bounded slope
 	}
 	fast := objective{c.weighed(offsetHalf), fit}
 	fit = fast.minimum(fit, false)
@@ -163,15 +168,16 @@ func (c *Calibrator) Fit() Calibration {
 	return fit
 }
 
-// objective is how badly a calibration suits outcomes and how far it is from a centre.
+// objective is the penalized loss of a calibration: its misfit to outcomes and its distance
+// from a centre.
 type objective struct {
 	bins   *[calibrationBins]weighed
 	centre Calibration
 }
 
-// minimum goes from a calibration to that of the least loss by Newton's method, or to
-// that of the same slope. A step that goes too far, as it does where scores are near 0
-// or 1 and wrong, is halved until the loss falls: the loss is convex, so that ends.
+// minimum finds the calibration of least loss by Newton's method, starting at fit. Without
+// slopes it keeps fit's slope. A step that is too long, as for wrong scores near 0 or 1, is
+// halved until the loss falls. The loss is convex, so this ends.
 func (o *objective) minimum(fit Calibration, slopes bool) Calibration {
 	least := o.loss(fit)
 	for range 50 {
@@ -210,8 +216,7 @@ func (o *objective) loss(c Calibration) float64 {
 	return sum
 }
 
-// newton is the step to the minimum of the parabola that the loss looks like here.
-// Without slopes it keeps the slope.
+// newton returns Newton's step at c. Without slopes the slope stays.
 func (o *objective) newton(c Calibration, slopes bool) (offset, slope float64) {
 	g0, g1 := calibrationPull*(o.centre.Offset-c.Offset), calibrationPull*(o.centre.Slope-c.Slope)
 	h00, h01, h11 := calibrationPull, 0.0, calibrationPull
@@ -232,10 +237,10 @@ func (o *objective) newton(c Calibration, slopes bool) (offset, slope float64) {
 	return (h11*g0 - h01*g1) / det, (h00*g1 - h01*g0) / det
 }
 
-// softplus is log(1 + eᶻ).
+// softplus returns log(1 + eᶻ).
 func softplus(z float64) float64 { return max(z, 0) + math.Log1p(math.Exp(-math.Abs(z))) }
 
-// Latest is when the slot of the latest score began whose outcome is known; zero: none is.
+// Latest returns when the newest slot began, or zero if no outcome is known.
 func (c *Calibrator) Latest() time.Time {
 	slots := c.newest()
 	if len(slots) == 0 {
@@ -244,7 +249,7 @@ func (c *Calibrator) Latest() time.Time {
 	return time.Unix(slots[0]*slotSeconds, 0).UTC()
 }
 
-// Seen is how many outcomes are known.
+// Seen returns how many outcomes are known.
 func (c *Calibrator) Seen() (n int64) {
 	for _, s := range c.Slots {
 		n += s.N

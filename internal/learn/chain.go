@@ -5,9 +5,8 @@ import (
 	"slices"
 )
 
-// Chain ranks the game a player opens next by what players opened after the
-// same game of late, and by the player's own latest games. It learns with every
-// round, so that a new game is ranked after its first rounds.
+// Chain counts which games players open after which. A [Ranker] of it ranks the games that
+// a player may open next. A new game is ranked as soon as it has been counted.
 type Chain struct {
 	counts  map[string]map[string]float64 // by game, then by the next one
 	totals  map[string]float64
@@ -15,7 +14,7 @@ type Chain struct {
 	all     float64
 }
 
-// NewChain returns a Chain that has seen nothing.
+// NewChain returns an empty Chain.
 func NewChain() *Chain {
 	return &Chain{counts: map[string]map[string]float64{}, totals: map[string]float64{}, popular: map[string]float64{}}
 }
@@ -33,15 +32,15 @@ func (c *Chain) Add(game, next string, n float64) {
 	c.all += n
 }
 
-// Weights say how much popularity counts beside a game's own transitions (Smooth),
-// and how much a player's own latest games do: the k-th latest Own·Fade^k.
+// Weights are the weights of popularity relative to a game's own transitions (Smooth) and
+// of the player's own latest games: the k-th latest adds Own·Fade^k.
 type Weights struct {
 	Smooth float64 `json:"smooth"`
 	Own    float64 `json:"own"`
 	Fade   float64 `json:"fade"`
 }
 
-// ChainWeights are those in use.
+// ChainWeights are the weights in use.
 var ChainWeights = Weights{Smooth: 1, Own: 0.12, Fade: 0.85}
 
 // Next is a game with its score.
@@ -50,17 +49,18 @@ type Next struct {
 	Score float64
 }
 
-// Ranker ranks by what a Chain has seen. It never changes.
+// Ranker ranks next games by the counts of a Chain and the player's own latest games. It is
+// immutable.
 type Ranker struct {
 	weights Weights
-	after   map[string][]Next // the likeliest, best first, by game
+	after   map[string][]Next // by game: the likeliest next games, best first
 	popular []Next
 }
 
-// rankedKept is how many games a Ranker knows after each.
+// rankedKept is how many next games a Ranker keeps for each game.
 const rankedKept = 32
 
-// Ranker is what the chain has seen so far.
+// Ranker returns a Ranker of the counts so far.
 func (c *Chain) Ranker() *Ranker { return c.RankerBy(ChainWeights) }
 
 // RankerBy is Ranker with other weights.
@@ -77,7 +77,7 @@ func (c *Chain) RankerBy(w Weights) *Ranker {
 	return r
 }
 
-// best are the games with the highest scores, best first.
+// best returns the rankedKept games with the highest scores, best first.
 func best(counts map[string]float64, score func(n float64) float64) []Next {
 	list := make([]Next, 0, len(counts))
 	for game, n := range counts {
@@ -96,8 +96,8 @@ func sortNext(list []Next) {
 // Knows reports whether players were seen to open something after the game.
 func (r *Ranker) Knows(game string) bool { return len(r.after[game]) > 0 }
 
-// Rank are the n likeliest next games of a player with these latest games, the
-// latest first.
+// Rank returns the n likeliest next games of a player. recent has the player's latest
+// games, the latest first.
 func (r *Ranker) Rank(recent []string, n int) []Next {
 	if len(recent) == 0 {
 		return nil
@@ -116,15 +116,15 @@ func (r *Ranker) Rank(recent []string, n int) []Next {
 		add(game, own)
 		own *= r.weights.Fade
 	}
-	for _, p := range r.popular[:min(n, len(r.popular))] { // where little is known of the game
+	for _, p := range r.popular[:min(n, len(r.popular))] { // fills up if little is known about the game
 		add(p.Game, p.Score*1e-3)
 	}
 	sortNext(list)
 	return list[:min(n, len(list))]
 }
 
-// After are the n likeliest games after one, whoever plays: a Markov chain, smoothed by
-// how popular games are.
+// After returns the n likeliest games after a game, for any player: a Markov chain, smoothed
+// by the games' popularity.
 func (r *Ranker) After(game string, n int) []Next {
 	known := r.after[game]
 	list := slices.Clone(known[:min(n, len(known))])

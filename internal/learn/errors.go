@@ -2,22 +2,23 @@ package learn
 
 import "math"
 
-// measuredOver is how many of the latest outcomes errors are measured over.
+// measuredOver is the number of latest outcomes over which errors are measured.
 const measuredOver = 5_000
 
-// Errors are how far scores were from what came, over the last 5,000 outcomes or
-// so: expected calibration errors over ten bins.
+// Errors holds the expected calibration errors, over ten bins, of about the last 5,000
+// outcomes.
 type Errors struct {
 	N       int64   `json:"n"`
-	Raw     float64 `json:"raw"`     // of what the model gave
-	Decided float64 `json:"decided"` // of what was decided on
-	// Chance is what the error of scores that are right would be, by chance alone.
+	Raw     float64 `json:"raw"`     // of the model's scores
+	Decided float64 `json:"decided"` // of the scores that were decided on
+	// Chance is the error that perfectly calibrated scores would have by chance alone.
 	Chance float64 `json:"chance"`
-	// AUC is how often a player who left, say, had the higher score than one who stayed.
+	// AUC is the probability that a player for whom the predicted event happened had a
+	// higher score than one for whom it did not.
 	AUC float64 `json:"auc"`
 }
 
-// Errors measures what the model gave, and what was decided on.
+// Errors measures the model's scores and those that were decided on.
 func (c *Calibrator) Errors() (e Errors) {
 	var bins [calibrationBins]Outcome
 	for _, slot := range c.newest() {
@@ -27,8 +28,7 @@ func (c *Calibrator) Errors() (e Errors) {
 		s := c.Slots[slot]
 		e.N += s.N
 		for i, b := range s.Bins {
-			o := &bins[i]
-			o.N, o.Came, o.Raw, o.Said = o.N+b.N, o.Came+b.Came, o.Raw+b.Raw, o.Said+b.Said
+			bins[i].add(b)
 		}
 	}
 	if e.N == 0 {
@@ -39,7 +39,7 @@ func (c *Calibrator) Errors() (e Errors) {
 	for i := 0; i < calibrationBins; i += together {
 		var b Outcome
 		for _, s := range bins[i : i+together] {
-			b.N, b.Came, b.Raw, b.Said = b.N+s.N, b.Came+s.Came, b.Raw+s.Raw, b.Said+s.Said
+			b.add(s)
 		}
 		if b.N == 0 {
 			continue
@@ -47,16 +47,16 @@ func (c *Calibrator) Errors() (e Errors) {
 		p := min(float64(b.Said)/millionth/float64(b.N), 1)
 		e.Raw += math.Abs(float64(b.Raw)/millionth - float64(b.Came))
 		e.Decided += math.Abs(float64(b.Said)/millionth - float64(b.Came))
-		e.Chance += math.Sqrt(2 / math.Pi * float64(b.N) * p * (1 - p)) // of a binomial's mean distance
+		e.Chance += math.Sqrt(2 / math.Pi * float64(b.N) * p * (1 - p)) // the mean absolute deviation of a binomial
 	}
 	n := float64(e.N)
 	e.Raw, e.Decided, e.Chance = e.Raw/n, e.Decided/n, e.Chance/n
 	return e
 }
 
-// auc is the area under the ROC curve by bins: within one, it is a half.
+// auc returns the area under the ROC curve by bins. Within a bin it counts as one half.
 func auc(bins *[calibrationBins]Outcome) float64 {
-	var below, area, came, not float64 // below: of those that did not come
+	var below, area, came, not float64 // below: the negatives in lower bins
 	for _, b := range bins {
 		yes, no := float64(b.Came), float64(b.N-b.Came)
 		area += yes * (below + no/2)

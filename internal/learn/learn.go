@@ -1,24 +1,22 @@
-// Package learn learns what an action is worth: Thompson sampling over a
-// Bayesian linear model per action (Agrawal and Goyal 2013), whose prior is the
-// author's formula in actions.yaml.
+// Package learn learns the value of actions by Thompson sampling over a Bayesian linear
+// model per action (Agrawal and Goyal 2013), whose prior is the author's formula in
+// actions.yaml.
 //
 //	learning.yaml ─▶ Spec ─┐
 //	sums in Redis ─▶ Sums ─┴▶ Snapshot ─▶ Model ─▶ Choice: the propensities of what may be sent
 //
-// An action's outcome is its formula's value plus θ·x: x is a small declared
-// context, θ is unknown and 0 at first, so a new action starts at its author's
-// guess. What is learned is the sums of x·xᵀ, x·(reward − formula) and
-// (reward − formula)²: integers, so that neither the order nor the instance that
-// adds them matters.
+// The expected outcome of an action is its formula's value plus θ·x. x is a small declared
+// context. θ is unknown and 0 at first, so that a new action starts at its author's guess.
+// The data for θ are the sums of x·xᵀ, x·(reward − formula) and (reward − formula)². They
+// are integers, so that neither the order nor the instance that adds them matters.
 //
-// Rewards are mostly 0 or one of a few values. The mean of such a reward is
-// linear in the share of players who accept, and how far it spreads is estimated
-// per action from the sums: for a constant context that is the normal
-// approximation of a Beta posterior. A logistic model would need each decision
-// again at every step, which sums in Redis cannot give.
+// Rewards are mostly 0 or one of a few values. The mean of such a reward is linear in the
+// share of players who accept, and its variance is estimated per action from the sums. For
+// a constant context that is the normal approximation of a Beta posterior. Rejected: a
+// logistic model, which would need every decision again at every step; sums in Redis can't
+// provide that.
 //
-// It knows numbers only: which actions may be sent at all is settled before it
-// is asked.
+// The package only knows numbers. Which actions may be sent is decided before.
 package learn
 
 import (
@@ -36,53 +34,53 @@ import (
 	"pitboss/internal/strictyaml"
 )
 
-// Spec is learning.yaml: what is learned from, and within which bounds.
+// Spec is the content of learning.yaml: the context, the rewards and the bounds of learning.
 type Spec struct {
 	Version int `yaml:"version" json:"version"`
 	// Mode is learning (snapshots follow the outcomes) or frozen (Snapshot stays).
 	Mode string `yaml:"mode" json:"mode"`
-	// Snapshot is the file that is decided by in frozen mode, below the models folder.
+	// Snapshot is the file of the policy in frozen mode, relative to the models folder.
 	Snapshot string `yaml:"snapshot,omitempty" json:"snapshot,omitempty"`
-	// Context are the columns of x, after a constant 1.
+	// Context lists the columns of x, after a constant 1.
 	Context []Column `yaml:"context" json:"context"`
-	// Deviation is how far the formulas may be off, in their own unit: the prior
-	// standard deviation of the constant. Noise is a guess at the standard
-	// deviation of one outcome around its expectation; it counts as much as
-	// noiseWeight outcomes, after which the outcomes' own spread takes over.
+	// Deviation is the prior standard deviation of the constant: how far the formulas may
+	// be off, in their own unit. Noise is a guess at the standard deviation of an outcome
+	// around its expectation. It weighs as much as noiseWeight outcomes; with more of
+	// them, their own variance dominates.
 	Deviation float64 `yaml:"deviation" json:"deviation"`
 	Noise     float64 `yaml:"noise" json:"noise"`
-	// Boldness is how wide the draws are, in standard deviations of what is not known:
-	// below 1 explores less than Thompson did, which loses less where rewards are
-	// rare (Chapelle and Li 2011). 0: 1.
+	// Boldness scales the standard deviation of the draws. Below 1 it explores less than
+	// Thompson sampling, which loses less if rewards are rare (Chapelle and Li 2011).
+	// 0 means 1.
 	Boldness float64 `yaml:"boldness,omitempty" json:"boldness,omitzero"`
-	// Floor is the least propensity of an action that may be sent, less where all
-	// floors together would take more than half; Ceiling the largest share of the rest
-	// that goes to others than the one that looks best.
+	// Floor is the least propensity of an action that may be sent. It is lowered if all
+	// floors together would exceed one half. Ceiling is the largest share of the rest that
+	// goes to options other than the one that looks best.
 	Floor   float64 `yaml:"floor" json:"floor"`
 	Ceiling float64 `yaml:"ceiling" json:"ceiling"`
-	// Draws are the Monte Carlo draws that the propensities are made of.
+	// Draws is the number of Monte Carlo draws for the propensities.
 	Draws int `yaml:"draws" json:"draws"`
-	// Window is how long an outcome is waited for; one that never came is worth 0.
+	// Window is how long to wait for an outcome. One that never comes has reward 0.
 	Window Window `yaml:"window" json:"window"`
-	// Rewards are what outcomes are worth, in the formulas' unit, by kind of action
+	// Rewards are the rewards of outcomes in the formulas' unit, by kind of action
 	// (service, marketing) and outcome. Protection is not learned.
 	Rewards map[string]map[string]float64 `yaml:"rewards" json:"rewards"`
-	// Segments are the groups of players by whom `pitboss policy uplift` tells effects.
+	// Segments are the groups of players for which `pitboss policy uplift` reports effects.
 	Segments []Segment `yaml:"segments" json:"-"`
 }
 
-// Segment parts the players by a word (facts.jurisdiction, facts.brand) or by
-// where a number (features.NAME, scores.NAME) lies among Cuts.
+// Segment groups the players by a word (facts.jurisdiction, facts.brand), or by cutting
+// the range of a number (features.NAME, scores.NAME) at Cuts.
 type Segment struct {
 	Name string    `yaml:"name"`
 	By   string    `yaml:"by"`
 	Cuts []float64 `yaml:"cuts,flow"`
 }
 
-// Word is the segment of a word.
+// Word returns the name of a word's segment.
 func (s *Segment) Word(v string) string { return s.Name + "=" + v }
 
-// Number is the segment of a number.
+// Number returns the name of a number's segment.
 func (s *Segment) Number(v float64) string {
 	n := 0
 	for n < len(s.Cuts) && v >= s.Cuts[n] {
@@ -110,10 +108,10 @@ func (s *Segment) check() error {
 	return nil
 }
 
-// Column is one number of the context: features.NAME or scores.NAME, divided by
-// Scale. Deviation is how far its coefficient may be from 0 at first: the formulas
-// have most of the context in them already, so less than for the constant. Wide ones
-// cost exploration. 0: as for the constant.
+// Column is one number of the context: features.NAME or scores.NAME, divided by Scale.
+// Deviation is the prior standard deviation of its coefficient. It should be smaller than
+// for the constant, because the formulas use most of the context already and a large one
+// costs exploration. 0 means as for the constant.
 type Column struct {
 	Name      string  `yaml:"name" json:"name"`
 	Scale     float64 `yaml:"scale" json:"scale"`
@@ -142,17 +140,17 @@ const (
 // mostColumns bounds the context: sums grow by its square.
 const mostColumns = 7
 
-// outcomes are those that may have a reward, the later ones outdoing the
-// earlier: whatever order they come in, the last of these counts.
+// outcomes lists the outcomes that may have a reward, by rank. Of several outcomes of a
+// decision the one of the highest rank counts, in whatever order they come.
 var outcomes = []string{"", "issued", "delivered", "expired", "dismissed", "accepted"}
 
-// Rank orders what became of a decision: 1 is issued, 0 nothing that is known.
+// Rank returns the rank of an outcome: 1 is issued, 0 is unknown.
 func Rank(outcome string) int { return max(0, slices.Index(outcomes, outcome)) }
 
 // Ranks is one more than the highest rank.
 var Ranks = len(outcomes)
 
-// ReadSpec reads learning.yaml; nil where there is none.
+// ReadSpec reads learning.yaml. It returns nil if there is none.
 func ReadSpec(path string) (*Spec, error) {
 	body, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
@@ -219,13 +217,14 @@ func (s *Spec) check() error {
 // largest bounds a reward and a formula's value, so that sums do not overflow.
 const largest = 1e5
 
-// sumsLayout is part of the key: sums that have other columns are others.
+// sumsLayout is part of the key of sums. It changes with their layout.
 const sumsLayout = 2
 
-// Width is the number of coefficients per action.
+// Width returns the number of coefficients per action.
 func (s *Spec) Width() int { return 1 + len(s.Context) }
 
-// Key names the sums: those of another context or other rewards are not mixed with these.
+// Key identifies the sums. A change of the context or the rewards changes it, so that
+// incompatible sums are never mixed.
 func (s *Spec) Key() string {
 	var columns []any
 	for _, c := range s.Context {
@@ -239,8 +238,8 @@ func (s *Spec) Key() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// X is the context of a decision, quantised as the sums are; false where a
-// column is not known.
+// X returns the context of a decision, quantised like the sums, or false if a column is
+// unknown.
 func (s *Spec) X(get func(name string) (float64, bool)) ([]float64, bool) {
 	x := make([]float64, 1, s.Width())
 	x[0] = 1
@@ -254,12 +253,12 @@ func (s *Spec) X(get func(name string) (float64, bool)) ([]float64, bool) {
 	return x, true
 }
 
-// unit is what 1 is in the sums.
+// unit is the value of 1 in the sums.
 const unit = 1000
 
 func fixed(v float64) float64 { return math.Round(v * unit) }
 
-// Sums are what is learned of one action: see [Spec.Add].
+// Sums holds the data of one action: the sums of the rows of its decisions, see [Spec.Row].
 type Sums struct {
 	N  int64   `json:"n"`
 	XX []int64 `json:"xx"` // upper triangle, row by row, in 1e-6
@@ -273,14 +272,14 @@ func (s *Spec) NewSums() *Sums {
 	return &Sums{XX: make([]int64, w*(w+1)/2), XY: make([]int64, w)}
 }
 
-// Reward is what an outcome of a kind of action is worth.
+// Reward returns the reward of an outcome, by its rank, for a kind of action.
 func (s *Spec) Reward(kind string, rank int) float64 { return s.Rewards[kind][outcomes[rank]] }
 
 // Learns reports whether actions of the kind are learned.
 func (s *Spec) Learns(kind string) bool { _, ok := s.Rewards[kind]; return ok }
 
-// Row is what a decision with context x adds to its action's sums when its
-// outcome is of a rank: the reward less the formula's value (guess), times x.
+// Row returns what a decision with context x adds to its action's sums if its outcome has
+// a rank. guess is the formula's value.
 func (s *Spec) Row(x []float64, kind string, rank int, guess float64) *Sums {
 	r := s.NewSums()
 	r.N = 1
@@ -299,13 +298,16 @@ func (s *Spec) Row(x []float64, kind string, rank int, guess float64) *Sums {
 }
 
 // Add adds b to a.
-func (a *Sums) Add(b *Sums) {
-	a.N += b.N
-	a.YY += b.YY
+func (a *Sums) Add(b *Sums) { a.add(b, func(v int64) int64 { return v }) }
+
+// add adds each of b's sums to a's, scaled by a function.
+func (a *Sums) add(b *Sums, scaled func(int64) int64) {
+	a.N += scaled(b.N)
+	a.YY += scaled(b.YY)
 	for i, v := range b.XX {
-		a.XX[i] += v
+		a.XX[i] += scaled(v)
 	}
 	for i, v := range b.XY {
-		a.XY[i] += v
+		a.XY[i] += scaled(v)
 	}
 }

@@ -12,17 +12,17 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Snapshot is a learned policy: all that its choices depend on. It is kept under
-// its hash, which each decision made by it carries.
+// Snapshot is a learned policy: everything that its choices depend on. It is kept under its
+// hash, and each decision that it made refers to that hash.
 type Snapshot struct {
 	Spec    Spec             `json:"spec"`
 	Actions map[string]*Sums `json:"actions"`
-	// Made is when a candidate was written to a file: what came before, it has
-	// learned from. Zero in a snapshot that decide takes by itself.
+	// Made is when a candidate was written to a file: it has learned from everything
+	// before. It is zero in a snapshot that decide takes by itself.
 	Made time.Time `json:"made,omitzero"`
 }
 
-// Text writes the snapshot and its hash.
+// Text returns the snapshot as JSON, and its hash.
 func (s *Snapshot) Text() (text []byte, hash string, err error) {
 	text, err = json.Marshal(s, json.Deterministic(true))
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Snapshot) Text() (text []byte, hash string, err error) {
 	return text, hex.EncodeToString(sum[:16]), nil
 }
 
-// Parse reads what Text wrote and makes the model of it.
+// Parse reads a snapshot that Text wrote and compiles it.
 func Parse(text []byte) (*Model, error) {
 	var s Snapshot
 	if err := json.Unmarshal(text, &s); err != nil {
@@ -44,7 +44,7 @@ func Parse(text []byte) (*Model, error) {
 	return s.Model()
 }
 
-// Model is a compiled snapshot. It never changes.
+// Model is a compiled snapshot. It is immutable.
 type Model struct {
 	Spec *Spec
 	Hash string
@@ -54,7 +54,7 @@ type Model struct {
 	prior   *posterior
 }
 
-// posterior is a normal distribution of θ.
+// posterior is the normal distribution of θ.
 type posterior struct {
 	mean []float64
 	root [][]float64 // lower triangle L of the precision, L·Lᵀ
@@ -78,14 +78,14 @@ func (s *Snapshot) Model() (*Model, error) {
 	return m, nil
 }
 
-// Snapshot is what the model was made of.
+// Snapshot returns the snapshot of which the model was compiled.
 func (m *Model) Snapshot() *Snapshot { return m.source }
 
-// noiseWeight is how many outcomes the declared noise counts as much as.
+// noiseWeight is the weight of the declared noise, in outcomes.
 const noiseWeight = 8
 
-// posterior is that of θ ~ N(0, deviations²) and y = θ·x + N(0, v), where v is
-// estimated: the declared noise² and what the fit leaves over, weighted.
+// posterior returns the posterior of θ ~ N(0, deviations²) and y = θ·x + N(0, v). v is the
+// weighted mean of the declared noise² and the residual variance of the fit.
 func (s *Spec) posterior(sums *Sums) (*posterior, error) {
 	w := s.Width()
 	if len(sums.XX) != w*(w+1)/2 || len(sums.XY) != w {
@@ -111,7 +111,7 @@ func (s *Spec) posterior(sums *Sums) (*posterior, error) {
 	return s.given(sums, (noiseWeight*v+max(0, rest))/(noiseWeight+float64(sums.N)))
 }
 
-// given is the posterior where the variance of an outcome is v.
+// given returns the posterior for a given variance v of an outcome.
 func (s *Spec) given(sums *Sums, v float64) (*posterior, error) {
 	w := s.Width()
 	a := make([][]float64, w)
@@ -186,8 +186,8 @@ func backward(l [][]float64, z []float64) {
 	}
 }
 
-// Worth is the expected outcome of an action beside its formula's value, and
-// its standard deviation: what is not known of it yet.
+// Worth returns the expected outcome of an action beyond its formula's value, and the
+// standard deviation of that expectation.
 func (m *Model) Worth(action string, x []float64) (mean, deviation float64) {
 	p, ok := m.actions[action]
 	if !ok {
@@ -203,19 +203,19 @@ func (m *Model) Worth(action string, x []float64) (mean, deviation float64) {
 	return mean, math.Sqrt(ss)
 }
 
-// Option is an action that may be sent, and what is thought of it.
+// Option is an action that may be sent.
 type Option struct {
 	Action     string
 	Guess      float64 // the formula's value
-	Worth      float64 // what is expected of it now
-	Propensity float64 // with which it is to be sent
+	Worth      float64 // the expected reward
+	Propensity float64 // the chance with which to send it
 }
 
-// Weigh fills in what each option is expected to be worth and with which
-// propensity it is to be sent; the rest of 1 (none) is for sending nothing,
-// which is worth 0. Propensities are the shares of Monte Carlo draws in which an
-// option is the best, within the floor and the ceiling: what is drawn from them
-// has exactly these propensities. Equal seeds give equal bits.
+// Weigh sets the expected reward and the propensity of each option. It returns the
+// propensity of sending nothing, whose reward is 0; together they sum to 1. An option's
+// propensity is the share of Monte Carlo draws in which it is the best, within the floor
+// and the ceiling. The choice must be drawn from these propensities, so that they are
+// exact. Equal seeds give equal results, bit for bit.
 func (m *Model) Weigh(options []Option, x []float64, seed uint64) (none float64) {
 	deviations := make([]float64, len(options))
 	bold := cmp.Or(m.Spec.Boldness, 1)
@@ -242,7 +242,7 @@ func (m *Model) Weigh(options []Option, x []float64, seed uint64) (none float64)
 	if top < 0 {
 		top = len(options)
 	}
-	share := 1 - float64(wins[top])/float64(m.Spec.Draws) // not for what looks best
+	share := 1 - float64(wins[top])/float64(m.Spec.Draws) // of the draws in which another option is the best
 	shrink := 1.0
 	if share > m.Spec.Ceiling {
 		shrink = m.Spec.Ceiling / share
@@ -261,6 +261,6 @@ func (m *Model) Weigh(options []Option, x []float64, seed uint64) (none float64)
 	return max(0, left)
 }
 
-// floorOf is the least propensity of each of n options: all floors together take at
-// most half, so that of many options the one that looks best is still sent.
+// floorOf returns the least propensity of each of n options. All floors together are at most
+// one half, so that the option that looks best is still sent if there are many.
 func (s *Spec) floorOf(n int) float64 { return min(s.Floor, 0.5/float64(max(1, n))) }

@@ -2,7 +2,7 @@ package learn
 
 import "math"
 
-// Interval is a mean with its interval.
+// Interval is a mean with a confidence interval.
 type Interval struct{ Value, Low, High float64 }
 
 // Moments are a running mean and variance (Welford 1962).
@@ -12,7 +12,7 @@ type Moments struct {
 	SS   float64 `json:"ss"` // Σ (value − mean)²
 }
 
-// Add takes one more value.
+// Add adds a value.
 func (m *Moments) Add(v float64) {
 	m.N++
 	d := v - m.Mean
@@ -20,7 +20,7 @@ func (m *Moments) Add(v float64) {
 	m.SS += d * (v - m.Mean)
 }
 
-// Variance is the sample variance.
+// Variance returns the sample variance.
 func (m *Moments) Variance() float64 {
 	if m.N < 2 {
 		return 0
@@ -28,14 +28,14 @@ func (m *Moments) Variance() float64 {
 	return m.SS / float64(m.N-1)
 }
 
-// sequenceFrom is how many values a confidence sequence begins at: it is
-// asymptotic, and is nothing to go by before.
+// sequenceFrom is the number of values from which on there is a confidence sequence: it
+// holds asymptotically.
 const sequenceFrom = 300
 
-// Always is a 1 − alpha confidence sequence for the mean: it may be looked at
-// after every value, and is wrong at any time with a probability of alpha in
-// all (asymptotic, with the normal mixture: Waudby-Smith, Arbour, Sinha, Kennedy
-// and Ramdas 2021, equation 9; narrowest at about tight values).
+// Always returns a 1 − alpha confidence sequence for the mean. It may be looked at after
+// every value: the probability that it is ever wrong is alpha. It is asymptotic, with the
+// normal mixture (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2021, equation 9), and
+// narrowest at about tight values.
 func (m *Moments) Always(alpha float64, tight int) Interval {
 	if m.N < sequenceFrom {
 		return Interval{m.Mean, math.Inf(-1), math.Inf(1)}

@@ -11,8 +11,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// CSV writes rows as comma-separated values with a header; a label that is
-// not known is empty. Numbers read back to the same bits.
+// CSV writes rows as comma-separated values with a header. An unknown label is empty.
+// Numbers read back to the same bits.
 type CSV struct {
 	w    *csv.Writer
 	row  []string
@@ -56,7 +56,7 @@ func (c *CSV) Write(r *Row) error {
 	return c.w.Write(c.row)
 }
 
-// Close writes what is left.
+// Close writes the buffered rows.
 func (c *CSV) Close() error {
 	c.w.Flush()
 	return c.w.Error()
@@ -69,10 +69,10 @@ func number(x float64) string {
 	return strconv.FormatFloat(x, 'g', -1, 64)
 }
 
-// gamesText writes games as a JSON array: a game's name may hold anything.
+// gamesText writes games as a JSON array, because a game's name may contain any character.
 func gamesText(games []string) string {
 	b, err := json.Marshal(games)
-	if err != nil { // no UTF-8, which the contract refuses
+	if err != nil { // invalid UTF-8, which the contract refuses
 		return "[]"
 	}
 	return string(b)

@@ -10,29 +10,29 @@ import (
 	"pitboss/internal/policy"
 )
 
-// JournalTotals of a run over the journal.
+// JournalTotals counts the decisions and rows of a run over the journal.
 type JournalTotals struct {
 	Decisions int64
 	Rows      int64
 	Players   int64
-	Settled   int64 // rows of which some label is known
-	Erased    int64 // the player was erased, and what was decided on with them
-	Other     int64 // made with another features.yaml
-	Settlings int64 // decisions of which the journal says what came
+	Settled   int64 // rows with a known label
+	Erased    int64 // left out: the player was erased, and the decision's input too
+	Other     int64 // left out: made with another features.yaml
+	Settlings int64 // decisions whose labels are in the journal
 }
 
-// FromJournal writes a row for each decision made since a time: the features that
-// it was made on, as the journal has them, and what came of it, as timer has
-// settled and journaled it. A label that serving does not settle is not known.
+// FromJournal writes a row for each decision since a time: the features that it was made
+// on, and the labels that timer has settled and journaled since. A label that serving does
+// not settle is unknown.
 //
-// Memory is bounded by the decisions of which the journal says what came: some
-// 50 bytes each.
+// Memory is bounded by the number of decisions with labels in the journal: about 50 bytes
+// each.
 func FromJournal(ctx context.Context, j *journal.Journal, written journal.Segments, since time.Time, opt Options, sink Sink) (t JournalTotals, err error) {
 	names := map[string]int{}
 	for i, l := range opt.Labels {
 		names[l.Name] = i
 	}
-	came := map[uint64][]float32{} // by decision, then by label; NaN: not known
+	came := map[uint64][]float32{} // by decision, then by label; NaN: unknown
 	err = j.SettledIn(ctx, written, func(s *journal.Settled) error {
 		if s.At.Before(since) {
 			return nil

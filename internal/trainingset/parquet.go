@@ -10,7 +10,7 @@ import (
 	"github.com/parquet-go/parquet-go/compress/snappy"
 )
 
-// Columns beside the features and labels.
+// The columns besides features and labels.
 const (
 	ColumnPlayer = "player"     // first 12 hex digits of the SHA-256 of the player id
 	ColumnTime   = "event_time" // of the decision point, UTC milliseconds
@@ -20,32 +20,32 @@ const (
 	ColumnGames  = "recent_games" // with Options.Games: a JSON array, latest first
 )
 
-// batch is how many rows are gathered before the columns are written: few
+// batch is how many rows are buffered before they are written column by column. It is small
 // enough for the processor's first-level cache.
 const batch = 64
 
-// fast is Snappy with half the effort of the library's own choice: files are a
-// little larger.
+// fast is a Snappy codec with half the effort of the library's own. Its files are a little
+// larger.
 type fast struct{ snappy.Codec }
 
 // Encode compresses a page.
 func (*fast) Encode(dst, src []byte) ([]byte, error) { return s2.EncodeSnappy(dst, src), nil }
 
-// Parquet writes rows to a Parquet file: doubles for features; labels are
-// optional columns, null where not known.
+// Parquet writes rows to a Parquet file. Features are doubles. Labels are optional columns,
+// null if unknown.
 type Parquet struct {
 	w      *parquet.GenericWriter[any]
 	cols   []*parquet.ColumnWriter
-	vals   [][]parquet.Value // of a batch, by column; but for features
+	vals   [][]parquet.Value // the batch's values by column, except features
 	matrix []float64         // the batch's features, row by row
-	column []parquet.Value   // a feature's part of the batch, on its way
+	column []parquet.Value   // scratch memory for one feature's values
 	rows   int
 
 	player, time, id, typ, due int // columns
 	games                      int // column, or -1
 	feat, lab                  []int
 	text                       []bool
-	bytes                      []byte // behind the batch's text values
+	bytes                      []byte // the memory of the batch's text values
 }
 
 // NewParquet begins a file with a column for each feature and label.
@@ -60,7 +60,7 @@ func NewParquet(out io.Writer, opt Options) (*Parquet, error) {
 	}
 	add := func(name string, node parquet.Node) error {
 		if _, taken := group[name]; taken {
-			return fmt.Errorf("training set: column %s is there twice; rename the feature or label", name)
+			return fmt.Errorf("training set: there are two columns %s; rename the feature or label", name)
 		}
 		group[name] = node
 		return nil
@@ -83,7 +83,7 @@ func NewParquet(out io.Writer, opt Options) (*Parquet, error) {
 	}
 	schema := parquet.NewSchema("training_set", group)
 	config := []parquet.WriterOption{schema, parquet.Compression(&fast{}), parquet.KeyValueMetadata("pitboss.feature_set", set.Hash())}
-	for _, name := range set.Names() { // a training run reads all rows: nobody asks for their bounds
+	for _, name := range set.Names() { // training reads all rows and needs no bounds
 		config = append(config, parquet.SkipPageBounds(name))
 	}
 	p.w = parquet.NewGenericWriter[any](out, config...)
@@ -113,7 +113,7 @@ func (p *Parquet) put(column int, v parquet.Value) {
 	p.vals[column] = append(p.vals[column], v)
 }
 
-// string makes a text value; its bytes live until the batch is written.
+// string returns a text value. Its memory is valid until the batch is written.
 func (p *Parquet) string(s string) parquet.Value {
 	n := len(p.bytes)
 	p.bytes = append(p.bytes, s...)
@@ -173,7 +173,7 @@ func (p *Parquet) flush() error {
 	return nil
 }
 
-// Close writes what is left and the file's footer.
+// Close writes the buffered rows and the file's footer.
 func (p *Parquet) Close() error {
 	if err := p.flush(); err != nil {
 		return err

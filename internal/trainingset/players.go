@@ -8,8 +8,8 @@ import (
 	"pitboss/internal/feature"
 )
 
-// players holds every player's state as the bytes that serving would store.
-// One at a time is decoded: the one whose part of a block is folded.
+// players holds every player's state as the bytes that serving would store. Only the state
+// of the player whose events are being folded is decoded.
 type players struct {
 	set     *feature.Set
 	byID    map[string]*player
@@ -20,10 +20,10 @@ type players struct {
 type player struct {
 	stored  []byte
 	seen    []uint64   // keys of the latest events, as serving remembers them
-	waiting []*pending // rows whose labels are open, oldest first
+	waiting []*pending // rows with open labels, oldest first
 }
 
-// turn is a player's part of a block.
+// turn is the processing of a player's events in a block.
 type turn struct {
 	*player
 	hash  string
@@ -42,16 +42,16 @@ func (ps *players) begin(id string) (t turn, err error) {
 	return t, err
 }
 
-// remembered is how many event keys serving remembers of a player unless it is
-// told otherwise (PROFILE_REMEMBER_IDS).
+// remembered is how many event keys serving remembers of a player by default
+// (PROFILE_REMEMBER_IDS).
 const remembered = 1024
 
-// duplicate reports whether the player had the event of late, and remembers it.
+// duplicate reports whether the player had the event recently, and remembers it.
 func (p *player) duplicate(key uint64) bool {
 	if slices.Contains(p.seen[max(0, len(p.seen)-remembered):], key) {
 		return true
 	}
-	if len(p.seen) == 2*remembered { // forget half, so that little is moved
+	if len(p.seen) == 2*remembered { // dropping half at a time moves few keys
 		p.seen = append(p.seen[:0], p.seen[remembered:]...)
 	}
 	p.seen = append(p.seen, key)
@@ -72,7 +72,7 @@ func (ps *players) end(t turn) (err error) {
 	return nil
 }
 
-// forget takes a row, mostly the first, out of those that wait for labels.
+// forget removes a row, mostly the first, from those that wait for labels.
 func (p *player) forget(row *pending) {
 	if n := slices.Index(p.waiting, row); n >= 0 {
 		p.waiting = slices.Delete(p.waiting, n, n+1)

@@ -1,10 +1,10 @@
-// Package trainingset folds a file of events exactly as serving does and
-// writes, for each decision point, the features as they were right after the
-// event (point-in-time) and what happened next (labels).
+// Package trainingset folds a file of events exactly as serving does. For each decision
+// point it writes the features right after the event (point-in-time) and what happened next
+// (labels).
 //
-// Memory is bounded by the players (about 500 bytes each, the stored form of
-// their state, and the keys of their latest events, at most 16 KB), by the traffic of one label horizon, and by a block of events;
-// never by the length of the file.
+// Memory is bounded by the number of players (about 500 bytes of stored state each, and at
+// most 16 KB of event keys), by the events of one label horizon, and by a block of events.
+// It does not depend on the length of the file.
 package trainingset
 
 import (
@@ -19,13 +19,13 @@ import (
 	"pitboss/internal/feature"
 )
 
-// Points says which events are decision points.
+// Points selects the events that are decision points.
 type Points string
 
 // The choices of decision points.
 const (
 	Rounds    Points = "rounds"     // every settled round
-	ScoreWhen Points = "score_when" // those serving would score
+	ScoreWhen Points = "score_when" // the events that serving would score
 	All       Points = "all"        // every applied event
 )
 
@@ -36,17 +36,18 @@ type Options struct {
 	Points Points
 	// Games adds the player's recent games, event.Facts.RecentGames, to each row.
 	Games bool
-	// Block is how many events are folded together; 0: 4096. It changes speed and memory only.
+	// Block is how many events are folded together; 0 means 4096. It only affects speed and
+	// memory.
 	Block int
 }
 
-// Totals of a run.
+// Totals counts the events and rows of a run.
 type Totals struct {
 	Events     int64
-	Duplicates int64 // of an event that came before: without effect
+	Duplicates int64 // without effect
 	Ignored    int64 // of types that serving does not fold
 	Late       int64 // kept out of the features
-	Unknown    int64 // rollbacks of rounds that are not known any more: nothing was undone
+	Unknown    int64 // rollbacks of unknown rounds, without effect
 	Rows       int64
 	Players    int64
 }
@@ -63,14 +64,14 @@ type Row struct {
 	Labels []LabelValue
 }
 
-// LabelValue is a label's value; Known is false where the file ended too early.
+// LabelValue is a label's value. Known is false if the file ends too early to tell.
 type LabelValue struct {
 	feature.Drawn
 	Known bool
 }
 
-// Sink takes finished rows in the order of their events. The row and its
-// slices are reused after the call.
+// Sink receives finished rows in the order of their events. The row and its slices are
+// reused after the call.
 type Sink interface {
 	Write(*Row) error
 }
@@ -95,10 +96,9 @@ func Run(ctx context.Context, opt Options, next func() (*event.Record, error), s
 	return b.totals, b.finish()
 }
 
-// builder folds one block of events after another, in each player by player,
-// so that a player's state is decoded once a block and stays in the
-// processor's cache meanwhile. What a player's rows are does not depend on the
-// events of others, nor on where blocks end.
+// builder folds one block of events after another, and within a block player by player. So a
+// player's state is decoded once a block and stays in the processor's cache meanwhile. A
+// player's rows depend neither on other players' events nor on where blocks end.
 type builder struct {
 	opt    Options
 	sink   Sink
@@ -110,22 +110,22 @@ type builder struct {
 	slack   int64 // ms: how late an event may be
 
 	block []place
-	first map[string]int32 // by player: where its events in the block begin
+	first map[string]int32 // by player: the index of its first event in the block
 	order []int32          // the players' first events, in order of arrival
 
-	queue  []*pending // rows whose labels are not settled yet, oldest first, from head on
+	queue  []*pending // from head on: rows with open labels, oldest first
 	head   int
 	spare  []*pending
 	latest int64 // ms: the latest event time read
 }
 
-// place is an event's place in the block.
+// place is an event in the block.
 type place struct {
 	event *event.Record
-	row   *pending // the decision point it is, or nil
+	row   *pending // its row if it is a decision point, or nil
 	edge  int64    // ms: rows before it are written once the event is folded
-	next  int32    // of the same player, or 0
-	last  int32    // of the same player; known at its first
+	next  int32    // the player's next event, or 0
+	last  int32    // the player's last event; set at its first one
 }
 
 // pending is a row that waits for its labels.
@@ -154,7 +154,7 @@ func newBuilder(opt Options, sink Sink) (*builder, error) {
 	return b, nil
 }
 
-// read fills the block; last is true where the events end.
+// read fills the block. last is true at the end of the events.
 func (b *builder) read(next func() (*event.Record, error)) (last bool, err error) {
 	clear(b.block)
 	clear(b.first)
@@ -213,8 +213,8 @@ func (b *builder) fold() error {
 	return b.flush(b.block[len(b.block)-1].edge)
 }
 
-// add folds one event, settles what it says about earlier rows, and opens a
-// row of its own where it is a decision point.
+// add settles the labels of earlier rows by an event, folds it, and opens a row if it is a
+// decision point.
 func (b *builder) add(t turn, at *place) error {
 	r := at.event
 	switch {
@@ -287,8 +287,8 @@ func (b *builder) open(t turn, r *event.Record, out *feature.Outcome) *pending {
 	return row
 }
 
-// settle shows an event to the player's waiting rows from edge on; those
-// before it would be written by now, if each event were a block of its own.
+// settle applies an event to the labels of the player's waiting rows from edge on. Rows
+// before edge would have been written already if every event were a block of its own.
 func (b *builder) settle(p *player, r *event.Record, edge int64) {
 	if len(p.waiting) == 0 {
 		return
@@ -322,7 +322,7 @@ func (row *pending) close(i int) {
 	row.open--
 }
 
-// take counts an event for label i; most labels are settled by the first.
+// take counts an event for label i. The first one settles most kinds of labels.
 func (row *pending) take(i int, agg feature.Agg, v feature.Drawn) {
 	l := &row.row.Labels[i]
 	switch agg {
@@ -339,8 +339,8 @@ func (row *pending) take(i int, agg feature.Agg, v feature.Drawn) {
 	row.close(i)
 }
 
-// flush writes the rows, oldest first, whose labels no event can change any
-// more: those of before edge (ms).
+// flush writes the rows whose labels can no longer change, those before edge (ms), oldest
+// first.
 func (b *builder) flush(edge int64) error {
 	for b.head < len(b.queue) && b.queue[b.head].ms < edge {
 		if err := b.write(b.queue[b.head]); err != nil {
@@ -357,9 +357,9 @@ func (b *builder) flush(edge int64) error {
 	return nil
 }
 
-// write hands a row on. A label is known where the file goes on for long
-// enough, whether or not an event settled it before: else the rows near the
-// end would be known only where the player stayed.
+// write passes a row to the sink. A label is known only if the file goes on for its whole
+// horizon, even if an event settled it before. Otherwise, near the end of the file, only the
+// labels of players who stayed would be known.
 func (b *builder) write(p *pending) error {
 	for i := range p.row.Labels {
 		p.row.Labels[i].Known = p.ms+b.ahead[i] <= b.latest
