@@ -1,6 +1,6 @@
-// Package access says who asks for the console's pages, and what they may do:
-// by a token, by an OpenID provider's ID token, by a session's cookie, or, where
-// nothing is configured, by coming from this machine.
+// Package access authenticates and authorizes the users of the console: by a static token,
+// an OpenID provider's ID token, or a session cookie. If nothing is configured, only requests
+// from this machine are allowed.
 package access
 
 import (
@@ -24,24 +24,24 @@ import (
 	"pitboss/internal/setup"
 )
 
-// Role is what a person may do. Each role may look at everything.
+// Role is what a person may do. Every role includes the viewer's.
 type Role string
 
 // The roles.
 const (
-	Viewer     Role = "viewer"     // looks
+	Viewer     Role = "viewer"     // reads everything
 	Operator   Role = "operator"   // replays dead letters, promotes and rolls back models
 	Compliance Role = "compliance" // reviews, erases and exports players, turns kill switches
 )
 
-// AllRoles are the roles there are.
+// AllRoles lists all roles.
 var AllRoles = []Role{Viewer, Operator, Compliance}
 
-// Config says how people prove who they are. With neither tokens nor
-// OIDC the console answers to this machine only, and that with every role.
+// Config configures authentication. With neither tokens nor OIDC, the console only answers
+// requests from this machine, which have every role.
 type Config struct {
 	TokensFile     string        `env:"CONSOLE_TOKENS_FILE"` // lines: role[@place][,role] name token
-	URL            string        `env:"CONSOLE_URL"`         // where browsers reach the console; with an issuer, its page signs people in there
+	URL            string        `env:"CONSOLE_URL"`         // where browsers reach the console; needed to sign in at the issuer
 	OIDCIssuer     string        `env:"CONSOLE_OIDC_ISSUER"`
 	OIDCClient     string        `env:"CONSOLE_OIDC_CLIENT_ID"`
 	OIDCSecret     string        `env:"CONSOLE_OIDC_CLIENT_SECRET"` // none: a public client, PKCE alone
@@ -49,18 +49,18 @@ type Config struct {
 	OIDCScopes     string        `env:"CONSOLE_OIDC_SCOPES,default=openid profile email"`
 	OIDCClaim      string        `env:"CONSOLE_OIDC_ROLES_CLAIM,default=roles"` // a claim's name, or a path: realm_access.roles
 	OIDCRoles      string        `env:"CONSOLE_OIDC_ROLES"`                     // role=value; role=value; default pitboss-viewer, …
-	SessionKey     string        `env:"CONSOLE_SESSION_KEY"`                    // seal sessions, the first new ones; default: new at each start
+	SessionKey     string        `env:"CONSOLE_SESSION_KEY"`                    // keys of sessions; the first one seals new ones; default: random at each start
 	SessionKeyFile string        `env:"CONSOLE_SESSION_KEY_FILE"`
 	SessionFor     time.Duration `env:"CONSOLE_SESSION_FOR,default=8h"`
 	KnativeName    string        `env:"K_SERVICE"`
 }
 
-// Person is who asks.
+// Person is an authenticated user.
 type Person struct {
 	Name  string `json:"name"`
-	ID    string `json:"id,omitzero"` // the OIDC subject: names change hands, subjects do not
-	Roles []Role `json:"roles"`       // somewhere or everywhere
-	// Grants say where each role holds.
+	ID    string `json:"id,omitzero"` // the OIDC subject, which unlike a name is never reassigned
+	Roles []Role `json:"roles"`       // the roles that the person has anywhere
+	// Grants lists the roles with the places where they hold.
 	Grants []Grant   `json:"grants"`
 	Until  time.Time `json:"until,omitzero"`
 }
@@ -75,8 +75,8 @@ type staticToken struct {
 	person Person
 }
 
-// Access finds out who asks: a session's cookie, a bearer token (static, or an
-// OIDC ID token as a gateway adds it), or loopback where nothing is configured.
+// Access authenticates requests by a session cookie, a bearer token (a static one, or an
+// OIDC ID token that a gateway adds) or, if nothing is configured, by loopback.
 type Access struct {
 	cfg      Config
 	now      func() time.Time
@@ -88,8 +88,8 @@ type Access struct {
 	page     Page
 }
 
-// New reads the tokens and the provider's settings; the provider itself is asked
-// when somebody signs in.
+// New reads the tokens and the provider's settings. The provider is first contacted when
+// somebody signs in.
 func New(cfg Config, page Page, log *zap.Logger, now func() time.Time) (a *Access, err error) {
 	a = &Access{cfg: cfg, now: now, log: log, page: page}
 	keys, err := orFile(cfg.SessionKey, cfg.SessionKeyFile, "CONSOLE_SESSION_KEY_FILE")
@@ -120,7 +120,7 @@ func New(cfg Config, page Page, log *zap.Logger, now func() time.Time) (a *Acces
 	return a, nil
 }
 
-// orFile is a setting that is given by value or, being secret, in a file.
+// orFile returns a secret setting: the content of file if it is set, else value.
 func orFile(value, file, setting string) (string, error) {
 	if file == "" {
 		return value, nil
@@ -161,7 +161,7 @@ func readTokens(path string) ([]staticToken, error) {
 	return out, lines.Err()
 }
 
-// Origin is where browsers reach the console; empty: not set.
+// Origin returns where browsers reach the console, or "" if that is not set.
 func (a *Access) Origin() string {
 	if a.origin == nil {
 		return ""
@@ -169,15 +169,15 @@ func (a *Access) Origin() string {
 	return a.origin.Scheme + "://" + a.origin.Host
 }
 
-// TakesTokens reports whether a token may be typed.
+// TakesTokens reports whether people may sign in by typing a token.
 func (a *Access) TakesTokens() bool { return a.tokens != nil || !a.CanSignIn() }
 
-// Open says that nothing is configured: this machine only.
+// Open reports whether nothing is configured, so that only this machine is let in.
 func (a *Access) Open() bool { return a.tokens == nil && a.provider == nil }
 
 var errLogin = errors.New("sign in to go on")
 
-// Who says who asks, or why nobody is let in.
+// Who authenticates a request. The error says why it is refused.
 func (a *Access) Who(r *http.Request) (*Person, error) {
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && !a.Open() {
 		return a.Verify(r.Context(), token)
@@ -191,9 +191,9 @@ func (a *Access) Who(r *http.Request) (*Person, error) {
 	return a.local(r)
 }
 
-// FromThisMachine says whether a request came over loopback and asks for it by
-// address or as localhost: any other name that leads here may be a web page's,
-// which lets its own name resolve to loopback (DNS rebinding).
+// FromThisMachine reports whether a request came over loopback and its Host is localhost or
+// a loopback address. Any other name could belong to a web page that resolves its own name
+// to loopback (DNS rebinding).
 func FromThisMachine(r *http.Request) bool {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	name := r.Host
@@ -202,11 +202,11 @@ func FromThisMachine(r *http.Request) bool {
 	}
 	ip, asked := net.ParseIP(host), net.ParseIP(strings.Trim(name, "[]"))
 	return ip != nil && ip.IsLoopback() &&
-		(name == "localhost" || asked != nil && (asked.IsLoopback() || asked.IsUnspecified())) // [::]: as a server says that listens everywhere
+		(name == "localhost" || asked != nil && (asked.IsLoopback() || asked.IsUnspecified())) // [::] is the address of a server that listens everywhere
 }
 
-// local lets this machine in. Behind Knative's queue-proxy every caller looks
-// like loopback.
+// local lets requests from this machine in, except on Knative, where the queue-proxy makes
+// every caller look like loopback.
 func (a *Access) local(r *http.Request) (*Person, error) {
 	if !FromThisMachine(r) || a.cfg.KnativeName != "" {
 		return nil, errors.New("set CONSOLE_TOKENS_FILE or CONSOLE_OIDC_ISSUER: without them the console answers to its own machine only")
@@ -218,7 +218,7 @@ func (a *Access) local(r *http.Request) (*Person, error) {
 	return p, nil
 }
 
-// Verify finds out whose token it is.
+// Verify authenticates a bearer token.
 func (a *Access) Verify(ctx context.Context, token string) (*Person, error) {
 	sum := sha256.Sum256([]byte(token))
 	for _, t := range a.tokens {

@@ -16,14 +16,14 @@ import (
 	"pitboss/internal/openid"
 )
 
-// The paths that a sign-in goes by.
+// The paths of a sign-in.
 const (
 	SignInPath   = "/auth/signin"
 	CallbackPath = "/auth/callback"
 	signInFor    = 10 * time.Minute // from the redirect to the provider until the return
 )
 
-// provider is the OpenID provider and what its people may do here.
+// provider is the OpenID provider and the mapping of its users to roles.
 type provider struct {
 	*openid.Provider
 	cfg    Config
@@ -52,8 +52,8 @@ func newProvider(cfg Config, origin *url.URL, now func() time.Time) (p *provider
 	return p, nil
 }
 
-// readRoles reads "role=value; role=value"; a value may contain "=" and ",", as
-// the names of LDAP groups do.
+// readRoles reads "role=value; role=value". A value may contain "=" and ",", like the names
+// of LDAP groups.
 func readRoles(text string) (map[string][]Grant, error) {
 	roles := map[string][]Grant{}
 	for part := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ';' || c == '\n' }) {
@@ -72,10 +72,10 @@ func readRoles(text string) (map[string][]Grant, error) {
 	return roles, nil
 }
 
-// discovered is what the provider tells of signing in and out.
+// discovered holds the provider's endpoints for signing in and out.
 type discovered struct {
 	oauth oauth2.Config
-	end   string // where a person signs out of the provider; empty: nowhere
+	end   string // where a person signs out of the provider; empty: not supported
 }
 
 func (p *provider) discover(ctx context.Context) (*discovered, error) {
@@ -89,7 +89,7 @@ func (p *provider) discover(ctx context.Context) (*discovered, error) {
 	}
 	_ = found.Claims(&more) // optional
 	endpoint := found.Endpoint()
-	// Said, not tried: a first exchange that is refused would be sent again the other way, and hide why.
+	// Set explicitly: automatic detection would retry a refused exchange in the other style and hide the reason.
 	endpoint.AuthStyle = oauth2.AuthStyleInHeader
 	if p.secret == "" || len(more.Methods) > 0 && !slices.Contains(more.Methods, "client_secret_basic") {
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
@@ -101,7 +101,7 @@ func (p *provider) discover(ctx context.Context) (*discovered, error) {
 	}, nil
 }
 
-// verify checks an ID token and reads who it names.
+// verify checks an ID token and returns the person that it names.
 func (p *provider) verify(ctx context.Context, token, nonce string) (*Person, error) {
 	id, err := p.Verify(ctx, p.cfg.OIDCClient, token)
 	if err != nil {
@@ -124,8 +124,8 @@ func (p *provider) verify(ctx context.Context, token, nonce string) (*Person, er
 	return who, nil
 }
 
-// nameOf is what people call the person; an address that the provider did not
-// verify is anybody's claim.
+// nameOf returns a name for the person. An e-mail address that the provider has not verified
+// is not used, because anybody could claim it.
 func nameOf(claims map[string]any) string {
 	for _, name := range []string{"email", "preferred_username", "name"} {
 		verified, said := claims["email_verified"].(bool)
@@ -137,8 +137,8 @@ func nameOf(claims map[string]any) string {
 	return s
 }
 
-// valuesAt are the strings of the claim called path, or at that path, dots
-// between its parts: some providers' names have dots of their own.
+// valuesAt returns the strings of the claim named path or, if there is none, at that path of
+// nested claims, whose parts are separated by dots. Some providers' names contain dots.
 func valuesAt(claims map[string]any, path string) (values []string) {
 	found, ok := claims[path]
 	for at := any(claims); !ok && path != ""; {
@@ -162,7 +162,7 @@ func valuesAt(claims map[string]any, path string) (values []string) {
 	return values
 }
 
-// signIn is what the console must remember while a person is at the provider.
+// signIn is the state of a sign-in while the person is at the provider.
 type signIn struct {
 	State    string    `json:"state"`
 	Nonce    string    `json:"nonce"`
@@ -173,8 +173,8 @@ type signIn struct {
 
 func (s *signIn) cookie() string { return signInCookie + s.State[:8] }
 
-// localPath is the page to come back to: a path of this console, else its
-// first page. What a browser could read as another host is not.
+// localPath returns next if it is a path of this console, else the first page. It rejects
+// everything that a browser might take for another host.
 func localPath(next string) string {
 	u, err := url.Parse(next)
 	odd := strings.ContainsFunc(next, func(c rune) bool { return c <= ' ' || c == '\\' || c == 0x7f })
@@ -186,11 +186,11 @@ func localPath(next string) string {
 	return next
 }
 
-// CanSignIn says whether the page may offer the provider.
+// CanSignIn reports whether people can sign in at the provider.
 func (a *Access) CanSignIn() bool { return a.provider != nil && a.provider.back != "" }
 
-// ToProvider begins a sign-in: GET /auth/signin?next=/decisions; with again=1
-// the provider asks who it is.
+// ToProvider begins a sign-in: GET /auth/signin?next=/decisions. With again=1 the provider
+// asks for credentials even if the person is signed in there.
 func (a *Access) ToProvider(w http.ResponseWriter, r *http.Request) {
 	next := localPath(r.FormValue("next"))
 	if !a.CanSignIn() {
@@ -212,7 +212,7 @@ func (a *Access) ToProvider(w http.ResponseWriter, r *http.Request) {
 	a.setCookie(w, r, s.cookie(), value, s.Until)
 	w.Header().Set("Cache-Control", "no-store")
 	ask := []oauth2.AuthCodeOption{oidc.Nonce(s.Nonce), oauth2.S256ChallengeOption(s.Verifier)}
-	if r.FormValue("again") != "" { // who is signed in there already would come back as the same person at once
+	if r.FormValue("again") != "" { // otherwise a person who is signed in there would return as the same user at once
 		ask = append(ask, oauth2.SetAuthURLParam("prompt", "login"))
 	}
 	http.Redirect(w, r, known.oauth.AuthCodeURL(s.State, ask...), http.StatusSeeOther)
@@ -229,7 +229,7 @@ func (a *Access) FromProvider(w http.ResponseWriter, r *http.Request) {
 		a.over(w, r)
 		return
 	}
-	a.setCookie(w, r, s.cookie(), "", time.Time{}) // once
+	a.setCookie(w, r, s.cookie(), "", time.Time{}) // a sign-in can be finished only once
 	p, err := a.finish(r, s)
 	if err == nil {
 		err = a.Begin(w, r, p)
@@ -243,7 +243,7 @@ func (a *Access) FromProvider(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, s.Next, http.StatusSeeOther)
 }
 
-// signInOf finds the sign-in that the returning browser began; nil: none.
+// signInOf returns the sign-in that the returning browser began, or nil.
 func (a *Access) signInOf(r *http.Request) *signIn {
 	state := r.FormValue("state")
 	if len(state) < 8 {
@@ -257,7 +257,7 @@ func (a *Access) signInOf(r *http.Request) *signIn {
 	return s
 }
 
-// deniedError is the provider's own no.
+// deniedError is a refusal by the provider.
 type deniedError struct{ code, text string }
 
 func (e *deniedError) Error() string { return strings.TrimSuffix(e.code+": "+e.text, ": ") }
@@ -286,8 +286,8 @@ func (a *Access) finish(r *http.Request, s *signIn) (*Person, error) {
 	return a.provider.verify(r.Context(), token, s.Nonce)
 }
 
-// SignOutURL is where the person also leaves the provider; empty: nowhere.
-// Who came with a token has no session there.
+// SignOutURL returns where the person can sign out of the provider too, or "". A person who
+// came with a static token has no session there.
 func (a *Access) SignOutURL(ctx context.Context, p *Person) string {
 	if !a.CanSignIn() || p == nil || p.ID == "" {
 		return ""

@@ -6,15 +6,14 @@ import (
 	"strings"
 )
 
-// Grant is a role, everywhere or at one place only. An empty Jurisdiction or
-// Brand is any.
+// Grant is a role, everywhere or at one place. An empty Jurisdiction or Brand means any.
 type Grant struct {
 	Role         Role   `json:"role"`
 	Jurisdiction string `json:"jurisdiction,omitzero"`
 	Brand        string `json:"brand,omitzero"`
 }
 
-// everywhere reports whether the grant has no limits.
+// everywhere reports whether the grant is not limited to a place.
 func (g Grant) everywhere() bool { return g.Jurisdiction == "" && g.Brand == "" }
 
 func (g Grant) at(jurisdiction, brand string) bool {
@@ -53,7 +52,7 @@ func parseGrant(text string) (g Grant, err error) {
 	return g, nil
 }
 
-// grant adds what is granted, and the role that the page shows.
+// grant adds grants and their roles.
 func (p *Person) grant(list ...Grant) {
 	for _, g := range list {
 		if !slices.Contains(p.Grants, g) {
@@ -65,7 +64,7 @@ func (p *Person) grant(list ...Grant) {
 	}
 }
 
-// Everywhere reports whether the person has the role without limits.
+// Everywhere reports whether the person has the role everywhere.
 func (p *Person) Everywhere(role Role) bool { return p.has(role, Grant.everywhere) }
 
 // MayAt reports whether the person has the role at a place.
@@ -73,15 +72,15 @@ func (p *Person) MayAt(role Role, jurisdiction, brand string) bool {
 	return p.has(role, func(g Grant) bool { return g.at(jurisdiction, brand) })
 }
 
-// Sees reports whether the person may look at what happened at a place.
+// Sees reports whether the person may see what happened at a place.
 func (p *Person) Sees(jurisdiction, brand string) bool { return p.MayAt(Viewer, jurisdiction, brand) }
 
-// has reports whether a grant of the role fits; to look, any role's does.
+// has reports whether a grant of the role fits. Any role includes the viewer's.
 func (p *Person) has(role Role, fits func(Grant) bool) bool {
 	return p != nil && slices.ContainsFunc(p.Grants, func(g Grant) bool { return (role == Viewer || g.Role == role) && fits(g) })
 }
 
-// Key is the same for those who have the same roles at the same places.
+// Key is equal for people who have the same roles at the same places.
 func (p *Person) Key() string {
 	var all []string
 	for _, g := range p.Grants {

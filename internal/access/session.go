@@ -15,19 +15,19 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// The console keeps no sessions: a cookie holds what it must know, encrypted
-// and authenticated, so that every instance with the key reads it.
+// The console stores no sessions. A cookie holds the session, encrypted and authenticated, so
+// that every instance with the key can read it.
 const (
 	sessionCookie = "pitboss-session"
-	signInCookie  = "pitboss-signin-" // and the beginning of the state: one for each tab that signs in
+	signInCookie  = "pitboss-signin-" // followed by the beginning of the state: one for each tab that signs in
 )
 
-// sealer seals what cookies carry: AES-256-GCM under keys derived from the
-// configured ones. The first seals, each opens: a new key is put first, the old
-// one taken away once its sessions are over.
+// sealer seals cookies: AES-256-GCM under keys derived from the configured ones. The first
+// key seals, and all of them open. To rotate, put a new key first and remove the old one
+// once its sessions are over.
 type sealer []cipher.AEAD
 
-// newSealer takes keys separated by white space; none: one of its own.
+// newSealer takes keys separated by white space. Without any it generates one.
 func newSealer(keys string) (s sealer, err error) {
 	list := strings.Fields(keys)
 	if len(list) == 0 {
@@ -54,7 +54,7 @@ func newSealer(keys string) (s sealer, err error) {
 	return s, nil
 }
 
-// lock seals v for one purpose; what was sealed for another does not open.
+// lock seals v for a purpose. It can't be opened for another one.
 func (s sealer) lock(purpose string, v any) (string, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -77,8 +77,9 @@ func (s sealer) unlock(purpose, value string, v any) bool {
 	return false
 }
 
-// Begin gives the person a session that scripts cannot read and other sites'
-// requests do not carry; it ends with the proof it rests on, if not before.
+// Begin sets the session cookie, which scripts can't read and requests from other sites do
+// not carry. The session ends after SessionFor, or earlier with the token that it is based
+// on.
 func (a *Access) Begin(w http.ResponseWriter, r *http.Request, p *Person) error {
 	if until := a.now().Add(a.cfg.SessionFor); p.Until.IsZero() || p.Until.After(until) {
 		p.Until = until
@@ -99,12 +100,12 @@ func (a *Access) session(value string) (*Person, error) {
 	return p, nil
 }
 
-// End takes the session's cookie away.
+// End removes the session cookie.
 func (a *Access) End(w http.ResponseWriter, r *http.Request) {
 	a.setCookie(w, r, sessionCookie, "", time.Time{})
 }
 
-// setCookie keeps value until then; an empty one takes the cookie away.
+// setCookie sets a cookie until a time. An empty value removes it.
 func (a *Access) setCookie(w http.ResponseWriter, r *http.Request, name, value string, until time.Time) {
 	c := &http.Cookie{Name: a.cookieName(r, name), Value: value, Path: "/", Expires: until,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure(r)}
@@ -114,13 +115,14 @@ func (a *Access) setCookie(w http.ResponseWriter, r *http.Request, name, value s
 	http.SetCookie(w, c)
 }
 
-// secure: a browser keeps Secure cookies for https (and gateways end TLS
-// before us), but not for plain http on another name than localhost.
+// secure reports whether to set Secure cookies: over https, which may end at a gateway
+// before us. Browsers refuse them over plain http, except on localhost.
 func (a *Access) secure(r *http.Request) bool {
 	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") || a.origin != nil && a.origin.Scheme == "https"
 }
 
-// cookieName: over https no neighbour on the same domain may set it.
+// cookieName returns the name of a cookie. Over https the __Host- prefix keeps other hosts of
+// the same domain from setting it.
 func (a *Access) cookieName(r *http.Request, name string) string {
 	if a.secure(r) {
 		return "__Host-" + name

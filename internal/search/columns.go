@@ -12,7 +12,7 @@ import (
 	"pitboss/internal/journal"
 )
 
-// profile is what many decisions have in common.
+// profile holds the fields that many decisions have in common.
 type profile struct {
 	Verdict      string   `json:"verdict"` // issued | suppressed
 	Action       string   `json:"action"`
@@ -20,7 +20,7 @@ type profile struct {
 	Jurisdiction string   `json:"jurisdiction,omitzero"`
 	Brand        string   `json:"brand,omitzero"`
 	Review       bool     `json:"review,omitzero"`
-	Rules        []string `json:"rules,omitempty"` // that blocked something; of none, the reason for sending nothing
+	Rules        []string `json:"rules,omitempty"` // the rules that blocked something, else the reason for sending nothing
 }
 
 func (p *profile) name() string {
@@ -37,8 +37,8 @@ type row struct {
 	id      uint64 // hash of the decision's id
 	key     uint32 // hash of the sealing key's name
 	profile uint32
-	place   uint64 // shard and number of the entry: those of one shard are in order
-	where   uint32 // row in the segment; unused of what only Redis has
+	place   uint64 // shard and sequence number of the entry; in order within a shard
+	where   uint32 // row in the segment; unused for entries in Redis
 }
 
 func placeOf(e *journal.Entry) uint64 { return uint64(e.Shard)<<48 | e.Seq }
@@ -54,15 +54,15 @@ type columns struct {
 	at, id, place       []uint64
 	key, profile, where []uint32
 
-	outcome  []uint8 // as Rank; kept in memory, since it changes
+	outcome  []uint8 // a Rank; kept in memory because it changes
 	profiles []profile
-	texts    map[string]string // what a rule says, by its id
+	texts    map[string]string // a rule's text by its id
 
-	ids  map[uint64]uint32 // row by id, where byID is nil
+	ids  map[uint64]uint32 // row by id, if byID is nil
 	byID []uint32          // rows in order of id
 }
 
-// when is a row's time in milliseconds.
+// when returns a row's time in milliseconds.
 func (c *columns) when(i int) int64 { return int64(c.at[i]) }
 
 // find returns the row of a decision.
@@ -78,7 +78,7 @@ func (c *columns) find(id uint64) (int, bool) {
 	return int(c.byID[n]), true
 }
 
-// settle notes what became of a decision; false: it is not here.
+// settle records the outcome of a decision. It returns false if the decision is not here.
 func (c *columns) settle(a about) bool {
 	i, ok := c.find(a.id)
 	if ok && a.outcome > c.outcome[i] {
@@ -87,7 +87,7 @@ func (c *columns) settle(a about) bool {
 	return ok
 }
 
-// push adds rows, which may be older than the newest that are there.
+// push adds rows, which may be older than the newest existing ones.
 func (c *columns) push(rows []row) {
 	if len(rows) == 0 {
 		return
@@ -117,7 +117,7 @@ func (c *columns) row(i int) row {
 	return row{int64(c.at[i]), c.id[i], c.key[i], c.profile[i], c.place[i], c.where[i]}
 }
 
-// about is what an entry says became of a decision.
+// about is the outcome of a decision in an entry about it.
 type about struct {
 	id      uint64
 	outcome uint8
@@ -136,7 +136,7 @@ func newReader() *reader {
 	return &reader{texts: map[string]string{}, known: map[string]uint32{}}
 }
 
-// opened is what an entry's open part says, of any kind.
+// opened has the fields of the open part, for all kinds of entries.
 type opened struct {
 	Decision     string `json:"decision"`
 	Jurisdiction string `json:"jurisdiction"`
@@ -173,7 +173,7 @@ func (r *reader) take(e *journal.Entry, where uint32) {
 	}
 	var o opened
 	if json.Unmarshal(e.Open, &o) != nil {
-		return // not an object: nothing that could be asked for
+		return // not an object, hence nothing to index
 	}
 	switch {
 	case e.Kind == journal.KindDecision:

@@ -28,8 +28,8 @@ import (
 //	columns  of 8 bytes: at, id, place, ids of abouts; of 4: key, profile, where, byID;
 //	         of 1: outcomes of abouts
 //
-// It lies beside its segment and is mapped into memory, so only what is looked
-// at takes any. It can be made anew at any time.
+// It is stored beside its segment and mapped into memory, so that only the pages that are
+// read take memory. It can be rebuilt at any time.
 const (
 	magic = 0x31_58_44_49_54_49_50 // layout 1
 	fixed = 24                     // bytes before the header
@@ -53,7 +53,7 @@ type segment struct {
 
 func indexName(file string) string { return file + ".index" }
 
-// Build makes the index of a segment and puts it beside it.
+// Build builds the index of a segment and stores it beside the segment.
 func Build(file string) error {
 	raw, err := build(file)
 	if err != nil {
@@ -117,7 +117,7 @@ func build(file string) ([]byte, error) {
 	return out, nil
 }
 
-// bytesOf are a column's bytes as they lie in memory.
+// bytesOf returns a column's bytes in memory, without copying them.
 func bytesOf[T uint32 | uint64](col []T) []byte {
 	if len(col) == 0 {
 		return nil
@@ -125,7 +125,8 @@ func bytesOf[T uint32 | uint64](col []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&col[0])), len(col)*int(unsafe.Sizeof(col[0])))
 }
 
-// columnOf takes n values off b, which lies at a multiple of 8.
+// columnOf removes n values from the front of b, without copying them. b must be aligned to
+// 8 bytes.
 func columnOf[T uint32 | uint64](b *[]byte, n int) []T {
 	var one T
 	size := n * int(unsafe.Sizeof(one))
@@ -139,8 +140,8 @@ func columnOf[T uint32 | uint64](b *[]byte, n int) []T {
 
 var errStale = errors.New("search: the index is damaged, or of another segment")
 
-// open maps the segment's index, or makes it where there is none that fits. One
-// that cannot be put beside the segment is kept in memory.
+// open maps the segment's index. If there is none that fits, it builds one. An index that
+// can't be stored beside the segment is kept in memory.
 func open(file string) (*segment, error) {
 	if raw, err := mapFile(indexName(file)); err == nil {
 		s, err := parse(file, raw)

@@ -16,10 +16,10 @@ import (
 )
 
 var (
-	// ErrQuery means that a query asks for what cannot be.
+	// ErrQuery means that a query is invalid.
 	ErrQuery = errors.New("search: the query is wrong")
-	// ErrIndex means that an index names entries that are not there.
-	ErrIndex = errors.New("search: the index is damaged: remove the .index files, they are made anew")
+	// ErrIndex means that an index refers to entries that do not exist.
+	ErrIndex = errors.New("search: the index is damaged: remove the .index files, and they are rebuilt")
 )
 
 const pageMost = 1000
@@ -45,12 +45,12 @@ func parseCursor(s string) (c cursor, err error) {
 		c.place, err = strconv.ParseUint(place, 16, 64)
 	}
 	if !ok || err != nil {
-		return c, fmt.Errorf("%w: before is what an answer gave as next", ErrQuery)
+		return c, fmt.Errorf("%w: before must be the next of an earlier answer", ErrQuery)
 	}
 	return c, nil
 }
 
-// scan is a query as it is held against columns.
+// scan is a query in the form in which it is compared with columns.
 type scan struct {
 	q        *Query
 	from, to int64
@@ -63,7 +63,7 @@ type scan struct {
 	outcome  uint8
 }
 
-// Find answers a query. It first catches up with what is new.
+// Find answers a query. It first indexes what is new.
 func (x *Index) Find(ctx context.Context, q Query) (*Page, error) {
 	if q.Max <= 0 {
 		q.Max = 50
@@ -85,7 +85,7 @@ func (x *Index) Find(ctx context.Context, q Query) (*Page, error) {
 		page.Next = cursor{last.at, last.place}.String()
 	}
 	page.Hits, err = x.read(ctx, hits)
-	if sc.byKey { // two keys' names may have one hash
+	if sc.byKey { // the hashes of two keys' names may collide
 		page.Hits = slices.DeleteFunc(page.Hits, func(h Hit) bool { return h.Entry.KeyName != sc.keyName })
 	}
 	return page, err
@@ -111,7 +111,7 @@ func (x *Index) prepare(ctx context.Context, q *Query) (*scan, error) {
 			return nil, err
 		}
 		if name == "" {
-			return nil, nil // nobody decided about
+			return nil, nil // there is no decision about the player
 		}
 		sc.keyName, sc.key, sc.byKey = name, uint32(hashOf(name)), true
 	}
@@ -122,7 +122,7 @@ func (x *Index) prepare(ctx context.Context, q *Query) (*scan, error) {
 	return sc, err
 }
 
-// scan finds the newest rows, one more than fit on a page, and counts.
+// scan counts the matching rows and returns the newest of them, one more than fits on a page.
 func (x *Index) scan(sc *scan, page *Page) []hit {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -163,7 +163,7 @@ func (sc *scan) columns(c *columns, page *Page, facets facetCounts) (newest []in
 	return newest
 }
 
-// rows are the rows of c within the time asked for, or the one of the decision.
+// rows returns the range of rows of c within the query's time, or the row of its decision.
 func (sc *scan) rows(c *columns) (lo, hi int) {
 	lo = sort.Search(len(c.at), func(i int) bool { return c.when(i) >= sc.from })
 	hi = sort.Search(len(c.at), func(i int) bool { return c.when(i) >= sc.to })
@@ -181,7 +181,7 @@ func (sc *scan) outcomeFits(o uint8) bool {
 	return sc.q.Outcome == "" || o == sc.outcome
 }
 
-// The filters that a profile may fail, as bits.
+// Bits of the filters that a profile may fail.
 const (
 	failVerdict uint16 = 1 << iota
 	failAction
@@ -213,7 +213,7 @@ func (sc *scan) fails(p *profile) (f uint16) {
 	return f
 }
 
-// count adds the rows from lo to hi to what matched and to the facets.
+// count adds the rows from lo to hi to the matches and the facets.
 func (sc *scan) count(c *columns, lo, hi int, fails []uint16, page *Page, facets facetCounts) {
 	n := make([]int64, len(c.profiles)*len(Outcomes))
 	if sc.byKey {
@@ -243,10 +243,10 @@ func (sc *scan) count(c *columns, lo, hi int, fails []uint16, page *Page, facets
 	}
 }
 
-// facetCounts are counts by filter and value.
+// facetCounts holds counts by filter and value.
 type facetCounts map[string]map[string]int64
 
-// add counts n decisions for each filter that is the only one they fail, if any.
+// add counts n decisions for each filter such that they fail no other one.
 func (fc facetCounts) add(p *profile, outcome string, fails uint16, n int64) {
 	one := func(facet string, bit uint16, values ...string) {
 		if fails&^bit != 0 {
@@ -270,7 +270,7 @@ func (fc facetCounts) add(p *profile, outcome string, fails uint16, n int64) {
 	one("outcome", failOutcome, cmp.Or(outcome, None))
 }
 
-// lists are the counts, the most frequent first. x.mu is held.
+// lists returns the counts, the largest first. x.mu must be held.
 func (fc facetCounts) lists(x *Index) map[string][]Count {
 	out := map[string][]Count{}
 	for facet, counts := range fc {
@@ -288,7 +288,7 @@ func (fc facetCounts) lists(x *Index) map[string][]Count {
 	return out
 }
 
-// text is what a rule said last.
+// text returns the latest text of a rule.
 func (x *Index) text(rule string) string {
 	if t, ok := x.tail.texts[rule]; ok {
 		return t
@@ -301,8 +301,8 @@ func (x *Index) text(rule string) string {
 	return ""
 }
 
-// read fetches the entries of hits. One that left Redis since it was found is
-// left out: it is in a segment that the next question finds.
+// read fetches the entries of hits. An entry that has left Redis since the scan is left
+// out: the next query finds it in a segment.
 func (x *Index) read(ctx context.Context, hits []hit) ([]Hit, error) {
 	entries := map[uint64]*journal.Entry{}
 	byFile := map[*segment][]hit{}

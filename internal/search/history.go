@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// Bucket is what was decided within one step of time.
+// Bucket counts the decisions in one step of time.
 type Bucket struct {
 	At      time.Time `json:"at"`
 	Issued  int64     `json:"issued"`
 	Blocked int64     `json:"blocked"`
-	Nothing int64     `json:"nothing"` // there was nothing to say
+	Nothing int64     `json:"nothing"` // no action was eligible
 }
 
-// nothingEligible is the reason of a decision without a candidate.
+// nothingEligible is the reason code of a decision without candidates.
 const nothingEligible = "nothing-eligible"
 
 // bucketsMost bounds an answer.
 const bucketsMost = 1000
 
-// History counts what a query picks by steps of time, from q.From to q.To.
+// History counts the decisions of a query by steps of time, from q.From to q.To.
 func (x *Index) History(ctx context.Context, q Query, step time.Duration) ([]Bucket, error) {
 	if q.From.IsZero() || q.To.IsZero() || step <= 0 || q.To.Sub(q.From)/step > bucketsMost {
 		return nil, ErrQuery

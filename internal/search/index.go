@@ -17,26 +17,27 @@ import (
 
 // Index is the index of a journal. It is safe for concurrent use.
 //
-// Only the holder of updating changes what is indexed; it takes mu for as long as
-// it takes to put rows in their place, never while it reads the journal.
+// Invariant: only the goroutine that holds updating changes the index. It holds mu only
+// while it inserts rows, never while it reads the journal, so that queries don't wait for
+// Redis or files.
 type Index struct {
 	journal  *journal.Journal
 	segments journal.Segments
 
-	updating chan struct{}         // capacity 1: who is in there updates
-	upTo     [player.Shards]uint64 // entries that are indexed, by shard
-	written  [player.Shards]uint64 // entries that segments have, by shard
-	reader   *reader               // of what only Redis has
+	updating chan struct{}         // capacity 1: a lock that can be waited for with a time-out
+	upTo     [player.Shards]uint64 // by shard: the last indexed entry
+	written  [player.Shards]uint64 // by shard: the last entry in segments
+	reader   *reader               // of the entries in Redis
 	updated  time.Time
 
 	mu    sync.RWMutex
 	files []*segment
-	tail  columns // what only Redis has
+	tail  columns // the entries that only Redis has
 	whole bool
 	ready bool // everything was indexed once
 }
 
-// New returns an index of what j and s hold, which is empty until it is updated.
+// New returns an index of the entries in j and s. It is empty until it is updated.
 func New(j *journal.Journal, s journal.Segments) *Index {
 	x := &Index{journal: j, segments: s, updating: make(chan struct{}, 1), whole: true}
 	x.newTail()
@@ -48,7 +49,7 @@ func (x *Index) newTail() {
 	x.tail = columns{ids: map[uint64]uint32{}, texts: map[string]string{}}
 }
 
-// Close unmaps the segments' indexes. Nothing may be asked afterwards.
+// Close unmaps the segments' indexes. The Index must not be used afterwards.
 func (x *Index) Close() error {
 	x.updating <- struct{}{}
 	x.mu.Lock()
@@ -60,7 +61,7 @@ func (x *Index) Close() error {
 	return nil
 }
 
-// updateEvery keeps what a question has to catch up on small.
+// updateEvery is how often Run updates, so that a query has little to catch up with.
 const updateEvery = 5 * time.Second
 
 // Run updates the index until ctx ends.
@@ -75,7 +76,7 @@ func (x *Index) Run(ctx context.Context, log *zap.Logger) {
 	}
 }
 
-// Update indexes what was added since the last time.
+// Update indexes the entries that were added since the last update.
 func (x *Index) Update(ctx context.Context) error {
 	select {
 	case x.updating <- struct{}{}:
@@ -86,14 +87,14 @@ func (x *Index) Update(ctx context.Context) error {
 	return x.update(ctx)
 }
 
-// updateFor bounds how long a question waits for what is new, and freshFor how
-// often it asks.
+// updateFor bounds how long a query waits for another update, and freshFor is how old the
+// index may be without an update.
 const (
 	updateFor = 500 * time.Millisecond
 	freshFor  = time.Second
 )
 
-// catchUp updates the index before a question, unless that takes long.
+// catchUp updates the index before a query, unless another update takes too long.
 func (x *Index) catchUp(ctx context.Context) (behind bool, err error) {
 	timer := time.NewTimer(updateFor)
 	defer timer.Stop()
@@ -133,7 +134,7 @@ func (x *Index) update(ctx context.Context) error {
 	return nil
 }
 
-// flush puts what was read of Redis in its place.
+// flush inserts the entries that were read from Redis.
 func (x *Index) flush() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -145,7 +146,8 @@ func (x *Index) flush() {
 	clear(x.reader.texts)
 }
 
-// settle notes what became of decisions; most are among the newest. x.mu is held.
+// settle records outcomes of decisions, most of which are among the newest. x.mu must be
+// held.
 func (x *Index) settle(abouts []about) {
 next:
 	for _, a := range abouts {
@@ -160,14 +162,14 @@ next:
 	}
 }
 
-// addSegments adds the indexes of segments that are new.
+// addSegments adds the indexes of new segments.
 func (x *Index) addSegments() error {
 	files, err := x.segments.Files()
 	if err != nil {
 		return err
 	}
 	if len(files) < len(x.files) {
-		return fmt.Errorf("search: %d segments, and %d were there before", len(files), len(x.files))
+		return fmt.Errorf("search: there are %d segments, but there were %d before", len(files), len(x.files))
 	}
 	for _, file := range files[len(x.files):] {
 		ends, err := journal.Ends(file)
@@ -193,7 +195,7 @@ func (x *Index) addSegments() error {
 	return nil
 }
 
-// dropWritten takes out of the tail what a segment has. x.mu is held.
+// dropWritten removes the entries from the tail that a segment has. x.mu must be held.
 func (x *Index) dropWritten() {
 	old := x.tail
 	profiles, known := x.reader.profiles, x.reader.known
