@@ -7,20 +7,20 @@ import (
 	"pitboss/internal/event"
 )
 
-// Guests tell what the law does to marketing, whatever the time of day: one after
-// the other they come back after a pause and deposit, which is worth a word of
-// welcome. Whether they get it depends on who they are and where they live; between
-// them there is always one who does and one who does not.
+// Guests demonstrate the effect of the law on marketing, at any time of day. One after the
+// other they come back after a pause and deposit, for which a welcome message is eligible.
+// Whether they get it depends on who they are and where they live. The list mixes guests who
+// get it with guests who do not.
 
-// guest is who comes.
+// guest is a player who demonstrates one case.
 type guest struct {
 	home
 	age   int
-	asked bool // opted in to everything; else: never asked
-	loser bool // lost every round before, and paid in again
+	asked bool // opted in to everything; otherwise never asked
+	loser bool // lost every earlier round and deposited again
 }
 
-// The door opens to them in this order, and then to the first again.
+// guests come in this order, over and over.
 var guests = []guest{
 	{home: home{"GB", "GBP", "Europe/London", 0}, age: 40, asked: true},
 	{home: home{"IT", "EUR", "Europe/Rome", 0}, age: 40, asked: true}, // no advertising there
@@ -36,14 +36,14 @@ var guests = []guest{
 }
 
 const (
-	visitBefore = 45 * time.Minute // is when they played before: no visit any more that is still going on
+	visitBefore = 45 * time.Minute // how long ago they played before: long enough for a new session
 	visitRounds = 30
 	visitTempo  = 2 * time.Second
-	visitOver   = 5 * time.Minute // then nothing is answered any more
+	visitOver   = 5 * time.Minute // after that they answer no message any more
 	doorEvery   = 10 * time.Minute
 )
 
-// door lets guests in, one at a time, for ever.
+// door starts a guest's visit every doorEvery, for ever.
 func (w *World) door() {
 	n := 0
 	var open func(*player)
@@ -58,11 +58,11 @@ func (w *World) door() {
 	w.later(&player{w: w}, 0, open)
 }
 
-// visit puts all of a guest's life on the agenda: the past is told at once, with
-// the times that it had, the rest as it happens.
+// visit puts all of a guest's events on the agenda: the past ones at once, with past times,
+// the rest as they happen.
 func (p *player) visit(g guest) {
 	p.past(g)
-	at := 3 * time.Second // the past is there by then
+	at := 3 * time.Second // by then the past events are processed
 	then := func(after time.Duration, typ string, data any) {
 		at += after
 		p.w.later(p, at, func(p *player) { p.emit(typ, data) })
@@ -91,8 +91,8 @@ func (g *guest) deposit() event.Payment {
 	return event.Payment{Amount: 2000, Currency: g.currency, Method: "card"}
 }
 
-// past is what a guest did before. Who loses all of it, and pays in three times, is
-// sent a protection message for it.
+// past emits a guest's earlier events. A guest who loses every round and deposits three times
+// gets a protection message.
 func (p *player) past(g guest) {
 	at := p.now.Add(-visitBefore)
 	tell := func(typ string, data any) {

@@ -68,7 +68,7 @@ func (p *player) feel(won bool) {
 	}
 }
 
-// broke redeposits (those who chase, more often) or leaves.
+// broke deposits again, more often if the player chases, or leaves.
 func (p *player) broke() {
 	if p.w.chance(0.25 + 0.65*p.chaser) {
 		p.then(p.w.about(20*time.Second), (*player).deposit)
@@ -90,7 +90,7 @@ func (p *player) orLeave(d time.Duration, do func(*player)) {
 	p.then(d, do)
 }
 
-// limits are what players do to protect themselves, now and then.
+// limits lets a player set or reach a limit, be flagged by staff, or exclude themselves.
 func (p *player) limits() {
 	switch x := p.w.rng.Float64(); {
 	case x < 0.45:
@@ -106,7 +106,7 @@ func (p *player) limits() {
 	}
 }
 
-// leave ends the session; the player comes back another time.
+// leave ends the session and schedules the next one.
 func (p *player) leave() {
 	p.emit(event.TypeSessionEnded, event.SessionEnded{})
 	if p.balance > int64(60*p.stake) {
@@ -121,8 +121,8 @@ func (p *player) leave() {
 	p.w.later(p, away, (*player).arrive)
 }
 
-// Respond plays the player's answer to a recommendation: it is delivered at
-// once and then taken up, dismissed or ignored. Unknown players are ignored.
+// Respond plays the player's response to a recommendation: it is delivered at once and then
+// accepted, dismissed or ignored. Unknown players are ignored.
 func (w *World) Respond(playerID, recommendation, kind, channel string, now time.Time) {
 	p, ok := w.byID[playerID]
 	if !ok {
@@ -145,7 +145,7 @@ func (w *World) Respond(playerID, recommendation, kind, channel string, now time
 	})
 }
 
-// takeUp is what a helped player does next.
+// takeUp changes the player's behaviour after an accepted recommendation.
 func (p *player) takeUp(kind string) {
 	if p.guest {
 		return

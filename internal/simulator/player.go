@@ -8,7 +8,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// player is one simulated person: a character and what they are doing.
+// player is a simulated person: a fixed character and a current state.
 type player struct {
 	w   *World
 	id  string
@@ -23,26 +23,26 @@ type player struct {
 	chaser   float64 // 0–1: how likely a losing run makes them raise and redeposit
 	optIn    float64
 
-	// Where they are.
-	session   int // counts sessions: a step of an old session is void
+	// State.
+	session   int // counts sessions: steps of an old session are dropped
 	balance   int64
 	game      string
 	broken    string // the game that fails for them in this session, or ""
 	bet       float64
 	losses    int // in a row
 	annoyance float64
-	left      int // rounds they still mean to play
+	left      int // rounds the player still means to play
 	excluded  bool
-	guest     bool // lives by a plan that nothing changes
+	guest     bool // follows a fixed plan
 }
 
-// home is where a player lives and whose law applies.
+// home is where a player lives.
 type home struct {
 	jurisdiction, currency, zone string
 	weight                       float64
 }
 
-// FR has no rule pack: the strict default must apply.
+// FR has no rule pack, so that the strict default applies.
 var homes = []home{
 	{"GB", "GBP", "Europe/London", 0.3}, {"SE", "SEK", "Europe/Stockholm", 0.15},
 	{"NL", "EUR", "Europe/Amsterdam", 0.15}, {"DE", "EUR", "Europe/Berlin", 0.1},
@@ -82,7 +82,7 @@ func (w *World) newPlayer(i int) *player {
 
 func (p *player) emit(typ string, data any) { p.w.emit(p, typ, data) }
 
-// then goes on after d, unless the session has ended by then.
+// then schedules do after d, unless the session has ended by then.
 func (p *player) then(d time.Duration, do func(*player)) {
 	session := p.session
 	p.w.later(p, d, func(p *player) {
@@ -92,7 +92,7 @@ func (p *player) then(d time.Duration, do func(*player)) {
 	})
 }
 
-// register opens the account and lets the first session come.
+// register opens the account and schedules the first session.
 func (p *player) register() {
 	if p.w.cfg.History {
 		now := p.now
@@ -106,16 +106,16 @@ func (p *player) register() {
 	p.w.later(p, p.w.about(20*time.Second), (*player).arrive)
 }
 
-// What players with a history did, some minutes ago. It is of the session that goes
-// on, so that not everybody is welcomed back, and won as often as lost, so that
-// there is little to decide.
+// Players with a history played some rounds minutes ago. These are part of the current
+// session, so that not every player gets a welcome message, and are won as often as lost, so
+// that they cause few decisions.
 const (
-	beforeRounds = 25 // the harm model of casino players asks for 20
+	beforeRounds = 25 // the harm model of casino players needs 20
 	beforeLeast  = 12 * time.Minute
 	beforeMost   = 25 * time.Minute
 )
 
-// before plays the rounds of a player's past, right after the account was opened.
+// before plays the past rounds of a player, right after the account was opened.
 func (p *player) before() {
 	g := p.playing()
 	for n := range beforeRounds {

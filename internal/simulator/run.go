@@ -12,8 +12,8 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// Runner sends a World's events as time passes and answers recommendations as
-// its players would: it is a game platform and a consuming team in one.
+// Runner sends a World's events in real time and answers recommendations as its players
+// would. It acts as both a game platform and a consuming team.
 type Runner struct {
 	Post func(context.Context, *ce.Event) error // returns once acknowledged
 	Log  *zap.Logger
@@ -27,8 +27,8 @@ func NewRunner(world *World, post func(context.Context, *ce.Event) error, log *z
 	return &Runner{world: world, Post: post, Log: log}
 }
 
-// Run sends events, each at its event time, until ctx ends. At most 32 are in
-// flight at once: a slow Broker slows the simulator, it does not overrun it.
+// Run sends events, each at its event time, until ctx ends. At most 32 are in flight at a
+// time, so that a slow Broker slows the simulator down instead of being overrun.
 func (r *Runner) Run(ctx context.Context) {
 	var inFlight sync.WaitGroup
 	defer inFlight.Wait()

@@ -1,11 +1,11 @@
-// Package simulator plays believable players: for `make run`, for load with a
-// realistic mix of events, and for tests that must not use anybody's data.
+// Package simulator simulates plausible players: for `make run`, for load with a realistic
+// mix of events, and for tests that must not use real players' data.
 //
-// A [World] is deterministic: the same seed gives the same events in the same
-// order of event time, however fast they are sent. Players register, deposit,
-// launch games that sometimes fail, play rounds with a house edge, chase
-// losses when it is in their character, contact support, and leave: sooner
-// when the experience is bad. The proportions are plausible, not measured.
+// A [World] is deterministic: the same seed gives the same events in the same order of event
+// time, however fast they are sent. Players register, deposit, launch games that sometimes
+// fail, play rounds with a house edge, chase losses if that is their character, contact
+// support, and leave, sooner if their experience is bad. The proportions are plausible, not
+// measured.
 package simulator
 
 import (
@@ -26,20 +26,19 @@ const Source = "/simulator"
 // Config of a World.
 type Config struct {
 	Seed    uint64
-	Players int       // how many come and go
+	Players int       // the number of players
 	Start   time.Time // event time of the first event
-	// Pace divides every pause outside play, so that a demonstration shows in
-	// minutes what takes hours; 1 is life-like.
+	// Pace divides every pause outside play, so that a demonstration shows in minutes what
+	// takes hours. 1 is realistic.
 	Pace float64
-	// Guests come one after the other, too, each to show what the law does to
-	// marketing where they live.
+	// Guests adds guests, who demonstrate the effect of the law on marketing.
 	Guests bool
-	// History gives the players a past before Start, as nearly all players of a
-	// platform have one: models that ask for a history know them from the first.
+	// History gives the players a past before Start, as nearly all players of a platform
+	// have one, so that models that need a history score them from the beginning.
 	History bool
 }
 
-// World is a casino's worth of players. It is not safe for concurrent use.
+// World is a casino with players. It is not safe for concurrent use.
 type World struct {
 	cfg   Config
 	rng   *rand.Rand
@@ -49,7 +48,7 @@ type World struct {
 	out   []*ce.Event // produced, not yet taken
 }
 
-// New makes a World in which no event has happened yet.
+// New returns a World in which no event has happened yet.
 func New(cfg Config) *World {
 	if cfg.Pace <= 0 {
 		cfg.Pace = 1
@@ -86,7 +85,7 @@ func (w *World) Peek() time.Time {
 	return w.queue[0].at
 }
 
-// step is something a player is going to do.
+// step is a scheduled action of a player.
 type step struct {
 	at     time.Time
 	seq    int // breaks ties, so that the order is total
@@ -112,7 +111,7 @@ func (a *agenda) Pop() any {
 	return s
 }
 
-// later puts a step on the agenda, after d of the player's own time.
+// later schedules a step after d of the player's own time.
 func (w *World) later(p *player, d time.Duration, do func(*player)) {
 	w.seq++
 	at := p.now
@@ -122,10 +121,10 @@ func (w *World) later(p *player, d time.Duration, do func(*player)) {
 	heap.Push(&w.queue, step{at: at.Add(d), seq: w.seq, player: p, do: do})
 }
 
-// emit produces an event of the player, now.
+// emit produces an event of the player at the player's current time.
 func (w *World) emit(p *player, typ string, data any) *ce.Event { return w.emitAt(p, p.now, typ, data) }
 
-// emitAt produces an event of the player with a time of its own.
+// emitAt produces an event of the player at a time.
 func (w *World) emitAt(p *player, at time.Time, typ string, data any) *ce.Event {
 	w.seq++
 	e := ce.New()
@@ -149,7 +148,7 @@ func (w *World) emitAt(p *player, at time.Time, typ string, data any) *ce.Event 
 // chance is true with probability p.
 func (w *World) chance(p float64) bool { return w.rng.Float64() < p }
 
-// about draws a duration around d: exponential, so that it is lively.
+// about draws a duration with the mean d from a capped exponential distribution.
 func (w *World) about(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * min(w.rng.ExpFloat64(), 5))
 }

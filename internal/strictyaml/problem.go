@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Problem is a mistake in a file: where it is and what to do about it. All but
+// Problem is a mistake in a file, with its place and what to do about it. All fields except
 // Detail may be empty.
 type Problem struct {
 	File   string // as it was given
@@ -33,8 +33,7 @@ func (p *Problem) Error() string {
 	return s
 }
 
-// Problems are all the mistakes that were found at once. They are an error when
-// there are any: see [Problems.Err].
+// Problems lists all mistakes that were found. [Problems.Err] turns them into an error.
 type Problems []*Problem
 
 func (ps Problems) Error() string {
@@ -45,7 +44,7 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Err is the problems as an error, by file; nil where there are none.
+// Err returns the problems as an error, sorted by file, or nil if there are none.
 func (ps Problems) Err() error {
 	if len(ps) == 0 {
 		return nil
@@ -54,7 +53,7 @@ func (ps Problems) Err() error {
 	return ps
 }
 
-// AsProblems are the problems that an error about a file is.
+// AsProblems turns an error about a file into problems.
 func AsProblems(file string, err error) Problems {
 	var several Problems
 	if errors.As(err, &several) {

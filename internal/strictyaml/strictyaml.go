@@ -1,5 +1,5 @@
-// Package strictyaml reads configuration files strictly: an unknown or
-// repeated field is a mistake, and every mistake has its line.
+// Package strictyaml reads configuration files strictly: an unknown or repeated field is a
+// mistake, and every mistake is reported with its line.
 package strictyaml
 
 import (
@@ -28,10 +28,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("line %d: %s", e.Line, e.Detail)
 }
 
-// Decode reads one document. The error is an [*Error], the first mistake; an
-// empty file is none.
+// Decode reads one document. The error is an [*Error] with the first mistake. An empty file
+// is not a mistake.
 func Decode(src []byte, into any) (err error) {
-	defer func() { // the parser is not ours: a panic in it is a bad file, not a crash
+	defer func() { // a panic in the third-party parser means a bad file
 		if r := recover(); r != nil {
 			err = &Error{Detail: fmt.Sprintf("not readable as YAML: %v", r)}
 		}
@@ -50,7 +50,7 @@ func Decode(src []byte, into any) (err error) {
 	return nil
 }
 
-// mistake takes the line out of what the parser says.
+// mistake turns a parser's error into an Error with its line.
 func mistake(err error) *Error {
 	text := err.Error()
 	var list *yaml.TypeError
@@ -67,17 +67,17 @@ func mistake(err error) *Error {
 		}
 	}
 	if i := strings.Index(out.Detail, " not found in type "); i > 0 && strings.HasPrefix(out.Detail, "field ") {
-		out.Detail = "unknown " + out.Detail[:i] // the Go type's name helps nobody
+		out.Detail = "unknown " + out.Detail[:i] // drops the name of the Go type
 	}
 	return out
 }
 
-// At is an error at a node, for UnmarshalYAML methods.
+// At returns an error at a node, for UnmarshalYAML methods.
 func At(n *yaml.Node, format string, args ...any) error {
 	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: ", n.Line) + fmt.Sprintf(format, args...)}}
 }
 
-// Text reads a scalar through UnmarshalText, which knows no lines.
+// Text reads a scalar through UnmarshalText and adds the line to its error.
 func Text(n *yaml.Node, into encoding.TextUnmarshaler) error {
 	if n.Kind != yaml.ScalarNode {
 		return At(n, "want one value, not a list or a map")
@@ -88,8 +88,8 @@ func Text(n *yaml.Node, into encoding.TextUnmarshaler) error {
 	return nil
 }
 
-// Fields refuses a map with other keys than names: what Decode does by itself
-// except below an UnmarshalYAML method.
+// Fields refuses a map with keys other than names. Decode does so by itself, except below an
+// UnmarshalYAML method.
 func Fields(n *yaml.Node, names ...string) error {
 	if n.Kind != yaml.MappingNode {
 		return At(n, "want a map of %s", strings.Join(names, ", "))
@@ -102,8 +102,8 @@ func Fields(n *yaml.Node, names ...string) error {
 	return nil
 }
 
-// Line finds the line of the first of several paths, such as
-// $.features[3].where, that src has; 0: none.
+// Line returns the line of the first of paths, such as $.features[3].where, that exists in
+// src, or 0 if none does.
 func Line(src []byte, paths ...string) int {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(src, &doc); err != nil || len(doc.Content) == 0 {
@@ -117,7 +117,7 @@ func Line(src []byte, paths ...string) int {
 	return 0
 }
 
-// find follows a path; the line is the key's, or the list entry's.
+// find follows a path and returns the line of its key or list entry.
 func find(n *yaml.Node, path string) int {
 	line := n.Line
 	path = strings.NewReplacer("[", ".[", "]", "").Replace(strings.TrimPrefix(path, "$"))

@@ -11,8 +11,8 @@ import (
 	"pitboss/internal/event"
 )
 
-// Fields are what a log line about an event carries: what it is, its trace, and
-// the hash of its player.
+// Fields returns the fields of a log line about an event: its type, id, source and trace,
+// and the hash of its player.
 func Fields(e *ce.Event) []zap.Field {
 	sc, _ := traceOf(e, 0)
 	return fields(e, sc)
@@ -28,9 +28,9 @@ func fields(e *ce.Event, sc trace.SpanContext) []zap.Field {
 	return out
 }
 
-// tell writes the one line about an event at a function's edge: of every event
-// at level debug, of a failed one as a warning.
-func (p *part) tell(log *zap.Logger, e *ce.Event, result string, took time.Duration, err error) {
+// log writes the log line about an event at a function's edge, at level debug, or as a
+// warning if it failed.
+func (p *part) log(log *zap.Logger, e *ce.Event, result string, took time.Duration, err error) {
 	level, what := zapcore.DebugLevel, "event"
 	if err != nil {
 		level, what = zapcore.WarnLevel, "event failed"

@@ -18,7 +18,7 @@ import (
 var (
 	handled = promauto.NewCounterVec(prometheus.CounterOpts{
 		Name: "pitboss_function_events_total",
-		Help: "Events a function handled, by what came of it: replied, done (no reply), sent (its own), refused (permanent, dead-lettered) or failed (retried).",
+		Help: "Events a function handled, by result: replied, done (no reply), sent (its own), refused (permanent, dead-lettered) or failed (retried).",
 	}, []string{"function", "type", "result"})
 	seconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pitboss_function_seconds", Help: "Time a function took for one event, seconds.",
@@ -29,7 +29,7 @@ var (
 		Buckets: latencyBuckets,
 	}, []string{"function"})
 	sinceEvent = promauto.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "pitboss_since_event_seconds", Help: "From when it happened (event time of the reply) to this function's reply, seconds.",
+		Name: "pitboss_since_event_seconds", Help: "From the event time of the reply to this function's reply, seconds.",
 		Buckets: latencyBuckets,
 	}, []string{"function"})
 	decisions = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -42,7 +42,7 @@ var (
 
 var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 300}
 
-// Results of an event.
+// The results of handling an event.
 const (
 	resultReplied = "replied"
 	resultDone    = "done"
@@ -51,7 +51,7 @@ const (
 	resultFailed  = "failed"
 )
 
-// series are one function's, looked up once.
+// series holds a function's series, so that they are looked up once.
 type series struct {
 	seconds, received, event prometheus.Observer
 	inFlight                 prometheus.Gauge
@@ -78,13 +78,12 @@ func seriesOf(fn string) *series {
 
 func (s *series) count(typ, result string) { s.handled.Get(counterKey{known(typ), result}).Inc() }
 
-// Func is what a function does with one event.
+// Func handles one event.
 type Func func(context.Context, *ce.Event) (*ce.Event, error)
 
-// Handle runs next for the event: the one line at a function's edge. It counts
-// and times it, makes it a span of the event's trace, tells log, and puts the
-// reply into the same trace. next's error is returned as it is: map it with
-// event.Result outside, or inside.
+// Handle runs next for the event at a function's edge. It counts and times it, records a
+// span of the event's trace, logs it, and puts the reply into the same trace. It returns
+// next's error as it is; the caller maps it with event.Result.
 func Handle(ctx context.Context, fn string, log *zap.Logger, e *ce.Event, next Func) (*ce.Event, error) {
 	s, began := seriesOf(fn), time.Now()
 	s.inFlight.Inc()
@@ -99,9 +98,9 @@ func Handle(ctx context.Context, fn string, log *zap.Logger, e *ce.Event, next F
 	return reply, err
 }
 
-// Send is for a function that sends events of its own: it puts e into its trace
-// (a new one, if e has none) before e is sent. end is called once it is, or
-// could not be; it counts, times and tells log as Handle does.
+// Send is for functions that send events of their own. It puts e into its trace, or a new
+// one, before e is sent. The caller must call end when e was sent or could not be; end
+// counts, times and logs like Handle.
 func Send(ctx context.Context, fn string, log *zap.Logger, e *ce.Event) (_ context.Context, end func(error)) {
 	s, began := seriesOf(fn), time.Now()
 	s.inFlight.Inc()
@@ -117,9 +116,8 @@ func Send(ctx context.Context, fn string, log *zap.Logger, e *ce.Event) (_ conte
 	}
 }
 
-// Accept puts an event that a Broker takes into its trace, and begins one for
-// an event that came without. end is called once the Broker has it. The Broker
-// counts for itself.
+// Accept puts an event that a Broker accepts into its trace, or a new one. The caller must
+// call end when the Broker has stored the event. The Broker has counters of its own.
 func Accept(ctx context.Context, fn string, e *ce.Event) (end func(error)) {
 	_, p := begin(ctx, fn, accepting, e)
 	p.carry(e)
@@ -135,14 +133,14 @@ func Accept(ctx context.Context, fn string, e *ce.Event) (end func(error)) {
 	}
 }
 
-// Done counts and times an event that a function read by hand, and that has no
-// span of its own; typ "" is one that could not be read.
+// Done counts and times an event that a function handled without [Handle], hence without a
+// span. typ is "" if it could not be read.
 func Done(fn, typ string, took time.Duration) { byHand(fn, typ, resultDone, took) }
 
-// Refused is Done for an event that was refused.
+// Refused is like Done for an event that was refused.
 func Refused(fn, typ string, took time.Duration) { byHand(fn, typ, resultRefused, took) }
 
-// Failed is Done for what could not be worked on now, and is to be sent again.
+// Failed is like Done for an event that could not be handled and is to be sent again.
 func Failed(fn, typ string, took time.Duration) { byHand(fn, typ, resultFailed, took) }
 
 func byHand(fn, typ, result string, took time.Duration) {
@@ -155,10 +153,10 @@ func (s *series) done(e *ce.Event, p *part, log *zap.Logger, result string, took
 	p.observe(s.seconds, took)
 	s.count(e.Type(), result)
 	p.end(result, err)
-	p.tell(log, e, result, took, err)
+	p.log(log, e, result, took, err)
 }
 
-// carry has e carry the trace on.
+// carry puts e into the trace.
 func (p *part) carry(e *ce.Event) {
 	if p.span != nil || !p.carried {
 		e.SetExtension(event.ExtTraceparent, format(p.sc))
@@ -177,7 +175,7 @@ func resultOf(reply *ce.Event, err error) string {
 	return resultFailed
 }
 
-// reply measures how late the reply is and puts it into the trace.
+// reply puts the reply into the trace and measures its latency.
 func (s *series) reply(reply *ce.Event, p *part, now time.Time) {
 	p.carry(reply)
 	if text := extension(reply, event.ExtReceived); text != "" {
@@ -186,7 +184,7 @@ func (s *series) reply(reply *ce.Event, p *part, now time.Time) {
 		}
 	}
 	if at := reply.Time(); !at.IsZero() {
-		if lag := now.Sub(at); lag < maxEventLag { // a replayed file's events are years old
+		if lag := now.Sub(at); lag < maxEventLag { // the events of a replayed file are years old
 			p.observe(s.event, lag)
 		}
 	}
@@ -202,8 +200,8 @@ func (s *series) reply(reply *ce.Event, p *part, now time.Time) {
 
 const maxEventLag = time.Hour
 
-// observe adds the trace as an exemplar where this process keeps its span, so
-// that a slow bucket leads to a trace that was slow.
+// observe records a duration. If the span is sampled, it adds the trace as an exemplar, so
+// that a slow bucket leads to a slow trace.
 func (p *part) observe(o prometheus.Observer, d time.Duration) {
 	v := max(0, d.Seconds())
 	if x, ok := o.(prometheus.ExemplarObserver); ok && p.span != nil {
@@ -219,7 +217,7 @@ func (k decisionKey) clone() decisionKey {
 	return decisionKey{k.verdict, strings.Clone(k.kind), strings.Clone(k.jurisdiction)}
 }
 
-// verdicts saves looking the label values up for each decision.
+// verdicts caches the counters by their label values.
 var verdicts = cache.New(1024, decisionKey.clone, func(k decisionKey) prometheus.Counter {
 	return decisions.WithLabelValues(k.verdict, k.kind, k.jurisdiction)
 })

@@ -10,8 +10,8 @@ import (
 	"pitboss/internal/sink"
 )
 
-// isRefusal reports whether the Broker will see 4xx: event's own permanent
-// errors, what event.Result made of them, or a Broker's own no to an event sent.
+// isRefusal reports whether an error leads to a 4xx answer: a permanent error, its
+// event.Result, or a refusal of a sent event by the Broker.
 func isRefusal(err error) bool {
 	var refused *sink.Refused
 	if errors.As(err, &refused) {

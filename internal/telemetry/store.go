@@ -6,22 +6,22 @@ import (
 	"pitboss/internal/player"
 )
 
-// counter is read off something that counts for itself, when somebody asks.
+// counter is a metric whose value is read when metrics are scraped.
 type counter struct {
 	name, help string
 	read       func() uint64
 }
 
 const (
-	commitsName, commitsHelp     = "pitboss_redis_commits_total", "Commits sent to Redis: one round trip each, for the events gathered into it."
-	conflictsName, conflictsHelp = "pitboss_redis_conflicts_total", "Commits refused because another writer was first."
+	commitsName, commitsHelp     = "pitboss_redis_commits_total", "Commits sent to Redis: one round trip each, for all events coalesced into it."
+	conflictsName, conflictsHelp = "pitboss_redis_conflicts_total", "Commits refused because another writer was faster."
 )
 
-// WatchStore makes a store's counters metrics of function fn; stop removes
-// them. stats is player.Store.Stats.
+// WatchStore exports a store's counters as metrics of the function fn. stop removes them.
+// stats is player.Store.Stats.
 func WatchStore(fn string, stats func() player.Stats) (stop func() error) {
 	return watch(fn,
-		counter{"pitboss_redis_events_total", "Events that had their turn at a player's state.", func() uint64 { return stats().Events }},
+		counter{"pitboss_redis_events_total", "Events handled by the players' store.", func() uint64 { return stats().Events }},
 		counter{commitsName, commitsHelp, func() uint64 { return stats().Batches }},
 		counter{conflictsName, conflictsHelp, func() uint64 { return stats().Conflicts }},
 		counter{"pitboss_redis_duplicates_total", "Events answered from the duplicate memory.", func() uint64 { return stats().Duplicates }},
@@ -40,7 +40,7 @@ func watch(fn string, counters ...counter) (stop func() error) {
 	for _, c := range counters {
 		collector := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help, ConstLabels: prometheus.Labels{"function": fn}},
 			func() float64 { return float64(c.read()) })
-		if prometheus.Register(collector) == nil { // a second instance in one process is not counted apart
+		if prometheus.Register(collector) == nil { // fails for a second instance in one process, which is not counted
 			made = append(made, collector)
 		}
 	}

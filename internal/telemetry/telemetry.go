@@ -1,17 +1,16 @@
-// Package telemetry is what every function does at its edge: count the event,
-// time it, and carry one trace from the platform's POST to the recommendation.
+// Package telemetry counts and times events at the edge of every function, and carries one
+// trace from the platform's POST to the recommendation.
 //
-// A function calls [Handle] for each event (setup.Edge does); one that sends
-// events of its own calls [Send] for each. [Start] reads the environment, once per process:
+// A function calls [Handle] for each event (setup.Edge does), and [Send] for each event that
+// it sends itself. [Start] reads the environment once per process:
 //
 //	METRICS_ADDR                 serve /metrics there; empty: do not
 //	OTEL_EXPORTER_OTLP_ENDPOINT  send traces there; empty: keep none
 //	OTEL_TRACES_SAMPLER_ARG      share of traces kept, default 0.01
 //
-// The trace is carried by the events themselves (CloudEvents Distributed
-// Tracing extension, attribute traceparent), so it survives whatever Broker
-// lies between. A trace that is not kept costs nothing more than reading that
-// attribute; docs/observability.md has the figures.
+// The events carry the trace themselves (CloudEvents Distributed Tracing extension,
+// attribute traceparent), so that it survives any Broker in between. A trace that is not
+// sampled costs only the reading of that attribute; docs/observability.md has the figures.
 //
 // Sources: OpenTelemetry semantic conventions 1.41 for messaging and for
 // CloudEvents, W3C Trace Context, the RED method (rate, errors, duration).
@@ -40,7 +39,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// process is what this process's functions share.
+// process is the state that all functions of this process share.
 var process struct {
 	mu     sync.Mutex
 	users  int
@@ -48,9 +47,9 @@ var process struct {
 	spans  *exporting
 }
 
-// Start sets the process up and returns what undoes it. In local mode all
-// functions share one process: the first Start counts, the last stop undoes.
-// log is told when spans cannot be sent.
+// Start sets up the process and returns a function that undoes it. In local mode all
+// functions share one process: only the first Start and the last stop have an effect.
+// Failures to send spans are logged.
 func Start(ctx context.Context, log *zap.Logger) (stop func(context.Context) error, err error) {
 	process.mu.Lock()
 	defer process.mu.Unlock()
@@ -87,8 +86,8 @@ func startMetrics(addr string) error {
 	return nil
 }
 
-// MetricsHandler serves the process's metrics, with exemplars to a scraper
-// that speaks OpenMetrics.
+// MetricsHandler serves the process's metrics, with exemplars if the scraper supports
+// OpenMetrics.
 func MetricsHandler() http.Handler {
 	return promhttp.HandlerFor(prometheus.DefaultGatherer, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
@@ -101,11 +100,10 @@ func stopMetrics(ctx context.Context) error {
 	return process.server.Shutdown(ctx)
 }
 
-// exporting sends the spans of all the process's functions, each as a service
-// of its own.
+// exporting exports the spans of all functions of the process, each as a service of its own.
 type exporting struct {
 	processor sdktrace.SpanProcessor
-	env       *resource.Resource // what OTEL_RESOURCE_ATTRIBUTES says
+	env       *resource.Resource // from OTEL_RESOURCE_ATTRIBUTES
 	tracers   sync.Map           // function → trace.Tracer
 }
 
@@ -129,8 +127,8 @@ func startSpans(ctx context.Context, log *zap.Logger) error {
 	return nil
 }
 
-// tracer is fn's: a service named after it, and its revision where Knative
-// tells one, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say otherwise.
+// tracer returns fn's tracer. Its service is named after fn and has the Knative revision as
+// its version, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say otherwise.
 func (x *exporting) tracer(fn string) trace.Tracer {
 	if t, ok := x.tracers.Load(fn); ok {
 		return t.(trace.Tracer)
@@ -139,11 +137,11 @@ func (x *exporting) tracer(fn string) trace.Tracer {
 	if revision := os.Getenv("K_REVISION"); revision != "" {
 		own, _ = resource.Merge(own, resource.NewSchemaless(semconv.ServiceVersion(revision)))
 	}
-	if both, err := resource.Merge(own, x.env); err == nil { // else their schemas differ
+	if both, err := resource.Merge(own, x.env); err == nil { // fails if their schemas differ
 		own = both
 	}
 	p := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(x.processor), sdktrace.WithSampler(sdktrace.AlwaysSample()),
-		sdktrace.WithIDGenerator(ids{}), sdktrace.WithResource(own)) // what is not to be kept never gets here
+		sdktrace.WithIDGenerator(ids{}), sdktrace.WithResource(own)) // begin has already sampled
 	t, _ := x.tracers.LoadOrStore(fn, p.Tracer(scope))
 	return t.(trace.Tracer)
 }
@@ -158,7 +156,7 @@ func sampledShare() float64 {
 	return share
 }
 
-// lastWord is how long a collector that does not answer may hold up the end.
+// lastWord is how long an unresponsive collector may delay the shutdown.
 const lastWord = 3 * time.Second
 
 func release(ctx context.Context) (err error) {

@@ -21,19 +21,19 @@ import (
 	"pitboss/internal/event"
 )
 
-// tracing is how spans are made now.
+// tracing is the current configuration of tracing.
 type tracing struct {
 	tracer func(fn string) trace.Tracer
-	share  float64 // of new traces that are kept
-	on     bool    // there is somewhere to send spans
+	share  float64 // of new traces that are sampled
+	on     bool    // spans are recorded
 }
 
 var current atomic.Pointer[tracing]
 
 func init() { Use(noop.NewTracerProvider(), 0) }
 
-// Use makes functions record spans with provider and keep share of new traces:
-// for tests, and for processes that set OpenTelemetry up themselves.
+// Use makes functions record spans with provider and sample a share of new traces. It is for
+// tests and for processes that set up OpenTelemetry themselves.
 func Use(provider trace.TracerProvider, share float64) {
 	_, off := provider.(noop.TracerProvider)
 	tracer := provider.Tracer(scope)
@@ -42,7 +42,7 @@ func Use(provider trace.TracerProvider, share float64) {
 
 const scope = "pitboss"
 
-// sizes of a traceparent: "00-" trace id "-" span id "-" flags.
+// Offsets in a traceparent: "00-" trace id "-" span id "-" flags.
 const (
 	traceAt, spanAt, flagsAt, traceparentLen = 3, 36, 53, 55
 )
@@ -76,7 +76,7 @@ func format(sc trace.SpanContext) string {
 	return string(hex.AppendEncode(append(b, '-'), []byte{byte(sc.TraceFlags())}))
 }
 
-// extension reads one attribute without copying them all, as e.Extensions does.
+// extension reads one attribute. e.Extensions would copy all of them.
 func extension(e *ce.Event, name string) string {
 	v1, ok := e.Context.(*ce.EventContextV1)
 	if !ok {
@@ -87,9 +87,9 @@ func extension(e *ce.Event, name string) string {
 	return s
 }
 
-// traceOf is the trace that an event belongs to; carried says whether it says
-// so itself. One that does not has a trace of its own, the same wherever and
-// however often it is delivered: its id is a hash of source and id.
+// traceOf returns the trace of an event. carried says whether the event has a traceparent.
+// An event without one begins a trace, whose id is a hash of source and id, so that it is
+// the same wherever and however often the event is delivered.
 func traceOf(e *ce.Event, share float64) (sc trace.SpanContext, carried bool) {
 	if sc, ok := parse(extension(e, event.ExtTraceparent)); ok {
 		return sc, true
@@ -97,7 +97,7 @@ func traceOf(e *ce.Event, share float64) (sc trace.SpanContext, carried bool) {
 	return begun(e.Source(), e.ID(), share), false
 }
 
-// begun is the trace that begins with an event.
+// begun returns the trace that begins with an event.
 func begun(source, id string, share float64) trace.SpanContext {
 	var room [256]byte
 	b := append(append(append(room[:0], source...), 0), id...)
@@ -110,9 +110,9 @@ func begun(source, id string, share float64) trace.SpanContext {
 	return trace.NewSpanContext(c)
 }
 
-// Traceparent is what [Accept] has an event carry whose own is given, "" for
-// none, and that came with this header: for a Broker that has the attributes
-// only as strings. ok is false where spans are kept, which is Accept's to do.
+// Traceparent returns the traceparent that [Accept] would give an event, for a Broker that has
+// the attributes only as strings. own is the event's traceparent ("": none), header that of
+// the request. ok is false if spans are recorded: then the Broker must call Accept.
 func Traceparent(own, header, source, id string) (traceparent string, ok bool) {
 	t := current.Load()
 	if t.on {
@@ -126,8 +126,8 @@ func Traceparent(own, header, source, id string) (traceparent string, ok bool) {
 	return format(begun(source, id, t.share)), true
 }
 
-// Adopt takes the trace of the HTTP request (its traceparent header) for an
-// event that came without one: what instrumented platforms and Brokers send.
+// Adopt gives an event without a trace the one of its HTTP request (the traceparent header),
+// as instrumented platforms and Brokers send it.
 func Adopt(e *ce.Event, header string) {
 	if _, ok := parse(header); !ok {
 		return
@@ -137,10 +137,10 @@ func Adopt(e *ce.Event, header string) {
 	}
 }
 
-// step is what is done with an event, as OpenTelemetry's conventions for
-// messaging name it. Accepting is a Broker's: they have no word for that.
+// step is an operation on an event, named by OpenTelemetry's conventions for messaging.
+// Accepting is done by a Broker; the conventions have no name for it.
 type step struct {
-	name string // of the operation, and first word of the span's
+	name string // of the operation; the first word of the span's name
 	typ  attribute.KeyValue
 	kind trace.SpanKind
 }
@@ -151,14 +151,14 @@ var (
 	processing = step{"process", semconv.MessagingOperationTypeProcess, trace.SpanKindConsumer}
 )
 
-// part is one step's part of an event's trace.
+// part is one step in an event's trace.
 type part struct {
-	sc      trace.SpanContext // the step's own span where there is one, else what the event came with
-	carried bool              // the event came with a traceparent
-	span    trace.Span        // nil: not kept
+	sc      trace.SpanContext // of the step's span if there is one, else the event's
+	carried bool              // the event had a traceparent
+	span    trace.Span        // nil: not sampled
 }
 
-// begin starts the step's span, when the event's trace is kept.
+// begin starts the step's span if the event's trace is sampled.
 func begin(ctx context.Context, fn string, s step, e *ce.Event) (context.Context, part) {
 	t := current.Load()
 	sc, carried := traceOf(e, t.share)
@@ -179,8 +179,8 @@ func begin(ctx context.Context, fn string, s step, e *ce.Event) (context.Context
 	return ctx, p
 }
 
-// about is what a span says of the event; of the player only a hash. In
-// Knative a Trigger subscribes to a type: that is a message's destination.
+// about returns a span's attributes of the event, with only a hash of the player. The type
+// is the destination of the message, because a Trigger of Knative subscribes to types.
 func about(e *ce.Event, s step, typ string) []attribute.KeyValue {
 	attrs := make([]attribute.KeyValue, 0, 12) // room for the outcome's
 	attrs = append(attrs, semconv.MessagingSystemKey.String("knative"), semconv.MessagingOperationName(s.name), s.typ,
@@ -193,7 +193,7 @@ func about(e *ce.Event, s step, typ string) []attribute.KeyValue {
 	return attrs
 }
 
-// end ends the span with what came of the event.
+// end ends the span with the result.
 func (p *part) end(result string, err error) {
 	if p.span == nil {
 		return
@@ -207,8 +207,8 @@ func (p *part) end(result string, err error) {
 	p.span.End()
 }
 
-// errorType names the kind of an error: the code of one against the contract,
-// else the innermost error's type. Both are few.
+// errorType returns a name for the kind of an error: the code of an error against the
+// contract, else the type of the innermost error. There are few of either.
 func errorType(err error) string {
 	var problem *event.Problem
 	if errors.As(err, &problem) {
@@ -223,8 +223,8 @@ func errorType(err error) string {
 	return fmt.Sprintf("%T", err)
 }
 
-// known is a type as it may become a label or a span's name: anybody can
-// invent types.
+// known returns an event type for use in a label or a span's name. Unknown types become
+// "unknown", because anybody can invent types.
 func known(typ string) string {
 	if _, ok := event.Lookup(typ); !ok {
 		return "unknown"
@@ -232,10 +232,10 @@ func known(typ string) string {
 	return typ
 }
 
-// rootKey is the context's key of the trace id that a trace's first span takes.
+// rootKey is the context key of the trace id for the first span of a trace.
 type rootKey struct{}
 
-// ids makes ids of spans, unique and not secret, and lets traceOf choose those of traces.
+// ids generates random span ids and takes the trace id from the context, where begin put it.
 type ids struct{}
 
 func (ids) NewIDs(ctx context.Context) (t trace.TraceID, s trace.SpanID) {
