@@ -1,5 +1,5 @@
-// Package cache remembers what a function said of the few values that it is
-// asked about again and again: a source's URI, a filter's verdict on a type.
+// Package cache memoizes functions that are called again and again with the same few values:
+// parsing a source's URI, matching a filter with a type.
 package cache
 
 import (
@@ -8,27 +8,26 @@ import (
 	"sync/atomic"
 )
 
-// Of is a function of K that always says the same of the same value, with a
-// memory. It is safe for concurrent use, and reading it takes no lock.
+// Of memoizes a pure function of K. It is safe for concurrent use, and a hit takes no lock.
 type Of[K comparable, V any] struct {
 	most int
 	own  func(K) K
 	f    func(K) V
 
-	known  atomic.Pointer[map[K]V] // never changed, but replaced
-	adding sync.Mutex
+	known  atomic.Pointer[map[K]V] // copy on write: the map is replaced, never changed
+	adding sync.Mutex              // serializes writers
 }
 
-// New remembers up to most values of f. Of what is beyond, f is asked each time:
-// whoever sends ever new values must not take memory. own makes a copy of what is
-// asked about, such as a part of a larger string, to be asked about and kept.
+// New memoizes up to most values of f. Beyond that, f is called each time, so that a sender of
+// ever new values can't use up memory. own copies a key, which may be a part of a larger
+// string, before it is passed to f and kept.
 func New[K comparable, V any](most int, own func(K) K, f func(K) V) *Of[K, V] {
 	m := &Of[K, V]{most: most, own: own, f: f}
 	m.known.Store(&map[K]V{})
 	return m
 }
 
-// Get is f(k).
+// Get returns f(k).
 func (m *Of[K, V]) Get(k K) V {
 	if v, ok := (*m.known.Load())[k]; ok {
 		return v

@@ -1,9 +1,9 @@
-// Package dataset reads recorded play and turns it into Pitboss's events: two
-// public files of real play, and files of CloudEvents, one JSON object a line.
-// docs/features.md documents the mapping, column by column.
+// Package dataset reads recorded play as Pitboss's events: two public files of real play, and
+// files of CloudEvents, one JSON object a line. docs/features.md documents the mapping,
+// column by column.
 //
-// A file is plain or gzip-compressed; its first line says what it is. Nothing
-// is kept in memory but the row at hand.
+// A file is plain or gzip-compressed. Its first line determines its format. Only one row at a
+// time is kept in memory.
 package dataset
 
 import (
@@ -21,7 +21,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// Folder is the data folder: where a file is looked for that is not found as named.
+// Folder returns the data folder, in which files are looked for that are not found as named.
 func Folder() string {
 	if dir := os.Getenv("PITBOSS_DATA"); dir != "" {
 		return dir
@@ -88,8 +88,8 @@ func (r *Reader) begin() error {
 	return nil
 }
 
-// Next returns the next event, or io.EOF at the end of the file. The record
-// is the caller's to keep.
+// Next returns the next event, or io.EOF at the end of the file. The caller may keep the
+// record.
 func (r *Reader) Next() (*event.Record, error) {
 	rec, err := r.next()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -98,8 +98,8 @@ func (r *Reader) Next() (*event.Record, error) {
 	return rec, err
 }
 
-// NeedsSetup reports whether the file knows no accounts, so that [Setup]
-// events should come first.
+// NeedsSetup reports whether the file has no accounts, so that [Setup] events should come
+// first.
 func (r *Reader) NeedsSetup() bool { return r.bare }
 
 // Close closes the file.

@@ -26,8 +26,8 @@ const (
 	SourceCSGO     = "/dataset/csgo"
 )
 
-// table reads a CSV file with a header; turn makes an event of each row. The
-// files have no quoted fields: a quote is an error, not a guess.
+// table reads a CSV file with a header. turn makes an event of each row. The files have no
+// quoted fields, so that a quote is an error.
 func table(in *bufio.Reader, columns int, turn func(line int, row []string) (*event.Record, error)) func() (*event.Record, error) {
 	line, row := 0, make([]string, columns)
 	return func() (*event.Record, error) {
@@ -79,8 +79,8 @@ func round(id, source, player string, at time.Time, data event.RoundSettled) *ev
 	return &both.record
 }
 
-// bustabit: one bet of a crash game a row. The minor unit is a hundredth of a
-// bit, so that every profit is whole.
+// bustabit reads rows with one bet of a crash game each. The minor unit is a hundredth of a
+// bit, so that every profit is a whole number.
 func bustabit(in *bufio.Reader) func() (*event.Record, error) {
 	return table(in, 9, func(_ int, row []string) (*event.Record, error) {
 		at, err := time.Parse(time.RFC3339, row[8])
@@ -103,8 +103,8 @@ func bustabit(in *bufio.Reader) func() (*event.Record, error) {
 	})
 }
 
-// Prices of what the loot-box file opens, and what is won, in US cents. The
-// file has no prices: these are the publisher's key price and round figures.
+// The prices of loot boxes and of what is won, in US cents. The file has no prices: these are
+// the publisher's key price and round figures.
 const (
 	priceCase    = 249
 	priceCapsule = 100
@@ -112,7 +112,7 @@ const (
 	wonOther     = 20
 )
 
-// csgo: one loot box opened a row; the case is the game.
+// csgo reads rows with one opened loot box each. The case is the game.
 func csgo(in *bufio.Reader) func() (*event.Record, error) {
 	return table(in, 4, func(n int, row []string) (*event.Record, error) {
 		sec, err := strconv.ParseInt(row[0], 10, 64)
@@ -130,8 +130,8 @@ func csgo(in *bufio.Reader) func() (*event.Record, error) {
 	})
 }
 
-// checked holds a row's event against the contract, as if it had been POSTed:
-// what serving refuses must not become training rows.
+// checked checks a row's event against the contract as if it had been POSTed, so that events
+// that serving refuses do not become training rows.
 func checked(r *event.Record) (*event.Record, error) {
 	e, err := CloudEvent(r)
 	if err != nil {
@@ -140,9 +140,8 @@ func checked(r *event.Record) (*event.Record, error) {
 	return event.Parse(e, time.Now())
 }
 
-// lines reads CloudEvents in structured JSON, one a line, as every door of
-// Pitboss reads them. One that breaks the contract is an error that names the
-// line and the field.
+// lines reads CloudEvents in structured JSON, one a line, exactly as Pitboss reads them over
+// HTTP. The error for an event against the contract names the line and the field.
 func lines(in *bufio.Reader) func() (*event.Record, error) {
 	line := 0
 	return func() (*event.Record, error) {

@@ -14,25 +14,24 @@ import (
 	"pitboss/internal/event"
 )
 
-// SourceSetup is the source of the accounts and consents made up for files
-// that know none; replay counts these events apart.
+// SourceSetup is the source of the accounts and consents that are generated for files without
+// accounts. replay counts these events separately.
 const SourceSetup = "/dataset/setup"
 
-// Age of a made-up account when its player is first seen.
+// accountAge is the age of a generated account when its player is first seen.
 const accountAge = 24 * time.Hour
 
-// homes are the jurisdictions of made-up accounts, each as likely as the
-// others. FR has no rule pack: the strict default must apply.
+// homes lists the jurisdictions of generated accounts, each equally likely. FR has no rule
+// pack, so that the strict default applies.
 var homes = []struct{ jurisdiction, zone string }{
 	{"GB", "Europe/London"}, {"SE", "Europe/Stockholm"}, {"NL", "Europe/Amsterdam"}, {"DE", "Europe/Berlin"},
 	{"MT", "Europe/Malta"}, {"CA-ON", "America/Toronto"}, {"AU", "Australia/Sydney"}, {"FR", "Europe/Paris"},
 }
 
-// Setup makes up a player's account and consents, all from a hash of the
-// player's id: jurisdiction (one of eight), birth date (18 to 73 years before
-// the account), tier, and opt-ins (70 % in-app for all products, 40 % casino
-// by push, 30 % casino by e-mail). first is the player's first event; the
-// account is a day older.
+// Setup generates a player's account and consents from a hash of the player's id:
+// jurisdiction (one of eight), birth date (18 to 73 years before the account), tier, and
+// opt-ins (70 % in-app for all products, 40 % casino by push, 30 % casino by e-mail). first
+// is the time of the player's first event; the account is a day older.
 func Setup(player, currency string, first time.Time) []*event.Record {
 	h := xxhash.Sum64String("setup\x00" + player)
 	draw := func(n uint64) uint64 {
@@ -66,7 +65,7 @@ func setupEvent(id, typ, player string, at time.Time, data any) *event.Record {
 	return &event.Record{ID: id, Source: SourceSetup, Type: typ, Subject: player, Time: at, Info: info, Data: data}
 }
 
-// CloudEvent is the record as a platform would POST it.
+// CloudEvent returns the record as the event that a platform would POST.
 func CloudEvent(r *event.Record) (*ce.Event, error) {
 	body, err := json.Marshal(r.Data)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package openid is an OpenID provider as those see it who check its tokens:
-// asked for its addresses and keys when first needed, not at a function's start,
-// so that the function serves everybody else while the provider is down.
+// Package openid checks the tokens of an OpenID provider. It contacts the provider when its
+// addresses and keys are first needed, not at a function's start, so that the function serves
+// everybody else while the provider is down.
 package openid
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// ErrUnreachable is in the error where the provider did not answer: nobody's
-// token is wrong, and the same token may be good a moment later.
+// ErrUnreachable means that the provider did not answer. It says nothing about the token,
+// which may be accepted a moment later.
 var ErrUnreachable = errors.New("the sign-in service does not answer")
 
 // Provider is one issuer of tokens. Its methods may be called concurrently.
@@ -30,11 +30,11 @@ type Provider struct {
 	mu      sync.Mutex
 	known   *oidc.Provider
 	failure error
-	retry   time.Time // no new attempt before
+	retry   time.Time // the earliest time of the next attempt
 }
 
-// New returns the provider at issuer, not yet asked. setting names what the
-// address was read from, for the error of a wrong one.
+// New returns the provider at issuer without contacting it. setting is the name of the
+// address's setting, for errors.
 func New(setting, issuer string, now func() time.Time) (*Provider, error) {
 	if _, err := WebURL(setting, issuer); err != nil {
 		return nil, err
@@ -42,8 +42,8 @@ func New(setting, issuer string, now func() time.Time) (*Provider, error) {
 	return &Provider{issuer: issuer, now: now, http: &http.Client{Timeout: 5 * time.Second}}, nil
 }
 
-// Ask returns what the provider's discovery document tells. A failure is
-// remembered for a second, lest everybody waits for a provider that is down.
+// Ask returns the provider's discovery document. A failure is remembered for a second, so that
+// not every caller waits for a provider that is down.
 func (p *Provider) Ask(ctx context.Context) (*oidc.Provider, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,16 +62,16 @@ func (p *Provider) Ask(ctx context.Context) (*oidc.Provider, error) {
 	return found, nil
 }
 
-// Client returns a context that makes go-oidc and oauth2 use the provider's
-// HTTP client, which has a time limit. What one person asked for is finished
-// though they leave: others wait for it.
+// Client returns a context that makes go-oidc and oauth2 use the provider's HTTP client, which
+// has a time-out. The context is not cancelled with ctx: other callers may wait for the same
+// request.
 func (p *Provider) Client(ctx context.Context) context.Context {
 	return oidc.ClientContext(context.WithoutCancel(ctx), p.http)
 }
 
-// Verify checks an ID token (or an access token that is a JWT): issuer,
-// signature, expiry, and that it is meant for audience. ErrUnreachable is in the
-// error if the provider's keys could not be had; any other error is the token's.
+// Verify checks an ID token (or an access token that is a JWT): its issuer, signature, expiry
+// and audience. The error wraps ErrUnreachable if the provider's keys could not be fetched;
+// any other error is about the token.
 func (p *Provider) Verify(ctx context.Context, audience, token string) (*oidc.IDToken, error) {
 	known, err := p.Ask(ctx)
 	if err != nil {
@@ -84,8 +84,8 @@ func (p *Provider) Verify(ctx context.Context, audience, token string) (*oidc.ID
 	return id, err
 }
 
-// WebURL parses an address that secrets travel to: https, or this machine.
-// setting names what it was read from.
+// WebURL parses an address to which secrets are sent: it must be https or on this machine.
+// setting is the name of the address's setting, for errors.
 func WebURL(setting, raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {

@@ -1,4 +1,4 @@
-// Package repeat does something again and again until a context ends.
+// Package repeat repeats work until a context ends.
 package repeat
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Now yields at once and then again so long after each time, until ctx ends:
+// Now yields at once, and then again after a pause of wait, until ctx ends:
 //
 //	for range repeat.Now(ctx, time.Second) { look() }
 func Now(ctx context.Context, wait time.Duration) func(yield func() bool) {
@@ -19,7 +19,7 @@ func Now(ctx context.Context, wait time.Duration) func(yield func() bool) {
 	}
 }
 
-// After is Now without the first time.
+// After is like Now, but pauses before the first time too.
 func After(ctx context.Context, wait time.Duration) func(yield func() bool) {
 	return func(yield func() bool) {
 		for pause(ctx, wait) && yield() {
@@ -32,6 +32,6 @@ func pause(ctx context.Context, wait time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	case <-time.After(wait):
-		return ctx.Err() == nil // both may have come
+		return ctx.Err() == nil // both may be ready
 	}
 }

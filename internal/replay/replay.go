@@ -1,5 +1,5 @@
-// Package replay POSTs recorded events to a Broker as they happened, faster,
-// or as fast as it takes them, and says what became of them.
+// Package replay POSTs recorded events to a Broker, in real time, faster, or as fast as the
+// Broker accepts them, and counts the answers.
 package replay
 
 import (
@@ -17,10 +17,10 @@ import (
 	"pitboss/internal/sink"
 )
 
-// lanes is how many POSTs are in flight. A player's events share a lane, so
-// they are sent in order: at 100,000 times real speed an hour passes in 36 ms,
-// and a reordering the network would never make would look like a late event.
-const lanes = 64
+// workers is how many POSTs are in flight. A player's events go to one worker, so that they are
+// sent in order: at 100,000 times real speed an hour passes in 36 ms, and a reordering that
+// never happens in a real network would make events late.
+const workers = 64
 
 // Options of a run.
 type Options struct {
@@ -34,20 +34,20 @@ type Options struct {
 type Totals struct {
 	Sent     int64
 	Accepted int64 // acknowledged by the Broker
-	Refused  int64 // answered 4xx: will never be accepted
+	Refused  int64 // answered with 4xx: never accepted
 }
 
-// Run POSTs every event that next yields (in order of event time) until it
-// returns io.EOF. Faults are retried until ctx ends; refused events are counted.
+// Run POSTs every event that next returns, in order of event time, until next returns io.EOF.
+// Faults are retried until ctx ends. Refused events are counted.
 func Run(ctx context.Context, opt Options, next func() (*ce.Event, error)) (Totals, error) {
-	client := sink.New(opt.Broker, 60*time.Second, lanes)
+	client := sink.New(opt.Broker, 60*time.Second, workers)
 	defer client.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
 	var sent, accepted, refused atomic.Int64
 	var wg sync.WaitGroup
-	queues := make([]chan *ce.Event, lanes)
+	queues := make([]chan *ce.Event, workers)
 	for i := range queues {
 		queues[i] = make(chan *ce.Event, 256)
 		wg.Add(1)
@@ -55,11 +55,11 @@ func Run(ctx context.Context, opt Options, next func() (*ce.Event, error)) (Tota
 			defer wg.Done()
 			for e := range queue {
 				err := client.PostRetry(ctx, e)
-				var no *sink.Refused
+				var refusal *sink.Refused
 				switch {
 				case err == nil:
 					accepted.Add(1)
-				case errors.As(err, &no):
+				case errors.As(err, &refusal):
 					refused.Add(1)
 				default:
 					cancel(fmt.Errorf("replay: event %s: %w", e.ID(), err))
@@ -82,7 +82,7 @@ func Run(ctx context.Context, opt Options, next func() (*ce.Event, error)) (Tota
 	return Totals{Sent: sent.Load(), Accepted: accepted.Load(), Refused: refused.Load()}, err
 }
 
-// feed hands each event to its player's lane when its time has come.
+// feed passes each event to its player's worker when it is due.
 func feed(ctx context.Context, speed float64, next func() (*ce.Event, error), queues []chan *ce.Event, sent *atomic.Int64) error {
 	var first time.Time
 	started := time.Now()
@@ -108,7 +108,7 @@ func feed(ctx context.Context, speed float64, next func() (*ce.Event, error), qu
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case queues[xxhash.Sum64String(e.Subject())%lanes] <- e:
+		case queues[xxhash.Sum64String(e.Subject())%workers] <- e:
 			sent.Add(1)
 		}
 	}

@@ -17,9 +17,8 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// Edge is what every function does where it meets the world: its start and its
-// end, whether it is ready, its log, and what becomes of an error. A function
-// embeds one and keeps what is its own:
+// Edge is the part that all functions have in common: start and stop, readiness, logging,
+// and the mapping of errors. A function embeds an Edge and adds its own parts:
 //
 //	type Function struct {
 //		*setup.Edge // Stop and Ready
@@ -38,18 +37,18 @@ type Edge struct {
 	ready    atomic.Bool
 	opens    atomic.Pointer[chan struct{}] // closed when Open is done; nil: not begun
 
-	mu     sync.Mutex                    // held by Open and Stop: a Stop in the middle of a start waits for it
-	living context.Context               // Start's, without its end
+	mu     sync.Mutex                    // held by Open and Stop, so that Stop waits for a start in progress
+	living context.Context               // Start's context without its cancellation
 	ends   []func(context.Context) error // called by Stop, the last one first
 }
 
-// NewEdge returns the edge of the function called name, not yet open.
+// NewEdge returns the Edge of the function called name. It is not open yet.
 func NewEdge(name string) *Edge { return &Edge{Log: zap.NewNop(), name: name} }
 
-// Open begins telemetry, fills the tagged struct into from cfg and runs the
-// function's own start. Once that is done, the function is ready. An error is
-// logged, and Ready tells it. func-go then ends the process, except where the error
-// is NotYet: Open returns nil, and the start is tried again every second.
+// Open starts telemetry, fills the tagged struct into from cfg and runs the function's own
+// start. Then the function is ready. An error is logged and returned by Ready too, and
+// func-go ends the process, unless the error is [NotYet]: then Open returns nil, and the
+// start is tried again every second.
 func (g *Edge) Open(ctx context.Context, cfg map[string]string, into any, start func(context.Context) error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -79,7 +78,7 @@ func (g *Edge) open(ctx context.Context, cfg map[string]string, into any, start 
 		return err
 	}
 	g.ends = append(g.ends, func(ctx context.Context) error {
-		_ = quiet(ctx) // spans not sent at the very end are no reason to fail
+		_ = quiet(ctx) // unsent spans are no reason to fail the stop
 		return nil
 	})
 	if err := Load(cfg, into); err != nil {
@@ -89,10 +88,10 @@ func (g *Edge) open(ctx context.Context, cfg map[string]string, into any, start 
 	return g.try(ctx, start)
 }
 
-// Redis connects to the Redis at url, closed by Stop and pinged by Ready. One
-// that can't be reached yet is no error: the client reconnects by itself. One
-// whose maxmemory-policy evicts is an error, unless REDIS_ALLOW_EVICTION is true.
-// For the function's own start.
+// Redis connects to the Redis at url. Stop closes the connection, and Ready pings it. A
+// Redis that can't be reached yet is not an error, because the client reconnects by itself.
+// A Redis whose maxmemory-policy evicts keys is an error, unless REDIS_ALLOW_EVICTION is
+// true. It is for the function's own start.
 func (g *Edge) Redis(ctx context.Context, url string) (Client, error) {
 	rdb, err := Redis(ctx, url)
 	if rdb == nil {
@@ -110,8 +109,7 @@ func (g *Edge) Redis(ctx context.Context, url string) (Client, error) {
 	return rdb, nil
 }
 
-// Together takes steps of a start that don't wait for each other, at once. The
-// error is the first step's that failed.
+// Together runs independent steps of a start concurrently. It returns the first error.
 func Together(steps ...func() error) error {
 	var g errgroup.Group
 	for _, step := range steps {
@@ -120,13 +118,15 @@ func Together(steps ...func() error) error {
 	return g.Wait()
 }
 
-// AtEnd has Stop call end, the last one first. For the function's own start.
+// AtEnd registers a function for Stop to call, the last one first. It is for the function's
+// own start.
 func (g *Edge) AtEnd(end func() error) {
 	g.ends = append(g.ends, func(context.Context) error { return end() })
 }
 
-// Go runs work until Stop ends its context and has waited for it. For the
-// function's own start, after what the work needs: what was begun last ends first.
+// Go runs work in the background. Stop cancels its context and waits for it. It is for the
+// function's own start, after everything that the work needs: what was started last is
+// stopped first.
 func (g *Edge) Go(work func(context.Context)) {
 	ctx, stop := context.WithCancel(g.living)
 	var done sync.WaitGroup
@@ -134,8 +134,8 @@ func (g *Edge) Go(work func(context.Context)) {
 	g.AtEnd(func() error { stop(); done.Wait(); return nil })
 }
 
-// Stop ends what runs in the background and closes what was opened; func-go
-// has drained the requests in flight.
+// Stop ends the background work and closes what was opened. By then func-go has drained the
+// requests in flight.
 func (g *Edge) Stop(ctx context.Context) (err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -147,11 +147,11 @@ func (g *Edge) Stop(ctx context.Context) (err error) {
 	return err
 }
 
-// Started tells whether the function's own start is done.
+// Started reports whether the function's own start is done.
 func (g *Edge) Started() bool { return g.ready.Load() }
 
-// Ready is true once the start is done and while Redis answers, if the function
-// has one. The error of a start that failed says what is wrong.
+// Ready reports whether the start is done and Redis answers, if the function has one. If the
+// start failed, it returns its error.
 func (g *Edge) Ready(ctx context.Context) (bool, error) {
 	if err := g.failed.Load(); err != nil {
 		return false, *err
@@ -168,10 +168,9 @@ func (g *Edge) Ready(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// Answer counts, times and traces one event, hands it to handle and turns its
-// error into what the Broker does: see event.Result. Before the start is done
-// the Broker is to try again. Every event is logged here (a failed one as a
-// warning, the others at level debug), and nowhere else.
+// Answer counts, times and traces one event, passes it to handle and maps its error for the
+// Broker: see event.Result. Until the start is done, it returns a retryable error. Every
+// event is logged here (a failed one as a warning, others at level debug), and nowhere else.
 func (g *Edge) Answer(ctx context.Context, e *ce.Event, handle telemetry.Func) (*ce.Event, error) {
 	if !g.ready.Load() && !g.awaitStart(ctx) {
 		handle = g.starting
@@ -180,12 +179,12 @@ func (g *Edge) Answer(ctx context.Context, e *ce.Event, handle telemetry.Func) (
 	return reply, event.Result(err)
 }
 
-// startWait is how long an event waits for the start: longer than any start
-// takes, shorter than a Broker waits for an answer.
+// startWait is how long an event waits for the start: longer than a start takes, and shorter
+// than a Broker waits for an answer.
 const startWait = 2 * time.Second
 
-// awaitStart waits for a start that has begun and tells whether it succeeded:
-// a retry would come after the Broker's backoff, ten times a start later.
+// awaitStart waits for a start in progress and reports whether it succeeded. Waiting is
+// better than failing, because the Broker's backoff takes ten times as long as a start.
 func (g *Edge) awaitStart(ctx context.Context) bool {
 	opens := g.opens.Load()
 	if opens == nil {

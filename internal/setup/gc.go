@@ -5,8 +5,8 @@ import (
 	"runtime/debug"
 )
 
-// RelaxGC trades memory for CPU: events make garbage and live memory is small,
-// so the collector may run a quarter as often. GOGC, if set, stands.
+// RelaxGC trades memory for CPU: events make much garbage and little live memory, so the
+// collector runs a quarter as often. If GOGC is set, it changes nothing.
 func RelaxGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)

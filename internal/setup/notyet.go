@@ -14,21 +14,20 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// notYet marks an error of a start that ends without a new process.
+// notYet marks an error of a start that may resolve without a restart of the process.
 type notYet struct{ error }
 
 func (e notYet) Unwrap() error { return e.error }
 
-// NotYet says that a start needs something that is not there yet and that
-// somebody else brings: a Broker's address, a key of a Secret. The function then
-// stays up and is not ready; it becomes ready by itself. A mistake that stays one
-// is a plain error.
+// NotYet marks the error of a start that needs something which somebody else will provide,
+// such as the Broker's address or a key of a Secret. The function then stays up without
+// being ready, and becomes ready by itself. A permanent mistake must be a plain error.
 func NotYet(err error) error { return notYet{err} }
 
 func isNotYet(err error) bool { return errors.As(err, new(notYet)) }
 
-// Sink checks the Broker's address, K_SINK. On a cluster a SinkBinding sets it
-// once the Broker has an address, which is in the Service's next revision.
+// Sink checks the Broker's address, K_SINK. On a cluster a SinkBinding sets it once the
+// Broker has an address, in the Service's next revision.
 func Sink(function, url string) error {
 	if url == "" {
 		return NotYet(fmt.Errorf("%s: K_SINK is not set: it names the Broker (a SinkBinding sets it in the next revision, once the Broker is ready)", function))
@@ -36,8 +35,8 @@ func Sink(function, url string) error {
 	return nil
 }
 
-// ReadFile reads a file that a Secret or a ConfigMap brings. Without it the
-// start waits.
+// ReadFile reads a file of a mounted Secret or ConfigMap. If it does not exist, the error is
+// [NotYet], so that the start waits.
 func ReadFile(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,8 +45,8 @@ func ReadFile(path string) ([]byte, error) {
 	return text, err
 }
 
-// Secret is what the file of a setting holds, without space around it; "" where
-// the setting names none.
+// Secret returns the trimmed content of a setting's file, or "" if the setting names none.
+// It must have at least 32 characters.
 func Secret(setting, path string) (string, error) {
 	if path == "" {
 		return "", nil
@@ -66,9 +65,9 @@ func Secret(setting, path string) (string, error) {
 // startAgain is how long a start waits between tries.
 const startAgain = time.Second
 
-// startLater tries the start until it succeeds, fails for good, or Stop is called.
-// A failure after that is told by Ready: the process goes on, as the reason may
-// be a Secret that somebody is just writing.
+// startLater repeats the start until it succeeds or Stop is called. Ready reports its
+// failures. The process goes on after any failure, because its cause may be a Secret that
+// somebody is just writing.
 func (g *Edge) startLater(start func(context.Context) error) {
 	ctx, stop := context.WithCancel(g.living)
 	g.AtEnd(func() error { stop(); return nil })
@@ -81,16 +80,16 @@ func (g *Edge) startLater(start func(context.Context) error) {
 	}()
 }
 
-// startNow tries the start once and tells whether there is nothing more to try.
+// startNow tries the start once and reports whether to stop trying.
 func (g *Edge) startNow(ctx context.Context, start func(context.Context) error) bool {
-	g.mu.Lock() // no Stop in the middle of a start
+	g.mu.Lock() // keeps Stop from running during a start
 	defer g.mu.Unlock()
 	if ctx.Err() != nil {
 		return true
 	}
 	last := *g.failed.Load()
 	if err := g.try(ctx, start); err != nil {
-		if err.Error() != last.Error() { // once for each reason
+		if err.Error() != last.Error() { // logs each reason once
 			g.Log.Warn("waiting; the start is tried again every second", zap.Error(err))
 		}
 		g.failed.Store(&err)
@@ -102,7 +101,7 @@ func (g *Edge) startNow(ctx context.Context, start func(context.Context) error) 
 	return true
 }
 
-// try runs the start; what a failed one has opened is closed again.
+// try runs the start. If it fails, everything that it has opened is closed again.
 func (g *Edge) try(ctx context.Context, start func(context.Context) error) error {
 	before := len(g.ends)
 	err := start(ctx)
@@ -110,7 +109,7 @@ func (g *Edge) try(ctx context.Context, start func(context.Context) error) error
 		return nil
 	}
 	for i := len(g.ends) - 1; i >= before; i-- {
-		_ = g.ends[i](ctx) // the start's own error is the one to tell
+		_ = g.ends[i](ctx) // the error of the start matters more
 	}
 	g.ends, g.redis = g.ends[:before], nil
 	return err

@@ -22,7 +22,7 @@ var (
 	}, []string{"function"})
 )
 
-// watchRoundTrips makes the client's round trips metrics of function fn.
+// watchRoundTrips exports the client's round trips as metrics of the function fn.
 func watchRoundTrips(c Client, fn string) {
 	seconds, errors := redisSeconds.WithLabelValues(fn), redisErrors.WithLabelValues(fn)
 	redisdb.Observe(c, func(took time.Duration, err error) {
@@ -33,7 +33,7 @@ func watchRoundTrips(c Client, fn string) {
 	})
 }
 
-// logRedis has the Redis client write JSON as everything else does.
+// logRedis makes the Redis client log JSON like everything else.
 var logRedis = sync.OnceFunc(func() {
 	log := Logger("redis")
 	redisdb.LogTo(func(format string, v ...any) {

@@ -1,5 +1,5 @@
-// Package setup turns a process's environment into what its function needs:
-// configuration, a logger and a Redis client. It is read once, at Start.
+// Package setup provides what a function needs from the environment: configuration, a logger
+// and a Redis client. The environment is read once, at Start.
 package setup
 
 import (
@@ -40,7 +40,7 @@ func Logger(name string) *zap.Logger {
 	conf.EncoderConfig.TimeKey = "time"
 	conf.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	log, err := conf.Build()
-	if err != nil { // only a broken sink could cause it
+	if err != nil { // only possible with an invalid sink
 		return zap.NewNop()
 	}
 	return log.Named(name)
@@ -49,8 +49,7 @@ func Logger(name string) *zap.Logger {
 // Client is a connection to one server, Sentinel or Cluster alike.
 type Client = redisdb.Client
 
-// Redis connects to the Redis that a URL names: see [redisdb.Open]. What the
-// client logs becomes JSON as everything else.
+// Redis connects to the Redis at a URL: see [redisdb.Open]. The client logs JSON.
 func Redis(ctx context.Context, url string) (Client, error) {
 	logRedis()
 	c, err := redisdb.Open(ctx, url)

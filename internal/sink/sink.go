@@ -1,5 +1,4 @@
-// Package sink POSTs CloudEvents to a Broker (or to ingest) over pooled
-// connections: what the edge functions, replay and the simulator share.
+// Package sink POSTs CloudEvents to a Broker or to ingest over pooled connections.
 package sink
 
 import (
@@ -23,8 +22,8 @@ type Client struct {
 	http *http.Client
 }
 
-// New returns a client for url; timeout bounds one POST, conns how many
-// connections it keeps open.
+// New returns a client for url. timeout bounds one POST, and conns the number of idle
+// connections.
 func New(url string, timeout time.Duration, conns int) *Client {
 	return &Client{url: url, http: &http.Client{
 		Timeout: timeout,
@@ -35,16 +34,16 @@ func New(url string, timeout time.Duration, conns int) *Client {
 	}}
 }
 
-// Refused is an answer that says the event itself is wrong (4xx other than
-// 408, 425 and 429): POSTing it again would be refused again.
+// Refused is a final answer (4xx other than 408, 425 and 429): another POST would be refused
+// again.
 type Refused struct {
 	Status int
-	Body   string // at most 4 KiB, a problem document where ingest answers
+	Body   string // at most 4 KiB; from ingest, a problem document
 }
 
-// AboutTheEvent reports whether the answer means the event. Every other 4xx, such as
-// a 404, is an address or a permission of the sender's own: a fault that somebody
-// mends, while whoever has the event keeps it.
+// AboutTheEvent reports whether the event itself is wrong. Any other 4xx, such as a 404, is
+// about the sender's address or permission: a fault that somebody will correct, until which
+// the sender should keep the event.
 func (e *Refused) AboutTheEvent() bool {
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
@@ -56,8 +55,8 @@ func (e *Refused) AboutTheEvent() bool {
 
 func (e *Refused) Error() string { return fmt.Sprintf("sink: refused with %d: %s", e.Status, e.Body) }
 
-// Post sends e in HTTP binary mode and returns nil once it is acknowledged
-// with 2xx. A [*Refused] is final; any other error is worth a retry.
+// Post sends e in HTTP binary mode and returns nil once it is acknowledged with 2xx. A
+// [*Refused] is final. Any other error is worth a retry.
 func (c *Client) Post(ctx context.Context, e *ce.Event) error {
 	req, err := cehttp.NewRequest(ctx, c.url, e)
 	if err != nil {
@@ -79,8 +78,8 @@ func (c *Client) Post(ctx context.Context, e *ce.Event) error {
 	}
 }
 
-// PostRetry is Post, repeated with growing pauses (50 ms to 2 s) until it is
-// acknowledged, refused, or ctx ends.
+// PostRetry repeats Post with growing pauses (50 ms to 2 s) until the event is acknowledged or
+// refused, or ctx ends.
 func (c *Client) PostRetry(ctx context.Context, e *ce.Event) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := c.Post(ctx, e)
@@ -96,5 +95,5 @@ func (c *Client) PostRetry(ctx context.Context, e *ce.Event) error {
 	}
 }
 
-// Close drops the idle connections.
+// Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

@@ -1,6 +1,5 @@
-// Command pitboss is the command line without the one-machine Broker: small
-// enough to go into the functions' image, for what runs on a schedule there
-// (broker/services/journal.yaml).
+// Command pitboss is the command line without the one-machine Broker. It is small enough for
+// the functions' image, where scheduled jobs run it (broker/services/journal.yaml).
 package main
 
 import (
