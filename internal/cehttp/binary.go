@@ -12,7 +12,7 @@ import (
 	"pitboss/internal/event"
 )
 
-// Mode is how a request or a reply carries events.
+// Mode is the mode in which a request or a reply carries events.
 type Mode int
 
 // The modes of CloudEvents' HTTP binding, section 3.
@@ -23,8 +23,8 @@ const (
 	Batch
 )
 
-// ModeOf tells the mode from the headers. The error is a *event.Problem: a
-// format of CloudEvents that is not understood.
+// ModeOf returns the mode of a message by its headers. The error is a *event.Problem: the
+// message is in an unsupported CloudEvents format.
 func ModeOf(h http.Header) (Mode, error) {
 	types := h["Content-Type"]
 	if len(types) > 1 {
@@ -59,8 +59,8 @@ func jsonMode(contentType string) (Mode, error) {
 		Detail: "content-type " + contentType + " is not understood; " + ce.ApplicationCloudEventsJSON + " and " + ce.ApplicationCloudEventsBatchJSON + " are, in UTF-8"}
 }
 
-// Read reads one event, in binary or structured mode. Whatever is wrong with it
-// is a [Problems] or a *event.Problem. The message's data aliases body.
+// Read reads one event in binary or structured mode. The error is a [Problems] or a
+// *event.Problem. The message's data aliases body.
 func Read(h http.Header, body []byte) (*Message, error) {
 	mode, err := ModeOf(h)
 	if err != nil {
@@ -82,8 +82,7 @@ func Read(h http.Header, body []byte) (*Message, error) {
 		ce.ApplicationCloudEventsJSON, ce.ApplicationCloudEventsBatchJSON)
 }
 
-// agrees refuses a structured event that has an attribute in its headers too,
-// with another value.
+// agrees refuses a structured event whose headers have an attribute with another value.
 func (m *Message) agrees(h http.Header) error {
 	for header, values := range h {
 		if !strings.HasPrefix(header, "Ce-") {
@@ -131,9 +130,8 @@ func readBinary(h http.Header, body []byte) (*Message, error) {
 	return &r.Message, nil
 }
 
-// headerNames maps attributes to HTTP headers (CloudEvents HTTP binding 1.0.2,
-// section 3.1.3), attributeNames is the way back. Names that are not here are
-// made when they come.
+// headerNames maps frequent attributes to HTTP headers (CloudEvents HTTP binding 1.0.2, section
+// 3.1.3), and attributeNames maps them back. Other names are computed.
 var headerNames, attributeNames = names(specversion, "id", "source", "type", "subject", "time", "dataschema",
 	event.ExtPartitionKey, event.ExtReceived, event.ExtTraceparent, event.ExtTracestate, event.ExtJurisdiction, event.ExtBrand,
 	"pitbossdue", "pitbosscause", "knativearrivaltime", "knativebrokerttl")
@@ -147,7 +145,7 @@ func names(attributes ...string) (headers, back map[string]string) {
 	return headers, back
 }
 
-// HeaderOf is the header, in canonical form, that carries an attribute.
+// HeaderOf returns the header of an attribute, in canonical form.
 func HeaderOf(attribute string) string {
 	if h, ok := headerNames[attribute]; ok {
 		return h

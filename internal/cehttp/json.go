@@ -15,10 +15,9 @@ import (
 	"pitboss/internal/event"
 )
 
-// ReadJSON reads one event in the JSON format: the body of a request in
-// structured mode, a line of a recording. Nothing but white space may follow
-// it, and no member may come twice, however it is spelt. The error is a
-// [Problems]; the message's data aliases text.
+// ReadJSON reads one event in the JSON format: the body of a request in structured mode, or a
+// line of a recording. Only white space may follow it, and no member may occur twice, with or
+// without escapes in its name. The error is a [Problems]. The message's data aliases text.
 func ReadJSON(text []byte) (*Message, error) {
 	d := newJSONReader(text)
 	r := d.event("")
@@ -31,9 +30,9 @@ func ReadJSON(text []byte) (*Message, error) {
 	return &r.Message, nil
 }
 
-// ReadBatch reads a JSON array of 1 to most events. The error is a [Problems],
-// whose pointers begin with the event's index: all that is wrong with any, up
-// to where the text is no JSON any more.
+// ReadBatch reads a JSON array of 1 to most events. The error is a [Problems] with the problems
+// of all events, up to the first JSON syntax error. Their pointers begin with the event's
+// index.
 func ReadBatch(text []byte, most int) ([]*Message, error) {
 	d := newJSONReader(text)
 	if d.dec.PeekKind() != '[' {
@@ -66,13 +65,13 @@ func ReadBatch(text []byte, most int) ([]*Message, error) {
 	return list, nil
 }
 
-// jsonReader reads events in the JSON format. jsontext refuses members that come
-// twice and strings that are no UTF-8, on every level.
+// jsonReader reads events in the JSON format. jsontext refuses duplicate members and strings
+// that are not UTF-8, at every level.
 type jsonReader struct {
 	text   []byte
 	buf    bytes.Buffer
 	dec    *jsontext.Decoder
-	broken error // the text is no JSON from here on
+	broken error // a syntax error, after which nothing can be read
 }
 
 func newJSONReader(text []byte) *jsonReader {
@@ -82,7 +81,7 @@ func newJSONReader(text []byte) *jsonReader {
 	return d
 }
 
-// end refuses what follows the event or batch.
+// end refuses text after the event or batch.
 func (d *jsonReader) end(what string) Problems {
 	if _, err := d.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return Problems{problem("", "one %s is expected, more follows it", what)}
@@ -113,7 +112,7 @@ func (d *jsonReader) syntax(at string, err error) *event.Problem {
 	return p
 }
 
-// event reads the object that comes next; at points to it.
+// event reads the next object. at is the JSON pointer to it.
 func (d *jsonReader) event(at string) *reading {
 	r := newReading(at, 12)
 	if kind := d.dec.PeekKind(); kind != '{' {
@@ -141,7 +140,7 @@ func (d *jsonReader) event(at string) *reading {
 	return r
 }
 
-// body is the members data and data_base64 as they stand.
+// body holds the unparsed members data and data_base64.
 type body struct{ data, base64 jsontext.Value }
 
 func (d *jsonReader) member(r *reading, b *body) error {
@@ -155,7 +154,7 @@ func (d *jsonReader) member(r *reading, b *body) error {
 		return err
 	}
 	end := d.dec.InputOffset()
-	val = d.text[end-int64(len(val)) : end] // val itself is the decoder's
+	val = d.text[end-int64(len(val)) : end] // val is in the decoder's buffer, which is reused
 	switch name {
 	case "data":
 		b.data = val
@@ -167,8 +166,8 @@ func (d *jsonReader) member(r *reading, b *body) error {
 	return nil
 }
 
-// member takes an attribute in its JSON type (CloudEvents' JSON format, section
-// 2.2). null is as good as none.
+// member adds an attribute in its JSON type (CloudEvents' JSON format, section 2.2). null
+// counts as absent.
 func (r *reading) member(name string, val jsontext.Value) {
 	switch kind := val.Kind(); {
 	case kind == 'n':
@@ -194,11 +193,11 @@ func (r *reading) member(name string, val jsontext.Value) {
 	}
 }
 
-// core are the attributes that CloudEvents itself defines; all are strings.
+// core lists the attributes that CloudEvents itself defines. All are strings.
 var core = map[string]bool{specversion: true, "id": true, "source": true, "type": true, "subject": true, "time": true,
 	"datacontenttype": true, "dataschema": true}
 
-// into takes the data: JSON as it stands, text, or bytes.
+// into sets the data: unchanged JSON, text, or bytes.
 func (b *body) into(r *reading) {
 	binary := b.base64 != nil && b.base64.Kind() != 'n'
 	switch {
@@ -214,13 +213,13 @@ func (b *body) into(r *reading) {
 		}
 	case b.data == nil:
 	case b.data.Kind() == '"' && !IsJSON(r.Attribute("datacontenttype")):
-		r.Data, _ = jsontext.AppendUnquote(nil, b.data) // the decoder has found it to be right
+		r.Data, _ = jsontext.AppendUnquote(nil, b.data) // the decoder has checked it
 	default:
 		r.Data = b.data
 	}
 }
 
-// IsJSON says whether a media type is one of JSON; none is taken for it.
+// IsJSON reports whether a media type is JSON. An empty one is.
 func IsJSON(contentType string) bool {
 	if contentType == "" || contentType == "application/json" {
 		return true

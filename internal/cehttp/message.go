@@ -1,14 +1,13 @@
-// Package cehttp reads and writes CloudEvents 1.0 over HTTP: requests and
-// replies in binary mode, structured mode and, to be read, batches. It is the
-// only reader and writer: functions, ingest, the Broker, the clients that POST,
-// and recordings (a line is an event in the JSON format) use it, so an event
-// means the same by every door, and what is no event is refused by every door
-// with the same field.
+// Package cehttp reads and writes CloudEvents 1.0 over HTTP: requests and replies in binary and
+// structured mode; it also reads batches. It is the only reader and writer: functions, ingest,
+// the Broker, the clients that POST, and recordings (a line is an event in the JSON format) use
+// it. So an event means the same everywhere, and an invalid one is refused everywhere with the
+// same field.
 //
-// Sources: CloudEvents 1.0.2, its HTTP binding (percent-encoding in section
-// 3.1.3.2) and its JSON format; RFC 8259. sdk-go v2.16.2 does not serve here:
-// its HTTP binding does not decode headers, takes the first of two, trims ids,
-// and takes the last of two members.
+// Sources: CloudEvents 1.0.2, its HTTP binding (percent-encoding in section 3.1.3.2) and its
+// JSON format; RFC 8259. Rejected: the HTTP binding of sdk-go v2.16.2. It does not decode
+// headers, takes the first of two equal headers and the last of two equal members, and trims
+// ids.
 package cehttp
 
 import (
@@ -26,17 +25,17 @@ import (
 	"pitboss/internal/event"
 )
 
-// Message is an event as it stands on the wire: attributes as text in their
-// canonical form, decoded, and data as bytes.
+// Message is an event on the wire: decoded attributes in their canonical text form, and data as
+// bytes.
 type Message struct {
-	// Attributes are name, value, …; specversion comes first, none is empty.
+	// Attributes alternates names and values. specversion comes first, and no value is empty.
 	Attributes []string
 	Data       []byte
 }
 
 const specversion = "specversion"
 
-// Problems is everything that is wrong with what was sent; it has at least one.
+// Problems lists everything that is wrong with a message. It has at least one problem;
 // errors.As finds the first as a *event.Problem.
 type Problems []*event.Problem
 
@@ -47,7 +46,7 @@ func (p Problems) Error() string {
 	return fmt.Sprintf("%s (and %d more)", p[0], len(p)-1)
 }
 
-// Unwrap has errors.As find each problem.
+// Unwrap lets errors.As find each problem.
 func (p Problems) Unwrap() []error {
 	all := make([]error, len(p))
 	for i := range p {
@@ -60,9 +59,9 @@ func problem(pointer, format string, args ...any) *event.Problem {
 	return &event.Problem{Code: event.CodeNotCloudEvent, Pointer: pointer, Detail: fmt.Sprintf(format, args...)}
 }
 
-// Status is the HTTP answer to what could not be read: 413 a body over its
-// limit, 415 a format that is not understood, 500 where the body did not come
-// whole, 400 anything else. Only the 500 is worth a retry.
+// Status returns the HTTP status for an error of reading: 413 for a body over its limit, 415
+// for an unsupported format, 500 for an incomplete body, 400 for anything else. Only the 500 is
+// worth a retry.
 func Status(err error) int {
 	var tooLarge *http.MaxBytesError
 	var p *event.Problem
@@ -79,7 +78,7 @@ func Status(err error) int {
 	return http.StatusBadRequest
 }
 
-// Attribute is the value of one; "" if there is none.
+// Attribute returns the value of an attribute, or "".
 func (m *Message) Attribute(name string) string {
 	for i := 0; i < len(m.Attributes); i += 2 {
 		if m.Attributes[i] == name {
@@ -89,10 +88,10 @@ func (m *Message) Attribute(name string) string {
 	return ""
 }
 
-// reading collects the attributes of one event, and what is wrong with them.
+// reading collects the attributes of an event and the problems with them.
 type reading struct {
 	Message
-	at    string // pointer to the event in what was sent; "" unless a batch
+	at    string // JSON pointer to the event; "" unless it is in a batch
 	wrong Problems
 }
 
@@ -106,7 +105,7 @@ func (r *reading) refuse(name, format string, args ...any) {
 	r.wrong = append(r.wrong, problem(r.at+"/"+name, format, args...))
 }
 
-// put takes an attribute. An empty one is as good as none.
+// put adds an attribute. An empty one counts as absent.
 func (r *reading) put(name, value string) {
 	if value == "" {
 		return
@@ -121,7 +120,7 @@ func (r *reading) put(name, value string) {
 	r.Attributes = append(r.Attributes, name, value)
 }
 
-// done says what is missing.
+// done refuses the event if a required attribute is missing.
 func (r *reading) done() {
 	for _, name := range [...]string{specversion, "id", "source", "type"} {
 		if r.Attribute(name) == "" && !r.told(name) {
@@ -139,7 +138,7 @@ func (r *reading) told(name string) bool {
 	return false
 }
 
-// Wrong says what is wrong with an attribute (CloudEvents 1.0.2, section 3), or "".
+// Wrong returns what is wrong with an attribute (CloudEvents 1.0.2, section 3), or "".
 func Wrong(name, value string) string {
 	switch name {
 	case specversion:
@@ -189,14 +188,14 @@ func wrongType(value string) string {
 	return event.WrongText(value)
 }
 
-// Platforms have few sources, and types few schemas.
+// Platforms have few sources and types few schemas, so the checks of their URIs are cached.
 var (
 	wrongSource = cache.New(1024, strings.Clone, func(s string) string { return wrongURI(s, false) })
 	wrongSchema = cache.New(1024, strings.Clone, func(s string) string { return wrongURI(s, true) })
 )
 
-// wrongURI refuses what is no URI reference, and what net/url would write in
-// another way: two sources that differ must stay two.
+// wrongURI refuses a string that is not a URI reference, and one that net/url would write in
+// another way: distinct sources must stay distinct.
 func wrongURI(value string, absolute bool) string {
 	u, err := url.Parse(value)
 	switch {
@@ -210,8 +209,8 @@ func wrongURI(value string, absolute bool) string {
 	return ""
 }
 
-// Event makes the typed event of a message that was read: its attributes are
-// known to be right. Every extension is text, as over HTTP.
+// Event returns the typed event of a message whose attributes have been checked. Every extension
+// is text, as over HTTP.
 func (m *Message) Event() *ce.Event {
 	c := &ce.EventContextV1{Extensions: make(map[string]any, 12)}
 	for i := 2; i < len(m.Attributes); i += 2 {

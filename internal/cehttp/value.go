@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Encode writes an attribute's value as a header's (CloudEvents HTTP binding
-// 1.0.2, section 3.1.3.2): spaces, double quotes, percent signs and everything
-// outside printable ASCII are percent-encoded, nothing else.
+// Encode encodes an attribute's value for a header (CloudEvents HTTP binding 1.0.2, section
+// 3.1.3.2): it percent-encodes spaces, double quotes, percent signs and everything outside
+// printable ASCII.
 func Encode(value string) string {
 	n := 0
 	for i := range len(value) {
@@ -40,10 +40,9 @@ var (
 	errUTF8    = errors.New("must be UTF-8")
 )
 
-// Decode reads what Encode, or a sender of an earlier version of the binding,
-// wrote: a value in double quotes is unquoted, then percent-decoded once.
-// Characters that should have been encoded and stand there as UTF-8 are taken
-// as they are. What can be read in two ways is an error.
+// Decode decodes a header's value, also one by an earlier version of the binding: a value in
+// double quotes is unquoted, and then percent-decoded once. UTF-8 characters that should have
+// been encoded are accepted as they are. An ambiguous value is an error.
 func Decode(value string) (string, error) {
 	if strings.IndexByte(value, '"') >= 0 {
 		var ok bool
@@ -63,7 +62,7 @@ func Decode(value string) (string, error) {
 	return value, nil
 }
 
-// unquote undoes a quoted-string of RFC 7230, section 3.2.6.
+// unquote decodes a quoted-string of RFC 7230, section 3.2.6.
 func unquote(value string) (string, bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false

@@ -36,7 +36,7 @@ func each(e *ce.Event, put func(name, value string)) {
 	}
 }
 
-// extensions is e.Extensions(), which copies them, to be read only.
+// extensions returns e.Extensions() without copying them. They must not be modified.
 func extensions(e *ce.Event) map[string]any {
 	if c, ok := e.Context.(*ce.EventContextV1); ok {
 		return c.Extensions
@@ -44,7 +44,7 @@ func extensions(e *ce.Event) map[string]any {
 	return e.Extensions()
 }
 
-// MessageOf is an event as it goes over HTTP.
+// MessageOf returns the message of an event.
 func MessageOf(e *ce.Event) *Message {
 	m := &Message{Attributes: make([]string, 0, 32), Data: e.Data()}
 	each(e, func(name, value string) {
@@ -55,8 +55,8 @@ func MessageOf(e *ce.Event) *Message {
 	return m
 }
 
-// WriteHeader sets the headers of an event in binary mode: those of a request
-// or a reply, whose body is the event's data.
+// WriteHeader sets the headers of a request or a reply that carries an event in binary mode. The
+// body is the event's data.
 func WriteHeader(h http.Header, e *ce.Event) {
 	each(e, func(name, value string) {
 		if name != "datacontenttype" {
@@ -66,7 +66,7 @@ func WriteHeader(h http.Header, e *ce.Event) {
 	})
 }
 
-// NewRequest is a POST of an event in binary mode.
+// NewRequest returns a POST request with an event in binary mode.
 func NewRequest(ctx context.Context, url string, e *ce.Event) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(e.Data()))
 	if err != nil {

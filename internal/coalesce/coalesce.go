@@ -1,35 +1,40 @@
-// Package coalesce batches the work of concurrent callers: a pipeline to a Redis
-// server, a script that records several decisions. While as many batches run as
-// may, callers wait; the first of them then runs the next batch, with what the
-// others brought. Nobody waits for more callers to come, a caller alone is as
-// fast as without, and there are no goroutines of its own.
+// Package coalesce batches the work of concurrent callers: a pipeline to a Redis server, or a
+// script that records several decisions. While the maximum number of batches is running,
+// further callers wait. When a batch ends, the first waiting caller runs the next one with the
+// work of the others.
+//
+// Invariants: a batch never waits for more callers to arrive, so that a single caller is as fast
+// as without coalescing. Callers are served in order of arrival. Every caller in Do either runs
+// exactly one batch or is in exactly one batch of another caller.
+//
+// Rejected: a goroutine that collects batches. It would cost two switches per call, also without
+// concurrency.
 package coalesce
 
 import "sync"
 
-// Group is callers whose work can be done together.
+// Group coalesces callers whose work can be done together.
 type Group[T any] struct {
-	most int // callers of one batch
+	most int // callers in one batch
 
 	mu      sync.Mutex
-	free    int // batches that may still begin
+	free    int // how many more batches may run at a time
 	waiting []*caller[T]
 }
 
-// caller is one in Do.
+// caller is a call of Do.
 type caller[T any] struct {
 	x    T
-	wake chan bool // true: run the next batch; false: another caller's batch has done it
+	wake chan bool // receives true to run the next batch, or false when another batch has done the work
 }
 
-// New returns a Group that runs up to running batches at once, each for up to
-// most callers.
+// New returns a Group that runs up to running batches at a time, each for up to most callers.
 func New[T any](running, most int) *Group[T] {
 	return &Group[T]{most: most, free: running}
 }
 
-// Do returns once run has been called with a batch that x is part of: by this
-// caller, whose x is the first of it, or by another.
+// Do returns once run has been called with a batch that contains x: by this caller, whose x is
+// then the first, or by another one.
 func (g *Group[T]) Do(x T, run func(batch []T)) {
 	c := &caller[T]{x: x}
 	if !g.enter(c) {
@@ -45,14 +50,14 @@ func (g *Group[T]) Do(x T, run func(batch []T)) {
 	run(batch)
 }
 
-// Waiting is how many callers wait for a batch to begin.
+// Waiting returns how many callers wait for a batch.
 func (g *Group[T]) Waiting() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.waiting)
 }
 
-// enter returns true when c is to run a batch, false when its work is done.
+// enter returns true if c must run a batch, or false once its work is done.
 func (g *Group[T]) enter(c *caller[T]) bool {
 	g.mu.Lock()
 	if g.free > 0 {
@@ -66,7 +71,7 @@ func (g *Group[T]) enter(c *caller[T]) bool {
 	return <-c.wake
 }
 
-// batch takes along as many of those who wait as a batch may have.
+// batch takes as many waiting callers as fit in a batch.
 func (g *Group[T]) batch(first *caller[T]) (others []*caller[T], batch []T) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -93,7 +98,7 @@ func (g *Group[T]) exit() {
 	next.wake <- true
 }
 
-// drop takes the first n off those who wait.
+// drop removes the first n waiting callers.
 func (g *Group[T]) drop(n int) {
 	left := copy(g.waiting, g.waiting[n:])
 	clear(g.waiting[left:])

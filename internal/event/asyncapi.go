@@ -1,9 +1,8 @@
 package event
 
-// AsyncAPI is the event catalogue as an AsyncAPI 3.0 document, ready to be
-// marshalled: a channel for each type, with who sends it and who receives it,
-// and the JSON Schema of its data. It is made from the same types as the parser
-// and the schemas.
+// AsyncAPI returns the event catalogue as an AsyncAPI 3.0 document, ready to be marshalled: a
+// channel for each type, with its senders and receivers and the JSON Schema of its data. It is
+// generated from the same types as the parser and the schemas.
 func AsyncAPI() map[string]any {
 	channels, operations, messages := map[string]any{}, map[string]any{}, map[string]any{}
 	for _, i := range Types() {
@@ -46,7 +45,7 @@ func (i *Info) channel() map[string]any {
 	}
 }
 
-// actions are what Pitboss does with a type.
+// actions returns whether Pitboss receives or sends a type, or both.
 func (i *Info) actions() []string {
 	switch i.Direction {
 	case In:
@@ -69,7 +68,7 @@ func (i *Info) operation(action string) map[string]any {
 func (i *Info) message() map[string]any {
 	schema := i.Schema()
 	delete(schema, "$id")
-	schema["$schema"] = "http://json-schema.org/draft-07/schema#" // its keywords mean the same there
+	schema["$schema"] = "http://json-schema.org/draft-07/schema#" // the keywords in use have the same meaning there
 	return map[string]any{
 		"name": i.Type, "title": i.Type, "summary": i.Doc, "contentType": "application/json",
 		"headers": map[string]any{"allOf": []any{ref("components/schemas/cloudEvent"),
@@ -78,8 +77,8 @@ func (i *Info) message() map[string]any {
 	}
 }
 
-// attributesSchema is of the headers in binary mode. They are percent-encoded,
-// so it says less than the parser checks.
+// attributesSchema returns the schema of the headers in binary mode. They are percent-encoded,
+// so that it can't express everything that the parser checks.
 func attributesSchema() map[string]any {
 	text := func(doc string) map[string]any {
 		return map[string]any{"type": "string", "minLength": 1, "description": doc}

@@ -7,14 +7,14 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 )
 
-// ReservedSource begins the sources of Pitboss's own events. A platform that
-// used one could have its event taken for a repetition of Pitboss's, or the
-// other way round: events are recognised by source and id.
+// ReservedSource is the prefix of the sources of Pitboss's own events. Events are recognised by
+// source and id, so a platform that used such a source could have its event taken for a
+// duplicate of Pitboss's, or the other way round.
 const ReservedSource = "/pitboss/"
 
-// isJSON says whether data of a content type is taken. Media types compare
-// without case, whatever parameters they have; other types of JSON
-// (application/…+json, text/json) say that the data means something else.
+// isJSON reports whether data of a content type is accepted. Media types are compared without
+// case and parameters. Other JSON types (application/…+json, text/json) are not accepted,
+// because they say that the data means something else.
 func isJSON(contentType string) bool {
 	if contentType == "" || contentType == ce.ApplicationJSON {
 		return true
@@ -24,8 +24,8 @@ func isJSON(contentType string) bool {
 	return err == nil && media == ce.ApplicationJSON && (!named || strings.EqualFold(charset, "utf-8"))
 }
 
-// addedOnTheWay are the attributes that ingest, Brokers and tracing add; they do
-// not count towards MaxAttributes.
+// addedOnTheWay reports whether ingest, Brokers or tracing add the attribute. Such attributes
+// do not count towards MaxAttributes.
 func addedOnTheWay(name string) bool {
 	switch name {
 	case ExtPartitionKey, ExtReceived, ExtTraceparent, ExtTracestate:
@@ -34,8 +34,8 @@ func addedOnTheWay(name string) bool {
 	return strings.HasPrefix(name, "knative")
 }
 
-// checkSize bounds the attributes together, in bytes of HTTP headers. It names
-// the largest.
+// checkSize bounds the size of all attributes together, in bytes of HTTP headers. The error
+// names the largest.
 func checkSize(e *ce.Event) error {
 	size, largest, which := 0, 0, ""
 	count := func(name, value string) {
@@ -60,7 +60,7 @@ func checkSize(e *ce.Event) error {
 	return nil
 }
 
-// HeaderSize is how many bytes an attribute takes as an HTTP header, percent-encoded.
+// HeaderSize returns the size in bytes of an attribute as a percent-encoded HTTP header.
 func HeaderSize(name, value string) int {
 	n := len("ce-: \r\n") + len(name) + len(value)
 	for i := range len(value) {

@@ -7,15 +7,14 @@ import (
 	"net/http"
 )
 
-// ErrInterrupted means that a body did not come whole: its sender went away, or was
-// too slow. That says nothing about the event, so it is worth a retry.
+// ErrInterrupted means that a body was incomplete: its sender disconnected or was too slow. It
+// says nothing about the event, and is worth a retry.
 var ErrInterrupted = errors.New("the body did not come whole")
 
-// ReadBody reads a request's body of at most limit bytes; more is a
-// *http.MaxBytesError, after which w (nil: none) closes the connection. Any other
-// error is [ErrInterrupted]. A body
-// whose size is told is read into room of that size: what grows costs more, and
-// leaves as much again behind.
+// ReadBody reads a request's body of at most limit bytes. If there are more, the error is a
+// *http.MaxBytesError, and w (nil: none) closes the connection. Any other error wraps
+// [ErrInterrupted]. A body of known size is read into a buffer of that size, because a growing
+// buffer costs more and produces twice the garbage.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if n := r.ContentLength; n >= 0 && n <= limit {
 		body := make([]byte, n)

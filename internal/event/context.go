@@ -11,8 +11,8 @@ import (
 	"pitboss/internal/cache"
 )
 
-// Platforms have few sources and types few schemas, which sdk-go parses, and
-// writes, for each event.
+// sdk-go parses and formats the source and the schema of every event. Platforms have few
+// sources and types few schemas, so both are cached.
 var (
 	uris    = cache.New(1024, strings.Clone, func(s string) parsed { u, err := url.Parse(s); return parsed{u, err} })
 	written = cache.New(1024, func(u url.URL) url.URL { return u }, func(u url.URL) string { return u.String() })
@@ -59,10 +59,10 @@ func Schema(e *ce.Event) string {
 
 var contentType = ce.ApplicationJSON
 
-// newEvent is an event of function fn's with JSON data.
+// newEvent returns an event of the function fn with JSON data.
 func newEvent(fn, typ, subject, id string, at time.Time, body []byte) *ce.Event {
 	c := &ce.EventContextV1{ID: id, Type: typ, DataContentType: &contentType, Extensions: make(map[string]any, 12)}
-	c.Source, _ = ParseSource(SourceOf(fn)) // a function's name and a type's are no bad URIs
+	c.Source, _ = ParseSource(SourceOf(fn)) // the names of functions and types make valid URIs
 	c.DataSchema, _ = ParseSchema(SchemaURI(typ))
 	_ = c.SetSubject(subject)
 	_ = c.SetTime(at)

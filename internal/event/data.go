@@ -6,14 +6,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The data of each event type. Field tags: json is the name on the wire and
-// in CEL expressions; schema holds the checks (see schema.go); doc is the
-// description in the JSON Schema. Money is integer minor units (pence, öre,
-// cents) with an ISO 4217 currency.
+// This file has the data of each event type. Field tags: json is the name on the wire and in
+// CEL expressions; schema has the checks (see schema.go); doc is the description in the JSON
+// Schema. Money is in integer minor units (pence, öre, cents) with an ISO 4217 currency.
 
-// Products, channels and the like that several types share.
+// The enumerations that several types share.
 const (
-	// Products are what is played, as an enumeration of the schema.
+	// Products lists the products as an enumeration of the schema.
 	Products      = "casino|live|sports|poker|bingo|lottery"
 	productsOrAll = Products + "|all"
 	channels      = "in_app|push|email|sms|phone|post"
@@ -47,9 +46,8 @@ type AccountRegistered struct {
 	Affordability string `json:"affordability,omitzero" schema:"enum=clear|vulnerable|pending" doc:"how the latest financial check ended: clear, vulnerable, or pending"`
 }
 
-// AccountLinked is the data of account.linked: the account belongs to a person,
-// whose other accounts are linked by events of their own. Who excludes one
-// account of a person excludes all of them.
+// AccountLinked is the data of account.linked: the account belongs to a person. Events of their
+// own link the person's other accounts. An exclusion of one account excludes all of them.
 type AccountLinked struct {
 	Person     string `json:"person" schema:"required,min=1,max=128,pattern=id" doc:"the operator's own id of the person, the same for all of the person's accounts; not a name"`
 	Reason     string `json:"reason" schema:"required,enum=declared|identity|payment|device|address|register|staff" doc:"why the account is believed to be this person's"`
@@ -68,7 +66,7 @@ type ConsentChanged struct {
 	Channel string `json:"channel" schema:"required,enum=channels-or-all" doc:"the channel the consent is about"`
 	Granted bool   `json:"granted" schema:"required" doc:"true: opted in; false: opted out"`
 	Origin  string `json:"origin,omitzero" schema:"enum=site|app|phone|post|shop|partner|import" doc:"where the player said so"`
-	// Given is for consents that are told later than they are given: an import.
+	// Given is for consents that are reported later than they were given, as by an import.
 	Given time.Time `json:"given,omitzero" doc:"when the player said so, if before the event; absent: the event's time"`
 }
 
@@ -146,8 +144,7 @@ type RoundSettled struct {
 	Category   string `json:"category,omitzero" schema:"enum=categories" doc:"kind of game; distinguishes slots from table games"`
 }
 
-// RoundRolledback is the data of round.rolledback. It repeats the round's own
-// data, so that the round is undone exactly in whichever order the two come.
+// RoundRolledback is the data of round.rolledback. It repeats the round's own data.
 type RoundRolledback struct {
 	Round   string    `json:"round" schema:"required,min=1,max=256,pattern=id" doc:"id of the round.settled event that is undone (same source)"`
 	Settled time.Time `json:"settled" schema:"required" doc:"time attribute of that event"`
@@ -190,8 +187,8 @@ type SupportContacted struct {
 	Channel string `json:"channel,omitzero" schema:"max=32" doc:"chat, email, phone, …"`
 }
 
-// Outcome is the data of recommendation.delivered, .accepted, .dismissed and
-// .expired: what became of a recommendation, told by the consuming team.
+// Outcome is the data of recommendation.delivered, .accepted, .dismissed and .expired, which
+// the consuming team sends.
 type Outcome struct {
 	Recommendation string `json:"recommendation" schema:"required,min=1,max=128" doc:"id of the recommendation.issued event"`
 	Channel        string `json:"channel,omitzero" schema:"enum=channels" doc:"where it was shown"`
@@ -217,8 +214,8 @@ type Trigger struct {
 	Time   time.Time `json:"time"`
 }
 
-// PlayerUpdated is the data of player.updated: a player's features as they
-// were right after the trigger event was folded in.
+// PlayerUpdated is the data of player.updated: a player's features right after the trigger
+// event was folded.
 type PlayerUpdated struct {
 	// Version of the player's state, opaque: 16 hex digits. It changes with
 	// every commit and never repeats for a player.
@@ -227,10 +224,10 @@ type PlayerUpdated struct {
 	Trigger Trigger   `json:"trigger"`
 	// Due holds the names of the score_when conditions that asked for a decision.
 	Due []string `json:"due"`
-	// Features maps each declared feature to its value (a JSON object of
-	// numbers, in order of declaration).
+	// Features maps each declared feature to its value (a JSON object of numbers, in order
+	// of declaration).
 	Features jsontext.Value `json:"features"`
-	// FeatureSet is the hash of the declarations the features were computed with.
+	// FeatureSet is the hash of the declarations with which the features were computed.
 	FeatureSet string `json:"feature_set"`
 	Facts      Facts  `json:"facts"`
 }
@@ -243,7 +240,7 @@ type PlayerScored struct {
 	Ranking []Ranked           `json:"ranking,omitempty"` // next games, best first
 }
 
-// ModelRun says which model gave which score and why.
+// ModelRun is a model's score of a player, with its explanation.
 type ModelRun struct {
 	Name    string  `json:"name"`
 	Version string  `json:"version"`
@@ -251,27 +248,27 @@ type ModelRun struct {
 	Output  string  `json:"output"`
 	Score   float64 `json:"score"`
 	Shadow  bool    `json:"shadow,omitzero"` // scored for comparison only, never decided on
-	// Calibrated says what the model itself gave, and how Score was made of it;
-	// nil: Score is what the model gave.
+	// Calibrated has the model's own score and the calibration that turned it into Score. If
+	// it is nil, Score is the model's own.
 	Calibrated *Calibrated `json:"calibrated,omitempty"`
-	// Outside says why the model has nothing to say of the player: they are not
-	// among those it was trained on. Score is 0 then, and means nothing.
+	// Outside says why the model does not score the player: they differ from the players
+	// that it was trained on. Score is then 0 without a meaning.
 	Outside string `json:"outside,omitzero"`
-	// TooNew says that only the player's history is too short for the model yet.
+	// TooNew says that the player is Outside only because the history is too short so far.
 	TooNew bool `json:"too_new,omitzero"`
-	// Contributions of the features that moved the score most, largest first.
+	// Contributions lists the features that moved the score most, largest first.
 	Contributions []Contribution `json:"contributions,omitempty"`
 }
 
-// Calibrated is what a model gave before it was calibrated by what came of its
-// scores: the log-odds of the score are Offset + Slope · those of Raw.
+// Calibrated is a model's own score and its calibration by outcomes: the log-odds of the
+// calibrated score are Offset + Slope · the log-odds of Raw.
 type Calibrated struct {
 	Raw    float64 `json:"raw"`
 	Slope  float64 `json:"slope"`
 	Offset float64 `json:"offset"`
 }
 
-// Given is what the model itself gave.
+// Given returns the model's own score.
 func (m *ModelRun) Given() float64 {
 	if m.Calibrated != nil {
 		return m.Calibrated.Raw
@@ -279,14 +276,14 @@ func (m *ModelRun) Given() float64 {
 	return m.Score
 }
 
-// Contribution is how far one feature moved a score away from that of a player
-// with the training set's median in every feature, in the model's own margin
-// (log-odds for a probability).
+// Contribution is how far a feature moved a score away from the score of a player with the
+// training set's median in every feature, in the model's own margin (log-odds for a
+// probability).
 type Contribution struct {
 	Feature string  `json:"feature"`
 	Value   float64 `json:"value"`
 	Effect  float64 `json:"effect"`
-	// Error is the effect's standard error where it was sampled; 0: it is exact.
+	// Error is the effect's standard error if it was sampled; 0: it is exact.
 	Error float64 `json:"error,omitzero"`
 }
 
@@ -296,8 +293,8 @@ type Ranked struct {
 	Score float64 `json:"score"`
 }
 
-// Facts is what law and policy ask about a player. It is carried with the
-// features so that decide needs no read on the common path.
+// Facts holds what law and policy need to know about a player. It is sent with the features so
+// that decide usually needs no read.
 type Facts struct {
 	Jurisdiction string `json:"jurisdiction,omitzero"`
 	BirthDate    string `json:"birth_date,omitzero"`
@@ -309,49 +306,49 @@ type Facts struct {
 	Consents   map[string]bool  `json:"consents,omitempty"`
 	Exclusions []Exclusion      `json:"exclusions,omitempty"`
 	Limits     map[string]Limit `json:"limits,omitempty"` // by "limit/period", e.g. deposit/month
-	// Origins says where each consent was given, by its key in Consents.
+	// Origins has where each consent was given, by its key in Consents.
 	Origins map[string]string `json:"origins,omitempty"`
-	// Given says when each consent was given or withdrawn, where that was told.
+	// Given has when each consent was given or withdrawn, as far as its event said so.
 	Given map[string]time.Time `json:"given,omitempty"`
-	// Indicators of harm by group (UKGC's seven): low or strong.
+	// Indicators has the indicators of harm by group (UKGC's seven): low or strong.
 	Indicators map[string]string `json:"indicators,omitempty"`
-	// Cleared says when a person last cleared a group of indicators.
+	// Cleared has when a person last cleared each group of indicators.
 	Cleared map[string]time.Time `json:"cleared,omitempty"`
-	// Returned is when an exclusion was lifted last.
+	// Returned is when an exclusion was last lifted.
 	Returned      time.Time `json:"returned,omitzero"`
 	Licensee      string    `json:"licensee,omitzero"`
 	Affordability string    `json:"affordability,omitzero"` // clear, vulnerable or pending
-	// LastProduct and LastCategory are what the player played or opened last.
+	// LastProduct and LastCategory are those of the last round or launch.
 	LastProduct  string `json:"last_product,omitzero"`
 	LastCategory string `json:"last_category,omitzero"`
 	// BonusEver is set once any bonus was granted (SE: one bonus, ever).
 	BonusEver bool   `json:"bonus_ever,omitzero"`
 	LastGame  string `json:"last_game,omitzero"`
-	// FailedGame is the game that failed to load last: it need never have been played.
+	// FailedGame is the game that last failed to load. The player may never have played it.
 	FailedGame string `json:"failed_game,omitzero"`
-	// RecentGames are the different games of the latest rounds and launches, most
-	// recent first, at most RecentGamesKept; the first is LastGame. The ranking
-	// of next games reads them.
+	// RecentGames lists the distinct games of the latest rounds and launches, the latest
+	// first, at most RecentGamesKept. The first is LastGame. The ranking of next games reads
+	// them.
 	RecentGames []string `json:"recent_games,omitempty"`
 }
 
 // RecentGamesKept is how many games Facts.RecentGames holds.
 const RecentGamesKept = 8
 
-// Exclusion is one scheme's exclusion; a zero Until has no end. An exclusion
-// whose end has passed still blocks marketing until the player was reinstated.
+// Exclusion is one scheme's exclusion. A zero Until has no end. An exclusion whose end has
+// passed still blocks marketing until the player is reinstated.
 type Exclusion struct {
 	Scheme string    `json:"scheme"`
 	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until,omitzero"`
 }
 
-// Limit is a limit the player set and whether it was reached since.
+// Limit is a limit that the player set, and when it was reached since.
 type Limit struct {
 	Amount   int64     `json:"amount"`
 	Currency string    `json:"currency,omitzero"`
 	Reached  time.Time `json:"reached,omitzero"`
-	Basis    string    `json:"basis,omitzero"` // gross or net; empty: not told
+	Basis    string    `json:"basis,omitzero"` // gross or net; empty: unknown
 }
 
 // Recommendation is the data of recommendation.issued, .suppressed and .revoked.
@@ -361,10 +358,10 @@ type Recommendation struct {
 	Kind     string `json:"kind"`     // service | protection | marketing
 	Channel  string `json:"channel,omitzero"`
 	Severity string `json:"severity,omitzero"`
-	// Message is the sentence to show, with Params filled in by the channel.
+	// Message is the sentence to show. The channel fills in Params.
 	Message string         `json:"message,omitzero"`
 	Params  map[string]any `json:"params,omitempty"`
-	// Reasons in plain words, most important first.
+	// Reasons lists the reasons in plain words, the most important first.
 	Reasons []Reason `json:"reasons"`
 	// Blocked lists the actions that were not chosen because of a rule.
 	Blocked    []Blocked          `json:"blocked,omitempty"`
@@ -375,10 +372,10 @@ type Recommendation struct {
 	DecidedAt  time.Time          `json:"decided_at"`
 	Expires    time.Time          `json:"expires,omitzero"`
 	Trigger    Trigger            `json:"trigger"`
-	// Revoked lists the decisions whose recommendations must no longer be
-	// delivered, in .revoked.
+	// Revoked lists, in .revoked, the decisions whose recommendations must no longer be
+	// delivered.
 	Revoked []string `json:"revoked,omitempty"`
-	// Review is set where a person must look at the case.
+	// Review says that a person must review the decision.
 	Review bool `json:"review,omitzero"`
 }
 
@@ -402,8 +399,8 @@ type ReviewRequested struct {
 	Deadline time.Time `json:"deadline" schema:"required" doc:"until when"`
 }
 
-// ReviewDecided is the data of review.decided: a person's word on a decision
-// that a machine made (GDPR art. 22; LCCP SR 3.4.3 requirement 11).
+// ReviewDecided is the data of review.decided: a person's verdict on an automated decision
+// (GDPR art. 22; LCCP SR 3.4.3 requirement 11).
 type ReviewDecided struct {
 	Decision string `json:"decision" schema:"required,min=1,max=128" doc:"the decision that was looked at"`
 	Verdict  string `json:"verdict" schema:"required,enum=approved|overturned" doc:"whether it stands"`
@@ -426,8 +423,7 @@ type PrivacyExported struct {
 	Bytes   int64     `json:"bytes" schema:"required,min=0" doc:"its size"`
 }
 
-// SwitchTurned is the data of switch.turned: a person stopped something, or let
-// it go on.
+// SwitchTurned is the data of switch.turned: a person turned a kill switch.
 type SwitchTurned struct {
 	What   string `json:"what" schema:"required,enum=jurisdiction|action|model|rule" doc:"what kind of thing it stops"`
 	Name   string `json:"name" schema:"required,min=1,max=128" doc:"which one"`

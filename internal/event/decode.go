@@ -8,28 +8,28 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// What one of Pitboss's functions wrote with a [Writer], the next reads with a
-// reader: members in the order in which they are written, no spaces, no escapes.
-// Anything else, right or wrong, is json.Unmarshal's, which takes two to three
-// times as long and stays the definition (TestDecodeEqualsUnmarshal).
+// reader is a fast path for JSON that another of Pitboss's functions wrote with a [Writer]:
+// members in the order of the Writer, no spaces, no escapes. Any other JSON, valid or not, is
+// left to json.Unmarshal, which takes two to three times as long and defines the result
+// (TestDecodeEqualsUnmarshal).
 
-// reader reads JSON as a Writer writes it. It reads from a string, so that the
-// strings it finds are parts of it and need no memory of their own: whoever keeps
-// one for long keeps the event, and should clone it.
+// reader reads JSON in the form that a Writer writes. It reads from a string, so that the
+// strings in it need no memory of their own. A string that is kept for long keeps the whole
+// event in memory, so it should be cloned.
 type reader struct {
 	b    string
 	open bool // an object or array has just begun
-	bad  bool // it is not so written
+	bad  bool // the JSON has another form
 }
 
-// take skips what must stand here.
+// take skips c, which must be next.
 func (r *reader) take(c byte) {
 	if !r.skip(c) {
 		r.bad = true
 	}
 }
 
-// skip skips c, if it stands here.
+// skip skips c if it is next, and reports whether it was.
 func (r *reader) skip(c byte) bool {
 	if r.bad || len(r.b) == 0 || r.b[0] != c {
 		return false
@@ -38,7 +38,7 @@ func (r *reader) skip(c byte) bool {
 	return true
 }
 
-// member says whether the next member has that name, and skips it.
+// member skips the next member's name if it is that name, and reports whether it was.
 func (r *reader) member(name string) bool {
 	b := r.b
 	if !r.open {
@@ -55,7 +55,7 @@ func (r *reader) member(name string) bool {
 	return true
 }
 
-// text is what a string says.
+// text reads a string.
 func (r *reader) text() string {
 	r.take('"')
 	n := 0
@@ -71,7 +71,7 @@ func (r *reader) text() string {
 	return s
 }
 
-// plain is what stands in a string for itself.
+// plain marks the bytes that a string contains without escapes.
 var plain = func() (t [256]bool) {
 	for c := byte(' '); c < 0x7f; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -83,7 +83,7 @@ func (r *reader) str(s *string) { *s = r.text() }
 
 func (r *reader) time(t *time.Time) {
 	s := r.text()
-	if n := len(s); n < 20 || n > 30 || s[n-1] != 'Z' || s[19] != '.' && s[19] != 'Z' { // with a zone: json.Unmarshal
+	if n := len(s); n < 20 || n > 30 || s[n-1] != 'Z' || s[19] != '.' && s[19] != 'Z' { // times with an offset are left to json.Unmarshal
 		r.bad = true
 		return
 	}
@@ -104,7 +104,7 @@ func (r *reader) isTrue(v *bool) {
 	}
 }
 
-// number is a number as it stands (RFC 8259, section 6).
+// number reads the text of a number (RFC 8259, section 6).
 func (r *reader) number() string {
 	b := r.b
 	n := 0
@@ -155,7 +155,7 @@ func (r *reader) integer(v *int64) {
 	}
 }
 
-// numbers is an object of nothing but numbers, as it stands.
+// numbers reads the text of an object whose members are all numbers.
 func (r *reader) numbers(v *jsontext.Value) {
 	all := r.b
 	r.take('{')
@@ -202,8 +202,8 @@ func readMap[T any](r *reader, m *map[string]T, each func(*reader, *T)) {
 	}
 }
 
-// read reads the data of a player.scored. false: it is json.Unmarshal's, and s
-// is not to be used.
+// read reads the data of a player.scored. If it returns false, s is undefined and the data must
+// be read by json.Unmarshal.
 func (s *PlayerScored) read(data []byte) bool {
 	r := &reader{b: string(data)}
 	r.take('{')
@@ -230,7 +230,7 @@ func (s *PlayerScored) read(data []byte) bool {
 	return !r.bad && len(r.b) == 0
 }
 
-// read is PlayerScored's, of a player.updated.
+// read is like [PlayerScored]'s read, for the data of a player.updated.
 func (u *PlayerUpdated) read(data []byte) bool {
 	r := &reader{b: string(data)}
 	r.take('{')
@@ -325,7 +325,7 @@ func (f *Facts) read(r *reader) {
 	r.take('}')
 }
 
-// member is a string member of an object that may be absent.
+// member is an optional string member of an object.
 type member struct {
 	name string
 	v    *string

@@ -10,12 +10,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The events between Pitboss's own functions are written by hand: several for
-// each event that comes in, and reflection takes a multiple of the time. The
-// bytes are those of json.Marshal (TestEncodeEqualsMarshal), which stays the
-// definition: a field that is added to a type and not here fails that test.
+// The events between Pitboss's own functions are encoded by hand: there are several for each
+// incoming event, and reflection takes several times as long. The result must equal
+// json.Marshal's (TestEncodeEqualsMarshal); a field that is added to a type but not here fails
+// that test.
 
-// Writer appends a JSON object, or several inside each other, to a slice.
+// Writer appends JSON to a slice.
 type Writer []byte
 
 // Begin opens an object or array: '{' or '['.
@@ -24,14 +24,14 @@ func (w *Writer) Begin(c byte) { *w = append(*w, c) }
 // End closes it.
 func (w *Writer) End(c byte) { *w = append(*w, c) }
 
-// Next separates the element that follows from the one before, if there is one.
+// Next writes a comma if an element precedes the next one.
 func (w *Writer) Next() {
 	if last := (*w)[len(*w)-1]; last != '{' && last != '[' && last != ':' {
 		*w = append(*w, ',')
 	}
 }
 
-// Name writes a member's name, which needs no escapes.
+// Name writes a member's name, which must need no escapes.
 func (w *Writer) Name(name string) {
 	w.Next()
 	*w = append(*w, '"')
@@ -60,7 +60,7 @@ func (w *Writer) Number(x float64) {
 		*w = strconv.AppendInt(*w, int64(x), 10)
 	case abs != 0 && (abs < 1e-6 || abs >= 1e21):
 		*w = strconv.AppendFloat(*w, x, 'e', -1, 64)
-		if n := len(*w); (*w)[n-4] == 'e' && (*w)[n-2] == '0' { // e-09 to e-9, as ECMAScript has it
+		if n := len(*w); (*w)[n-4] == 'e' && (*w)[n-2] == '0' { // e-09 becomes e-9, as in ECMAScript
 			(*w)[n-2] = (*w)[n-1]
 			*w = (*w)[:n-1]
 		}
@@ -76,8 +76,8 @@ func (w *Writer) Time(t time.Time) {
 	*w = append(*w, '"')
 }
 
-// Str writes a member, Num, At and Bool too; those with an Opt only where the
-// value is not zero.
+// Str writes a member with a string. The methods whose names begin with Opt write nothing for
+// a zero value.
 func (w *Writer) Str(name, s string) {
 	w.Name(name)
 	w.Quote(s)
@@ -90,7 +90,7 @@ func (w *Writer) OptStr(name, s string) {
 	}
 }
 
-// Num writes a number.
+// Num writes a member with a number.
 func (w *Writer) Num(name string, x float64) {
 	w.Name(name)
 	w.Number(x)
@@ -103,7 +103,7 @@ func (w *Writer) OptNum(name string, x float64) {
 	}
 }
 
-// At writes a time.
+// At writes a member with a time.
 func (w *Writer) At(name string, t time.Time) {
 	w.Name(name)
 	w.Time(t)
@@ -116,7 +116,7 @@ func (w *Writer) OptAt(name string, t time.Time) {
 	}
 }
 
-// Bool writes true or false.
+// Bool writes a member with true or false.
 func (w *Writer) Bool(name string, b bool) {
 	w.Name(name)
 	*w = strconv.AppendBool(*w, b)
@@ -130,7 +130,7 @@ func (w *Writer) OptTrue(name string, b bool) {
 	}
 }
 
-// Raw writes a member that is JSON already; nil is null.
+// Raw writes a member whose value is JSON already. nil becomes null.
 func (w *Writer) Raw(name string, v []byte) {
 	w.Name(name)
 	if v == nil {
@@ -139,7 +139,7 @@ func (w *Writer) Raw(name string, v []byte) {
 	*w = append(*w, v...)
 }
 
-// List writes an array.
+// List writes a member with an array.
 func List[T any](w *Writer, name string, list []T, each func(*Writer, *T)) {
 	w.Name(name)
 	w.Begin('[')
@@ -160,7 +160,7 @@ func OptList[T any](w *Writer, name string, list []T, each func(*Writer, *T)) {
 // QuoteEach writes an element of a list of strings.
 func QuoteEach(w *Writer, s *string) { w.Quote(*s) }
 
-// Map writes an object with its names in order.
+// Map writes a member with an object whose names are sorted.
 func Map[T any](w *Writer, name string, m map[string]T, each func(*Writer, T)) {
 	w.Name(name)
 	w.Begin('{')
@@ -189,7 +189,7 @@ func OptMap[T any](w *Writer, name string, m map[string]T, each func(*Writer, T)
 // appender is a type that is written by hand.
 type appender interface{ AppendJSON(dst []byte) []byte }
 
-// marshal is json.Marshal, quicker for the types that are written by hand.
+// marshal is json.Marshal with a fast path for the types that are encoded by hand.
 func marshal(data any) ([]byte, error) {
 	switch v := data.(type) {
 	case *PlayerUpdated:
@@ -279,8 +279,8 @@ func (s *PlayerScored) AppendJSON(dst []byte) []byte {
 	return w
 }
 
-// AppendTo is AppendJSON for the PlayerUpdated that data holds: a scorer need
-// not read and write again what it carries on. See [ReadUpdated].
+// AppendTo is like AppendJSON, but takes the PlayerUpdated from data, so that a scorer need not
+// decode and encode it again. See [ReadUpdated].
 func (s *PlayerScored) AppendTo(data []byte) jsontext.Value {
 	w := append(make(Writer, 0, len(data)+1536), data[:len(data)-1]...)
 	s.scores(&w)
@@ -294,7 +294,7 @@ func (s *PlayerScored) scores(w *Writer) {
 	OptList(w, "ranking", s.Ranking, WriteRanked)
 }
 
-// WriteModel writes the members that say which model ran.
+// WriteModel writes the members that identify the model.
 func (m *ModelRun) WriteModel(w *Writer) {
 	w.Str("name", m.Name)
 	w.Str("version", m.Version)
@@ -354,7 +354,7 @@ func WriteReason(w *Writer, r *Reason) {
 	w.End('}')
 }
 
-// WriteBlocked writes what a rule stopped.
+// WriteBlocked writes a blocked action.
 func WriteBlocked(w *Writer, b *Blocked) {
 	w.Begin('{')
 	w.Str("action", b.Action)
@@ -363,7 +363,7 @@ func WriteBlocked(w *Writer, b *Blocked) {
 	w.End('}')
 }
 
-// WriteParams writes the parameters of a message, which are of any type.
+// WriteParams writes the parameters of a message, which may have any type.
 func WriteParams(w *Writer, name string, params map[string]any) {
 	OptMap(w, name, params, func(w *Writer, v any) {
 		switch v := v.(type) {
@@ -373,7 +373,7 @@ func WriteParams(w *Writer, name string, params map[string]any) {
 			w.Number(v)
 		default:
 			b, err := json.Marshal(v, replying)
-			if err != nil { // the policy's loader lets no such value through
+			if err != nil { // the policy's loader accepts no such parameter
 				b = []byte("null")
 			}
 			*w = append(*w, b...)

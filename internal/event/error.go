@@ -8,7 +8,7 @@ import (
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
 )
 
-// Problem is bad input: what is wrong and where. It is always permanent.
+// Problem describes bad input. It is always permanent.
 type Problem struct {
 	Code    string // stable, machine-readable: unknown-type, schema-violation, …
 	Pointer string // RFC 6901 JSON pointer into the event, e.g. /data/stake
@@ -33,8 +33,7 @@ const (
 	CodeTooLarge        = "too-large"
 	CodeTooDeep         = "too-deep"
 	CodeReserved        = "reserved" // an attribute that is Pitboss's own
-	// CodeUnsupportedMedia is of a body in a format that is not understood: 415
-	// where HTTP is answered.
+	// CodeUnsupportedMedia is for a body in an unknown format. Over HTTP it becomes 415.
 	CodeUnsupportedMedia = "unsupported-media-type"
 )
 
@@ -43,8 +42,8 @@ type permanentError struct{ err error }
 func (e permanentError) Error() string { return e.err.Error() }
 func (e permanentError) Unwrap() error { return e.err }
 
-// Permanent marks err as one that no retry can mend: the Broker gets 400 and
-// dead-letters the event at once. Every other error is retried.
+// Permanent marks an error for which a retry is useless: the Broker gets 400 and dead-letters
+// the event at once. Every other error is retried.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -59,9 +58,9 @@ func IsPermanent(err error) bool {
 	return errors.As(err, &pe) || errors.As(err, &p)
 }
 
-// Result is the one place that maps a function's error to the status the
-// Broker sees: nil → 200, permanent → 400 (dead-lettered, never retried),
-// anything else → 500 (retried with backoff, then dead-lettered).
+// Result maps a function's error to the status that the Broker gets: nil → 200, permanent →
+// 400 (dead-lettered, never retried), anything else → 500 (retried with backoff, then
+// dead-lettered). It is the only place that does so.
 func Result(err error) error {
 	switch {
 	case err == nil:

@@ -1,7 +1,7 @@
-// Package event is the contract between game platforms, Pitboss's functions
-// and consuming teams: the CloudEvents types, the Go type and JSON Schema of
-// each type's data, the checks every event passes, how a reply is derived from
-// its input, and which errors are worth a retry.
+// Package event is the contract between game platforms, Pitboss's functions and consuming
+// teams: the CloudEvents types, the Go type and JSON Schema of each type's data, the checks of
+// every event, the derivation of replies from their input, and the errors that are worth a
+// retry.
 //
 // Event in → [Parse] → [Record]. Record → [Reply] → event out.
 //
@@ -26,11 +26,11 @@ const (
 	ExtPartitionKey = "partitionkey" // player id: Partitioning extension, Kafka Broker ordering
 	ExtTraceparent  = "traceparent"  // W3C trace context: Distributed Tracing extension
 	ExtTracestate   = "tracestate"
-	// ExtReceived is when the Broker (or ingest) first saw the platform's
-	// event, RFC 3339 with nanoseconds. Replies keep their input's value, so
-	// the latency from POST to recommendation can be read off any hop.
+	// ExtReceived is when the Broker (or ingest) received the platform's event, RFC 3339 with
+	// nanoseconds. Replies keep their input's value, so that any hop can tell the latency
+	// since the POST.
 	ExtReceived = "receivedtime"
-	// extArrival is what Knative's Broker ingress stamps on every event it accepts.
+	// extArrival is set by Knative's Broker ingress on every event that it accepts.
 	extArrival = "knativearrivaltime"
 )
 
@@ -44,10 +44,10 @@ const (
 	ExtSeverity     = "severity"
 	ExtArm          = "arm"
 	ExtExpiry       = "expiry"
-	ExtReview       = "review" // "true" where a person must look at the decision
+	ExtReview       = "review" // "true" if a person must review the decision
 )
 
-// Record is a checked event: the attributes Pitboss uses and the decoded data.
+// Record is a checked event: the attributes that Pitboss uses and the decoded data.
 type Record struct {
 	ID, Source, Type string
 	Subject          string // player id
@@ -56,8 +56,8 @@ type Record struct {
 	Data             any // pointer to the Go type that Info names, e.g. *RoundSettled
 }
 
-// Key is the event's identity for duplicate detection: a 64-bit hash of
-// source and id, which CloudEvents 1.0 declares unique together.
+// Key identifies the event in the duplicate memory: a 64-bit hash of source and id, which
+// together are unique by CloudEvents 1.0.
 func (r *Record) Key() uint64 { return Key(r.Source, r.ID) }
 
 // Key hashes a (source, id) pair to 64 bits.
@@ -69,9 +69,9 @@ func Key(source, id string) uint64 {
 	return xxhash.Sum64(b)
 }
 
-// ReplyID derives the id of the event of type replyType that answers the
-// event (source, id). Equal input gives equal output, so that a redelivered
-// event is answered by the same event and every consumer can deduplicate.
+// ReplyID derives the id of the reply of type replyType to the event (source, id). It is
+// deterministic, so that a redelivered event has the same reply and every consumer can
+// deduplicate.
 func ReplyID(source, id, replyType string) string {
 	var room [512]byte
 	b := append(append(room[:0], source...), 0)
@@ -80,16 +80,16 @@ func ReplyID(source, id, replyType string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// SourceOf names the function fn as a CloudEvents source.
+// SourceOf returns the CloudEvents source of the function fn.
 func SourceOf(fn string) string { return ReservedSource + fn }
 
-// replying: the reply to a redelivered event is the same, byte for byte; the
-// Go types of replies have no duplicate names to look for.
+// replying makes the reply to a redelivered event the same, byte for byte. Duplicate names
+// need not be looked for, because the Go types of replies have none.
 var replying = json.JoinOptions(json.Deterministic(true), jsontext.AllowDuplicateNames(true))
 
-// Reply builds the event of type typ with which function fn answers in. It
-// carries on subject, partition key, trace context and time of receipt. data
-// is marshalled to JSON; at is the reply's event time.
+// Reply returns the event of type typ with which the function fn answers in. It has in's
+// subject, partition key, trace context and time of receipt. data is marshalled to JSON; at is
+// the reply's event time.
 func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, error) {
 	body, err := marshal(data)
 	if err != nil {
@@ -113,7 +113,7 @@ func Reply(in *ce.Event, fn, typ string, at time.Time, data any) (*ce.Event, err
 	return out, nil
 }
 
-// extensions is e.Extensions(), which copies them, to be read only.
+// extensions returns e.Extensions() without copying them. They must not be modified.
 func extensions(e *ce.Event) map[string]any {
 	if c, ok := e.Context.(*ce.EventContextV1); ok {
 		return c.Extensions
@@ -121,8 +121,8 @@ func extensions(e *ce.Event) map[string]any {
 	return e.Extensions()
 }
 
-// New builds an event of Pitboss's own that answers no other: what a person at
-// the console or the command line did.
+// New returns an event of Pitboss's own that is not a reply, about what a person did at the
+// console or on the command line.
 func New(fn, typ, subject, id string, at time.Time, data any) (*ce.Event, error) {
 	body, err := marshal(data)
 	if err != nil {
@@ -133,8 +133,8 @@ func New(fn, typ, subject, id string, at time.Time, data any) (*ce.Event, error)
 	return e, nil
 }
 
-// HashPlayer is how a player id may appear in logs and metrics: the first 12
-// hex digits of its SHA-256.
+// HashPlayer returns the form in which a player id may appear in logs and metrics: the first
+// 12 hex digits of its SHA-256.
 func HashPlayer(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:6])

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// WrongText says why a string may not be an attribute of an event (CloudEvents
-// 1.0.2, section 3.1, type String), or "".
+// WrongText returns why a string can't be an attribute (CloudEvents 1.0.2, section 3.1, type
+// String), or "".
 func WrongText(s string) string {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c >= 0x7f {
@@ -31,7 +31,7 @@ func wrongUnicode(s string) string {
 	return ""
 }
 
-// wrongName is WrongID for id, source and subject, with their length.
+// wrongName is WrongID with a check of the length, for id, source and subject.
 func wrongName(s string) string {
 	if s == "" || len(s) > MaxAttribute {
 		return fmt.Sprintf("must have 1 to %d bytes", MaxAttribute)
@@ -41,15 +41,15 @@ func wrongName(s string) string {
 
 func noncharacter(r rune) bool { return r >= 0xfdd0 && r <= 0xfdef || r&0xfffe == 0xfffe }
 
-// idPattern is what a member of data that repeats an id must match, as a regular
-// expression of ECMA-262 and RE2.
+// idPattern matches members of data that repeat an id. It is a regular expression of both
+// ECMA-262 and RE2.
 const idPattern = `^[^\p{Z}\p{Cc}\p{Cf}](?:[^\p{Cc}]*[^\p{Z}\p{Cc}\p{Cf}])?$`
 
 var isID = regexp.MustCompile(idPattern).MatchString
 
 func matchesID(s string) bool { return graphic(s) || isID(s) }
 
-// graphic: s is not empty and of visible ASCII alone.
+// graphic reports whether s is not empty and only has visible ASCII characters.
 func graphic(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f {
@@ -59,12 +59,11 @@ func graphic(s string) bool {
 	return s != ""
 }
 
-// WrongID says why a string may not name something (an event, its source, a
-// player), or "". HTTP drops the spaces around a header's value, so two names
-// that differ by them alone would become one; a name with invisible characters
-// around it cannot be told from the one without. Names are compared byte by
-// byte: they are never trimmed, folded or normalised, so é in its two Unicode
-// forms makes two names.
+// WrongID returns why a string can't be a name (of an event, its source, a player), or "".
+// HTTP drops the spaces around a header's value, so that names that differ only by them would
+// become one; and a name that begins or ends with invisible characters looks like the one
+// without them. Names are compared byte by byte. They are never trimmed, folded or normalised,
+// so that é in its two Unicode forms makes two names.
 func WrongID(s string) string {
 	if s == "" || graphic(s) {
 		return ""

@@ -15,27 +15,25 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Limits on what an event may be. A larger one is refused, never cut.
+// The limits of an event. A larger one is refused, never truncated.
 const (
 	MaxData      = 64 << 10 // bytes of data
 	MaxDepth     = 16       // nesting of the data's JSON
 	MaxAttribute = 256      // bytes of id, source and subject
-	// MaxAttributes bounds all attributes together, in bytes of the HTTP headers
-	// that carry them. Kafka's Broker class takes 8 KiB of headers; what ingest and
-	// the hops add has room beside it.
+	// MaxAttributes bounds all attributes together, in bytes of HTTP headers. Kafka's Broker
+	// class accepts 8 KiB of headers, which leaves room for what ingest and the hops add.
 	MaxAttributes = 6 << 10
 	// MaxSkew is how far ahead of the receiver's clock an event's time may be.
 	MaxSkew = 5 * time.Minute
 )
 
-// maxClocks bounds how far another machine's clock may be ahead and still be believed.
+// maxClocks is how far another machine's clock may be ahead and still be trusted.
 const maxClocks = time.Hour
 
-// Clock is the time by which a function behind the Broker judges whether an
-// event is of the future: the later of its own clock and the one of whoever
-// took the event from the platform (ingest's receivedtime, or the Broker's
-// knativearrivaltime). Otherwise an event that ingest accepted would be refused
-// for good by a function whose clock is behind, or was set back.
+// Clock returns the time by which a function behind the Broker judges whether an event is in
+// the future: the later of its own clock and the time of receipt from the platform (ingest's
+// receivedtime, or the Broker's knativearrivaltime). Otherwise a function whose clock is behind
+// would refuse for good an event that ingest accepted.
 func Clock(e *ce.Event, now time.Time) time.Time {
 	latest := now
 	if !e.Time().After(now.Add(MaxSkew)) {
@@ -75,13 +73,13 @@ func (i *Info) read(body []byte) (data any, err error) {
 	if i.Flat() {
 		return data, i.decode(body, data)
 	}
-	if err := json.Unmarshal(body, data, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss's own: no duplicates to find
+	if err := json.Unmarshal(body, data, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss wrote it: it has no duplicates
 		return nil, problemf(CodeSchemaViolation, "/data", "%v", err)
 	}
 	return data, nil
 }
 
-// Check is Parse without the data, of which it looks at size and depth only.
+// Check is Parse without decoding the data. Of the data it only checks size and depth.
 func Check(e *ce.Event, now time.Time) (*Record, error) {
 	info, ok := Lookup(e.Type())
 	source := Source(e)
@@ -111,16 +109,16 @@ func Check(e *ce.Event, now time.Time) (*Record, error) {
 	if err := checkSize(e); err != nil {
 		return nil, err
 	}
-	// What Pitboss's functions write is not deep, and what else may be in such an event is skipped, not walked into.
+	// Pitboss's own events are not deep, and readers skip their unknown members without recursion.
 	if info.Direction == In && jsonDepth(e.Data()) > MaxDepth {
 		return nil, problemf(CodeTooDeep, "/data", "data is nested deeper than %d levels", MaxDepth)
 	}
 	return &Record{ID: e.ID(), Source: source, Type: e.Type(), Subject: e.Subject(), Time: e.Time(), Info: info}, nil
 }
 
-// ReadUpdated reads what a scorer needs of the data of a player.updated: the
-// features, as they stand there, and the games lately played. It checks that
-// the whole is JSON to which [PlayerScored.AppendTo] may append.
+// ReadUpdated reads the parts of a player.updated's data that a scorer needs: the features as
+// JSON and the facts. It checks that the whole data is JSON, so that [PlayerScored.AppendTo]
+// can append to it.
 func ReadUpdated(data []byte) (features jsontext.Value, facts Facts, err error) {
 	if u := new(PlayerUpdated); u.read(data) {
 		return u.Features, u.Facts, nil
@@ -144,7 +142,7 @@ func readUpdated(data []byte) (features, facts jsontext.Value, err error) {
 	p := decoders.Get().(*pooled)
 	defer decoders.Put(p)
 	p.buf = *bytes.NewBuffer(data)
-	p.dec.Reset(&p.buf, jsontext.AllowDuplicateNames(true)) // Pitboss's own: none to find
+	p.dec.Reset(&p.buf, jsontext.AllowDuplicateNames(true)) // Pitboss wrote it: it has no duplicates
 	if tok, err := p.dec.ReadToken(); err != nil || tok.Kind() != '{' {
 		return nil, nil, problemf(CodeSchemaViolation, "/data", "data must be a JSON object")
 	}
@@ -158,7 +156,7 @@ func readUpdated(data []byte) (features, facts jsontext.Value, err error) {
 		if err != nil {
 			return nil, nil, syntaxProblem(&p.dec, err)
 		}
-		at := p.dec.InputOffset() - int64(len(val)) // val itself is the decoder's
+		at := p.dec.InputOffset() - int64(len(val)) // val is in the decoder's buffer, which is reused
 		switch kind {
 		case `"features"`:
 			features = data[at : at+int64(len(val))]
@@ -177,10 +175,10 @@ func readUpdated(data []byte) (features, facts jsontext.Value, err error) {
 	return features, facts, nil
 }
 
-// NextFeature cuts the next member off features as feature.Set.AppendJSON writes
-// them: an object of plain numbers, without spaces and escapes. rest begins with
-// what stands after the number: ',', or the '}' of the last. ok is false for
-// anything else, which is a JSON decoder's to read, at ten times the cost.
+// NextFeature reads the next member of features in the form that feature.Set.AppendJSON
+// writes: an object of plain numbers, without spaces and escapes. rest begins with the
+// character after the number: ',', or '}' after the last one. ok is false for any other form,
+// which needs a JSON decoder at ten times the cost.
 func NextFeature(b []byte) (name, number, rest []byte, ok bool) {
 	if len(b) < 2 || b[0] != '{' && b[0] != ',' || b[1] != '"' {
 		return nil, nil, nil, false
@@ -199,8 +197,7 @@ func NextFeature(b []byte) (name, number, rest []byte, ok bool) {
 	return b[2:n], b[n+2 : end], b[end:], true
 }
 
-// Decode unmarshals the data of one of Pitboss's own events into T; a failure
-// is permanent.
+// Decode unmarshals the data of one of Pitboss's own events into T. An error is permanent.
 func Decode[T any](e *ce.Event) (*T, error) {
 	v := new(T)
 	if err := json.Unmarshal(e.Data(), v); err != nil {
@@ -216,8 +213,8 @@ type pooled struct {
 	buf bytes.Buffer
 }
 
-// decode reads a flat object straight into the Go struct, checking each
-// member on the way: one pass, since it runs for every event.
+// decode reads a flat object into the Go struct and checks each member, in one pass, because it
+// runs for every event.
 func (i *Info) decode(body []byte, data any) error {
 	p := decoders.Get().(*pooled)
 	defer decoders.Put(p)
@@ -235,7 +232,7 @@ func (i *Info) decode(body []byte, data any) error {
 		if err != nil {
 			return syntaxProblem(&p.dec, err)
 		}
-		if bytes.IndexByte(name, '\\') >= 0 { // RFC 8259, section 8.3: the same name, spelt in another way
+		if bytes.IndexByte(name, '\\') >= 0 { // RFC 8259, section 8.3: a name with escapes equals the one without
 			plain, _ := stringOf(name)
 			name = jsontext.Value(`"` + plain + `"`)
 		}
@@ -273,7 +270,7 @@ func syntaxProblem(dec *jsontext.Decoder, err error) error {
 	return problemf(CodeSchemaViolation, "/data"+string(dec.StackPointer()), "data is not valid JSON: %v", err)
 }
 
-// set stores a JSON value into the field of data and says what is wrong with it, or "".
+// set stores a JSON value in the field of data. It returns what is wrong with it, or "".
 func (f *Field) set(data any, val jsontext.Value) string {
 	switch f.Kind {
 	case String:
@@ -327,7 +324,7 @@ func stringOf(val jsontext.Value) (string, string) {
 	return string(b), ""
 }
 
-// intOf accepts what JSON Schema calls an integer: 5, and 5.0 and 5e0 too.
+// intOf accepts integers as JSON Schema defines them: 5, and also 5.0 and 5e0.
 func intOf(val jsontext.Value) (int64, string) {
 	if val.Kind() != '0' {
 		return 0, "must be an integer"
@@ -342,8 +339,8 @@ func intOf(val jsontext.Value) (int64, string) {
 	return n, ""
 }
 
-// wholeNumber reads a JSON number exactly: a float64 would make another amount
-// of one with more than 15 digits.
+// wholeNumber reads a JSON number exactly: float64 would change an amount of more than 15
+// digits.
 func wholeNumber(s string) (int64, bool) {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(s), "e")
 	digits, negative := strings.CutPrefix(mantissa, "-")
@@ -371,10 +368,11 @@ func wholeNumber(s string) (int64, bool) {
 	return n, err == nil
 }
 
-// jsonDepth is the deepest nesting of brackets outside strings.
+// jsonDepth returns the deepest nesting of brackets outside strings, or an upper bound of at
+// most MaxDepth.
 func jsonDepth(b []byte) (max int) {
 	if n := bytes.Count(b, []byte{'{'}) + bytes.Count(b, []byte{'['}); n <= MaxDepth {
-		return n // at most
+		return n // an upper bound suffices
 	}
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {

@@ -3,11 +3,11 @@ package event
 import (
 	"sync"
 	"time"
-	_ "time/tzdata" // an image need not have the zones, and a replay elsewhere wants the same ones
+	_ "time/tzdata" // an image may lack the zones, and a replay elsewhere needs the same ones
 )
 
-// Age is the age in full years on the day of now; a birthday on 29 February
-// is celebrated on 1 March in other years. -1: no or no valid birth date.
+// Age returns the age in full years on the day of now, or -1 without a valid birth date. A
+// birthday on 29 February counts as 1 March in other years.
 func Age(birth string, now time.Time) int {
 	b, err := time.Parse(time.DateOnly, birth)
 	if err != nil {
@@ -22,7 +22,8 @@ func Age(birth string, now time.Time) int {
 
 var zones sync.Map // name → *time.Location, nil where unknown
 
-// Zone finds an IANA time zone, or nil. time.LoadLocation may read a file.
+// Zone returns an IANA time zone, or nil. It caches zones, because time.LoadLocation may read a
+// file.
 func Zone(name string) *time.Location {
 	if name == "" {
 		return nil

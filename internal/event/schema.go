@@ -23,8 +23,8 @@ const (
 	Time
 )
 
-// Field is one member of an event type's flat data. The same Field checks an
-// incoming value and writes the JSON Schema, so the two cannot disagree.
+// Field is one member of an event type's flat data. Both the check of incoming values and the
+// JSON Schema are derived from it, so that they can't disagree.
 type Field struct {
 	Name     string
 	Kind     Kind
@@ -76,9 +76,9 @@ func (i *Info) Field(name string) (*Field, bool) {
 	return &i.Fields[n], true
 }
 
-// Flat reports whether the type's data is a flat object that [Parse] checks.
-// (player.updated, player.scored and recommendations are nested; their only
-// writers are Pitboss's own functions.)
+// Flat reports whether the type's data is a flat object that [Parse] checks. The data of
+// player.updated, player.scored and recommendations is nested; only Pitboss's own functions
+// write it.
 func (i *Info) Flat() bool { return i.Fields != nil }
 
 var patterns = map[string]string{
@@ -92,7 +92,7 @@ var enums = map[string]string{
 	"channels": channels, "channels-or-all": channelsOrAll, "categories": categories,
 }
 
-// fieldsOf reads the tags of a flat struct; nil when t is nested.
+// fieldsOf reads the tags of a flat struct. It returns nil if t is nested.
 func fieldsOf(t reflect.Type) []Field {
 	var out []Field
 	for _, sf := range reflect.VisibleFields(t) {
@@ -197,12 +197,11 @@ func (f *Field) checkInt(n int64) string {
 	return ""
 }
 
-// maxInt is the largest integer that every reader of JSON reads exactly (RFC
-// 7493, section 2.2): in a validator written in JavaScript 2^63 and 2^63-1 are
-// one number.
+// maxInt is the largest integer that every reader of JSON reads exactly (RFC 7493, section
+// 2.2): a validator in JavaScript can't tell 2^63 from 2^63-1.
 const maxInt = 1<<53 - 1
 
-// bounds are those of an Int field.
+// bounds returns the bounds of an Int field.
 func (f *Field) bounds() (min, max int64) {
 	min, max = -maxInt, maxInt
 	if f.Min != nil {
@@ -226,8 +225,8 @@ func clip(s string) string {
 	return s
 }
 
-// SchemaBase is where ingest serves the schemas: its address inside the
-// cluster, unless PITBOSS_SCHEMA_BASE names another.
+// SchemaBase is the address at which ingest serves the schemas: PITBOSS_SCHEMA_BASE, or its
+// address inside the cluster.
 var SchemaBase = schemaBase()
 
 func schemaBase() string {
@@ -237,10 +236,10 @@ func schemaBase() string {
 	return "http://pitboss-ingest"
 }
 
-// SchemaPath is the path at which ingest serves the schema of a type.
+// SchemaPath returns the path at which ingest serves the schema of a type.
 func SchemaPath(typ string) string { return "/schemas/" + typ + ".json" }
 
-// SchemaURI is the dataschema attribute of events of a type.
+// SchemaURI returns the dataschema attribute of events of a type.
 func SchemaURI(typ string) string { return SchemaBase + SchemaPath(typ) }
 
 // Schema returns the JSON Schema (draft 2020-12) of the type's data, ready to
@@ -259,8 +258,8 @@ func (i *Info) Schema() map[string]any {
 	return doc
 }
 
-// beyondSchema is what a JSON Schema cannot say, since it judges what a parser
-// made of the text.
+// beyondSchema describes the checks that a JSON Schema can't express, because it applies to
+// parsed JSON, not to its text.
 var beyondSchema = fmt.Sprintf("Refused too, before this schema is asked: a member that comes twice on any level, however it is spelt; "+
 	"text that is no UTF-8, and escapes that stand for half a surrogate pair (RFC 8259, section 8.2); a number that is no integer as it is written, "+
 	"even where a double would round it to one; more than %d bytes; more than %d levels of nesting.", MaxData, MaxDepth)

@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// JSON Schema's formats "date" and "date-time" mean different things to different
-// validators (offsets of 24 hours, leap seconds, 30 February), so the schemas
-// say with a pattern, of ECMA-262 and RE2 alike, what the parser takes: every day
-// of the Gregorian calendar; RFC 3339 with upper-case T and Z, no leap seconds,
-// at most nine digits of a second's fraction, offsets below 24 hours; a time is
-// of 1971 or later.
+// Validators interpret the JSON Schema formats "date" and "date-time" differently (offsets of
+// 24 hours, leap seconds, 30 February). So the schemas also have patterns, valid in both
+// ECMA-262 and RE2, for exactly what the parser accepts: every day of the Gregorian calendar;
+// RFC 3339 with upper-case T and Z, no leap seconds, at most nine fractional digits, offsets
+// below 24 hours; times from 1971 on.
 var (
 	datePattern = `^` + dayPattern(`[0-9]{4}`, `[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00`) + `$`
 	timePattern = `^` + dayPattern(`(?:197[1-9]|19[89][0-9]|[2-9][0-9]{3})`,
@@ -18,21 +17,22 @@ var (
 		`T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$`
 )
 
-// dayPattern is of a day in a year; leap matches the leap years among them.
+// dayPattern returns a pattern of a day. year matches the years, and leap the leap years among
+// them.
 func dayPattern(year, leap string) string {
 	return `(?:` + year + `-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))` +
 		`|(?:` + leap + `)-02-29)`
 }
 
-// The years that a time in an event may be of. A clock that was never set says
-// 1970, a time that was never set says year 1: both are refused, with the field.
+// The years that a time in an event may have. A clock that was never set shows 1970, and a time
+// that was never set has the year 1: both are refused.
 const (
 	minYear = 1971
 	maxYear = 9999
 )
 
-// ParseTime reads an RFC 3339 time. time.Parse takes more than RFC 3339 has: an
-// hour of one digit, a comma before the fraction, offsets of 24 hours.
+// ParseTime reads an RFC 3339 time. time.Parse alone accepts more than RFC 3339: an hour of one
+// digit, a comma before the fraction, offsets of 24 hours.
 func ParseTime(s string) (time.Time, error) {
 	if !isRFC3339(s) {
 		return time.Time{}, fmt.Errorf("must be as in 2026-01-31T14:02:00Z (RFC 3339), is %q", clip(s))
@@ -64,7 +64,7 @@ func isRFC3339(s string) bool {
 		digits(rest[1:3]) == 2 && digits(rest[4:]) == 2 && rest[1:3] < "24" && rest[4:] < "60"
 }
 
-// wrongYear says what is wrong with the year of a time as it was written, or "".
+// wrongYear returns what is wrong with the year of a time in its written form, or "".
 func wrongYear(written string) string {
 	if written[:4] < "1971" {
 		return fmt.Sprintf("must be of the year %d or later, is %q", minYear, clip(written))
@@ -75,10 +75,10 @@ func wrongYear(written string) string {
 // earliest is the first time that an event may have.
 var earliest = time.Date(minYear, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// latest is the last time that RFC 3339 can write in UTC.
+// latest is the last time that RFC 3339 can express in UTC.
 var latest = time.Date(maxYear, 12, 31, 23, 59, 59, 999999999, time.UTC)
 
-// inUTC keeps a time that an offset would carry out of the year 9999 in it.
+// inUTC limits a time to the year 9999, which its offset may exceed in UTC.
 func inUTC(t time.Time) time.Time {
 	if t.After(latest) {
 		return latest

@@ -62,7 +62,7 @@ type Info struct {
 	Type      string
 	Direction Direction
 	Doc       string
-	Fields    []Field // of flat data: what CEL expressions may name
+	Fields    []Field // of flat data; CEL expressions may use them
 
 	goType reflect.Type
 	byName map[string]int
@@ -128,10 +128,9 @@ func Lookup(typ string) (*Info, bool) {
 	return i, ok
 }
 
-// Outlives says whether an event of before a player's erasure counts all the same:
-// that a player is excluded must not get lost on the way, and is what the law has
-// the operator keep (GDPR art. 17(3)(b)); and whoever could not take the news of the
-// erasure must still be told.
+// Outlives reports whether an event from before a player's erasure still counts. Exclusions do:
+// they must not get lost, and the law requires the operator to keep them (GDPR art. 17(3)(b)).
+// So does the news of the erasure itself, which every consumer must get.
 func Outlives(typ string) bool {
 	return typ == TypeExcluded || typ == TypeReinstated || typ == TypePrivacyErased
 }

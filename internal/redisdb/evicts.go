@@ -10,16 +10,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// keeps is the only maxmemory-policy under which Redis forgets nothing: at its
-// limit it refuses writes, and the event is retried.
+// keeps is the only maxmemory-policy under which Redis drops nothing: at its limit it refuses
+// writes, and the event is retried.
 const keeps = "noeviction"
 
-// Evicts returns the first maxmemory-policy under which a primary of c may drop
-// keys when its memory is full, and with them that a player is excluded; ""
-// where there is none. Where CONFIG is forbidden, as with managed Redis, INFO
-// tells the policy. known is false where neither does.
+// Evicts returns a maxmemory-policy under which a primary of c may drop keys when its memory is
+// full, and with them a player's exclusion, or "" if no primary has one. If CONFIG is forbidden,
+// as with managed Redis, it asks INFO. known is false if neither has the policy.
 func Evicts(ctx context.Context, c Client) (policy string, known bool, err error) {
-	var mu sync.Mutex // primaries of a cluster are asked at once
+	var mu sync.Mutex // the primaries of a cluster are asked concurrently
 	known = true
 	ask := func(ctx context.Context, one redis.Cmdable) error {
 		p, err := policyOf(ctx, one)
@@ -34,7 +33,7 @@ func Evicts(ctx context.Context, c Client) (policy string, known bool, err error
 	}
 	if cluster, ok := c.(*redis.ClusterClient); ok {
 		err = cluster.ForEachMaster(ctx, func(ctx context.Context, one *redis.Client) error { return ask(ctx, one) })
-	} else { // a Sentinel's client asks the primary
+	} else { // with Sentinel, the client asks the primary
 		err = ask(ctx, c)
 	}
 	if err != nil {
@@ -51,7 +50,7 @@ func policyOf(ctx context.Context, c redis.Cmdable) (string, error) {
 	}
 	info, err := c.Info(ctx, "memory").Result()
 	if err != nil {
-		if errors.As(err, &reply) { // it answers, but says neither
+		if errors.As(err, &reply) { // Redis answers, but INFO is forbidden too
 			err = nil
 		}
 		return "", err

@@ -9,24 +9,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Observe has took called after each round trip (a pipeline is one) of c, and
-// with the error if it failed. An absent key, a script that Redis does not have
-// yet and a greeting (CLIENT SETINFO) that it is too old for are answers.
+// Observe makes c call took after each round trip (a pipeline is one), with the error if it
+// failed. An absent key, a script that Redis does not have yet, and an unsupported greeting
+// (CLIENT SETINFO) are not failures.
 func Observe(c Client, took func(time.Duration, error)) {
 	h := observer{took}
-	if cluster, ok := c.(*redis.ClusterClient); ok { // it asks through its nodes
+	if cluster, ok := c.(*redis.ClusterClient); ok { // its nodes make the round trips
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(h) })
 		return
 	}
 	c.AddHook(h)
 }
 
-// LogTo has the client, which has one logger in a process, write to printf.
+// LogTo makes the client library log to printf. It has one logger per process.
 func LogTo(printf func(format string, v ...any)) { redis.SetLogger(logger(printf)) }
 
 type logger func(format string, v ...any)
 
-// Printf is what go-redis calls.
+// Printf implements the logger of go-redis.
 func (l logger) Printf(_ context.Context, format string, v ...any) { l(format, v...) }
 
 type observer struct{ took func(time.Duration, error) }
@@ -56,7 +56,7 @@ func (o observer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// failure is err where it is one.
+// failure returns err if it is a failure, else nil.
 func failure(err error) error {
 	if err == nil || errors.Is(err, Nil) || redis.HasErrorPrefix(err, "NOSCRIPT") || redis.HasErrorPrefix(err, "ERR unknown subcommand") {
 		return nil

@@ -1,8 +1,7 @@
-// Package redisdb is all that knows which client Redis is spoken to with: how
-// one is opened from a URL, how concurrent commands share pipelines, how scripts
-// are run and how commands find their way in a cluster. Others use the client
-// through the names here, so that another with the same commands takes its place
-// in this package alone. Which keys there are is their owners' business.
+// Package redisdb contains everything that depends on the Redis client library: it opens a
+// client from a URL, coalesces concurrent commands into pipelines, runs scripts and routes
+// commands in a cluster. Other packages use the library only through the names here, so that a
+// change of the library touches only this package. The packages that own keys define them.
 package redisdb
 
 import (
@@ -19,7 +18,7 @@ import (
 // Client is a connection to one server, Sentinel or Cluster alike.
 type Client = redis.UniversalClient
 
-// What commands take and give.
+// The types of commands and replies.
 type (
 	Cmder              = redis.Cmder
 	Pipeliner          = redis.Pipeliner
@@ -32,11 +31,11 @@ type (
 	XMessageSliceCmd   = redis.XMessageSliceCmd
 )
 
-// Nil is the error of a command about a key that is not there.
+// Nil is the error of a command about a key that does not exist.
 const Nil = redis.Nil
 
-// Open connects to the Redis that rawURL names and pings it. One URL tells
-// the deployment apart:
+// Open connects to the Redis at rawURL and pings it. The scheme of the URL determines the kind
+// of deployment:
 //
 //	redis://[user:password@]host:6379/0       one server (rediss:// with TLS)
 //	redis+sentinel://host:26379,host:26379/mymaster
@@ -50,8 +49,8 @@ func Open(ctx context.Context, rawURL string) (Client, error) {
 	}
 	client := redis.NewUniversalClient(opt)
 	if err := client.Ping(ctx).Err(); err != nil {
-		// The client is returned all the same: it reconnects by itself, and
-		// Ready keeps reporting until it has.
+		// The client is returned nevertheless: it reconnects by itself, and Ready reports the
+		// error until it has.
 		return client, fmt.Errorf("redis at %s: %w", redact(rawURL), err)
 	}
 	return client, nil
@@ -83,8 +82,8 @@ func redisOptions(rawURL string) (*redis.UniversalOptions, error) {
 		IsClusterMode: mode == "cluster", PoolSize: one.PoolSize, MinIdleConns: one.MinIdleConns,
 		DialTimeout: orDefault(one.DialTimeout, 2*time.Second), ReadTimeout: orDefault(one.ReadTimeout, 2*time.Second),
 		WriteTimeout: orDefault(one.WriteTimeout, 2*time.Second),
-		// Pitboss's scripts are safe to repeat (the duplicate check is in
-		// them), but the Broker's retry is the one that is counted.
+		// Pitboss's scripts are safe to repeat, because they check for duplicates, but the
+		// Broker should retry, which counts its attempts.
 		MaxRetries: 1,
 	}
 	if mode == "sentinel" {
@@ -104,7 +103,7 @@ func userinfo(rest string) string {
 	return ""
 }
 
-// splitHosts parts "user:pw@h1,h2/0?x=y" into "h1,h2" and "/0?x=y".
+// splitHosts splits "user:pw@h1,h2/0?x=y" into "h1,h2" and "/0?x=y".
 func splitHosts(rest string) (hosts, tail string) {
 	hosts = strings.TrimPrefix(rest, userinfo(rest))
 	if i := strings.IndexAny(hosts, "/?"); i >= 0 {
@@ -129,9 +128,9 @@ func orDefault(d, def time.Duration) time.Duration {
 
 var errNotEncoded = errors.New("percent-encode the user and the password")
 
-// redact removes credentials, so that a URL may appear in an error or a log: all
-// up to the last @, since a password that is not percent-encoded may be in any
-// part of the URL.
+// redact removes the credentials of a URL, so that it may appear in an error or a log. It
+// removes everything up to the last @, because a password that is not percent-encoded may be in
+// any part of the URL.
 func redact(raw string) string {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if at := strings.LastIndex(rest, "@"); ok && at >= 0 {
@@ -140,7 +139,7 @@ func redact(raw string) string {
 	return raw
 }
 
-// quiet is what is wrong with a URL. What net/url says quotes the URL.
+// quiet replaces net/url's errors, which quote the URL.
 func quiet(err error) error {
 	var bad *url.Error
 	if errors.As(err, &bad) {

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// pipelinesPerNode is how many pipelines may be under way to one server: while
-	// one is worked on, the next collects.
+	// pipelinesPerNode is how many pipelines may be in flight to one server. While they are,
+	// further commands wait and form the next pipeline.
 	pipelinesPerNode = 2
 	// pipelineMost bounds a pipeline, in commands.
 	pipelineMost = 64
@@ -21,15 +21,15 @@ const (
 // pipelines coalesces the concurrent commands for one server.
 type pipelines struct {
 	node     *redis.Client
-	replicas int // WAIT for so many after writes; 0: don't
+	replicas int // WAIT for this many after writes; 0: don't
 	timeout  time.Duration
 	waiting  *coalesce.Group[*command]
 }
 
-// command is one command on its way.
+// command is a command in progress.
 type command struct {
 	cmd   redis.Cmder
-	write bool  // WAIT, if so configured, is for this one too
+	write bool  // WAIT, if configured, must cover it
 	err   error // of WAIT
 }
 
@@ -37,7 +37,7 @@ func newPipelines(node *redis.Client, replicas int, timeout time.Duration) *pipe
 	return &pipelines{node: node, replicas: replicas, timeout: timeout, waiting: coalesce.New[*command](pipelinesPerNode, pipelineMost)}
 }
 
-// do sends cmd and returns when its reply is there.
+// do sends cmd and waits for its reply.
 func (p *pipelines) do(ctx context.Context, cmd redis.Cmder, write bool) error {
 	c := &command{cmd: cmd, write: write}
 	p.waiting.Do(c, func(batch []*command) { p.exec(ctx, batch) })
@@ -47,7 +47,7 @@ func (p *pipelines) do(ctx context.Context, cmd redis.Cmder, write bool) error {
 	return c.err
 }
 
-// exec sends the batch down one connection, WAIT behind it: WAIT covers the
+// exec sends the batch over one connection, followed by WAIT, because WAIT covers only the
 // writes of its own connection.
 func (p *pipelines) exec(ctx context.Context, batch []*command) {
 	writes := 0
@@ -60,11 +60,11 @@ func (p *pipelines) exec(ctx context.Context, batch []*command) {
 		_ = p.node.Process(ctx, batch[0].cmd)
 		return
 	}
-	// One caller that gives up must not take the others' commands along.
+	// A caller whose context ends must not cancel the commands of the others.
 	p.send(context.WithoutCancel(ctx), batch, writes > 0, false)
 }
 
-// once sends one redirected command, outside the queue.
+// once sends one redirected command without coalescing.
 func (p *pipelines) once(ctx context.Context, cmd redis.Cmder, write, asking bool) error {
 	c := &command{cmd: cmd, write: write}
 	p.send(ctx, []*command{c}, write && p.replicas > 0, asking)

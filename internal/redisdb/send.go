@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Script is a Lua script and the digest EVALSHA knows it by.
+// Script is a Lua script with its digest for EVALSHA.
 type Script struct{ src, sha string }
 
 // NewScript prepares a script from its source.
@@ -22,7 +22,7 @@ func NewScript(src string) *Script {
 	return &Script{src: src, sha: hex.EncodeToString(sum[:])}
 }
 
-// Args begins the arguments of EVALSHA on keys.
+// Args returns the first arguments of EVALSHA on keys; the script's own arguments follow.
 func (s *Script) Args(keys ...string) []any {
 	a := make([]any, 0, 16)
 	a = append(a, "evalsha", s.sha, len(keys))
@@ -32,18 +32,16 @@ func (s *Script) Args(keys ...string) []any {
 	return a
 }
 
-// Sender takes a command to the server that owns key and returns when its reply
-// is there.
+// Sender sends a command to the server that owns key and waits for its reply.
 type Sender interface {
 	Send(ctx context.Context, key string, cmd Cmder, write bool) error
 }
 
-// Runner sends commands to Redis (one server, a primary that sentinels name, or a
-// cluster) and coalesces concurrent ones into pipelines. It is safe for
-// concurrent use.
+// Runner sends commands to Redis (one server, a primary found through Sentinel, or a cluster)
+// and coalesces concurrent ones into pipelines. It is safe for concurrent use.
 type Runner struct {
 	rdb      Client
-	replicas int // WAIT for so many after writes; 0: don't
+	replicas int // WAIT for this many after writes; 0: don't
 	timeout  time.Duration
 	nodes    sync.Map // *redis.Client → *pipelines
 }
@@ -51,30 +49,29 @@ type Runner struct {
 // NewRunner returns a Runner on rdb.
 func NewRunner(rdb Client) *Runner { return &Runner{rdb: rdb} }
 
-// Wait makes every write wait until so many replicas have it (Redis WAIT), or
-// fail with [ErrNotReplicated] after timeout. To be called before the first
-// command. It returns r.
+// Wait makes every write wait until that many replicas have it (Redis WAIT), or fail with
+// [ErrNotReplicated] after timeout. It must be called before the first command, and returns r.
 func (r *Runner) Wait(replicas int, timeout time.Duration) *Runner {
 	r.replicas, r.timeout = replicas, timeout
 	return r
 }
 
-// ErrNotReplicated: a write is on the primary, but fewer replicas than asked for
-// confirmed it in time. It is worth a retry.
+// ErrNotReplicated means that a write is on the primary, but too few replicas confirmed it in
+// time. It is worth a retry.
 var ErrNotReplicated = errors.New("redis: not confirmed by enough replicas")
 
-// Run evaluates the script; all keys are in one slot.
+// Run evaluates a script. All keys must be in one slot.
 func (r *Runner) Run(ctx context.Context, s *Script, keys []string, args ...any) (any, error) {
 	return s.Eval(ctx, r, append(s.Args(keys...), args...))
 }
 
-// Get reads a key; no bytes where there is none.
+// Get reads a key. It returns nil if there is none.
 func Get(ctx context.Context, s Sender, key string) ([]byte, error) {
 	cmd := redis.NewStringCmd(ctx, "get", key)
 	if err := s.Send(ctx, key, cmd, false); err != nil && !errors.Is(err, Nil) {
 		return nil, err
 	}
-	b, _ := cmd.Bytes() // a missing key is Nil and no bytes
+	b, _ := cmd.Bytes() // nil with the error Nil for a missing key
 	return b, nil
 }
 
@@ -92,14 +89,14 @@ func Members(ctx context.Context, s Sender, key string) ([]string, error) {
 	return cmd.Val(), err
 }
 
-// Write sends a command that writes, such as "del", and its key.
+// Write sends a command that writes a key, such as "del".
 func Write(ctx context.Context, s Sender, name, key string, args ...any) error {
 	return s.Send(ctx, key, redis.NewCmd(ctx, append([]any{name, key}, args...)...), true)
 }
 
-// Eval runs a script on keys, the first of which decides the server. args
-// began with [Script.Args]. A server that does not know the script yet (a
-// restart, a failover, a new node of the cluster) is sent its source.
+// Eval runs a script. args begins with [Script.Args]; the first key determines the server. If
+// the server does not know the script yet (after a restart or a failover, or as a new node of
+// the cluster), Eval sends the source.
 func (s *Script) Eval(ctx context.Context, to Sender, args []any) (any, error) {
 	key := args[3].(string)
 	cmd := redis.NewCmd(ctx, args...)
@@ -115,8 +112,8 @@ func (s *Script) Eval(ctx context.Context, to Sender, args []any) (any, error) {
 	return cmd.Val(), nil
 }
 
-// Send takes cmd to the server that owns key and returns when its reply is
-// there and, for a write, the replicas have it.
+// Send sends cmd to the server that owns key. It waits for the reply and, after a write, for the
+// replicas.
 func (r *Runner) Send(ctx context.Context, key string, cmd Cmder, write bool) error {
 	switch c := r.rdb.(type) {
 	case *redis.Client:
@@ -130,12 +127,11 @@ func (r *Runner) Send(ctx context.Context, key string, cmd Cmder, write bool) er
 	return r.rdb.Process(ctx, cmd)
 }
 
-// hops bounds how often a command follows the cluster's redirections.
+// hops bounds how many redirections of the cluster a command follows.
 const hops = 4
 
-// sendCluster chooses the node itself, so that a node that is down holds up
-// nobody but its own players, and follows MOVED and ASK itself, so that WAIT
-// goes the same way.
+// sendCluster chooses the node itself, so that a node that is down delays only its own players,
+// and follows MOVED and ASK itself, so that WAIT goes to the same node.
 func (r *Runner) sendCluster(ctx context.Context, cc *redis.ClusterClient, key string, cmd Cmder, write bool) error {
 	node, err := cc.MasterForKey(ctx, key)
 	if err != nil {
@@ -143,7 +139,7 @@ func (r *Runner) sendCluster(ctx context.Context, cc *redis.ClusterClient, key s
 	}
 	err = r.pipelines(ctx, node).do(ctx, cmd, write)
 	if err != nil && !isReply(err) {
-		cc.ReloadState(ctx) // the node may be gone, and its replica be the primary now
+		cc.ReloadState(ctx) // the node may be down and its replica have become the primary
 		return err
 	}
 	for hop := 0; hop < hops; hop++ {
@@ -175,10 +171,10 @@ func (r *Runner) pipelines(ctx context.Context, node *redis.Client) *pipelines {
 	return kept.(*pipelines)
 }
 
-// forget drops the pipelines of nodes that the cluster does not have any more, as a
-// new node comes in. The client closes their connections by itself. A pipeline that
-// is under way ends undisturbed; a node dropped too early, by what another caller
-// knew of the cluster, is added again with its next command.
+// forget drops the pipelines of nodes that have left the cluster, when a new node is added. The
+// client closes their connections itself. Pipelines in flight complete. A node that is dropped
+// too early, because another caller's view of the cluster was outdated, is added again with its
+// next command.
 func (r *Runner) forget(ctx context.Context, fresh *redis.Client) {
 	cc, ok := r.rdb.(*redis.ClusterClient)
 	if !ok {
@@ -197,7 +193,7 @@ func (r *Runner) forget(ctx context.Context, fresh *redis.Client) {
 	})
 }
 
-// nodeAt is the cluster's client of the primary at addr.
+// nodeAt returns the cluster's client of the primary at addr.
 func nodeAt(ctx context.Context, cc *redis.ClusterClient, addr string) (*redis.Client, error) {
 	found := make(chan *redis.Client, 1)
 	_ = cc.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
@@ -217,13 +213,13 @@ func nodeAt(ctx context.Context, cc *redis.ClusterClient, addr string) (*redis.C
 	}
 }
 
-// isReply tells an error that Redis replied from one of the connection.
+// isReply reports whether an error is a reply of Redis, as opposed to one of the connection.
 func isReply(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
 
-// redirection takes "MOVED 1234 host:port" and "ASK 1234 host:port" apart.
+// redirection parses "MOVED 1234 host:port" and "ASK 1234 host:port".
 func redirection(err error) (addr string, ask, ok bool) {
 	if err == nil {
 		return "", false, false

@@ -50,10 +50,8 @@ func Run(ctx context.Context, opt Options, next func() (*ce.Event, error)) (Tota
 	queues := make([]chan *ce.Event, workers)
 	for i := range queues {
 		queues[i] = make(chan *ce.Event, 256)
-		wg.Add(1)
-		go func(queue <-chan *ce.Event) {
-			defer wg.Done()
-			for e := range queue {
+		wg.Go(func() {
+			for e := range queues[i] {
 				err := client.PostRetry(ctx, e)
 				var refusal *sink.Refused
 				switch {
@@ -69,7 +67,7 @@ func Run(ctx context.Context, opt Options, next func() (*ce.Event, error)) (Tota
 					opt.Sent()
 				}
 			}
-		}(queues[i])
+		})
 	}
 	err := feed(ctx, opt.Speed, next, queues, &sent)
 	for _, q := range queues {
