@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,19 +18,19 @@ import (
 	"pitboss/functions"
 )
 
-// host is one function in this process. The Broker calls a function that takes
-// events directly; one that speaks HTTP itself is mounted in func-go's own
-// server, as Knative deploys it, on a port of its own.
+// host is one function in this process. If the function takes events, the Broker
+// calls it directly. If it speaks HTTP itself, func-go's server mounts it on its
+// own port, as in a Knative deployment.
 type host struct {
 	name   string
 	f      functions.HTTPFunction
-	server *http.Server // nil: it is called directly
+	server *http.Server // nil if the Broker calls f directly
 	ln     net.Listener
 	log    *zap.Logger
 }
 
-// newHost makes the function and, if it speaks HTTP, reserves its port, so that
-// its address is known before anything starts.
+// newHost makes the function. If it speaks HTTP, newHost also opens its port, so
+// that its address is known before anything starts.
 func newHost(name, addr string, log *zap.Logger) (*host, error) {
 	f, err := functions.New(name)
 	if err != nil {
@@ -48,13 +49,29 @@ func newHost(name, addr string, log *zap.Logger) (*host, error) {
 
 func (h *host) url() string { return "http://" + h.ln.Addr().String() }
 
-// hosts are the functions of this process by name.
+// hosts holds the functions of this process by name.
 type hosts map[string]*host
 
-// service is the name of a Knative Service without what all of them begin with.
+// newHosts makes the named functions. A function that speaks HTTP listens on its
+// address in addrs, or else on a free port.
+func newHosts(names []string, addrs map[string]string, log *zap.Logger) (hosts, error) {
+	all := hosts{}
+	for _, name := range names {
+		h, err := newHost(name, cmp.Or(addrs[name], "127.0.0.1:0"), log)
+		if err != nil {
+			all.close()
+			return nil, err
+		}
+		all[name] = h
+	}
+	return all, nil
+}
+
+// service returns the host of a Knative Service; all their names begin with
+// "pitboss-".
 func (hs hosts) service(name string) *host { return hs[strings.TrimPrefix(name, "pitboss-")] }
 
-// function is what the Broker calls for a Service that takes events.
+// function returns the call for a Service that takes events.
 func (hs hosts) function(service string) (broker.Function, bool) {
 	h := hs.service(service)
 	if h == nil {
@@ -67,7 +84,7 @@ func (hs hosts) function(service string) (broker.Function, bool) {
 	return func(ctx context.Context, e *ce.Event) (*ce.Event, int, string) { return a.Answer(ctx, e) }, true
 }
 
-// resolve is where a Service that speaks HTTP listens.
+// resolve returns the URL of a Service that speaks HTTP.
 func (hs hosts) resolve(service string) (url string, ok bool) {
 	h := hs.service(service)
 	if h == nil || h.ln == nil {
@@ -76,7 +93,7 @@ func (hs hosts) resolve(service string) (url string, ok bool) {
 	return h.url(), true
 }
 
-// ready waits until every function says it is, or ctx ends.
+// ready waits until every function is ready, or ctx ends.
 func (hs hosts) ready(ctx context.Context) error {
 	for _, h := range hs {
 		if err := h.ready(ctx); err != nil {
@@ -92,7 +109,7 @@ func (hs hosts) stop(ctx context.Context) {
 	}
 }
 
-// close gives up ports that nothing was started on.
+// close closes the ports if the functions are not started.
 func (hs hosts) close() {
 	for _, h := range hs {
 		if h.ln != nil {
@@ -101,8 +118,8 @@ func (hs hosts) close() {
 	}
 }
 
-// start serves the function and runs its Start, as func-go does: events may
-// come before Start has ended. A failed Start is sent to fatal.
+// start serves the function and runs its Start, as func-go does: events can
+// arrive before Start returns. It sends an error of Start or of the server to fatal.
 func (h *host) start(ctx context.Context, cfg map[string]string, fatal chan<- error) {
 	if h.server != nil {
 		go func() {
@@ -118,7 +135,7 @@ func (h *host) start(ctx context.Context, cfg map[string]string, fatal chan<- er
 	}()
 }
 
-// ready waits until the function says it is, or ctx ends.
+// ready waits until the function is ready, or ctx ends.
 func (h *host) ready(ctx context.Context) error {
 	for {
 		yes, err := h.f.Ready(ctx)
@@ -133,16 +150,16 @@ func (h *host) ready(ctx context.Context) error {
 	}
 }
 
-// stop drains requests in flight, then stops the function: func-go's order on
-// SIGTERM. Calls by the Broker have ended when the Broker is drained.
+// stop drains the requests in flight, then stops the function. func-go keeps the
+// same order on SIGTERM. The Broker must be drained before, which ends its calls.
 func (h *host) stop(ctx context.Context) {
 	if h.server != nil {
 		if err := h.server.Shutdown(ctx); err != nil {
-			h.log.Warn("requests were cut off", zap.String("function", h.name), zap.Error(err))
+			h.log.Warn("function stopped with requests in flight", zap.String("function", h.name), zap.Error(err))
 			h.server.Close()
 		}
 	}
 	if err := h.f.Stop(ctx); err != nil {
-		h.log.Warn("stop failed", zap.String("function", h.name), zap.Error(err))
+		h.log.Warn("function did not stop cleanly", zap.String("function", h.name), zap.Error(err))
 	}
 }

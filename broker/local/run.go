@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,12 +26,12 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// config of `pitboss run`, from the environment.
+// config is the configuration of `pitboss run`, read from the environment.
 type config struct {
 	Addr        string  `env:"PITBOSS_ADDR,default=127.0.0.1:8080"` // the Broker
 	IngestAddr  string  `env:"INGEST_ADDR,default=127.0.0.1:8081"`
 	ConsoleAddr string  `env:"CONSOLE_ADDR,default=127.0.0.1:8082"`
-	RedisURL    string  `env:"REDIS_URL"` // empty: embedded, forgotten when the process ends
+	RedisURL    string  `env:"REDIS_URL"` // empty: an embedded Redis, whose data ends with the process
 	ModelsDir   string  `env:"MODELS_DIR,default=models"`
 	BrokerFile  string  `env:"BROKER_FILE,default=broker/base/broker.yaml"`
 	TriggersDir string  `env:"TRIGGERS_DIR,default=triggers"`
@@ -41,10 +40,10 @@ type config struct {
 	Fsync       bool    `env:"BROKER_FSYNC"`
 	Players     int     `env:"SIMULATOR_PLAYERS,default=150"` // 0: no simulator
 	Pace        float64 `env:"SIMULATOR_PACE,default=20"`
-	Seed        uint64  `env:"SIMULATOR_SEED"` // 0: another game each time
+	Seed        uint64  `env:"SIMULATOR_SEED"` // 0: a new seed for each run
 }
 
-// runCmd is the whole system in one process.
+// runCmd runs the whole system in one process.
 func runCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
@@ -68,13 +67,13 @@ func environ() map[string]string {
 		env[name] = value
 	}
 	if env["LOG_LEVEL"] == "" {
-		os.Setenv("LOG_LEVEL", "warn") // the terminal shows what needs a look
+		os.Setenv("LOG_LEVEL", "warn") // the terminal shows warnings and errors only
 	}
 	return env
 }
 
-// run starts everything, serves until ctx ends, and stops in the order in
-// which events flow, so that nothing acknowledged is left half done.
+// run starts everything, serves until ctx ends, and stops the parts in the order
+// in which events flow, so that every acknowledged event is processed or in the log.
 func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) error {
 	setup.RelaxGC()
 	log := setup.Logger("run")
@@ -85,13 +84,13 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = quiet(context.WithoutCancel(ctx)) }() // the Broker's spans; the functions' end before
+	defer func() { _ = quiet(context.WithoutCancel(ctx)) }() // sends the Broker's last spans; the functions sent theirs
 	redisURL, stopRedis, err := openRedis(cfg)
 	if err != nil {
 		return err
 	}
 	defer stopRedis()
-	all, err := newHosts(cfg, log)
+	all, err := newHosts(functions.Names(), map[string]string{"ingest": cfg.IngestAddr, "console": cfg.ConsoleAddr}, log)
 	if err != nil {
 		return err
 	}
@@ -138,8 +137,8 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 
 	stopCtx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	defer cancel()
-	fmt.Fprintln(out, "stopping: draining what was accepted …")
-	for _, name := range []string{"ingest", "timer"} { // first what sends
+	fmt.Fprintln(out, "stopping: draining accepted events …")
+	for _, name := range []string{"ingest", "timer"} { // first the senders
 		all[name].stop(stopCtx)
 		delete(all, name)
 	}
@@ -149,8 +148,8 @@ func run(ctx context.Context, cfg config, env map[string]string, out io.Writer) 
 	return errors.Join(err, drainErr)
 }
 
-// serve waits for readiness, says what to do, plays, and returns when ctx
-// ends (nil) or something fails.
+// serve waits until all functions are ready, prints how to begin, and runs the
+// simulator. It returns nil when ctx ends, or the first failure.
 func serve(ctx context.Context, cfg config, all hosts, s *stats, players *simulator.Runner, out io.Writer, fatal <-chan error) error {
 	ready := make(chan error, 1)
 	go func() {
@@ -186,7 +185,7 @@ func serve(ctx context.Context, cfg config, all hosts, s *stats, players *simula
 	}
 }
 
-// announce prints the one thing a new user needs.
+// announce prints the addresses and a first event for a new user to send.
 func announce(out io.Writer, all hosts, cfg config) {
 	fmt.Fprintf(out, `Pitboss is up. Page: %s   Broker: http://%s   ingest: %s
 Try, and see the recommendation for alice on the page:
@@ -205,8 +204,8 @@ func newPlayers(cfg config, to *sink.Client, log *zap.Logger) *simulator.Runner 
 	return simulator.NewRunner(w, to.PostRetry, log.Named("simulator"))
 }
 
-// openRedis returns the URL to use: the given one, or that of an embedded
-// Redis that runs the same scripts and is forgotten when the process ends.
+// openRedis returns the configured URL, or the URL of a new embedded Redis. The
+// embedded Redis runs the same scripts; its data ends with the process.
 func openRedis(cfg config) (url string, stop func(), err error) {
 	if cfg.RedisURL != "" {
 		forget, err := cli.NoteRedis(cfg.DataDir, "")
@@ -225,22 +224,7 @@ func openRedis(cfg config) (url string, stop func(), err error) {
 	return url, func() { forget(); m.Close() }, nil
 }
 
-// newHosts makes every function.
-func newHosts(cfg config, log *zap.Logger) (hosts, error) {
-	addrs := map[string]string{"ingest": cfg.IngestAddr, "console": cfg.ConsoleAddr}
-	all := hosts{}
-	for _, name := range functions.Names() {
-		h, err := newHost(name, cmp.Or(addrs[name], "127.0.0.1:0"), log)
-		if err != nil {
-			all.close()
-			return nil, err
-		}
-		all[name] = h
-	}
-	return all, nil
-}
-
-// functionEnv is the environment a function would get on a cluster.
+// functionEnv returns the environment that a function would get on a cluster.
 func functionEnv(env map[string]string, cfg config, name, redisURL, brokerURL string) map[string]string {
 	out := make(map[string]string, len(env)+8)
 	maps.Copy(out, env)
@@ -253,10 +237,10 @@ func functionEnv(env map[string]string, cfg config, name, redisURL, brokerURL st
 		out["JOURNAL_DIR"] = filepath.Join(filepath.Dir(cfg.DataDir), "journal")
 	}
 	if out["PITBOSS_APPROVERS"] == "" {
-		out["PITBOSS_APPROVERS"] = "1" // one person tries it out
+		out["PITBOSS_APPROVERS"] = "1" // a single person can try it
 	}
 	if out["DECIDE_CLOCK"] == "" {
-		out["DECIDE_CLOCK"] = "event" // a recorded day that is replayed is decided as on that day
+		out["DECIDE_CLOCK"] = "event" // replayed events are decided at their recorded time
 	}
 	delete(out, "K_SERVICE")
 	return out

@@ -17,21 +17,21 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// alone is what `pitboss broker` is told.
+// alone holds the flags of `pitboss broker`.
 type alone struct {
 	broker    broker.Config
 	services  map[string]string // Knative Service → URL
-	functions []string          // that run in this process
+	functions []string          // functions that run in this process
 	profile   string
 }
 
-// brokerCmd is the Broker without the rest of the system: for benchmarks,
-// rollouts, or a laptop that runs one function in a debugger.
+// brokerCmd runs the Broker without the rest of the system: for benchmarks,
+// rollouts, or a laptop on which one function runs in a debugger.
 func brokerCmd() *cobra.Command {
 	var a alone
 	cmd := &cobra.Command{
 		Use:   "broker",
-		Short: "the one-machine Broker alone; each --service says where a function listens, --functions run in its process",
+		Short: "the one-machine Broker only; --service gives a function's address, --functions run in this process",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
@@ -62,7 +62,7 @@ func (a *alone) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	all, err := a.hosts(log)
+	all, err := newHosts(a.functions, nil, log)
 	if err != nil {
 		return err
 	}
@@ -85,11 +85,11 @@ func (a *alone) run(ctx context.Context, out io.Writer) (err error) {
 		err = drainErr
 	}
 	all.stop(stopCtx)
-	_ = quiet(stopCtx) // spans not sent at the very end are no reason to fail
+	_ = quiet(stopCtx) // lost spans must not fail the command
 	return err
 }
 
-// serve takes events once the functions are ready, until ctx ends or something fails.
+// serve accepts events once the functions are ready, until ctx ends or something fails.
 func (a *alone) serve(ctx context.Context, b *broker.Broker, all hosts, failed chan error) error {
 	ready := make(chan error, 1)
 	go func() { ready <- all.ready(ctx) }()
@@ -108,25 +108,12 @@ func (a *alone) serve(ctx context.Context, b *broker.Broker, all hosts, failed c
 	}
 }
 
-// functionEnviron is the environment with what differs from function to function.
+// functionEnviron returns the process's environment, with the name of the function
+// and, unless K_SINK is set, the Broker's URL.
 func functionEnviron(name, brokerURL string) map[string]string {
 	env := environ()
 	env["FUNCTION_TARGET"], env["K_SINK"] = name, cmp.Or(env["K_SINK"], brokerURL)
 	return env
-}
-
-// hosts makes the functions that run in this process.
-func (a *alone) hosts(log *zap.Logger) (hosts, error) {
-	all := hosts{}
-	for _, name := range a.functions {
-		h, err := newHost(name, "127.0.0.1:0", log)
-		if err != nil {
-			all.close()
-			return nil, err
-		}
-		all[name] = h
-	}
-	return all, nil
 }
 
 func (a *alone) open(all hosts, log *zap.Logger) (*broker.Broker, error) {

@@ -22,10 +22,10 @@ type stats struct {
 	ready  atomic.Bool
 
 	mu   sync.Mutex
-	base cli.Stats // counters as they were at the last reset
+	base cli.Stats // the counters at the last reset
 }
 
-// health is nil once every function is ready.
+// health returns an error until every function is ready.
 func (s *stats) health(context.Context) error {
 	if !s.ready.Load() {
 		return errors.New("the functions are starting")
@@ -52,7 +52,7 @@ func (s *stats) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// now is what has come of the events since the last reset.
+// now returns the counts since the last reset.
 func (s *stats) now() cli.Stats {
 	out, c := s.tally.snapshot(), s.counters()
 	s.mu.Lock()
@@ -65,8 +65,8 @@ func (s *stats) now() cli.Stats {
 	return out
 }
 
-// counters reads the running totals: profile's from its own metrics (it runs
-// in this process), the Broker's from the Broker.
+// counters reads the totals since the start. The profile function runs in this
+// process, so its counts come from its metrics; the others come from the Broker.
 func (s *stats) counters() (c cli.Stats) {
 	families, _ := prometheus.DefaultGatherer.Gather()
 	for _, f := range families {

@@ -15,21 +15,21 @@ import (
 	"pitboss/internal/event"
 )
 
-// tally is local mode's consuming team: it takes scores and recommendations
-// through Triggers of its own (broker/local/triggers) and counts what came out,
-// for `pitboss replay` and for a look at GET /stats.
+// tally stands in for a consumer of Pitboss on one machine. It receives scores and
+// recommendations through its own Triggers (broker/local/triggers) and counts them
+// for `pitboss replay` and GET /stats.
 type tally struct {
-	answer func(*ce.Event) error // the simulator's players take the recommendations too; may be nil
+	answer func(*ce.Event) error // hands recommendations to the simulator's players; nil without a simulator
 
 	mu      sync.Mutex
-	seen    *lru.Cache[string, struct{}] // event ids: a redelivery counts once
+	seen    *lru.Cache[string, struct{}] // event ids, so that a redelivered event counts once
 	stats   cli.Stats
 	latency *hdrhistogram.Histogram // microseconds from the Broker's receipt to here
 }
 
 func newTally(answer func(*ce.Event) error) *tally {
 	t := &tally{answer: answer}
-	t.seen, _ = lru.New[string, struct{}](1 << 17) // fails for sizes below 1 only
+	t.seen, _ = lru.New[string, struct{}](1 << 17) // it fails only for sizes below 1
 	t.reset()
 	return t
 }
@@ -42,7 +42,8 @@ func (t *tally) reset() {
 	t.latency = hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3)
 }
 
-// snapshot returns the counts of what came out; the caller adds the rest.
+// snapshot returns the counts of scores and recommendations. The caller adds the
+// counters of the profile function and the Broker.
 func (t *tally) snapshot() cli.Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,7 +55,7 @@ func (t *tally) snapshot() cli.Stats {
 	return s
 }
 
-// maxEvent is the Broker's own limit, in bytes.
+// maxEvent is the Broker's limit of an event's body, in bytes.
 const maxEvent = 1 << 20
 
 // ServeHTTP takes one event from a Trigger.
@@ -99,13 +100,14 @@ func (t *tally) count(e *ce.Event, now time.Time) (again bool) {
 	}
 	if s, ok := e.Extensions()[event.ExtReceived].(string); ok {
 		if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			_ = t.latency.RecordValue(now.Sub(at).Microseconds()) // out of range: over 10 minutes
+			_ = t.latency.RecordValue(now.Sub(at).Microseconds()) // ignores latencies over 10 minutes
 		}
 	}
 	return false
 }
 
-// suppressedBy names the rule that blocked the best action, or why there was none.
+// suppressedBy returns the rule that blocked the best action or, if no rule did, the
+// first reason code.
 func suppressedBy(e *ce.Event) string {
 	rec, err := event.Decode[event.Recommendation](e)
 	switch {

@@ -8,8 +8,8 @@ import (
 	"knative.dev/pkg/ptr"
 )
 
-// accounts are one ServiceAccount per function. No function talks to the API
-// server, so none gets a token.
+// accounts renders one ServiceAccount per function. No function uses the API
+// server, so no account mounts a token.
 func accounts(funcs []*Func) ([]byte, error) {
 	out := []byte(generated)
 	for _, f := range funcs {
@@ -25,10 +25,10 @@ func accounts(funcs []*Func) ([]byte, error) {
 	return out, nil
 }
 
-// disruptions are PodDisruptionBudgets for the functions that always have an
-// instance and take events. maxUnavailable, not minAvailable: with one instance
-// minAvailable: 1 would block every node drain. The others may have no instance
-// at any time, so there is nothing to protect: the Broker retries.
+// disruptions renders a PodDisruptionBudget for each function that always has an
+// instance. It sets maxUnavailable: with one instance minAvailable: 1 would block
+// every node drain. The other functions scale to zero, so a budget would protect
+// nothing: the Broker retries.
 func disruptions(funcs []*Func) ([]byte, error) {
 	out := []byte(generated)
 	one := intstr.FromInt32(1)

@@ -10,15 +10,15 @@ import (
 	"pitboss/internal/event"
 )
 
-// hop is: an event of type from matches a Trigger, whose function may reply
+// hop says that an event of type from matches a Trigger whose function can reply
 // with an event of type to.
 type hop struct {
 	from, to string
 	trigger  Trigger
 }
 
-// lintCycles proves that no event can lead to itself. Neither Kafka's nor
-// RabbitMQ's Broker counts a TTL down: there a cycle of replies never ends.
+// lintCycles reports every cycle of replies that the Triggers allow. Kafka's and
+// RabbitMQ's Brokers have no TTL, so such a cycle would never end there.
 func lintCycles(triggers []Trigger, funcs []*Func) Problems {
 	var ps Problems
 	byName := map[string]*Func{}
@@ -51,8 +51,8 @@ func lintCycles(triggers []Trigger, funcs []*Func) Problems {
 	return append(ps, cycles(hops)...)
 }
 
-// lintEverything refuses a Trigger without a type for a function that takes
-// only some: it would refuse the others, and each would become a dead letter.
+// lintEverything refuses a Trigger without a type if its function takes only some
+// types. The function would refuse the others, and each would become a dead letter.
 func lintEverything(t Trigger, f *Func) Problems {
 	takes := f.list(takesAnnotation)
 	sets, ok := exacts(t.Trigger)
@@ -66,7 +66,7 @@ func lintEverything(t Trigger, f *Func) Problems {
 	for _, set := range sets {
 		misspelt := func(name string) bool { return !slices.Contains(attributeNames, name) }
 		if set.attributes["type"] != "" || slices.ContainsFunc(slices.Collect(maps.Keys(set.attributes)), misspelt) {
-			continue // what is misspelt may be the type: that is said already
+			continue // the type itself can be misspelt, and lintAttribute reports that
 		}
 		ps = append(ps, &Problem{File: t.File, Where: set.field + ".type", Detail: fmt.Sprintf("is missing: %s would get every event and refuse all but %s", f.Folder, strings.Join(takes, ", ")),
 			Remedy: "name each type, or " + takesAnnotation + ": all in " + f.File + " if the function takes everything"})
@@ -87,8 +87,8 @@ func lintTypes(f *Func) Problems {
 	return ps
 }
 
-// matched are the types of which the Trigger's filter lets events through and
-// which the function does more with than acknowledge.
+// matched returns the types that pass the Trigger's filter, or every type that the
+// function takes if the filter is not exact about the type.
 func matched(t Trigger, f *Func) []string {
 	takes := expand(f.list(takesAnnotation))
 	sets, ok := exacts(t.Trigger)
@@ -121,7 +121,7 @@ func expand(takes []string) []string {
 	return out
 }
 
-// cycles walks the hops depth first and reports each way back.
+// cycles walks the hops depth first and reports each path that returns to its start.
 func cycles(hops []hop) Problems {
 	next := map[string][]hop{}
 	var starts []string

@@ -16,24 +16,23 @@ import (
 	"pitboss/broker/spec"
 )
 
-// Func is a func.yaml (knative/func, specVersion 0.36.0), as far as Pitboss
-// uses it. func itself only warns about a field it does not know; here it is
-// refused.
+// Func is the part of a func.yaml (knative/func, specVersion 0.36.0) that Pitboss
+// uses. func only warns about an unknown field; this package refuses it.
 type Func struct {
 	SpecVersion string     `json:"specVersion"`
 	Name        string     `json:"name"`
 	Runtime     string     `json:"runtime"`
-	Created     string     `json:"created"` // RFC 3339; func takes the directory for uninitialised without it
+	Created     string     `json:"created"` // RFC 3339; without it func treats the folder as not initialised
 	Invoke      string     `json:"invoke"`
 	Build       FuncBuild  `json:"build"`
 	Run         FuncRun    `json:"run,omitempty"`
 	Deploy      FuncDeploy `json:"deploy,omitempty"`
 
 	File   string `json:"-"`
-	Folder string `json:"-"` // of functions/: the function's name; "" for the root
+	Folder string `json:"-"` // the folder below functions/, which is the function's name; "" for the root
 }
 
-// FuncBuild says how the image is made.
+// FuncBuild names the builder of the image.
 type FuncBuild struct {
 	Builder string `json:"builder"`
 }
@@ -58,7 +57,7 @@ type FuncVolume struct {
 	Path      string `json:"path"`
 }
 
-// FuncDeploy is what becomes of the Knative Service.
+// FuncDeploy configures the Knative Service.
 type FuncDeploy struct {
 	ServiceAccountName string            `json:"serviceAccountName,omitempty"`
 	Labels             []FuncPair        `json:"labels,omitempty"`
@@ -83,7 +82,7 @@ type FuncScale struct {
 	Utilization *float64 `json:"utilization"`
 }
 
-// FuncResources are requests and limits of an instance.
+// FuncResources holds the requests and limits of one instance.
 type FuncResources struct {
 	Requests struct {
 		CPU    string `json:"cpu"`
@@ -96,23 +95,24 @@ type FuncResources struct {
 	} `json:"limits"`
 }
 
-// Annotations with which a func.yaml says what its function does, so that a
-// cycle of replies can be found before anything is deployed: comma-separated
-// event types, or "in" (every type that platforms send), or "all".
+// These annotations of a func.yaml list the event types that its function takes and
+// replies with, so that the linter finds a cycle of replies before deployment. The
+// value is comma-separated: event types, "in" (every type that platforms send) or
+// "all".
 const (
 	takesAnnotation   = "pitboss/takes"
 	repliesAnnotation = "pitboss/replies"
 )
 
-// A function has no address outside the cluster, lest anybody POSTs events that
-// it believes, unless it says with this annotation why it needs one.
+// A function trusts the events it receives, so it must have no address outside the
+// cluster. One that needs a public address gives the reason in publicAnnotation.
 const (
 	publicAnnotation = "pitboss/public"
 	visibilityLabel  = "networking.knative.dev/visibility"
 	clusterLocal     = "cluster-local"
 )
 
-// Funcs reads the func.yaml of every folder of root/functions that has one.
+// Funcs reads every func.yaml in the folders of root/functions.
 func Funcs(root string) ([]*Func, error) {
 	files, err := filepath.Glob(filepath.Join(root, "functions", "*", "func.yaml"))
 	if err != nil {
@@ -139,7 +139,7 @@ func readFunc(file string) (*Func, error) {
 	}
 	f := &Func{File: file}
 	if err := yaml.UnmarshalStrict(raw, f); err != nil {
-		return nil, spec.Undecodable(file, raw, f, err, "func only warns about it and deploys without it: mend the name")
+		return nil, spec.Undecodable(file, raw, f, err, "func warns and deploys without this field; correct its name")
 	}
 	return f, nil
 }
@@ -154,7 +154,7 @@ func (f *Func) env(name string) (string, bool) {
 	return "", false
 }
 
-// label returns a label's value; empty: there is none.
+// label returns a label's value, or "" without the label.
 func (f *Func) label(key string) string {
 	for _, l := range f.Deploy.Labels {
 		if l.Key == key {
@@ -164,14 +164,13 @@ func (f *Func) label(key string) string {
 	return ""
 }
 
-// busy is the CPU request from which on a function must ask for CPU for its
-// queue-proxy, too: each event costs the proxy about half of what it costs the
-// function (docs/sizing.md). With Knative's default, 25m, the proxy is starved by
-// the functions of the node as soon as they start or are busy.
+// busy is a CPU request. A function that requests this much or more must also
+// request CPU for its queue-proxy, because an event costs the proxy about half of
+// what it costs the function (docs/sizing.md). With Knative's default of 25m the
+// other functions on the node take the proxy's CPU when they start or are busy.
 var busy = resource.MustParse("250m")
 
-// checkQueueProxy says what is wrong with the CPU that the function's
-// queue-proxy asks for.
+// checkQueueProxy checks the CPU request of the function's queue-proxy.
 func (f *Func) checkQueueProxy() error {
 	asked, ok := f.Deploy.Annotations[serving.QueueSidecarCPUResourceRequestAnnotationKey]
 	if ok {
@@ -179,7 +178,7 @@ func (f *Func) checkQueueProxy() error {
 		return err
 	}
 	if own, err := resource.ParseQuantity(f.Deploy.Options.Resources.Requests.CPU); err == nil && own.Cmp(busy) >= 0 {
-		return fmt.Errorf("is missing; a function that asks for %s or more of CPU is on the way of many events, and each passes its queue-proxy", busy.String())
+		return fmt.Errorf("is missing; a function that requests %s of CPU or more handles many events, and its queue-proxy handles each of them too", busy.String())
 	}
 	return nil
 }
@@ -195,7 +194,7 @@ func (f *Func) list(annotation string) []string {
 	return out
 }
 
-// check lints one deploy unit; known are the functions' folders.
+// check lints one func.yaml. known lists the functions' folders.
 func (f *Func) check(known []string) Problems {
 	var ps Problems
 	refuse := func(field, detail, remedy string) {
@@ -214,13 +213,13 @@ func (f *Func) check(known []string) Problems {
 		refuse("name", fmt.Sprintf("is %q", f.Name), "Triggers refer to the Service as "+want)
 	}
 	if f.Created == "" {
-		refuse("created", "is missing", "func takes the function for uninitialised without a creation time")
+		refuse("created", "is missing", createdRemedy)
 	}
 	if f.Invoke != "http" {
 		refuse("invoke", fmt.Sprintf("is %q", f.Invoke), "invoke: http (functions/handler.go says why)")
 	}
 	if len(f.Deploy.Subscriptions) > 0 {
-		refuse("deploy.subscriptions", "func's own Triggers have no retry and no dead-letter sink, and deliver beside ours", "routing is in triggers/ only")
+		refuse("deploy.subscriptions", "func's Triggers have no retry and no dead-letter sink, and would deliver each event a second time", "route events in triggers/ only")
 	}
 	for a := range f.Deploy.Annotations {
 		if strings.HasPrefix(a, "autoscaling.knative.dev/") {
@@ -231,15 +230,15 @@ func (f *Func) check(known []string) Problems {
 		refuse("deploy.annotations."+serving.QueueSidecarCPUResourceRequestAnnotationKey, err.Error(), "half of the function's own request: 200m")
 	}
 	if local := f.label(visibilityLabel) == clusterLocal; local == (f.Deploy.Annotations[publicAnnotation] != "") {
-		refuse("deploy.labels", "anybody outside the cluster could POST events that it believes",
-			fmt.Sprintf("either the label %s: %s, or the annotation %s with the reason", visibilityLabel, clusterLocal, publicAnnotation))
+		refuse("deploy.labels", "anybody outside the cluster could POST events, and the function would trust them",
+			fmt.Sprintf("set either the label %s: %s, or the annotation %s with the reason", visibilityLabel, clusterLocal, publicAnnotation))
 	}
 	for _, field := range f.unreasoned() {
-		refuse("deploy.options."+field, "has no reason beside it", "a comment in the same line: why this number")
+		refuse("deploy.options."+field, "has no reason beside it", "add a comment on the same line: why this number")
 	}
 	for _, e := range f.Run.Envs {
 		if strings.Contains(e.Value, "{{") && !reference.MatchString(e.Value) {
-			refuse("run.envs."+e.Name, fmt.Sprintf("%q is no reference", e.Value), "value: '{{ secret:NAME:KEY }}'")
+			refuse("run.envs."+e.Name, fmt.Sprintf("%q is not a reference to a Secret", e.Value), "value: '{{ secret:NAME:KEY }}'")
 		}
 	}
 	if unset := f.checkSize(); len(unset) > 0 {
@@ -248,14 +247,17 @@ func (f *Func) check(known []string) Problems {
 	return append(ps, f.checkService()...)
 }
 
-// reference is func's notation for a value that a Secret holds.
+// createdRemedy explains why a func.yaml needs its creation time.
+const createdRemedy = "set a time in RFC 3339; without it func treats the function as not initialised"
+
+// reference matches func's notation for a value in a Secret.
 var reference = regexp.MustCompile(`^\{\{ secret:[a-z0-9.-]+:[A-Za-z0-9._-]+ \}\}$`)
 
-// unreasoned lists the bounds that no comment explains.
+// unreasoned lists the bounds without a comment that explains them.
 func (f *Func) unreasoned() []string {
 	var doc yamlv3.Node
 	if raw, err := os.ReadFile(f.File); err != nil || yamlv3.Unmarshal(raw, &doc) != nil || len(doc.Content) == 0 {
-		return nil // was readable a moment ago
+		return nil // readFunc has just read the same file
 	}
 	var out []string
 	var walk func(n *yamlv3.Node, path string)
@@ -274,7 +276,7 @@ func (f *Func) unreasoned() []string {
 	return out
 }
 
-// checkService asks serving whether it would take the Service that the file leads to.
+// checkService validates the Service rendered from the file, as serving does.
 func (f *Func) checkService() Problems {
 	s, err := f.Service("pitboss")
 	if err != nil {
@@ -282,12 +284,12 @@ func (f *Func) checkService() Problems {
 	}
 	ps := problemsOrNone(f.File, validate(f.File, s))
 	for _, p := range ps {
-		p.Detail += " (a field of the Service that this file leads to: deploy.options and run say what it is)"
+		p.Detail += " (a field of the Service rendered from this file's deploy.options and run)"
 	}
 	return ps
 }
 
-// checkSize wants every bound to be set, so that none is a default nobody chose.
+// checkSize requires every bound to be set, so that none is an unnoticed default.
 func (f *Func) checkSize() Problems {
 	s, r := f.Deploy.Options.Scale, f.Deploy.Options.Resources
 	var ps Problems
@@ -300,14 +302,15 @@ func (f *Func) checkSize() Problems {
 		{"resources.limits.cpu", r.Limits.CPU == ""}, {"resources.limits.memory", r.Limits.Memory == ""}, {"resources.limits.concurrency", r.Limits.Concurrency == nil},
 	} {
 		if c.unset {
-			ps = append(ps, &Problem{File: f.File, Where: "deploy.options." + c.field, Detail: "is not set", Remedy: "every function is bounded; write the reason beside the number"})
+			ps = append(ps, &Problem{File: f.File, Where: "deploy.options." + c.field, Detail: "is not set", Remedy: "set every bound, with the reason beside the number"})
 		}
 	}
 	return append(ps, f.checkMemory()...)
 }
 
-// checkMemory wants GOMEMLIMIT below the container's limit, which Go does not
-// see: the garbage of a burst would have the kubelet end the process.
+// checkMemory requires GOMEMLIMIT to be below the container's memory limit. The Go
+// runtime does not know that limit: without GOMEMLIMIT, garbage of a burst can
+// exceed it, and the kernel kills the process.
 func (f *Func) checkMemory() Problems {
 	limit, err := resource.ParseQuantity(f.Deploy.Options.Resources.Limits.Memory)
 	if err != nil {
@@ -318,5 +321,5 @@ func (f *Func) checkMemory() Problems {
 	if share := soft.AsApproximateFloat64() / limit.AsApproximateFloat64(); err == nil && strings.HasSuffix(value, "iB") && share > 0 && share <= 0.9 {
 		return nil
 	}
-	return Problems{{File: f.File, Where: "run.envs.GOMEMLIMIT", Detail: fmt.Sprintf("is %q where the limit of memory is %s", value, limit.String()), Remedy: "at most nine tenths of the limit, such as 450MiB of 512Mi"}}
+	return Problems{{File: f.File, Where: "run.envs.GOMEMLIMIT", Detail: fmt.Sprintf("is %q, with a memory limit of %s", value, limit.String()), Remedy: "set at most nine tenths of the limit, such as 450MiB of 512Mi"}}
 }

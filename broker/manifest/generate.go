@@ -79,7 +79,7 @@ func Generate(root string) error {
 	return nil
 }
 
-// eventTypes are the catalogue's types as Knative EventTypes.
+// eventTypes renders the catalogue as Knative EventTypes.
 func eventTypes() ([]byte, error) {
 	out := []byte(generated)
 	for _, i := range event.Types() {
@@ -112,9 +112,9 @@ func eventTypes() ([]byte, error) {
 	return out, nil
 }
 
-// services are the functions as Knative Services: what `kn func deploy` makes
-// of each func.yaml and, beyond what func.yaml can say, a liveness probe with
-// patience, a read-only root and no token of the API server.
+// services renders the functions as Knative Services: as `kn func deploy` does from
+// each func.yaml, plus settings that func.yaml cannot express: a liveness probe with
+// patience, a read-only root file system and no token of the API server.
 func services(funcs []*Func) ([]byte, error) {
 	out := []byte(generated)
 	for _, f := range funcs {
@@ -129,7 +129,7 @@ func services(funcs []*Func) ([]byte, error) {
 	return out, nil
 }
 
-// Service is the Knative Service of a deploy unit.
+// Service renders the Knative Service of a func.yaml.
 func (f *Func) Service(image string) (*servingv1.Service, error) {
 	limits, err := quantities(f.Deploy.Options.Resources.Limits.CPU, f.Deploy.Options.Resources.Limits.Memory)
 	if err != nil {
@@ -160,12 +160,12 @@ func (f *Func) Service(image string) (*servingv1.Service, error) {
 	}
 	for _, l := range f.Deploy.Labels {
 		s.Labels[l.Key] = l.Value
-		if l.Key != visibilityLabel { // of the Service alone
+		if l.Key != visibilityLabel { // only the Service has this label
 			t.Labels[l.Key] = l.Value
 		}
 	}
 	t.Spec.ContainerConcurrency = f.Deploy.Options.Resources.Limits.Concurrency
-	t.Spec.TimeoutSeconds = ptr.Int64(30) // func-go ends a request then
+	t.Spec.TimeoutSeconds = ptr.Int64(30) // func-go's own limit of a request
 	t.Spec.ServiceAccountName, t.Spec.AutomountServiceAccountToken = f.Deploy.ServiceAccountName, ptr.Bool(false)
 	for i, v := range f.Run.Volumes {
 		name := "volume-" + strconv.Itoa(i)
@@ -184,12 +184,12 @@ func (f *Func) autoscaling() map[string]string {
 		autoscaling.MetricAnnotationKey: s.Metric, autoscaling.TargetAnnotationKey: number(s.Target), autoscaling.TargetUtilizationPercentageKey: number(s.Utilization),
 	}
 	if *s.Min == 0 {
-		a[autoscaling.ScaleToZeroPodRetentionPeriodKey] = "1m" // a lull shorter than this costs no cold start
+		a[autoscaling.ScaleToZeroPodRetentionPeriodKey] = "1m" // a shorter pause causes no cold start
 	}
 	return a
 }
 
-// containerEnv resolves func's {{ secret:name:key }} notation.
+// containerEnv renders run.envs, with func's {{ secret:name:key }} as a reference.
 func (f *Func) containerEnv() []corev1.EnvVar {
 	var out []corev1.EnvVar
 	for _, e := range f.Run.Envs {
@@ -266,7 +266,7 @@ func appendObject(out *[]byte, obj any) error {
 	return nil
 }
 
-// prune removes what Kubernetes types marshal although it is unset.
+// prune removes the unset fields that Kubernetes' types marshal all the same.
 func prune(m map[string]any) {
 	for k, v := range m {
 		if sub, ok := v.(map[string]any); ok {

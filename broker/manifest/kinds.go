@@ -19,8 +19,8 @@ import (
 	"pitboss/broker/spec"
 )
 
-// kinds maps apiVersion/kind to the Go type that a cluster decodes it with.
-// Those that are apis.Validatable are defaulted and validated as well.
+// kinds maps apiVersion/kind to the Go type with which a cluster decodes it. A type
+// that is apis.Validatable is also validated, and a Knative type gets its defaults.
 var kinds = map[string]func() any{
 	"eventing.knative.dev/v1/Broker":                     func() any { return &eventingv1.Broker{} },
 	"eventing.knative.dev/v1/Trigger":                    func() any { return &eventingv1.Trigger{} },
@@ -42,8 +42,8 @@ var kinds = map[string]func() any{
 	"kustomize.config.k8s.io/v1alpha1/Component":         func() any { return &kustomization{} },
 }
 
-// rabbitmqBrokerConfig is the RabbitMQ Broker's configuration (knative.dev/
-// eventing-rabbitmq, v1alpha1), whose module is not among the dependencies.
+// rabbitmqBrokerConfig is the configuration of the RabbitMQ Broker (knative.dev/
+// eventing-rabbitmq, v1alpha1). Pitboss does not depend on that module.
 type rabbitmqBrokerConfig struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
@@ -58,7 +58,7 @@ type rabbitmqBrokerConfig struct {
 	} `json:"spec"`
 }
 
-// kustomization is as much of kustomize's own format as is used here.
+// kustomization is the part of kustomize's format that this project uses.
 type kustomization struct {
 	metav1.TypeMeta `json:",inline"`
 	Resources       []string `json:"resources,omitempty"`
@@ -76,8 +76,8 @@ type kustomization struct {
 	} `json:"images,omitempty"`
 }
 
-// CheckFile decodes every document of a manifest strictly, with the type a
-// cluster has for it, and asks that type's own validation.
+// CheckFile decodes every document of a manifest strictly with the cluster's type
+// for it, and runs that type's validation.
 func CheckFile(file string) Problems {
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -86,7 +86,7 @@ func CheckFile(file string) Problems {
 	return Check(file, raw)
 }
 
-// Check is [CheckFile] for text in memory, e.g. what kustomize rendered.
+// Check is [CheckFile] for text in memory, e.g. the output of kustomize.
 func Check(name string, text []byte) Problems {
 	docs, err := spec.Split(name, text)
 	if err != nil {
@@ -102,7 +102,7 @@ func Check(name string, text []byte) Problems {
 func checkDocument(file string, doc spec.Document) Problems {
 	newObj, ok := kinds[doc.APIVersion+"/"+doc.Kind]
 	if !ok {
-		return Problems{{File: file, Where: "kind", Detail: fmt.Sprintf("%s %s is not a kind this project deploys", doc.APIVersion, doc.Kind), Remedy: "mend apiVersion and kind, or add it to broker/manifest/kinds.go"}}
+		return Problems{{File: file, Where: "kind", Detail: fmt.Sprintf("%s %s is not a kind this project deploys", doc.APIVersion, doc.Kind), Remedy: "correct apiVersion and kind, or add the kind to broker/manifest/kinds.go"}}
 	}
 	obj := newObj()
 	if o, ok := obj.(object); ok {

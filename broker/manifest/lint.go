@@ -20,10 +20,10 @@ import (
 	"pitboss/broker/spec"
 )
 
-// Lint checks the manifests of the repository at root beyond what a cluster
-// would: that names mean something, that nothing is lost without a dead-letter
-// sink, and that no event can come back to where it was. The error is a
-// [Problems]: each with file, field and remedy.
+// Lint checks the manifests of the repository at root more strictly than a cluster
+// does: every name must refer to something, every Broker and Trigger that sets its
+// delivery needs a dead-letter sink, and replies must not form a cycle. The error
+// is a [Problems], each with file, field and remedy.
 func Lint(root string) error {
 	var ps Problems
 	add := func(file string, err error) {
@@ -42,7 +42,7 @@ func Lint(root string) error {
 	}
 	add(filepath.Join(root, "func.yaml"), lintRoot(root))
 	var services []string
-	for _, name := range known { // also of one whose func.yaml could not be read: that is said already
+	for _, name := range known { // includes functions whose func.yaml is unreadable, which is reported above
 		services = append(services, "pitboss-"+name)
 	}
 	name := "pitboss"
@@ -79,7 +79,7 @@ func lintRoot(root string) error {
 		return err
 	}
 	if f.Created == "" {
-		return &Problem{File: file, Where: "created", Detail: "is missing", Remedy: "func takes the function for uninitialised without a creation time"}
+		return &Problem{File: file, Where: "created", Detail: "is missing", Remedy: createdRemedy}
 	}
 	if _, ok := f.env("FUNCTION_TARGET"); ok {
 		return &Problem{File: file, Where: "run.envs.FUNCTION_TARGET", Detail: "the root is only built, so it names no function", Remedy: "set it in functions/<name>/func.yaml"}
@@ -87,11 +87,11 @@ func lintRoot(root string) error {
 	return nil
 }
 
-// deadLetters is where the console keeps what could not be delivered.
+// deadLetters is the console's path for dead letters.
 const deadLetters = "/deadletters"
 
-// lintDelivery: without a sink an event that cannot be delivered is gone, and
-// a backoff under 0.1 s is none at all.
+// lintDelivery requires a dead-letter sink, without which an undeliverable event is
+// lost, and a backoff of at least 0.1 s, because Knative does not wait for less.
 func lintDelivery(file string, d *eventingduckv1.DeliverySpec, services []string) Problems {
 	const field = "spec.delivery.deadLetterSink"
 	if d == nil || d.DeadLetterSink == nil {
@@ -107,16 +107,16 @@ func lintDelivery(file string, d *eventingduckv1.DeliverySpec, services []string
 	}
 	if d.BackoffDelay != nil {
 		if p, err := period.Parse(*d.BackoffDelay); err == nil && p.DurationApprox() < 100*time.Millisecond {
-			ps = append(ps, &Problem{File: file, Where: "spec.delivery.backoffDelay", Detail: *d.BackoffDelay + " is under PT0.1S, which Knative takes for no wait at all", Remedy: "backoffDelay: PT0.2S"})
+			ps = append(ps, &Problem{File: file, Where: "spec.delivery.backoffDelay", Detail: *d.BackoffDelay + " is below PT0.1S, and Knative does not wait for less than that", Remedy: "backoffDelay: PT0.2S"})
 		}
 	}
 	return ps
 }
 
-// RetryTime is how long a delivery's retries take in all. Knative's own dispatcher
-// (in-memory) and the one-machine Broker wait delay × 2^n from n = 0. Kafka's Broker
-// and RabbitMQ's, whose dispatcher uses the CloudEvents SDK's retries, begin at n = 1.
-// Linear backoff waits delay × n.
+// RetryTime returns the total time of a delivery's retries. Exponential backoff waits
+// delay × 2^n. Knative's own dispatcher (in-memory) and the one-machine Broker begin at
+// n = 0. Kafka's Broker and RabbitMQ's, whose dispatcher uses the CloudEvents SDK's
+// retries, begin at n = 1. Linear backoff waits delay × n.
 func RetryTime(d *eventingduckv1.DeliverySpec) (knative, durable time.Duration) {
 	if d == nil || d.Retry == nil || d.BackoffDelay == nil {
 		return 0, 0
@@ -133,18 +133,19 @@ func RetryTime(d *eventingduckv1.DeliverySpec) (knative, durable time.Duration) 
 	return knative, 2 * knative
 }
 
-// attributeNames are the attributes an event of Pitboss can have.
+// attributeNames lists the attributes that an event of Pitboss can have.
 var attributeNames = []string{
 	"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema",
 	event.ExtPartitionKey, event.ExtTraceparent, event.ExtTracestate, event.ExtReceived, "knativearrivaltime",
 	event.ExtAction, event.ExtKind, event.ExtJurisdiction, event.ExtBrand, event.ExtChannel, event.ExtSeverity, event.ExtArm, event.ExtExpiry, event.ExtReview,
 }
 
-// anywayAnnotation on a Trigger says why its spec.filters may be ignored: the
-// function answers what the filter would have kept away, at the cost of a call.
+// anywayAnnotation on a Trigger gives the reason why a Broker may ignore its
+// spec.filters: the function handles the events that the filter would have kept
+// out, which costs one call each.
 const anywayAnnotation = "pitboss/filters-may-be-ignored"
 
-// orderAnnotation asks Kafka's Broker for order per partition.
+// orderAnnotation sets the delivery order of Kafka's Broker per partition.
 const orderAnnotation = "kafka.eventing.knative.dev/delivery.order"
 
 func lintTrigger(t Trigger, services []string) Problems {
@@ -157,7 +158,7 @@ func lintTrigger(t Trigger, services []string) Problems {
 	sets, ok := exacts(t.Trigger)
 	if !ok && len(t.Spec.Filters) > 0 && t.Annotations[anywayAnnotation] == "" {
 		ps = append(ps, &Problem{File: t.File, Where: "spec.filters", Detail: "the RabbitMQ Broker ignores it and would deliver everything",
-			Remedy: "one any of nothing but exact, which make generate splits up for that Broker, or say with the annotation " + anywayAnnotation + " why the function may get everything"})
+			Remedy: "use one any that holds only exact, which make generate splits for that Broker, or give in the annotation " + anywayAnnotation + " the reason why the function may get everything"})
 	}
 	for _, set := range sets {
 		for name, value := range set.attributes {
@@ -189,7 +190,7 @@ func lintDestination(file, field string, d duckv1.Destination, services []string
 	return Problems{{File: file, Where: field + ".ref.name", Detail: fmt.Sprintf("no func.yaml deploys a Service %q", d.Ref.Name), Remedy: "one of " + strings.Join(services, ", ") + spec.Nearest(d.Ref.Name, services)}}
 }
 
-// lintTwice refuses a second Trigger that brings a function the same events.
+// lintTwice refuses a second Trigger that delivers the same events to a function.
 func lintTwice(triggers []Trigger) Problems {
 	var ps Problems
 	seen := map[string]string{}
@@ -205,7 +206,7 @@ func lintTwice(triggers []Trigger) Problems {
 			}
 			text, err := yaml.Marshal(of)
 			if other, twice := seen[string(text)]; twice && err == nil {
-				ps = append(ps, &Problem{File: t.File, Where: set.field, Detail: "filter and subscriber are those of " + other + ": each event would be delivered twice", Remedy: "keep one of the two"})
+				ps = append(ps, &Problem{File: t.File, Where: set.field, Detail: "filter and subscriber are the same as in " + other + ": each event would be delivered twice", Remedy: "keep one of the two"})
 			}
 			seen[string(text)] = t.File
 		}
@@ -213,8 +214,8 @@ func lintTwice(triggers []Trigger) Problems {
 	return ps
 }
 
-// lintListed wants every Trigger's file in the kustomization: one that is not
-// there is read on one machine and missing in a cluster.
+// lintListed requires the kustomization to list every Trigger's file. The
+// one-machine Broker reads a file that is not listed, but a cluster does not get it.
 func lintListed(dir string) Problems {
 	file := filepath.Join(dir, "kustomization.yaml")
 	raw, err := os.ReadFile(file)
@@ -238,8 +239,7 @@ func lintListed(dir string) Problems {
 	return ps
 }
 
-// lintFiles reads every other manifest under broker/ and docs/ strictly with
-// the types a cluster has for it.
+// lintFiles checks every manifest under broker/ and docs/ with [CheckFile].
 func lintFiles(root string) Problems {
 	var ps Problems
 	for _, dir := range []string{"broker", "docs"} {

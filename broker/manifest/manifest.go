@@ -1,9 +1,8 @@
-// Package manifest reads the project's own Kubernetes manifests with Knative's
-// types, as strictly as a cluster's API server and Knative's webhook do: an
-// unknown or repeated field is refused, defaults are set, and each type's own
-// Validate is asked.
+// Package manifest reads the project's Kubernetes manifests with Knative's types,
+// as strictly as a cluster's API server and Knative's webhook: it refuses an unknown
+// or repeated field, sets the defaults and calls each type's Validate.
 //
-// A mistake is a [Problem]: the file, the field, what is wrong, what to do.
+// It reports a mistake as a [Problem]: the file, the field, the mistake, the remedy.
 package manifest
 
 import (
@@ -25,7 +24,7 @@ import (
 // Problem is one mistake in a manifest.
 type Problem = spec.Problem
 
-// Problems are all the mistakes found.
+// Problems lists the mistakes found.
 type Problems = spec.Problems
 
 // Trigger is a Trigger and the file it came from.
@@ -34,8 +33,8 @@ type Trigger struct {
 	*eventingv1.Trigger
 }
 
-// Context carries the defaults that a cluster's config-br-defaults ConfigMap
-// gives as Knative ships it, for SetDefaults and Validate.
+// Context returns a ctx for SetDefaults and Validate with the defaults of the
+// config-br-defaults ConfigMap that Knative ships.
 func Context(ctx context.Context) context.Context {
 	exponential := duckv1.BackoffPolicyExponential
 	return config.ToContext(ctx, &config.Config{Defaults: &config.Defaults{
@@ -120,7 +119,7 @@ func trigger(file, broker string) (*eventingv1.Trigger, error) {
 	return t, nil
 }
 
-// eventing is decode of a Broker or a Trigger.
+// eventing decodes a Broker or a Trigger.
 func eventing(file string, doc spec.Document, obj object) error {
 	if doc.APIVersion != spec.Version {
 		return &Problem{File: file, Where: "apiVersion", Detail: fmt.Sprintf("is %q", doc.APIVersion), Remedy: "apiVersion: " + spec.Version}
@@ -128,7 +127,7 @@ func eventing(file string, doc spec.Document, obj object) error {
 	return decode(file, doc, obj)
 }
 
-// object is what every Knative type offers its webhook.
+// object is the interface between a Knative type and its webhook.
 type object interface {
 	apis.Defaultable
 	apis.Validatable
@@ -136,8 +135,8 @@ type object interface {
 
 const seeReference = "see the type's reference for its fields"
 
-// decode reads doc into obj, sets its defaults and validates it, as the
-// webhook would on creation.
+// decode reads doc into obj, sets its defaults and validates it, as the webhook does
+// on creation.
 func decode(file string, doc spec.Document, obj object) error {
 	if err := spec.Unmarshal(doc.Text, obj); err != nil {
 		return spec.Undecodable(file, doc.Text, obj, err, seeReference)
@@ -148,10 +147,10 @@ func decode(file string, doc spec.Document, obj object) error {
 	return validate(file, obj)
 }
 
-// validate sets obj's defaults and asks its own validation.
+// validate sets obj's defaults and calls its Validate.
 func validate(file string, obj object) error {
 	if o, ok := obj.(metav1.Object); ok && o.GetNamespace() == "" {
-		o.SetNamespace("default") // as the API server does before it asks the webhook
+		o.SetNamespace("default") // as the API server does before it calls the webhook
 	}
 	ctx := apis.WithinCreate(Context(context.Background()))
 	obj.SetDefaults(ctx)

@@ -15,13 +15,13 @@ import (
 
 // exact is a set of attribute values that lets an event through a Trigger.
 type exact struct {
-	field      string // where it stands in the manifest
+	field      string // its path in the manifest
 	attributes map[string]string
 }
 
-// exacts are the sets of values of which a Trigger asks for any one: those of
-// spec.filter, or of spec.filters if it is one "any" of nothing but "exact". ok is
-// false for any other filter, and for none.
+// exacts returns the sets of attribute values, any one of which passes the Trigger:
+// the set of spec.filter, or the sets of spec.filters if that is a single "any" that
+// holds only "exact". ok is false for any other filter, and without a filter.
 func exacts(t *eventingv1.Trigger) (out []exact, ok bool) {
 	if len(t.Spec.Filters) == 0 {
 		if t.Spec.Filter == nil || len(t.Spec.Filter.Attributes) == 0 {
@@ -42,8 +42,8 @@ func exacts(t *eventingv1.Trigger) (out []exact, ok bool) {
 	return out, true
 }
 
-// exactTriggers are the Triggers of triggers/ for a Broker class that knows
-// spec.filter alone: one for each set of values.
+// exactTriggers renders the Triggers of triggers/ for a Broker class that supports
+// only spec.filter: one Trigger for each set of values.
 func exactTriggers(root string) ([]byte, error) {
 	files, err := spec.YAMLFiles(filepath.Join(root, "triggers"))
 	if err != nil {
@@ -70,8 +70,8 @@ func exactTriggers(root string) ([]byte, error) {
 	return out, nil
 }
 
-// split is t as Triggers of one set of values each. A Trigger that says why its
-// filter may be ignored, or takes everything, stays as it is.
+// split returns one Trigger for each set of values of t. A Trigger without sets, or
+// with spec.filter only, stays as it is.
 func split(t *eventingv1.Trigger) []*eventingv1.Trigger {
 	sets, ok := exacts(t)
 	if !ok || len(t.Spec.Filters) == 0 {
@@ -87,7 +87,7 @@ func split(t *eventingv1.Trigger) []*eventingv1.Trigger {
 	return out
 }
 
-// nameOf says the values of attributes in a Kubernetes name:
+// nameOf makes a Kubernetes name of the attributes' values:
 // recommendation-issued-arm-explore.
 func nameOf(attributes map[string]string) string {
 	words := []string{strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(attributes["type"], "pitboss."), ".v1"), ".", "-")}

@@ -27,7 +27,7 @@ func Documents(file string) ([]Document, error) {
 }
 
 // Split cuts raw at its --- lines and reads each document's type and name.
-// Documents of nothing but comments are left out.
+// It leaves out documents that hold only comments.
 func Split(file string, raw []byte) ([]Document, error) {
 	var out []Document
 	for _, text := range bytes.Split(append([]byte("\n"), raw...), []byte("\n---")) {
@@ -49,9 +49,9 @@ func Split(file string, raw []byte) ([]Document, error) {
 	return out, nil
 }
 
-// Unmarshal decodes a document as a cluster's API server does: an unknown or
-// repeated field is refused, and so is a number where text is meant, which
-// [yaml.UnmarshalStrict] would make text of.
+// Unmarshal decodes a document as a cluster's API server does. It refuses an unknown
+// or repeated field, and also a number in place of text, which
+// [yaml.UnmarshalStrict] would convert.
 func Unmarshal(text []byte, into any) error {
 	raw, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
@@ -68,7 +68,7 @@ func stripComments(text []byte) []byte { return comment.ReplaceAll(text, nil) }
 
 var unknownField = regexp.MustCompile(`(?:unknown field|field) "([^"]+)"`)
 
-// fieldOf finds the field a strict decoding error names, "" if none.
+// fieldOf returns the field that a strict decoding error names, or "".
 func fieldOf(err error) string {
 	if m := unknownField.FindStringSubmatch(err.Error()); m != nil {
 		return m[1]
@@ -76,8 +76,7 @@ func fieldOf(err error) string {
 	return ""
 }
 
-// cleanYAML drops the layers of prefixes that the YAML packages put before
-// what is wrong.
+// cleanYAML removes the prefixes that the YAML packages put before the message.
 func cleanYAML(err error) string {
 	s := err.Error()
 	for _, prefix := range []string{"error unmarshaling JSON: ", "error converting YAML to JSON: ", "while decoding JSON: ", "yaml: unmarshal errors:\n  ", "yaml: ", "json: "} {

@@ -2,7 +2,8 @@ package spec
 
 import "fmt"
 
-// Nearest suggests the known word that is fewest edits away, if it is near.
+// Nearest suggests the known word with the fewest edits from word, or returns "" if
+// none is near.
 func Nearest(word string, known []string) string {
 	best, at := len(word)/3+1, ""
 	for _, k := range known {
@@ -16,7 +17,7 @@ func Nearest(word string, known []string) string {
 	return fmt.Sprintf("; did you mean %s?", at)
 }
 
-// distance is the Levenshtein distance, two letters that change places counting as one.
+// distance returns the Levenshtein distance, where two swapped letters are one edit.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

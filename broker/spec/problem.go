@@ -8,16 +8,16 @@ import (
 	"pitboss/internal/strictyaml"
 )
 
-// Problem is one mistake in a manifest, Problems all that were found.
+// Problem is one mistake in a manifest, and Problems lists all mistakes found.
 type (
 	Problem  = strictyaml.Problem
 	Problems = strictyaml.Problems
 )
 
-// AsProblems are the problems that an error about a manifest is.
+// AsProblems returns the problems that an error about a manifest holds.
 var AsProblems = strictyaml.AsProblems
 
-// YAMLFiles lists the *.yaml files of a folder, kustomization.yaml excepted.
+// YAMLFiles lists the *.yaml files of a folder except kustomization.yaml.
 func YAMLFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

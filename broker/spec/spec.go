@@ -1,11 +1,10 @@
-// Package spec reads the manifests of Brokers and Triggers that the one-machine
-// Broker runs from, as strictly as a cluster does.
+// Package spec reads the manifests of Brokers and Triggers for the one-machine
+// Broker, as strictly as a cluster does.
 //
-// It has types of its own for the few fields that are used here. Knative's would
-// bring Kubernetes' client and its API along: 600 packages, half of the time
-// that `make run` takes to build at first. broker/manifest, a tool for
-// developers, reads the same files with Knative's types, and a test holds the
-// two against each other at random.
+// It has its own types for the few fields used here. Knative's types depend on
+// Kubernetes' client and API: 600 packages, half of the first build of `make run`.
+// broker/manifest, a tool for developers, reads the same files with Knative's types.
+// A test compares the two packages on random manifests.
 package spec
 
 import (
@@ -22,7 +21,7 @@ import (
 type Broker struct {
 	Meta
 	Spec struct {
-		Config   any       `json:"config,omitempty"` // of a cluster's Broker class
+		Config   any       `json:"config,omitempty"` // for a cluster's Broker class; unused here
 		Delivery *Delivery `json:"delivery,omitempty"`
 	} `json:"spec"`
 	Status any `json:"status,omitempty"`
@@ -34,7 +33,7 @@ type Trigger struct {
 	Meta
 	Spec struct {
 		Broker    string  `json:"broker,omitempty"`
-		BrokerRef any     `json:"brokerRef,omitempty"` // refused: it needs a cluster
+		BrokerRef any     `json:"brokerRef,omitempty"` // refused, because it needs a cluster
 		Filter    *Exact  `json:"filter,omitempty"`
 		Filters   Filters `json:"filters,omitempty"`
 
@@ -44,7 +43,7 @@ type Trigger struct {
 	Status any `json:"status,omitempty"`
 }
 
-// Meta is what every object has.
+// Meta holds the fields common to all objects.
 type Meta struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -56,12 +55,12 @@ type Meta struct {
 	} `json:"metadata"`
 }
 
-// Exact is spec.filter: each attribute has this value, or any where it is "".
+// Exact is spec.filter: each attribute must have this value; "" stands for any value.
 type Exact struct {
 	Attributes map[string]string `json:"attributes,omitempty"`
 }
 
-// Filters must all let an event through.
+// Filters passes an event if every filter passes it.
 type Filters []Filter
 
 // Filter is one of spec.filters, in one dialect of Knative's subscriptions API.
@@ -93,15 +92,15 @@ type Delivery struct {
 	BackoffPolicy  *string      `json:"backoffPolicy,omitempty"` // linear or exponential
 	BackoffDelay   *string      `json:"backoffDelay,omitempty"`
 	Format         *string      `json:"format,omitempty"` // binary or json
-	// Knative refuses these two unless a feature of the cluster allows them.
+	// Knative refuses the next two unless a feature flag of the cluster allows them.
 	Timeout       *string `json:"timeout,omitempty"`
 	RetryAfterMax *string `json:"retryAfterMax,omitempty"`
 }
 
-// Version is the API that Brokers and Triggers are read as.
+// Version is the API version of Brokers and Triggers.
 const Version = "eventing.knative.dev/v1"
 
-// ReadBroker reads the one Broker that file holds.
+// ReadBroker reads the Broker in file, which must hold exactly one.
 func ReadBroker(file string) (*Broker, error) {
 	docs, err := Documents(file)
 	if err != nil {
@@ -124,7 +123,7 @@ func ReadBroker(file string) (*Broker, error) {
 		if err := c.ps.Err(); err != nil {
 			return nil, err
 		}
-		if found.Spec.Delivery == nil { // as a cluster's config-br-defaults has it
+		if found.Spec.Delivery == nil { // the defaults of Knative's config-br-defaults
 			retry, policy, delay := int32(10), "exponential", "PT0.2S"
 			found.Spec.Delivery = &Delivery{Retry: &retry, BackoffPolicy: &policy, BackoffDelay: &delay}
 		}
@@ -135,9 +134,8 @@ func ReadBroker(file string) (*Broker, error) {
 	return found, nil
 }
 
-// ReadTriggers reads every *.yaml file of dirs (kustomization.yaml excepted).
-// One file holds one Trigger, of the Broker called broker, and no two Triggers
-// share a name.
+// ReadTriggers reads every *.yaml file of dirs except kustomization.yaml. Each file
+// must hold one Trigger of the Broker called broker, with a name of its own.
 func ReadTriggers(broker string, dirs ...string) (out []*Trigger, err error) {
 	var bad Problems
 	byName := map[string]string{}
@@ -201,7 +199,7 @@ func decode(file string, doc Document, into any) error {
 	return nil
 }
 
-// checker collects what is wrong with a file.
+// checker collects the problems of a file.
 type checker struct {
 	file string
 	ps   Problems
@@ -226,7 +224,7 @@ func (c *checker) delivery(field string, d *Delivery) {
 	}
 	if d.BackoffDelay != nil {
 		if _, err := period.Parse(*d.BackoffDelay); err != nil {
-			c.refuse(field+".backoffDelay", "invalid value: %s: want a duration as of ISO 8601, e.g. PT0.2S", *d.BackoffDelay)
+			c.refuse(field+".backoffDelay", "invalid value: %s: want an ISO 8601 duration, e.g. PT0.2S", *d.BackoffDelay)
 		}
 	}
 	if f := d.Format; f != nil && *f != "binary" && *f != "json" {
@@ -234,7 +232,7 @@ func (c *checker) delivery(field string, d *Delivery) {
 	}
 	for name, v := range map[string]*string{"timeout": d.Timeout, "retryAfterMax": d.RetryAfterMax} {
 		if v != nil {
-			c.refuse(field+"."+name, "must not set the field(s): it is a feature that Knative leaves off by default")
+			c.refuse(field+"."+name, "must not set the field(s): Knative disables this feature by default")
 		}
 	}
 }
@@ -300,7 +298,8 @@ func (c *checker) filter(field string, f *Filter) {
 	}
 }
 
-// parses says what is wrong with a CESQL expression. The parser panics over some.
+// parses returns the error of a CESQL expression. The parser panics on some
+// expressions, hence the recover.
 func parses(expression string) (err error) {
 	if expression == "" {
 		return nil

@@ -7,8 +7,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Undecodable says why text can't be decoded into obj. A strict decoder names a
-// field that is unknown without its path, and not what it may have been meant for.
+// Undecodable turns the error err of decoding text into obj into a Problem. A strict
+// decoder reports an unknown field without its path; Undecodable finds the path and
+// suggests a known field with a similar name.
 func Undecodable(file string, text []byte, obj any, err error, remedy string) *Problem {
 	p := &Problem{File: file, Where: fieldOf(err), Detail: cleanYAML(err), Remedy: remedy}
 	var doc any
@@ -22,8 +23,8 @@ func Undecodable(file string, text []byte, obj any, err error, remedy string) *P
 	return p
 }
 
-// locate finds the first field called name in doc that type t does not have;
-// known are the fields that it has there.
+// locate finds the first field called name in doc that type t does not have. known
+// lists the fields that t has at that place.
 func locate(doc any, t reflect.Type, name string) (path, known []string, ok bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -44,7 +45,7 @@ func locate(doc any, t reflect.Type, name string) (path, known []string, ok bool
 			fieldsOf(t, fields)
 		}
 		if len(fields) == 0 {
-			return nil, nil, false // a map, or a type that decodes itself
+			return nil, nil, false // t is a map, or a type that decodes itself
 		}
 		for key, value := range d {
 			sub, has := fields[key]
@@ -65,8 +66,8 @@ func locate(doc any, t reflect.Type, name string) (path, known []string, ok bool
 	return nil, nil, false
 }
 
-// fieldsOf lists a struct's fields by their name in JSON, those of embedded
-// structs among them.
+// fieldsOf lists a struct's fields by their name in JSON, including those of
+// embedded structs.
 func fieldsOf(t reflect.Type, into map[string]reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)

@@ -1,5 +1,5 @@
-// Command generate writes the manifests that are derived: EventTypes from the
-// event catalogue, Knative Services from the func.yaml files.
+// Command generate writes the derived manifests: EventTypes from the event
+// catalogue, Knative Services from the func.yaml files.
 //
 //	go run ./broker/manifest/generate [ROOT]
 package main
