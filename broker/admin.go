@@ -11,31 +11,31 @@ import (
 	"pitboss/internal/access"
 )
 
-// Stats is what the Broker did since it was opened.
+// Stats holds the Broker's counts since it was opened.
 type Stats struct {
-	Accepted    int64          `json:"accepted"` // events put into the log, replies included
+	Accepted    int64          `json:"accepted"` // events accepted, including replies
 	Refused     int64          `json:"refused"`  // answered 4xx
-	Waiting     int64          `json:"waiting"`  // events not delivered everywhere yet
+	Waiting     int64          `json:"waiting"`  // events with unfinished deliveries
 	DeadLetters uint64         `json:"dead_letters"`
-	Full        string         `json:"full,omitempty"` // why no events are taken now
-	Lost        []Lost         `json:"lost,omitempty"` // what a damaged log had lost
+	Full        string         `json:"full,omitempty"` // why the Broker accepts no events now
+	Lost        []Lost         `json:"lost,omitempty"` // events lost because the log was damaged
 	Triggers    []TriggerStats `json:"triggers"`
 }
 
-// TriggerStats is what happened to the events of one Trigger.
+// TriggerStats holds the counts of one Trigger's events.
 type TriggerStats struct {
 	Name         string `json:"name"`
 	Subscriber   string `json:"subscriber"`
 	Delivered    int64  `json:"delivered"`
 	Replies      int64  `json:"replies"`
-	Unmatched    int64  `json:"unmatched"` // of the right type, then filtered out
+	Unmatched    int64  `json:"unmatched"` // of the Trigger's type, but its filter did not match
 	Retried      int64  `json:"retried"`   // attempts after the first
 	DeadLettered int64  `json:"dead_lettered"`
-	InFlight     int    `json:"in_flight"` // in memory: queued, being tried, waiting for a retry
-	Lag          int    `json:"lag"`       // those, and the ones kept in the log for this Trigger
+	InFlight     int    `json:"in_flight"` // in memory: queued, in an attempt or waiting for a retry
+	Lag          int    `json:"lag"`       // in_flight plus the events held in the log for this Trigger
 }
 
-// Stats counts; it asks the log for the number of dead letters.
+// Stats returns the counts. The error is always nil.
 func (b *Broker) Stats(ctx context.Context) (s Stats, err error) {
 	s = Stats{Accepted: b.accepted.Load(), Refused: b.refused.Load(), Waiting: b.waiting(), DeadLetters: b.DeadLetters.Count(), Lost: b.Lost()}
 	if err := b.Trouble(); err != nil {
@@ -50,8 +50,8 @@ func (b *Broker) Stats(ctx context.Context) (s Stats, err error) {
 	return s, nil
 }
 
-// handler serves ingress, /healthz (200 once ready) and, to this machine only,
-// the admin API under /admin.
+// handler serves ingress, /healthz (200 once ready) and the admin API under /admin,
+// which only this machine can use.
 func (b *Broker) handler() http.Handler {
 	admin := http.NewServeMux()
 	admin.HandleFunc("GET /admin/stats", b.serveStats)
@@ -95,17 +95,17 @@ func (b *Broker) healthy(ctx context.Context) error {
 	return nil
 }
 
-// SetHealth makes /healthz answer 503 with check's error while it returns
-// one: local mode adds its functions' readiness. Without it the Broker's own
-// readiness is what counts.
+// SetHealth adds check to /healthz, which answers 503 with check's error. Local mode
+// uses it for the readiness of its functions. Without it only the Broker's own
+// readiness counts.
 func (b *Broker) SetHealth(check func(context.Context) error) { b.health.Store(&check) }
 
-// loopbackOnly keeps the admin API from other machines, and from web pages
-// whose name resolves to this one.
+// loopbackOnly refuses requests from other machines, and requests for a host name
+// other than localhost: a web page could make its name resolve to this machine.
 func loopbackOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !access.FromThisMachine(r) {
-			problem(w, http.StatusForbidden, "the admin API answers to this machine only, by a loopback address or as localhost")
+			problem(w, http.StatusForbidden, "the admin API serves this machine only, by a loopback address or as localhost")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -166,6 +166,6 @@ func respond(w http.ResponseWriter, v any, err error) {
 		problem(w, http.StatusInternalServerError, err.Error())
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(append(bytes.ToValidUTF8(body, []byte("\ufffd")), '\n')) // an attribute may hold any byte
+		_, _ = w.Write(append(bytes.ToValidUTF8(body, []byte("\ufffd")), '\n')) // an attribute can hold any byte
 	}
 }

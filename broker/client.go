@@ -16,16 +16,16 @@ import (
 type client struct {
 	url     *url.URL
 	http    *http.Client
-	json    bool  // delivery.format: json; else binary mode
-	maxBody int64 // of an answer
+	json    bool  // delivery.format is json; otherwise binary mode
+	maxBody int64 // limit of an answer's body, in bytes
 }
 
 var errTooLarge = errors.New("the reply is too large")
 
-// ioBuffer takes nearly every event whole, so that it needs one system call.
+// ioBuffer holds nearly every event as a whole, so that it needs one system call.
 const ioBuffer = 16 << 10
 
-// newHTTP is the one pool of connections that all subscribers share.
+// newHTTP makes the client whose connection pool all subscribers share.
 func newHTTP() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 4096, 256
@@ -51,7 +51,7 @@ func (c *client) deliver(ctx context.Context, m *message) (answer, error) {
 	a := answer{status: resp.StatusCode, body: body}
 	switch {
 	case errors.Is(err, errTooLarge) && !a.ok():
-		return a, nil // the beginning of a reason is enough
+		return a, nil // a truncated reason is enough
 	case err != nil:
 		return answer{}, err
 	case a.ok():
@@ -60,8 +60,8 @@ func (c *client) deliver(ctx context.Context, m *message) (answer, error) {
 	return a, err
 }
 
-// request writes binary mode itself where every attribute may be a header as
-// it is, for a third of what sdk-go's general way takes.
+// request writes binary mode itself if every attribute is a valid header value. That
+// takes a third of the time of sdk-go's general way.
 func (c *client) request(ctx context.Context, m *message) (*http.Request, error) {
 	if !m.plain || c.json {
 		return c.anyRequest(ctx, m)
@@ -82,8 +82,8 @@ func (c *client) request(ctx context.Context, m *message) (*http.Request, error)
 	return req, nil
 }
 
-// anyRequest is request for structured mode, other versions, and attributes
-// that are out of the ordinary.
+// anyRequest writes the request with sdk-go: structured mode, other versions of
+// CloudEvents, and attributes that need encoding.
 func (c *client) anyRequest(ctx context.Context, m *message) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url.String(), nil)
 	if err != nil {
@@ -100,9 +100,9 @@ func (c *client) anyRequest(ctx context.Context, m *message) (*http.Request, err
 	return req, nil
 }
 
-// travel sets the headers that go with an event. A key for idempotency which is
-// not sent lets net/http send an event again on a new connection where the
-// subscriber closed the old one while it was idle.
+// travel sets the headers that accompany an event. The nil Idempotency-Key is not
+// sent, but marks the request as idempotent for net/http, which then retries on a new
+// connection if the subscriber had closed the idle one.
 func travel(h http.Header, m *message) {
 	for i := 0; i < len(m.headers); i += 2 {
 		h[m.headers[i]] = append(h[m.headers[i]], m.headers[i+1])
@@ -113,7 +113,7 @@ func travel(h http.Header, m *message) {
 
 var preferReply = []string{"reply"}
 
-// read reads an answer's body up to the limit, and no further.
+// read reads an answer's body up to the limit.
 func (c *client) read(resp *http.Response) ([]byte, error) {
 	n := resp.ContentLength
 	if n > c.maxBody {

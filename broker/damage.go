@@ -13,23 +13,23 @@ import (
 	"go.uber.org/zap"
 )
 
-// Lost is a range of acknowledged messages that the log cannot give back,
-// since its files were damaged. It is found when the log is opened, logged, and
-// told by Stats until the file "lost" in the data folder is removed.
+// Lost is a range of acknowledged messages that the log lost because its files were
+// damaged. [Open] finds and logs it, and Stats reports it until somebody removes the
+// file "lost" in the data folder.
 type Lost struct {
 	Found  time.Time `json:"found"`
 	Stream string    `json:"stream"` // LOG: accepted events; HELD: events that waited for one Trigger; DEAD: dead letters
 	From   uint64    `json:"from"`   // sequence numbers, both included
 	To     uint64    `json:"to"`
-	Events int       `json:"events"` // how many events were in them
+	Events int       `json:"events"` // the number of events in these messages
 	Note   string    `json:"note,omitempty"`
 }
 
 const lostFile = "lost"
 
-// check compares what is in the streams with what the ledger says must be
-// there: what is missing or damaged is lost, and is said; what the ledger does
-// not know, since it was never acknowledged or the ledger is new, is kept.
+// check compares the streams with the ledger. A message in the ledger that is
+// missing or damaged in its stream is lost: check records and logs it. A message that
+// the ledger does not have is kept: it was never acknowledged, or the ledger is new.
 func (l *eventLog) check(dir string) error {
 	ctx := context.Background()
 	if err := l.readLost(filepath.Join(dir, lostFile)); err != nil {
@@ -47,26 +47,26 @@ func (l *eventLog) check(dir string) error {
 				return err
 			}
 			if !ok {
-				found = lose(found, s, seq, int(k.events))
+				found = addLost(found, s, seq, int(k.events))
 				_ = l.remove(ctx, s, seq)
 			}
 		}
 	}
 	if n := l.ledger.damaged; n > 0 && len(found) > 0 {
 		for i := range found {
-			found[i].Note = fmt.Sprintf("at most: %d entries of the ledger are damaged too", n)
+			found[i].Note = fmt.Sprintf("fewer events may be lost: %d entries of the ledger are damaged too", n)
 		}
 	} else if n > 0 {
 		l.zap.Error("the log's ledger is damaged; no event is missing", zap.Int("entries", n))
 	}
-	if err := l.tell(filepath.Join(dir, lostFile), found); err != nil {
+	if err := l.recordLost(filepath.Join(dir, lostFile), found); err != nil {
 		return err
 	}
 	return l.raise(ctx)
 }
 
-// lose adds a message to the ranges.
-func lose(found []Lost, s stream, seq uint64, events int) []Lost {
+// addLost adds a message to the ranges.
+func addLost(found []Lost, s stream, seq uint64, events int) []Lost {
 	if n := len(found); n > 0 && found[n-1].Stream == s.String() && found[n-1].To+1 == seq {
 		found[n-1].To, found[n-1].Events = seq, found[n-1].Events+events
 		return found
@@ -74,7 +74,7 @@ func lose(found []Lost, s stream, seq uint64, events int) []Lost {
 	return append(found, Lost{Found: time.Now().UTC(), Stream: s.String(), From: seq, To: seq, Events: events})
 }
 
-// adopt notes what is in a stream and not in the ledger.
+// adopt adds the messages of a stream that the ledger does not have.
 func (l *eventLog) adopt(ctx context.Context, s stream) error {
 	info, err := l.store.Load().streams[s].Info(ctx)
 	if err != nil {
@@ -90,7 +90,7 @@ func (l *eventLog) adopt(ctx context.Context, s stream) error {
 		msg, err := l.get(ctx, s, seq)
 		if err != nil {
 			if answered(err) {
-				continue // not there, or damaged: it was not acknowledged, or the ledger would know it
+				continue // missing or damaged, but never acknowledged: the ledger would have it
 			}
 			return fmt.Errorf("broker: log: %w", err)
 		}
@@ -106,7 +106,7 @@ func (l *eventLog) adopt(ctx context.Context, s stream) error {
 	return nil
 }
 
-// intact says whether a message is there as it was acknowledged.
+// intact reports whether a message is in the stream with the acknowledged data.
 func (l *eventLog) intact(ctx context.Context, s stream, seq uint64, k known) (bool, error) {
 	msg, err := l.get(ctx, s, seq)
 	switch {
@@ -118,7 +118,7 @@ func (l *eventLog) intact(ctx context.Context, s stream, seq uint64, k known) (b
 	return false, fmt.Errorf("broker: log: %w", err)
 }
 
-// readLost reads what was lost before.
+// readLost reads the losses recorded by earlier processes.
 func (l *eventLog) readLost(path string) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -130,15 +130,15 @@ func (l *eventLog) readLost(path string) error {
 	for line := range bytes.Lines(text) {
 		var lost Lost
 		if err := json.Unmarshal(line, &lost); err != nil {
-			lost = Lost{Note: fmt.Sprintf("a line of %s cannot be read: %v", path, err)}
+			lost = Lost{Note: fmt.Sprintf("a line of %s is unreadable: %v", path, err)}
 		}
 		l.lost = append(l.lost, lost)
 	}
 	return nil
 }
 
-// tell logs what is lost, and writes it down.
-func (l *eventLog) tell(path string, found []Lost) error {
+// recordLost logs the losses and appends them to the file.
+func (l *eventLog) recordLost(path string, found []Lost) error {
 	if len(found) == 0 {
 		return nil
 	}

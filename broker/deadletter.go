@@ -21,20 +21,20 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// ErrNoDeadLetter is returned for an id that is not, or no longer, kept.
+// ErrNoDeadLetter is returned for an id that does not exist, or does not exist any more.
 var ErrNoDeadLetter = errors.New("broker: no such dead letter")
 
-// DeadLetter is an event that a subscriber refused for good, or that retries
-// could not deliver.
+// DeadLetter is an event that a subscriber refused for good, or whose retries all
+// failed.
 type DeadLetter struct {
 	ID         string    `json:"id"`
-	At         time.Time `json:"at"`         // when it became one
-	Trigger    string    `json:"trigger"`    // whose subscriber
-	Subscriber string    `json:"subscriber"` // who refused it: knativeerrordest
+	At         time.Time `json:"at"`         // when it became a dead letter
+	Trigger    string    `json:"trigger"`    // name of the Trigger
+	Subscriber string    `json:"subscriber"` // address of the subscriber: knativeerrordest
 	Code       int       `json:"code"`       // HTTP status of the last attempt: knativeerrorcode
 	Reason     string    `json:"reason"`     // body of the last answer: knativeerrordata, decoded
 	Attempts   int       `json:"attempts"`
-	Event      ce.Event  `json:"event"` // with the three knativeerror… attributes; as event.Shown
+	Event      ce.Event  `json:"event"` // with the three knativeerror… attributes, in the form of event.Shown
 }
 
 // DeadLetters is the Broker's store of dead letters.
@@ -42,14 +42,14 @@ type DeadLetters struct{ b *Broker }
 
 const attemptsHeader = "Pitboss-Attempts"
 
-// sinkSends bounds the dead letters of a Trigger that are on their way to its
-// sink. More are kept here only, which is logged.
+// sinkSends limits how many of a Trigger's dead letters are sent to its sink at
+// once. Further ones stay only in the Broker's store, with a log message.
 const sinkSends = 256
 
-// deadLetter stores the event with the reason, then sends it to the
-// dead-letter sink if that resolved. Storing must succeed. Nobody waits for the
-// sink, since the event is kept either way: one that does not answer must hold
-// up neither the Trigger nor the event's place in the log.
+// deadLetter stores the event with the reason, then sends it to the dead-letter sink
+// if the sink was resolved. It returns an error if the event could not be stored. It
+// does not wait for the sink: the event is stored either way, and a sink that does
+// not answer must block neither the Trigger nor the removal of the event from the log.
 func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempts int) error {
 	dest, err := url.Parse(f.dest)
 	if err != nil {
@@ -65,7 +65,7 @@ func (t *trigger) deadLetter(ctx context.Context, m *message, f failure, attempt
 		return fmt.Errorf("broker: dead letter: %w", err)
 	}
 	if len(f.body) == 0 {
-		letter.set(attributes.KnativeErrorDataExtensionKey, "") // as Knative has it, though nothing was said
+		letter.set(attributes.KnativeErrorDataExtensionKey, "") // Knative sets it even for an empty answer
 	}
 	msg := &nats.Msg{Subject: deadPrefix + t.name, Data: letter.appendRecord(nil), Header: nats.Header{attemptsHeader: {strconv.Itoa(attempts)}}}
 	if _, err := t.b.log.publish(ctx, inDead, msg, 1); err != nil {
@@ -94,21 +94,21 @@ func (t *trigger) toSink(ctx context.Context, letter *message) {
 	}
 }
 
-var errSinkBusy = fmt.Errorf("%d dead letters are on their way to it already: this one is kept in the Broker only", sinkSends)
+var errSinkBusy = fmt.Errorf("%d dead letters are being sent to it already: this one stays in the Broker only", sinkSends)
 
-// pageBytes bounds the data of the dead letters in one page, so that a page of
-// large events can be held, sent and read.
+// pageBytes limits the data of the dead letters in one page, because large events
+// would make a page too big for memory and for its reader.
 const pageBytes = 8 << 20
 
-// List returns up to max dead letters after the id given ("" = from the
-// oldest), oldest first. A page may be shorter for its size in bytes; the last
-// one is empty.
+// List returns up to max dead letters after the given id ("" = from the oldest),
+// oldest first. A page can be shorter because of its size in bytes, so only an empty
+// page is the end.
 func (d *DeadLetters) List(ctx context.Context, after string, max int) ([]DeadLetter, error) {
 	return d.page(ctx, after, max, false)
 }
 
-// Newest returns up to max dead letters before the id given ("" = from the
-// newest), newest first.
+// Newest returns up to max dead letters before the given id ("" = from the newest),
+// newest first, in pages like [DeadLetters.List].
 func (d *DeadLetters) Newest(ctx context.Context, before string, max int) ([]DeadLetter, error) {
 	return d.page(ctx, before, max, true)
 }
@@ -136,7 +136,7 @@ func (d *DeadLetters) page(ctx context.Context, from string, limit int, back boo
 	for size := 0; len(seqs) > 0 && len(out) < limit && size < pageBytes; seqs = seqs[1:] {
 		letter, err := d.get(ctx, seqs[0])
 		if errors.Is(err, ErrNoDeadLetter) {
-			continue // replayed meanwhile
+			continue // it has been replayed since
 		}
 		if err != nil {
 			return nil, err
@@ -147,10 +147,10 @@ func (d *DeadLetters) page(ctx context.Context, from string, limit int, back boo
 	return out, nil
 }
 
-// Count is how many dead letters are kept.
+// Count returns the number of dead letters.
 func (d *DeadLetters) Count() uint64 { return uint64(d.b.log.ledger.len(inDead)) }
 
-// Get returns one dead letter; [ErrNoDeadLetter] if there is none.
+// Get returns one dead letter, or [ErrNoDeadLetter].
 func (d *DeadLetters) Get(ctx context.Context, id string) (DeadLetter, error) {
 	seq, err := sequence(id)
 	if err != nil {
@@ -190,8 +190,8 @@ func (d *DeadLetters) read(ctx context.Context, seq uint64) (DeadLetter, *messag
 	return letter, m, nil
 }
 
-// unreadableLetter shows a record that is damaged or of another version, so
-// that one of them does not hide the others. It can only be removed.
+// unreadableLetter stands for a record that is damaged or of another version, so
+// that listing does not fail on it. It can only be removed.
 func unreadableLetter(seq uint64, msg *jetstream.RawStreamMsg, err error) DeadLetter {
 	id := strconv.FormatUint(seq, 10)
 	e := ce.New()
@@ -202,12 +202,12 @@ func unreadableLetter(seq uint64, msg *jetstream.RawStreamMsg, err error) DeadLe
 	return DeadLetter{ID: id, At: msg.Time, Trigger: msg.Subject[len(deadPrefix):], Reason: err.Error(), Event: e}
 }
 
-// ErrUnreadable is returned when a dead letter that cannot be read is replayed.
-var ErrUnreadable = errors.New("broker: the dead letter cannot be read: it can only be removed")
+// ErrUnreadable is returned for the replay of an unreadable dead letter.
+var ErrUnreadable = errors.New("broker: the dead letter is unreadable and can only be removed")
 
-// Replay delivers a dead letter again, to the Trigger that could not, and to
-// every Trigger if that one is gone; then it is no longer kept. If it fails
-// again it is a dead letter again, under a new id.
+// Replay delivers a dead letter again to its Trigger, or to every Trigger if its own
+// no longer exists, and removes it from the store. If the delivery fails again, the
+// event becomes a dead letter with a new id.
 func (d *DeadLetters) Replay(ctx context.Context, id string) error {
 	seq, err := sequence(id)
 	if err != nil {
@@ -236,7 +236,7 @@ func (d *DeadLetters) Replay(ctx context.Context, id string) error {
 	return d.Remove(ctx, id)
 }
 
-// replay holds a message for this Trigger, which then delivers it.
+// replay puts a message into HELD for this Trigger, which then delivers it.
 func (t *trigger) replay(ctx context.Context, m *message) error {
 	stored := make(chan struct{})
 	t.mu.Lock()
@@ -250,8 +250,8 @@ func (t *trigger) replay(ctx context.Context, m *message) error {
 	}
 }
 
-// ReplayAll replays every dead letter kept when it is called, but those that
-// cannot be read, and returns how many it replayed.
+// ReplayAll replays every readable dead letter that exists at the time of the call,
+// and returns how many it replayed.
 func (d *DeadLetters) ReplayAll(ctx context.Context) (int, error) {
 	n := 0
 	for _, seq := range d.b.log.ledger.seqs(inDead) {
@@ -266,7 +266,7 @@ func (d *DeadLetters) ReplayAll(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// Remove forgets a dead letter.
+// Remove deletes a dead letter. It fails while the log cannot be written.
 func (d *DeadLetters) Remove(ctx context.Context, id string) error {
 	seq, err := sequence(id)
 	if err != nil {

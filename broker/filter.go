@@ -14,18 +14,18 @@ import (
 	"pitboss/broker/spec"
 )
 
-// filter is a filter of Knative's subscriptions API over a message. Knative's
-// own (knative.dev/eventing/pkg/eventfilter/subscriptionsapi) bring Kubernetes'
-// client along and want an event of sdk-go's made of every message; a test holds
-// the two against each other at random.
+// filter applies a filter of Knative's subscriptions API to a message. Knative's own
+// filters (knative.dev/eventing/pkg/eventfilter/subscriptionsapi) are not used: they
+// depend on Kubernetes' client and need an sdk-go event for every message. A test
+// compares the two on random events.
 type filter func(*message) eventfilter.FilterResult
 
-// allOf is a Trigger's spec.filters: every one must pass.
+// allOf passes if every filter passes, as a Trigger's spec.filters requires.
 func allOf(specs spec.Filters) filter { return until(eventfilter.FailFilter, specs) }
 
 func anyOf(specs spec.Filters) filter { return until(eventfilter.PassFilter, specs) }
 
-// until asks one filter after the other, and ends with the first that decides.
+// until runs the filters in order and stops at the first one with the deciding result.
 func until(decides eventfilter.FilterResult, specs spec.Filters) filter {
 	filters := filtersOf(specs)
 	return func(m *message) eventfilter.FilterResult {
@@ -48,7 +48,7 @@ func filtersOf(specs spec.Filters) (out []filter) {
 			out = append(out, anyOf(s.Any))
 		case s.Not != nil:
 			out = append(out, not(allOf(spec.Filters{*s.Not})))
-		case empty(s.Exact) || empty(s.Prefix) || empty(s.Suffix): // Knative makes no filter of it
+		case empty(s.Exact) || empty(s.Prefix) || empty(s.Suffix): // Knative ignores such a filter
 		case len(s.Exact) > 0:
 			out = append(out, every(s.Exact, func(value, want string) bool { return value == want }))
 		case len(s.Prefix) > 0:
@@ -64,7 +64,7 @@ func filtersOf(specs spec.Filters) (out []filter) {
 	return out
 }
 
-// empty says whether one of the attributes has no value.
+// empty reports whether one of the attributes has an empty value.
 func empty(attributes map[string]string) bool {
 	return slices.Contains(slices.Collect(maps.Values(attributes)), "")
 }
@@ -81,7 +81,7 @@ func not(f filter) filter {
 	}
 }
 
-// every passes if each attribute is there and matches.
+// every passes if the message has each attribute and its value matches.
 func every(attributes map[string]string, matches func(value, want string) bool) filter {
 	return func(m *message) eventfilter.FilterResult {
 		for name, want := range attributes {
@@ -103,8 +103,8 @@ func query(expression cesql.Expression) filter {
 	}
 }
 
-// exactly is a Trigger's spec.filter: each attribute has this value, or any
-// where it is "".
+// exactly returns a Trigger's spec.filter: each attribute must have this value; ""
+// stands for any value.
 func exactly(attributes map[string]string) func(*message) bool {
 	return func(m *message) bool {
 		for name, want := range attributes {
@@ -117,8 +117,8 @@ func exactly(attributes map[string]string) func(*message) bool {
 	}
 }
 
-// lookup is what an attribute is for a filter. The common ones are read as they
-// came; sdk-go writes the others in its own way.
+// lookup returns an attribute as a filter sees it. It reads the common attributes
+// from the message; the others go through an sdk-go event, which formats them.
 func (m *message) lookup(name string) (value string, ok bool) {
 	if m.attrs[1] != ce.CloudEventsVersionV1 {
 		return lookupIn(m.event(), name)

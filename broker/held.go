@@ -12,8 +12,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// hold keeps an event for one Trigger; done is called with its place, maybe
-// after some tries, or not at all when the Broker stops before.
+// hold stores an event in HELD for one Trigger. It retries until that succeeds, then
+// calls done with the sequence number. It does not call done if the Broker stops
+// before.
 func (l *eventLog) hold(ctx context.Context, trigger string, record []byte, done func(seq uint64)) {
 	go func() {
 		for {
@@ -32,7 +33,7 @@ func (l *eventLog) hold(ctx context.Context, trigger string, record []byte, done
 	}()
 }
 
-// heldSeqs is what each Trigger has in HELD, oldest first.
+// heldSeqs returns the sequence numbers in HELD by Trigger, oldest first.
 func (l *eventLog) heldSeqs(ctx context.Context) (map[string][]uint64, error) {
 	out := map[string][]uint64{}
 	for _, seq := range l.ledger.seqs(inHeld) {
@@ -46,7 +47,8 @@ func (l *eventLog) heldSeqs(ctx context.Context) (map[string][]uint64, error) {
 	return out, nil
 }
 
-// forget drops what is held for Triggers that are gone: nobody else would.
+// forget removes held events of a Trigger that no longer exists; no delivery would
+// remove them.
 func (l *eventLog) forget(ctx context.Context, held []uint64) error {
 	for _, seq := range held {
 		if err := l.remove(ctx, inHeld, seq); err != nil {
@@ -60,12 +62,13 @@ func (l *eventLog) deleteHeld(seq uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := l.remove(ctx, inHeld, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		l.warn("delete", err) // it is delivered again after a restart
+		l.warn("delete", err) // the event is delivered again after a restart
 	}
 }
 
-// store holds a message for this Trigger and lets r, where it came from, end.
-// The caller holds t.mu.
+// store puts a message into HELD for this Trigger and calls stored when it is there.
+// From then until HELD is empty, the Trigger is behind: it stores new events, too, so
+// that memory stays bounded. The caller holds t.mu.
 func (t *trigger) store(record []byte, stored func()) {
 	t.behind = true
 	t.storing++
@@ -81,15 +84,17 @@ func (t *trigger) store(record []byte, stored func()) {
 	})
 }
 
-// wait says that a delivery may take long: it gets a place of its own.
+// wait gives the delivery its own record in HELD before it waits for a retry.
 func (d *delivery) wait() {
 	d.t.mu.Lock()
 	defer d.t.mu.Unlock()
 	d.keep()
 }
 
-// keep gives a delivery a place of its own, so that what it came from need not
-// be kept until it ends. The caller holds the Trigger's mu.
+// keep gives a delivery its own record in HELD, so that the event it came from can
+// leave the log before the delivery ends. The delivery's origin changes only once
+// that record is stored, so one of the two is in the log at any time. The caller
+// holds the Trigger's mu.
 func (d *delivery) keep() {
 	t := d.t
 	if d.kept {
@@ -114,7 +119,7 @@ func (d *delivery) keep() {
 	})
 }
 
-// unhold lets an event go that was held for t.
+// unhold removes an event from HELD when its deliveries are done.
 func (t *trigger) unhold(seq uint64) {
 	t.b.log.deleteHeld(seq)
 	t.mu.Lock()
@@ -129,8 +134,8 @@ func (t *trigger) wake() {
 	}
 }
 
-// load brings back what is held for the Trigger, when there is room, oldest
-// first; until the Broker stops.
+// load reads the Trigger's held events back into memory, oldest first, while there
+// is room. It runs until the Broker stops.
 func (t *trigger) load() {
 	for {
 		select {
@@ -151,8 +156,8 @@ func (t *trigger) load() {
 	}
 }
 
-// nextHeld is the oldest event to bring back; 0: none now. A Trigger with
-// none left is no longer behind.
+// nextHeld returns the oldest held event to load, or 0 if there is none or no room.
+// A Trigger without held events is no longer behind.
 func (t *trigger) nextHeld() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

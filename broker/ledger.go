@@ -12,14 +12,18 @@ import (
 	"sync"
 )
 
-// ledger is a file beside the streams that says what must be in them: an entry
-// for each message that was acknowledged, and one for each that may go. The
-// streams' own files drop what is damaged, and all that stands behind it, without
-// a word; the ledger, written apart, knows what is missing. It never holds data.
+// ledger is a file beside the streams that lists which messages must be in them: an
+// entry for each acknowledged message, and another when the message may be removed.
+// It exists because JetStream silently drops a damaged message and everything after
+// it in the same file. The ledger is a separate file, so it shows what is missing.
+// It holds no data.
 //
-// Entries have one size, so that a damaged one hides no other: kind (1 byte),
-// stream (1), events (2), sequence number (8), CRC-32C of the message's data (4),
-// CRC-32C of the entry (4); little-endian.
+// Invariant: an acknowledged message has an entry. The entry that it may be removed
+// is written before the removal.
+//
+// All entries have the same size, so that one damaged entry does not hide the
+// others: kind (1 byte), stream (1), events (2), sequence number (8), CRC-32C of the
+// message's data (4), CRC-32C of the entry (4); little-endian.
 type ledger struct {
 	path string
 	sync bool // fsync each entry
@@ -27,25 +31,25 @@ type ledger struct {
 	mu      sync.Mutex
 	file    *os.File
 	size    int64
-	behind  bool              // an entry could not be written: the file is to be written anew
-	live    [streams]liveSeqs // what must be there
+	behind  bool              // an entry is missing from the file, so that it must be rewritten
+	live    [streams]liveSeqs // the messages that must be in each stream
 	high    [streams]uint64   // the highest sequence number ever acknowledged
-	damaged int               // entries that could not be read at the start
+	damaged int               // entries that were unreadable when the file was opened
 }
 
-// entryKind says what an entry of the ledger does.
+// entryKind is the kind of an entry of the ledger.
 type entryKind byte
 
 const (
-	entryAdd   entryKind = 1 + iota // a message is acknowledged
-	entryGone                       // it may go
-	entryUpTo                       // all up to it may go
-	entryHigh                       // the highest number so far
+	entryAdd   entryKind = 1 + iota // the message is acknowledged
+	entryGone                       // the message may be removed
+	entryUpTo                       // the message and all before it may be removed
+	entryHigh                       // the highest sequence number so far
 	entrySize  = 20
-	ledgerFull = 4 << 20 // bytes from which on the file is written anew
+	ledgerFull = 4 << 20 // a larger file is rewritten if most of its entries are obsolete
 )
 
-// known is what the ledger knows of a message.
+// known describes a message: the CRC-32C of its data and its number of events.
 type known struct {
 	sum    uint32
 	events uint16
@@ -66,7 +70,7 @@ func openLedger(dir string, sync bool) (*ledger, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("broker: ledger: %w", err)
 	}
-	for ; len(text) >= entrySize; text = text[entrySize:] { // what is left at the end was not acknowledged
+	for ; len(text) >= entrySize; text = text[entrySize:] { // an incomplete entry at the end was never acknowledged
 		l.replay(text[:entrySize])
 	}
 	return l, nil
@@ -108,8 +112,8 @@ func appendEntry(dst []byte, kind entryKind, s stream, seq uint64, k known) []by
 	return binary.LittleEndian.AppendUint32(dst, checksum(dst[at:]))
 }
 
-// add notes an acknowledged message. With an error it is not noted, and must
-// not be acknowledged.
+// add writes the entry of a message before it is acknowledged. After an error the
+// message must not be acknowledged.
 func (l *ledger) add(s stream, seq uint64, k known) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,9 +124,9 @@ func (l *ledger) add(s stream, seq uint64, k known) error {
 	return nil
 }
 
-// gone notes that a message, or all up to it, may go; it comes before the
-// message goes, so that a kill between the two is no loss. What cannot be noted
-// for want of room is noted later: what goes makes room.
+// gone writes that a message, or all up to it, may be removed. The caller removes the
+// message afterwards: a kill between the two then does not look like a loss. If the
+// disk is full, the entry is written later, because the removal makes room.
 func (l *ledger) gone(kind entryKind, s stream, seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,7 +163,7 @@ func (l *ledger) count() (n int) {
 	return n
 }
 
-// rewrite writes the file anew with what is live; the caller holds mu.
+// rewrite replaces the file by one with the live entries only; the caller holds mu.
 func (l *ledger) rewrite() error {
 	var text []byte
 	for s := range streams {
@@ -190,14 +194,14 @@ func (l *ledger) rewrite() error {
 	if !l.sync {
 		return nil
 	}
-	if err := syncFolder(filepath.Dir(l.path)); err != nil { // a power cut could bring the file of before back
+	if err := syncFolder(filepath.Dir(l.path)); err != nil { // after a power cut the old file could be back
 		l.behind = true
 		return fmt.Errorf("broker: ledger: %w", err)
 	}
 	return nil
 }
 
-// syncFolder makes what was created or renamed in a folder survive a power cut.
+// syncFolder makes files created or renamed in a folder survive a power cut.
 func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -206,7 +210,7 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// catchUp writes what could not be written before.
+// catchUp rewrites the file if an entry could not be written before.
 func (l *ledger) catchUp() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,7 +220,7 @@ func (l *ledger) catchUp() error {
 	return l.rewrite()
 }
 
-// seqs are the messages that must be in a stream, in order.
+// seqs returns the sequence numbers of the messages that must be in a stream, in order.
 func (l *ledger) seqs(s stream) []uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -24,21 +24,22 @@ import (
 	"pitboss/internal/cehttp"
 )
 
-// message is an event in the Broker, as HTTP binary mode has it: attributes as
-// strings, data as bytes. So a filter sees what it would see in a cluster, where
-// every event has crossed HTTP before it is filtered. A message never changes.
+// message is an event in the Broker, in the form of HTTP binary mode: attributes as
+// strings, data as bytes. A filter therefore sees what it would see in a cluster,
+// where every event arrives over HTTP. A message must not change after admission:
+// several Triggers read it concurrently.
 type message struct {
 	attrs   []string // name, value, …; specversion first; without knativebrokerttl
-	headers []string // name, value, …: those that travel with an event
+	headers []string // name, value, …: the headers that accompany the event
 	data    []byte
-	ttl     int32 // what a reply to it starts from
-	plain   bool  // version 1.0, and every attribute may be an HTTP header as it is
-	valid   bool  // for sure; what is out of the ordinary is for sdk-go to judge
-	invalid error // why a reply that says it is an event is none
-	made    atomic.Pointer[ce.Event]
+	ttl     int32                    // knativebrokerttl; a reply gets one less
+	plain   bool                     // version 1.0, and every attribute is a valid HTTP header value
+	valid   bool                     // certainly a valid event; if false, sdk-go decides
+	invalid error                    // why a reply with a Ce-Specversion header is not an event
+	made    atomic.Pointer[ce.Event] // the sdk-go event, made on first use
 }
 
-var errRecord = errors.New("broker: a record of the log cannot be read")
+var errRecord = errors.New("broker: a record of the log is unreadable")
 
 // readHTTP reads an event of a request or reply in binary or structured mode.
 func readHTTP(h http.Header, body []byte) (*message, error) {
@@ -56,8 +57,8 @@ func readHTTP(h http.Header, body []byte) (*message, error) {
 	return m, m.decode()
 }
 
-// onWire is an attribute as a header has it: what filters of a cluster's Brokers
-// see, and what goes out again as it is.
+// onWire encodes an attribute as an HTTP header. The filters of a cluster's Broker
+// see this form, and it is sent to subscribers unchanged.
 func onWire(name, value string) string {
 	if name == "datacontenttype" {
 		return value
@@ -65,7 +66,7 @@ func onWire(name, value string) string {
 	return cehttp.Encode(value)
 }
 
-// offWire is the way back.
+// offWire decodes what onWire encoded.
 func offWire(name, value string) string {
 	if name == "datacontenttype" {
 		return value
@@ -76,7 +77,7 @@ func offWire(name, value string) string {
 	return value
 }
 
-// travellers are the headers that go with an event to its next hop.
+// travellers returns the headers that accompany an event to its next hop.
 func travellers(h http.Header) (travel []string) {
 	for name, values := range h {
 		if !strings.HasPrefix(name, "Ce-") && name != "Content-Type" && travels(name) {
@@ -88,7 +89,7 @@ func travellers(h http.Header) (travel []string) {
 	return travel
 }
 
-// valueOf is the first of that name among name, value, …; "": none.
+// valueOf returns the value of the first such name in name, value, …, or "".
 func valueOf(pairs []string, name string) string {
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i] == name {
@@ -100,8 +101,8 @@ func valueOf(pairs []string, name string) string {
 
 const specversion = "specversion"
 
-// readVersion03 reads an event of CloudEvents 0.3, which Knative's Broker takes
-// too, in binary mode.
+// readVersion03 reads an event of CloudEvents 0.3 in binary mode, because Knative's
+// Broker accepts it.
 func readVersion03(h http.Header, body []byte) (*message, error) {
 	e, err := binding.ToEvent(context.Background(), sdkhttp.NewMessage(h, io.NopCloser(bytes.NewReader(body))))
 	if err != nil {
@@ -110,7 +111,7 @@ func readVersion03(h http.Header, body []byte) (*message, error) {
 	return messageOf(e, travellers(h))
 }
 
-// messageOf is the message of an event.
+// messageOf makes a message of an event.
 func messageOf(e *ce.Event, headers []string) (*message, error) {
 	out := cehttp.MessageOf(e)
 	m := &message{headers: headers, data: out.Data, attrs: out.Attributes}
@@ -120,8 +121,9 @@ func messageOf(e *ce.Event, headers []string) (*message, error) {
 	return m, m.decode()
 }
 
-// adopt keeps a copy of the event that the message was made of, if it is as event
-// would make it: its extensions are text.
+// adopt keeps a copy of the event from which the message was made, so that event
+// need not make it again. It does so only if all extensions are strings, as in an
+// event that event makes.
 func (m *message) adopt(e *ce.Event) {
 	c, ok := e.Context.(*ce.EventContextV1)
 	if !ok || !m.valid {
@@ -135,14 +137,15 @@ func (m *message) adopt(e *ce.Event) {
 	m.made.Store(withOwn(c, m.data))
 }
 
-// withOwn is an event whose context is a copy of c.
+// withOwn returns an event whose context is a copy of c.
 func withOwn(c *ce.EventContextV1, data []byte) *ce.Event {
 	own := *c
 	own.Extensions = maps.Clone(c.Extensions)
 	return &ce.Event{Context: &own, DataEncoded: data}
 }
 
-// own is a copy of the event whose attributes may be changed. It shares the data.
+// own returns a copy of the event whose attributes the caller may change. It shares
+// the data.
 func (m *message) own() (*ce.Event, error) {
 	made := m.made.Load()
 	if made == nil {
@@ -156,15 +159,15 @@ func (m *message) own() (*ce.Event, error) {
 	return withOwn(c, made.DataEncoded), nil
 }
 
-// travels says whether Knative's Broker keeps a header for the event's next hop
+// travels reports whether Knative's Broker passes a header on with the event
 // (knative.dev/eventing/pkg/utils, PassThroughHeaders).
 func travels(name string) bool {
 	name = strings.ToLower(name)
 	return name == "x-request-id" || name == "retry-after" || strings.HasPrefix(name, "knative-") || strings.HasPrefix(name, "x-b3-")
 }
 
-// decode looks at the attributes. What is out of the ordinary, and every error,
-// is sdk-go's.
+// decode checks the attributes. It decides the common cases itself and leaves all
+// others, and every error, to sdk-go.
 func (m *message) decode() error {
 	if len(m.attrs) < 2 || m.attrs[0] != specversion {
 		return errRecord
@@ -205,24 +208,24 @@ func (m *message) decode() error {
 	return err
 }
 
-// Platforms have few sources, and types few schemas.
+// The checks of sources and schemas are cached, because few different ones occur.
 var (
 	validSource = cache.New(1024, strings.Clone, func(s string) bool { return types.ParseURIRef(s) != nil })
 	validSchema = cache.New(1024, strings.Clone, func(s string) bool { u := types.ParseURI(s); return u != nil && u.Validate() })
 )
 
-// formatted says whether a time that can be parsed is for sure as
-// types.FormatTime writes it: RFC 3339 in UTC, no zeros at the fraction's end.
+// formatted reports whether a valid time certainly has the form that types.FormatTime
+// writes: RFC 3339 in UTC, without trailing zeros in the fraction.
 func formatted(v string) bool {
 	last := len(v) - 1
 	return len(v) >= 20 && v[10] == 'T' && v[last] == 'Z' && (last == 19 || v[19] == '.' && last > 20 && last < 30 && v[last-1] != '0')
 }
 
-// event is the message for filters and Knative's dispatcher.
+// event returns the message as an sdk-go event, which it makes on first use.
 func (m *message) event() ce.Event {
 	e := m.made.Load()
 	if e == nil {
-		e, _ = m.make() // decode would have said so
+		e, _ = m.make() // decode has refused a message for which this fails
 		m.made.Store(e)
 	}
 	return *e
@@ -275,8 +278,8 @@ func setAttribute(c ce.EventContext, name, v string) error {
 	return c.SetExtension(name, v)
 }
 
-// drop takes an extension out. As set, it is for who made the message: nobody
-// else has it yet.
+// drop removes an extension and returns its value. Like set, it may be called only
+// before the message is shared.
 func (m *message) drop(name string) (value string) {
 	for i := 2; i < len(m.attrs); i += 2 {
 		if m.attrs[i] == name {
@@ -291,7 +294,7 @@ func (m *message) drop(name string) (value string) {
 	return ""
 }
 
-// set puts an extension in.
+// set adds an extension.
 func (m *message) set(name, value string) {
 	m.attrs = append(m.attrs, name, value)
 	if e := m.made.Load(); e != nil {
@@ -299,10 +302,10 @@ func (m *message) set(name, value string) {
 	}
 }
 
-// attribute is the value of one; "" if there is none.
+// attribute returns the value of an attribute, or "".
 func (m *message) attribute(name string) string { return valueOf(m.attrs, name) }
 
-// size is roughly the memory that the message takes, in bytes.
+// size returns roughly the memory of the message in bytes.
 func (m *message) size() int64 {
 	return int64(len(m.data)) + int64(len(m.attrs)+len(m.headers))*32 + 512
 }
@@ -338,7 +341,7 @@ func readRecord(b []byte) (*message, error) {
 		return nil, errRecord
 	}
 	ttl, w := binary.Uvarint(b[1:])
-	if w <= 0 || ttl > math.MaxInt32 { // a producer may set a higher one than the default
+	if w <= 0 || ttl > math.MaxInt32 { // a producer can set a higher TTL than the default
 		return nil, errRecord
 	}
 	m := &message{ttl: int32(ttl)}
@@ -373,9 +376,8 @@ func readPairs(b []byte) (pairs []string, rest []byte, err error) {
 	return pairs, b, nil
 }
 
-// headerNames maps the attributes of nearly every event to HTTP headers
-// (CloudEvents HTTP protocol binding 1.0.2, section 3.1.3). Others are made when
-// they come.
+// headerNames maps the common attributes to HTTP headers (CloudEvents HTTP protocol
+// binding 1.0.2, section 3.1.3). headerOf makes the names of other attributes.
 var headerNames = names(specversion, "id", "source", "type", "subject", "time", "dataschema",
 	"partitionkey", "receivedtime", "traceparent", "tracestate", "jurisdiction", "brand", "pitbossdue", "pitbosscause",
 	ttlAttribute, arrivalAttribute)

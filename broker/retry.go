@@ -11,14 +11,14 @@ import (
 	"pitboss/broker/spec"
 )
 
-// servingTimeout ends an attempt where the delivery spec sets no limit: in a
-// cluster Knative Serving does so after this long (timeoutSeconds).
+// servingTimeout limits an attempt if the delivery spec sets no timeout. In a
+// cluster Knative Serving has this limit (timeoutSeconds).
 const servingTimeout = 5 * time.Minute
 
-// retries is what a delivery spec says about failed attempts. The rules are
-// those of Knative's dispatcher (knative.dev/eventing/pkg/kncloudevents), which
-// the Broker does not contain because it brings Kubernetes' client with it; a
-// test holds the two against each other.
+// retries holds the part of a delivery spec that concerns failed attempts. The rules
+// are those of Knative's dispatcher (knative.dev/eventing/pkg/kncloudevents). The
+// Broker does not import it, because it depends on Kubernetes' client; a test
+// compares the two.
 type retries struct {
 	most        int // attempts after the first
 	delay       time.Duration
@@ -42,7 +42,7 @@ func retriesOf(d spec.Delivery) (r retries, err error) {
 	return r, nil
 }
 
-// again says whether an answer, or none, is worth another attempt.
+// again reports whether Knative would retry after this answer or error.
 func again(a answer, err error) bool {
 	switch a.status {
 	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
@@ -51,9 +51,9 @@ func again(a answer, err error) bool {
 	return err != nil || a.status >= 500
 }
 
-// pause is how long to wait before the next attempt; done counts the retries so far.
+// pause returns how long to wait before the next attempt, after done retries.
 func (r *retries) pause(done int) time.Duration {
-	factor := float64(done) // Knative's linear backoff begins with no pause
+	factor := float64(done) // linear backoff makes the first retry at once, as Knative does
 	if r.exponential {
 		factor = math.Exp2(float64(done))
 	}

@@ -13,33 +13,33 @@ import (
 	"go.uber.org/zap"
 )
 
-// subscriber is whom a Trigger delivers to: a server that is reached over HTTP
-// or a function in this process. Filters, retries, time-outs, replies and dead
-// letters are the same for both; they are decided in delivery.go.
+// subscriber receives a Trigger's events: an HTTP server or a function in this
+// process. Filters, retries, timeouts, replies and dead letters are the same for
+// both; delivery.go implements them.
 type subscriber interface {
-	// deliver makes one attempt. It should end when ctx does; a function may not,
-	// and then nobody waits for it. An error means that there was no answer, or
-	// none that can be used.
+	// deliver makes one attempt. It should return when ctx ends. A function may not
+	// return then; the Broker stops waiting for it. An error means that there was no
+	// usable answer.
 	deliver(ctx context.Context, m *message) (answer, error)
-	// address is what a dead letter says of the subscriber (knativeerrordest).
+	// address identifies the subscriber in a dead letter (knativeerrordest).
 	address() string
-	// close releases what the subscriber holds, once attempts under way have
-	// ended or ctx has.
+	// close releases the subscriber's resources when the running attempts or ctx
+	// have ended.
 	close(ctx context.Context)
 }
 
-// answer is what a subscriber said.
+// answer is the answer of a subscriber.
 type answer struct {
 	status int
-	body   []byte   // of an answer that is not 2xx
-	reply  *message // of an answer that is; nil: none
+	body   []byte   // the reason in an answer other than 2xx
+	reply  *message // the reply in a 2xx answer, or nil
 }
 
 func (a answer) ok() bool { return a.status >= 200 && a.status < 300 }
 
-// Function is a function in the Broker's own process. It answers as it would
-// over HTTP: with a reply or nil, or with a status that is not 2xx and the
-// reason. The event is the function's own copy, and so is the reply.
+// Function is a function in the Broker's process. It answers as it would over HTTP:
+// with a 2xx status and a reply or nil, or with another status and the reason. The
+// function owns the event and the reply, and may change both: the Broker copies them.
 type Function func(ctx context.Context, e *ce.Event) (reply *ce.Event, status int, reason string)
 
 // inProcess delivers to a Function, on the goroutine that makes the attempt.
@@ -48,7 +48,7 @@ type inProcess struct {
 	f       Function
 	maxBody int64
 	log     *zap.Logger
-	running atomic.Int64 // calls under way, those that nobody waits for included
+	running atomic.Int64 // running calls, including those that timed out
 }
 
 func newInProcess(name string, f Function, maxBody int64, log *zap.Logger) *inProcess {
@@ -61,7 +61,7 @@ func (p *inProcess) deliver(ctx context.Context, m *message) (a answer, err erro
 	p.running.Add(1)
 	defer func() {
 		if v := recover(); v != nil {
-			p.log.Error("panic", zap.String("function", p.name), zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+			p.log.Error("the function panicked", zap.String("function", p.name), zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
 			a, err = answer{status: http.StatusInternalServerError, body: []byte("panic; the log has it")}, nil
 		}
 		p.running.Add(-1)
@@ -85,7 +85,7 @@ func (p *inProcess) deliver(ctx context.Context, m *message) (a answer, err erro
 	if err != nil {
 		return answer{}, errors.Join(errReply, err)
 	}
-	out.data = bytes.Clone(out.data) // the function may keep its own
+	out.data = bytes.Clone(out.data) // the function may still use the reply's data
 	out.adopt(reply)
 	return answer{status: status, reply: out}, nil
 }

@@ -8,9 +8,9 @@ import (
 	"pitboss/internal/telemetry"
 )
 
-// traced puts an event that is POSTed into its trace, so that all whom the
-// Broker delivers it to, however often, are in one. header is the request's
-// traceparent; end is called once the event is in the log, or refused.
+// traced gives a POSTed event its trace context, so that all its deliveries and
+// retries are in one trace. header is the request's traceparent. The caller calls end
+// when the event is in the log or refused.
 func (m *message) traced(ctx context.Context, header string) (end func(error)) {
 	before := m.attribute(event.ExtTraceparent)
 	if v, ok := telemetry.Traceparent(before, header, m.attribute("source"), m.attribute("id")); ok {

@@ -15,45 +15,53 @@ import (
 )
 
 // trigger delivers the events that match one Trigger to its subscriber.
+//
+// Up to Parallel workers make the first attempts, in the order of the queue, without
+// waiting for each other. Retries run beside the workers, so that an event that
+// keeps failing does not block others. Memory is bounded: when too many events are in
+// memory, the Trigger is behind and puts new ones into HELD, from where load brings
+// them back in order. Rejected designs: a goroutine per event, whose stack must grow
+// again each time, and one ordered queue with its retries, where a failing event
+// blocks all others.
 type trigger struct {
 	b          *Broker
 	name       string
 	file       string
-	filter     func(*message) bool // nil: typ says it all
-	typ        string              // the one event type that can match; "": any
+	filter     func(*message) bool // nil if only typ decides
+	typ        string              // the only event type that can match; "" for any
 	subscriber subscriber
-	sink       subscriber // nil: dead letters are only kept
+	sink       subscriber // nil: dead letters are only stored
 	retries    retries
 
 	ctx context.Context // ends when the Broker stops
 
 	mu      sync.Mutex
 	queue   []*delivery // ready for the first attempt, oldest first
-	workers int         // that take from it until it is empty
-	running int         // attempts under way
-	count   int         // events in memory: in the queue, being tried, waiting for a retry
-	bytes   int64
-	paused  bool
+	workers int         // workers that take from the queue until it is empty
+	running int         // running attempts
+	count   int         // events in memory: queued, in an attempt or waiting for a retry
+	bytes   int64       // their size
+	paused  bool        // no new attempts, because the Broker stops
 
-	kept    int      // events in HELD for this Trigger
-	storing int      // being put there
-	later   []uint64 // of the kept, those that are not in memory, oldest first
-	behind  bool     // what comes is stored, since what came before it is
-	woken   chan struct{}
+	kept    int           // events in HELD for this Trigger
+	storing int           // events that are being stored in HELD
+	later   []uint64      // the events in HELD that are not in memory, oldest first
+	behind  bool          // new events go to HELD, because older ones are there
+	woken   chan struct{} // wakes load
 
 	delivered, retried, deadLettered, replies, unmatched atomic.Int64
-	sinking                                              atomic.Int64 // dead letters on their way to the sink
+	sinking                                              atomic.Int64 // dead letters that are being sent to the sink
 }
 
-// orderAnnotation asks Kafka's Broker for delivery in order per partition key.
-// This Broker delivers every Trigger's events as they come, and says so: an event
-// that waits for a retry holds no other up.
+// orderAnnotation requests ordered delivery per partition key from Kafka's Broker.
+// This Broker ignores it with a warning: an event that waits for a retry never
+// blocks another.
 const orderAnnotation = "kafka.eventing.knative.dev/delivery.order"
 
-// maxQueued bounds what a Trigger has in memory, in bytes.
+// maxQueued limits the size of a Trigger's events in memory, in bytes.
 const maxQueued = 128 << 20
 
-// newTrigger resolves what the manifest refers to.
+// newTrigger makes the trigger and resolves its subscriber and dead-letter sink.
 func newTrigger(b *Broker, m *spec.Trigger) (*trigger, error) {
 	t := &trigger{b: b, name: m.Metadata.Name, file: m.File, woken: make(chan struct{}, 1)}
 	delivery := deliveryOf(b.manifest.Spec.Delivery, m.Spec.Delivery)
@@ -67,19 +75,19 @@ func newTrigger(b *Broker, m *spec.Trigger) (*trigger, error) {
 	}
 	if delivery.DeadLetterSink != nil {
 		if t.sink, err = b.reach(*delivery.DeadLetterSink, false); err != nil {
-			b.cfg.Logger.Debug("dead letters are kept here only", zap.String("trigger", t.name), zap.Error(err))
+			b.cfg.Logger.Debug("the dead-letter sink does not resolve: dead letters are only stored", zap.String("trigger", t.name), zap.Error(err))
 		}
 	}
 	t.setFilter(m)
 	if m.Metadata.Annotations[orderAnnotation] == "ordered" {
-		b.cfg.Logger.Warn("this Broker does not keep order: the Trigger's events are delivered as they come",
+		b.cfg.Logger.Warn("this Broker does not deliver in order: it ignores the Trigger's annotation",
 			zap.String("trigger", t.name), zap.String("annotation", orderAnnotation))
 	}
 	return t, nil
 }
 
-// deliveryOf is the delivery spec of a Trigger: its own, or the Broker's; the
-// dead-letter sink is the Broker's where the Trigger's spec names none.
+// deliveryOf returns the delivery spec of a Trigger: its own or, without one, the
+// Broker's. If its own has no dead-letter sink, the Broker's sink applies.
 func deliveryOf(broker, own *spec.Delivery) spec.Delivery {
 	switch {
 	case own == nil && broker == nil:
@@ -94,8 +102,8 @@ func deliveryOf(broker, own *spec.Delivery) spec.Delivery {
 	return d
 }
 
-// reach is the subscriber that a destination names: a function of this process
-// or a server.
+// reach returns the subscriber of a destination: a function of this process or an
+// HTTP server.
 func (b *Broker) reach(d spec.Destination, json bool) (subscriber, error) {
 	if d.Ref != nil && d.Ref.Kind == "Service" && d.URI == nil {
 		if f, ok := b.cfg.Function(d.Ref.Name); ok {
@@ -130,7 +138,7 @@ func (b *Broker) resolve(d spec.Destination) (*url.URL, error) {
 	return withPath(u.Parse(*d.URI))
 }
 
-// withPath is a URL whose path is not empty.
+// withPath sets the path to / if it is empty.
 func withPath(u *url.URL, err error) (*url.URL, error) {
 	if err == nil && u.Path == "" {
 		u.Path = "/"
@@ -138,8 +146,8 @@ func withPath(u *url.URL, err error) (*url.URL, error) {
 	return u, err
 }
 
-// setFilter makes the filter of the spec, and finds the one type that it names
-// exactly, if it names one.
+// setFilter makes the Trigger's filter, and sets typ if the filter requires one exact
+// type. If it requires nothing else, filter stays nil.
 func (t *trigger) setFilter(m *spec.Trigger) {
 	switch {
 	case len(m.Spec.Filters) > 0:
@@ -161,7 +169,7 @@ func (t *trigger) setFilter(m *spec.Trigger) {
 	}
 }
 
-// catchUp begins to deliver what is held from before.
+// catchUp starts to deliver the events that the last process left in HELD.
 func (t *trigger) catchUp(held []uint64) {
 	t.mu.Lock()
 	t.later, t.kept, t.behind = append(held, t.later...), t.kept+len(held), t.behind || len(held) > 0
@@ -170,8 +178,8 @@ func (t *trigger) catchUp(held []uint64) {
 	t.wake()
 }
 
-// offer takes an event that the Trigger's type admits, if its filter does.
-// true: the caller has deliver called.
+// offer takes an event of the Trigger's type if it matches the filter. If offer
+// returns true, the caller must have t.deliver called.
 func (t *trigger) offer(m *message, r *origin) bool {
 	if t.filter != nil && !t.filter(m) {
 		t.unmatched.Add(1)
@@ -187,16 +195,16 @@ func (t *trigger) offer(m *message, r *origin) bool {
 	return t.admit(&delivery{t: t, m: m, origin: r})
 }
 
-// admit takes a delivery into memory. true: the caller, who holds mu, has
-// deliver called.
+// admit takes a delivery into memory. If it returns true, the caller, which holds mu,
+// must have t.deliver called.
 func (t *trigger) admit(d *delivery) bool {
 	t.count++
 	t.bytes += d.m.size()
 	return t.enqueue(d)
 }
 
-// enqueue has a worker take d. true: a new one, for which the caller, who holds
-// mu, has deliver called.
+// enqueue adds d to the queue. It returns true if it counted a new worker: then the
+// caller, which holds mu, must have t.deliver called.
 func (t *trigger) enqueue(d *delivery) bool {
 	t.queue = append(t.queue, d)
 	if t.workers == t.b.cfg.Parallel || t.paused {
@@ -206,8 +214,8 @@ func (t *trigger) enqueue(d *delivery) bool {
 	return true
 }
 
-// dispatch has a worker deliver for t, if there is anything to deliver. A worker that
-// is done waits for more work, because its stack has already grown to what the
+// dispatch runs t.deliver on an idle worker or on a new one; t may be nil. Workers
+// stay for further work, because their stacks have grown to the size that the
 // functions of this process need.
 func (b *Broker) dispatch(t *trigger) {
 	if t == nil {
@@ -231,16 +239,17 @@ func (b *Broker) work(t *trigger) {
 	}
 }
 
-// deliver makes first attempts until there are none left. It goes with the reply
-// to the Trigger that takes it: waking another goroutine for it would cost more
-// than the delivery, where little is going on.
+// deliver makes first attempts until none is left. It follows a reply to the Trigger
+// that takes it: under low load, waking another goroutine would cost more than the
+// delivery.
 func (t *trigger) deliver() {
 	for t != nil {
 		t = t.work()
 	}
 }
 
-// work makes first attempts until the queue is empty or a reply leads on.
+// work makes first attempts until the queue is empty or a reply goes to another
+// Trigger, which it returns.
 func (t *trigger) work() (next *trigger) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -260,7 +269,7 @@ func (t *trigger) work() (next *trigger) {
 			continue
 		}
 		if len(t.queue) > 0 && !t.paused {
-			t.b.dispatch(t) // in this one's place
+			t.b.dispatch(t) // another worker replaces this one
 			return next
 		}
 		break
@@ -269,11 +278,11 @@ func (t *trigger) work() (next *trigger) {
 	return next
 }
 
-// retry makes another attempt at a delivery, beside the workers: an event that
-// keeps failing holds up nobody.
+// retry makes a further attempt beside the workers, so that an event that keeps
+// failing does not block others.
 func (t *trigger) retry(d *delivery) {
 	t.mu.Lock()
-	if t.paused { // it has a place of its own
+	if t.paused { // the event stays in HELD
 		t.mu.Unlock()
 		return
 	}
@@ -283,14 +292,15 @@ func (t *trigger) retry(d *delivery) {
 	next.deliver()
 }
 
-// ran notes that an attempt has ended.
+// ran counts the end of an attempt.
 func (t *trigger) ran() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.running--
 }
 
-// again puts a delivery back that nothing was decided about.
+// again queues a delivery once more, as if it had not been tried: its last attempt
+// succeeded or failed for good, but that could not be stored.
 func (t *trigger) again(d *delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -300,7 +310,7 @@ func (t *trigger) again(d *delivery) {
 	}
 }
 
-// finish ends a delivery.
+// finish removes a finished delivery from memory and from its origin.
 func (t *trigger) finish(d *delivery) {
 	t.mu.Lock()
 	t.count--
@@ -314,16 +324,16 @@ func (t *trigger) finish(d *delivery) {
 	}
 }
 
-// pause begins no more attempts.
+// pause stops new attempts.
 func (t *trigger) pause() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.paused = true
 }
 
-// drain waits until no attempt is under way, then gives what is left in
-// memory a place of its own, so that after the next start nobody else gets it
-// again; until ctx ends.
+// drain waits until no attempt is running, then gives each queued delivery its own
+// record in HELD: after a restart only this Trigger delivers it, and not also those
+// that had finished with the event. It returns early when ctx ends.
 func (t *trigger) drain(ctx context.Context) {
 	t.await(ctx, func(now load) bool { return now.running == 0 })
 	t.mu.Lock()
@@ -334,8 +344,8 @@ func (t *trigger) drain(ctx context.Context) {
 	t.await(ctx, func(now load) bool { return now.storing == 0 })
 }
 
-// close releases the subscribers once the attempts that the Broker's stop cut
-// off have ended.
+// close waits up to one second for the attempts that the stop cancelled, then
+// releases the subscribers.
 func (t *trigger) close(ctx context.Context) {
 	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
@@ -356,11 +366,11 @@ func (t *trigger) await(ctx context.Context, is func(load) bool) {
 	}
 }
 
-// load of a Trigger, as counted now.
+// load is a snapshot of a Trigger's counts.
 type load struct {
-	count, running int // events in memory, attempts under way
-	kept, storing  int // events kept for it alone, and about to be
-	lag            int // all events that it has not finished with
+	count, running int // events in memory, running attempts
+	kept, storing  int // events in HELD, and on their way there
+	lag            int // all events that the Trigger has not finished
 }
 
 func (t *trigger) stats() load {
