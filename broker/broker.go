@@ -1,17 +1,17 @@
-// Package broker is the one-machine Broker: a Knative Broker without a
-// cluster. It reads the cluster's own manifests (broker/base/broker.yaml,
-// triggers/*.yaml) and keeps Knative's rules for filters, TTL, retries and
-// dead letters; tests hold them against Knative's own packages. Between ingress
-// and delivery stands a log, an embedded NATS JetStream. Functions of the same
-// process are called directly, others over HTTP.
+// Package broker is the one-machine Broker: a Knative Broker without a cluster. It
+// reads the cluster's manifests (broker/base/broker.yaml, triggers/*.yaml) and
+// follows Knative's rules for filters, TTL, retries and dead letters; tests compare
+// it with Knative's own packages. A log, which is an embedded NATS JetStream, is
+// between ingress and delivery. The Broker calls functions of the same process
+// directly and others over HTTP.
 //
-// Guarantees, beside those of a Knative Broker:
+// Guarantees beyond those of a Knative Broker:
 //
-//   - An event is in the log before it is answered with 202, so that killing
-//     the process loses nothing; with [Config.Fsync] nor does a power cut.
-//   - An event leaves the log when every Trigger that matches it has delivered
-//     it or has stored it as a dead letter. Delivery is at least once.
-//   - A dead letter is kept, with the reason, until it is replayed or removed.
+//   - An event is in the log before the Broker answers 202, so a killed process
+//     loses no event. With [Config.Fsync] a power cut does not lose one either.
+//   - An event leaves the log when every Trigger that matches it has delivered it
+//     or stored it as a dead letter. Delivery is at least once.
+//   - A dead letter is stored with its reason until it is replayed or removed.
 //
 // See docs/broker.md for the differences from the multi-tenant Broker.
 package broker
@@ -32,30 +32,29 @@ import (
 	"pitboss/broker/spec"
 )
 
-// Config says what to serve and where. Only DataDir, BrokerFile and
-// TriggerDirs are required.
+// Config configures a Broker. Only DataDir, BrokerFile and TriggerDirs are required.
 type Config struct {
 	Addr        string   // host:port to listen on; "" = 127.0.0.1:0
 	DataDir     string   // the log's folder; one process at a time
 	BrokerFile  string   // broker/base/broker.yaml
-	TriggerDirs []string // folders of one Trigger per *.yaml file
+	TriggerDirs []string // folders whose *.yaml files hold one Trigger each
 
-	// Resolve maps the name of a Knative Service that a Trigger or a
-	// dead-letter sink refers to, e.g. pitboss-profile, to the base URL it has
-	// on this machine. A subscriber that does not resolve is refused; a
-	// dead-letter sink that does not resolve leaves its events in the Broker's
-	// own store, where they are kept in any case.
+	// Resolve maps the name of a Knative Service in a Trigger or dead-letter sink,
+	// e.g. pitboss-profile, to its base URL on this machine. Open refuses a
+	// subscriber that does not resolve. If a dead-letter sink does not resolve, its
+	// events are only in the Broker's own store, which holds them in any case.
 	Resolve func(service string) (url string, ok bool)
 
-	// Function is the function of a Service that runs in this process; it is
-	// called directly. Resolve is asked about every other. nil: there is none.
+	// Function returns the function of a Service that runs in this process, which
+	// the Broker calls directly. Every other Service goes through Resolve. nil: no
+	// function runs in this process.
 	Function func(service string) (Function, bool)
 
 	Fsync    bool  // fsync each event before it is acknowledged (power loss)
-	MaxStore int64 // bytes the log may take; 0 = 8 GiB; when full, events are answered 503
-	MaxBody  int64 // bytes of a POST's body; 0 = 1 MB; more is 413
-	Parallel int   // first attempts at once per Trigger; 0 = 64
-	Pending  int   // events per Trigger in memory, retries included; 0 = 65536; more are kept in the log
+	MaxStore int64 // limit of the log in bytes; 0 = 8 GiB; a full log answers 503
+	MaxBody  int64 // limit of a POST's body in bytes; 0 = 1 MiB; a larger one is answered 413
+	Parallel int   // concurrent first attempts per Trigger; 0 = 64
+	Pending  int   // events per Trigger in memory, including retries; 0 = 65536; further ones stay in the log
 
 	// Extra is served beside ingress and the admin API, by path.
 	Extra map[string]http.Handler
@@ -87,33 +86,33 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Broker is an open Broker. It delivers from the moment [Open] returns and
-// takes events once [Broker.Serve] runs.
+// Broker is an open Broker. It delivers from the moment [Open] returns, and accepts
+// events while [Broker.Serve] runs.
 type Broker struct {
 	cfg       Config
 	manifest  *spec.Broker
 	log       *eventLog
-	http      *http.Client // for subscribers that are reached over HTTP
+	http      *http.Client // for HTTP subscribers
 	triggers  []*trigger
-	idle      chan *trigger         // to workers that wait, see dispatch
-	byType    map[string][]*trigger // those that can match one type only
+	idle      chan *trigger         // hands work to an idle worker, see dispatch
+	byType    map[string][]*trigger // Triggers that match only one type
 	ofAnyType []*trigger
-	path      string // as a cluster's ingress serves it: /namespace/name
+	path      string // the path in a cluster's ingress: /namespace/name
 	listener  net.Listener
 	server    *http.Server
 
 	accepted, refused atomic.Int64
 	ready             atomic.Bool
 	health            atomic.Pointer[func(context.Context) error] // see SetHealth
-	stop              context.CancelFunc                          // ends deliveries that are waiting for a retry
+	stop              context.CancelFunc                          // cancels running attempts and waits for retries
 	drainOnce         sync.Once
 
 	DeadLetters *DeadLetters
 }
 
-// Open reads the manifests, opens the log, resumes every Trigger where it
-// stopped and listens on cfg.Addr. A mistake in a manifest is a
-// spec.Problem with file and field.
+// Open reads the manifests, opens the log, resumes every Trigger where it stopped
+// and listens on cfg.Addr. It returns a mistake in a manifest as a spec.Problem with
+// file and field.
 func Open(cfg Config) (*Broker, error) {
 	cfg.setDefaults()
 	bm, err := spec.ReadBroker(cfg.BrokerFile)
@@ -170,8 +169,8 @@ func (b *Broker) start() (err error) {
 	return nil
 }
 
-// resume starts the Triggers with what the last process left: the log, which
-// was in memory, and then what is held for each.
+// resume starts the Triggers with the events that the last process left: first those
+// of LOG, which it had in memory, then those in HELD.
 func (b *Broker) resume(ctx context.Context) error {
 	held, err := b.log.heldSeqs(ctx)
 	if err != nil {
@@ -208,7 +207,7 @@ func (b *Broker) resume(ctx context.Context) error {
 	return nil
 }
 
-// trigger is the one of that name; nil if there is none.
+// trigger returns the Trigger of that name, or nil.
 func (b *Broker) trigger(name string) *trigger {
 	for _, t := range b.triggers {
 		if t.name == name {
@@ -218,10 +217,10 @@ func (b *Broker) trigger(name string) *trigger {
 	return nil
 }
 
-// URL is where events are POSTed: what a cluster calls the Broker's address.
+// URL returns the Broker's address, to which events are POSTed.
 func (b *Broker) URL() string { return "http://" + b.listener.Addr().String() }
 
-// Serve takes events until [Broker.Drain] is called; it then returns nil.
+// Serve accepts events until [Broker.Drain] is called, and then returns nil.
 func (b *Broker) Serve() error {
 	if err := b.server.Serve(b.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("broker: %w", err)
@@ -229,11 +228,11 @@ func (b *Broker) Serve() error {
 	return nil
 }
 
-// Ready reports whether events are taken and delivered.
+// Ready reports whether the Broker accepts and delivers events.
 func (b *Broker) Ready() bool { return b.ready.Load() }
 
-// Quiet waits until nothing is left to deliver: every accepted event, and
-// every reply to it, was delivered or is a dead letter that was sent to its sink.
+// Quiet waits until every accepted event and every reply is delivered, or is a dead
+// letter that has been sent to its sink.
 func (b *Broker) Quiet(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -247,9 +246,9 @@ func (b *Broker) Quiet(ctx context.Context) error {
 	return nil
 }
 
-// waiting is how many events are kept because they, or replies to them, are
-// not delivered everywhere. An event that moves from the log to a Trigger's own
-// is counted twice for a moment rather than not at all.
+// waiting returns how many events are in the log because their deliveries, or those
+// of replies to them, are not finished. An event that moves from LOG to HELD counts
+// twice for a moment, so that the sum is never too low.
 func (b *Broker) waiting() int64 {
 	n := b.log.waiting()
 	for _, t := range b.triggers {
@@ -259,22 +258,21 @@ func (b *Broker) waiting() int64 {
 	return int64(n)
 }
 
-// Backlog is how many dead letters are kept, and how many events are not
-// delivered everywhere yet.
+// Backlog returns the number of dead letters and the number of events with unfinished
+// deliveries.
 func (b *Broker) Backlog() (deadLetters, waiting int64) {
 	return int64(b.DeadLetters.Count()), b.waiting()
 }
 
-// Trouble is why no events are taken now, wrapping [ErrFull]; nil: they are.
+// Trouble returns an error that wraps [ErrFull] while the Broker accepts no events.
 func (b *Broker) Trouble() error { return b.log.trouble() }
 
-// Lost is what the log had lost when it was opened, and before: ranges of
-// acknowledged messages. Empty where nothing was ever damaged.
+// Lost returns the ranges of acknowledged messages that the log had lost when it was
+// opened, including earlier losses.
 func (b *Broker) Lost() []Lost { return b.log.lost }
 
-// Drain takes no more events, lets attempts under way end (until ctx does) and
-// closes the log. What was not delivered stays in the log and is delivered
-// after the next [Open].
+// Drain stops accepting events, waits for running attempts until ctx ends, and closes
+// the log. Undelivered events stay in the log and are delivered after the next [Open].
 func (b *Broker) Drain(ctx context.Context) (err error) {
 	b.drainOnce.Do(func() { err = b.drain(ctx) })
 	return err
@@ -292,9 +290,9 @@ func (b *Broker) drain(ctx context.Context) error {
 	}
 	err := <-shutdown
 	if err != nil {
-		b.server.Close() // an event whose body is still coming has no answer: its sender sends it again
+		b.server.Close() // a request whose body is incomplete gets no answer, so its sender retries
 	}
-	b.stop() // ends attempts that take longer than ctx: their events are kept
+	b.stop() // cancels attempts that outlast ctx; their events stay in the log
 	for _, t := range b.triggers {
 		t.close(ctx)
 	}

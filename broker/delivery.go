@@ -23,30 +23,31 @@ type delivery struct {
 
 	// Guarded by the Trigger's mu.
 	origin *origin
-	kept   bool // it has, or gets, a place of its own
-	over   bool
+	kept   bool // it has a record in HELD, or is getting one
+	over   bool // it is finished
 }
 
-// failure is why an event could not be delivered.
+// failure is the reason why an event could not be delivered.
 type failure struct {
-	dest string // who refused it
-	code int    // HTTP status; 500 where there was none
-	body []byte // what was answered
+	dest string // address of the subscriber
+	code int    // HTTP status; 500 without an answer
+	body []byte // body of the answer
 }
 
-// run makes one attempt on the caller's goroutine. It returns when the next event
-// may be tried: the delivery is over, or waits for its next attempt. next, unless
-// nil, has no worker yet for the reply.
+// run makes one attempt on the caller's goroutine. It returns when the attempt has
+// ended and the delivery is finished or waits for a retry. If next is not nil, the
+// caller must have next.deliver called for the reply.
 //
-// When the time of the attempt is over it has failed, even if the subscriber, a
-// function that ignores its context, goes on. Then another goroutine ends the
-// attempt and calls instead; what the subscriber answers later is dropped, and
-// late tells the caller, whose place is taken.
+// At the timeout the attempt fails, even if the subscriber, a function that ignores
+// its context, is still running. A timer's goroutine then settles the attempt and
+// calls instead, which takes over the caller's work. The function's later answer is
+// dropped, and late is true: the caller must return without further work. Exactly one
+// of the two settles the attempt; limit.Stop decides which.
 func (d *delivery) run(instead func()) (next *trigger, late bool) {
 	t := d.t
 	ctx, cancel := context.WithTimeout(t.ctx, t.retries.timeout)
 	defer cancel()
-	// A timer of its own, since context.AfterFunc costs fifty allocations.
+	// A separate timer, because context.AfterFunc costs fifty allocations.
 	limit := time.AfterFunc(t.retries.timeout, func() {
 		d.settle(answer{}, context.DeadlineExceeded)
 		t.ran()
@@ -61,12 +62,12 @@ func (d *delivery) run(instead func()) (next *trigger, late bool) {
 	return next, false
 }
 
-// settle goes by what came of an attempt.
+// settle finishes the delivery, or schedules a retry, after an attempt.
 func (d *delivery) settle(a answer, err error) (next *trigger) {
 	t := d.t
 	d.tries++
 	switch {
-	case t.ctx.Err() != nil: // what is kept is delivered after the next start
+	case t.ctx.Err() != nil: // the event stays in the log and is delivered after the next start
 	case err == nil && a.ok():
 		next, failed, err := d.reply(a.reply)
 		d.end(failed, err)
@@ -81,7 +82,7 @@ func (d *delivery) settle(a answer, err error) (next *trigger) {
 	return nil
 }
 
-// deliver delivers once.
+// deliver makes one attempt. An unusable reply counts as status 502.
 func deliver(ctx context.Context, to subscriber, m *message) (answer, error) {
 	a, err := to.deliver(ctx, m)
 	if errors.Is(err, errReply) || errors.Is(err, errTooLarge) {
@@ -90,8 +91,8 @@ func deliver(ctx context.Context, to subscriber, m *message) (answer, error) {
 	return a, err
 }
 
-// attempt delivers once and gives up when the time of one attempt is over,
-// whether the subscriber does or not.
+// attempt makes one attempt and returns at the timeout, even if the subscriber is
+// still running.
 func attempt(ctx context.Context, to subscriber, r *retries, m *message) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -99,7 +100,7 @@ func attempt(ctx context.Context, to subscriber, r *retries, m *message) (answer
 		answer
 		err error
 	}
-	done := make(chan outcome, 1) // has room, so that nobody need listen
+	done := make(chan outcome, 1) // buffered, so that the goroutine ends after a timeout
 	go func() {
 		a, err := deliver(ctx, to, m)
 		done <- outcome{a, err}
@@ -119,8 +120,8 @@ func failureOf(to subscriber, a answer, err error) *failure {
 	return &failure{dest: to.address(), code: a.status, body: a.body}
 }
 
-// send delivers an event to whom no Trigger names, such as a dead-letter sink,
-// and makes all attempts before it returns.
+// send delivers an event to a dead-letter sink, and makes all attempts before it
+// returns.
 func send(ctx context.Context, to subscriber, r *retries, m *message) error {
 	for tries := 0; ; tries++ {
 		a, err := attempt(ctx, to, r, m)
@@ -139,8 +140,9 @@ func send(ctx context.Context, to subscriber, r *retries, m *message) error {
 	}
 }
 
-// end finishes the delivery: delivered, or refused for good and so a dead
-// letter. With an error nothing is decided yet, and it is tried again.
+// end finishes the delivery: the event is delivered or, with failed, becomes a dead
+// letter. If err is set or the dead letter cannot be stored, the delivery is tried
+// again.
 func (d *delivery) end(failed *failure, err error) {
 	if err == nil && failed != nil {
 		if err = d.t.deadLetter(d.t.ctx, d.m, *failed, d.tries); errors.Is(err, ErrFull) {
@@ -155,7 +157,7 @@ func (d *delivery) end(failed *failure, err error) {
 		return
 	}
 	if d.t.ctx.Err() != nil {
-		return // what is kept is delivered after the next start
+		return // the event stays in the log and is delivered after the next start
 	}
 	e := d.m.event()
 	d.t.b.cfg.Logger.Error("not delivered, tried again in a second", append(telemetry.Fields(&e), zap.String("trigger", d.t.name), zap.Error(err))...)
@@ -163,15 +165,15 @@ func (d *delivery) end(failed *failure, err error) {
 	time.AfterFunc(time.Second, func() { d.t.again(d) })
 }
 
-// buryLater makes a dead letter once the log can be written again: the
-// subscriber is not asked again for it. Until then the event keeps its place.
+// buryLater stores the dead letter once the log can be written again, without another
+// attempt. Until then the event stays where it is in the log.
 func (d *delivery) buryLater(f failure) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-d.t.ctx.Done():
-			return // it is delivered, and refused, again after the next start
+			return // the event is delivered again after the next start
 		case <-tick.C:
 		}
 		if d.t.b.Trouble() == nil {
@@ -181,8 +183,8 @@ func (d *delivery) buryLater(f failure) {
 	}
 }
 
-// reply offers what the subscriber answered, with the TTL of the event it
-// answers. A reply that ingress would refuse fails the delivery. next is offer's.
+// reply offers the subscriber's reply to the Triggers, with the TTL of the answered
+// event. A reply that ingress would refuse fails the delivery. For next see offer.
 func (d *delivery) reply(m *message) (next *trigger, failed *failure, err error) {
 	if m == nil {
 		return nil, nil, nil
@@ -203,8 +205,8 @@ func (d *delivery) reply(m *message) (next *trigger, failed *failure, err error)
 	return b.offer(m, r), nil, nil
 }
 
-// errReply is a 2xx answer that is neither empty nor an event: it counts as
-// 502, and so is retried, as the Broker's filter does.
+// errReply is a 2xx answer that is neither empty nor an event. It counts as 502 and
+// is retried, as in Knative's Broker.
 var errReply = errors.New("the reply is neither empty nor a CloudEvent")
 
 func readReply(h http.Header, body []byte) (*message, error) {
@@ -215,7 +217,7 @@ func readReply(h http.Header, body []byte) (*message, error) {
 	if err == nil {
 		return m, nil
 	}
-	if h.Get("Ce-Specversion") != "" { // an event, but not a valid one: Knative's ingress refuses it, for good
+	if h.Get("Ce-Specversion") != "" { // an invalid event, which Knative's ingress refuses for good
 		return &message{invalid: err}, nil
 	}
 	if !strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "application/cloudevents") {
@@ -224,7 +226,8 @@ func readReply(h http.Header, body []byte) (*message, error) {
 	return nil, fmt.Errorf("%w: %w", errReply, err)
 }
 
-// withTTL is the event as a dead letter has it, in a cluster too.
+// withTTL returns the event with its TTL attribute, which a dead letter has in a
+// cluster, too.
 func (m *message) withTTL() (e ce.Event) {
 	e = m.event().Clone()
 	_ = e.Context.SetExtension(ttlAttribute, m.ttl)

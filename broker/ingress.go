@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	defaultTTL = 255 // as Knative's ingress sets it
-	// Attributes of Knative's Broker (knative.dev/eventing/pkg/broker).
+	defaultTTL = 255 // the default of Knative's ingress
+	// These are attributes of Knative's Broker (knative.dev/eventing/pkg/broker).
 	ttlAttribute     = "knativebrokerttl"
 	arrivalAttribute = "knativearrivaltime"
 )
 
-// refusal is an event the Broker does not take, with the status that says so.
+// refusal is the error of an event that the Broker refuses, with its HTTP status.
 type refusal struct {
 	status int
 	detail string
@@ -32,8 +32,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.detail }
 
-// ttlLeft is what Knative's TTLDefaulter makes of the knativebrokerttl that an
-// event came with, "" for none, or, of a reply, that of the event it answers.
+// ttlLeft returns the TTL that Knative's TTLDefaulter sets. For a reply it counts
+// down answers, the TTL of the answered event. Otherwise answers is 0, and own is the
+// event's knativebrokerttl or "".
 func ttlLeft(answers int32, own string) int32 {
 	if answers > 0 {
 		return answers - 1
@@ -45,8 +46,8 @@ func ttlLeft(answers int32, own string) int32 {
 	return max(0, left-1)
 }
 
-// admit checks an event and stamps its arrival. ttl is that of the event it
-// answers; 0: it answers none, and has its own.
+// admit validates an event and stamps its arrival. For a reply, ttl is the TTL of the
+// answered event; otherwise it is 0.
 func (b *Broker) admit(m *message, ttl int32) error {
 	err := b.stamp(m, ttl)
 	if err != nil {
@@ -75,7 +76,7 @@ func (b *Broker) stamp(m *message, ttl int32) error {
 	return nil
 }
 
-// accept puts an event into the log and then offers it to the Triggers.
+// accept validates an event, puts it into the log and offers it to the Triggers.
 func (b *Broker) accept(m *message) error {
 	if err := b.admit(m, 0); err != nil {
 		return err
@@ -83,8 +84,8 @@ func (b *Broker) accept(m *message) error {
 	return b.append(m)
 }
 
-// append returns when the event is in the log, or cannot be put there: the log
-// bounds how long that takes.
+// append puts an event into the log and offers it to the Triggers. It returns when
+// the event is in the log or the write failed; the log limits how long that takes.
 func (b *Broker) append(m *message) error {
 	stored := make(chan error, 1)
 	b.log.append(m.appendRecord(make([]byte, 0, m.size())), func(r *origin, err error) {
@@ -96,9 +97,8 @@ func (b *Broker) append(m *message) error {
 	return <-stored
 }
 
-// offer hands an event to every Trigger that it matches, and ends the caller's
-// part of r. next, unless nil, has no worker for it yet: the caller has
-// next.deliver called.
+// offer gives an event to every Trigger that it matches, and ends the caller's
+// reference to r. If next is not nil, the caller must have next.deliver called.
 func (b *Broker) offer(m *message, r *origin) (next *trigger) {
 	for _, triggers := range [...][]*trigger{b.byType[m.attribute("type")], b.ofAnyType} {
 		for _, t := range triggers {
@@ -115,9 +115,9 @@ func (b *Broker) offer(m *message, r *origin) (next *trigger) {
 	return next
 }
 
-// serveIngress takes one event, binary or structured: 202 once it is in the
-// log; 400 not a CloudEvent; 413 too large; 503 the log cannot take it, send
-// it again.
+// serveIngress accepts one event in binary or structured mode. It answers 202 once
+// the event is in the log, 400 for an invalid CloudEvent, 413 for a body that is too
+// large, and 503 if the log cannot take the event now: the sender must retry.
 func (b *Broker) serveIngress(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !b.isIngress(r.URL.Path):
@@ -148,8 +148,8 @@ func (b *Broker) isIngress(path string) bool {
 	return path == "/" || strings.TrimSuffix(path, "/") == b.path
 }
 
-// ingest takes the event that was read, unless it could not be. nil: it is in
-// the log.
+// ingest accepts the event m, unless err says that reading it failed. It returns nil
+// once the event is in the log.
 func (b *Broker) ingest(ctx context.Context, m *message, err error, traceparent string) *refusal {
 	if err != nil {
 		b.refused.Add(1)
@@ -162,7 +162,7 @@ func (b *Broker) ingest(ctx context.Context, m *message, err error, traceparent 
 	if err == nil || errors.As(err, &refused) {
 		return refused
 	}
-	if errors.Is(err, ErrFull) { // said once, by the log
+	if errors.Is(err, ErrFull) { // the log has logged it once
 		return &refusal{http.StatusServiceUnavailable, "the log cannot take the event now; send it again: " + err.Error()}
 	}
 	e := m.event()

@@ -22,75 +22,79 @@ import (
 const (
 	groupRecords, groupBytes = 512, 512 << 10
 	groupEvery               = 2 * time.Millisecond
-	groupFrom                = 1.5 // records in groupEvery from which on they wait for each other
+	groupFrom                = 1.5 // at this many records per groupEvery they begin to wait for each other
 	purgeEvery               = 100 * time.Millisecond
-	slowAfter                = time.Second // what is done then leaves although older events are not
+	slowAfter                = time.Second // a finished message of this age is removed even behind unfinished ones
 )
 
 // ErrInUse is returned by [Open] when another process has the log open.
 var ErrInUse = errors.New("broker: the data folder is in use by another process")
 
-// eventLog keeps what was acknowledged: in an embedded JetStream, and in a
-// ledger of what must be in it.
+// eventLog stores acknowledged events in an embedded JetStream, beside a ledger that
+// lists which messages must be in it.
+//
+// Invariants: a record's done is called with an origin only after JetStream and the
+// ledger have the record. open lists the messages of LOG in its order. A message
+// leaves LOG only when all origins in it are done.
 type eventLog struct {
 	dir    string
 	lock   *os.File
-	store  atomic.Pointer[store] // another one after a failure
+	store  atomic.Pointer[store] // mend replaces it after a failure
 	ledger *ledger
 	zap    *zap.Logger
 
-	failed atomic.Pointer[error] // why nothing is taken; nil: all is well
+	failed atomic.Pointer[error] // why the log cannot be written; nil if it can
 	broken chan struct{}         // wakes mend
 	mended chan struct{}         // closed when mend has ended
-	lost   []Lost                // what the log had lost when it was opened
+	lost   []Lost                // the losses found when the log was opened, and before
 
 	appending sync.Mutex
-	pending   []entry       // to be written, oldest first
+	pending   []entry       // records to write, oldest first
 	writing   bool          // a writer is active
-	closed    bool          // nothing more is taken
-	idle      chan struct{} // closed when closed and nothing is pending
-	pace      pace          // of the writer
+	closed    bool          // append refuses further records
+	idle      chan struct{} // closed when the log is closed and nothing is pending
+	pace      pace          // used by the writer only
 
 	quit   chan struct{} // ends the purger
 	purged chan struct{} // closed when it has ended
 
-	// ordering is held from the publishing of a message of LOG until it is in open,
-	// so that open is in the order of the log: the writer and mend's probe publish.
+	// ordering is held from publishing a message of LOG until it is in open, so that
+	// open keeps the order of LOG. Both the writer and mend's probe publish.
 	ordering sync.Mutex
 
 	mu   sync.Mutex
-	open []group // oldest first: what of the log is not done
+	open []group // the messages of LOG that are not purged, oldest first
 }
 
-// entry is an event to be appended; done is called when it is on the disk, or
-// could not be put there.
+// entry is a record to append. done is called when it is written or has failed.
 type entry struct {
 	record []byte
 	done   func(*origin, error)
 }
 
-// group is a message of the log.
+// group is a message of LOG.
 type group struct {
 	seq     uint64
 	left    int // origins that are not done
 	at      time.Time
-	deleted bool
+	deleted bool // removed on its own, before older messages
 }
 
-// origin is an event that the log keeps. It counts the deliveries of the event,
-// and of the replies that came of it, that are not done; the event may leave the
-// log when none is left. So a reply needs no place of its own in the log: while it
-// is being delivered, the event it answers is kept, and after a crash that event
-// is delivered, and answered, again.
+// origin is an event in the log. It counts the unfinished deliveries of the event and
+// of the replies to it. The event can leave the log when none is left. A reply
+// therefore needs no record of its own: while the reply is being delivered, the event
+// that it answers stays in the log, and after a crash that event is delivered and
+// answered again. Rejected: a log record for each reply, which costs a further
+// append for each event.
 type origin struct {
 	seq  uint64
-	held *trigger // for whom it is held; nil: it is in the log
+	held *trigger // the Trigger whose record in HELD it is; nil: it is in LOG
 	left atomic.Int32
 }
 
 func newOrigin(seq uint64, held *trigger) *origin {
 	r := &origin{seq: seq, held: held}
-	r.left.Store(1) // the maker's own
+	r.left.Store(1) // the caller's reference
 	return r
 }
 
@@ -119,11 +123,11 @@ func openLog(cfg Config) (_ *eventLog, err error) {
 	return l, nil
 }
 
-// append puts a record into the log. When the record survives a kill of this
-// process, done is called, in the order of the log, with an origin that the caller
-// ends. If no writer is active, the caller becomes the writer and also writes what
-// is appended meanwhile (group commit): waking another goroutine would take longer
-// than the write.
+// append adds a record to the log. When the record would survive a kill of this
+// process, append calls done, in the order of the log, with an origin that the caller
+// must end. If no writer is active, the caller becomes the writer of all pending
+// records (group commit). Rejected: a writer goroutine of its own, because waking it
+// would take longer than the write.
 func (l *eventLog) append(record []byte, done func(*origin, error)) {
 	l.appending.Lock()
 	if l.closed {
@@ -143,8 +147,8 @@ func (l *eventLog) append(record []byte, done func(*origin, error)) {
 	}
 }
 
-// write writes the pending records as one group. It returns true when no more are
-// pending: then nobody is the writer.
+// write writes the pending records as one group. It returns true if no more are
+// pending; then no writer is active.
 func (l *eventLog) write() (idle bool) {
 	time.Sleep(l.pace.wait(time.Now()))
 	entries := l.nextGroup()
@@ -159,9 +163,9 @@ func (l *eventLog) write() (idle bool) {
 	return !l.writing
 }
 
-// pace says how long a record waits for others: not at all while few come, so
-// that it goes on at once; until groupEvery after the last group when many do,
-// since an append costs the same for one and for hundreds.
+// pace decides how long a record waits for others. At a low rate it does not wait, so
+// that its latency is low. At a high rate it waits until groupEvery after the last
+// group, because an append costs the same for one record and for hundreds.
 type pace struct {
 	last time.Time
 	rate float64 // records in groupEvery, a moving average
@@ -175,14 +179,14 @@ func (p *pace) wait(now time.Time) time.Duration {
 }
 
 func (p *pace) add(n int, now time.Time) {
-	// A clock may stand still: without a bound 0/0 would stay in rate for good.
+	// The clock can stand still: without the bound, rate would become NaN (0/0) for good.
 	since := max(now.Sub(p.last), time.Microsecond).Seconds() / groupEvery.Seconds()
-	weight := math.Exp(-since / 25) // of what was before: it fades in 50 ms
+	weight := math.Exp(-since / 25) // the weight of the old rate, with a time constant of 50 ms
 	p.rate = weight*p.rate + (1-weight)*float64(n)/since
 	p.last = now
 }
 
-// nextGroup takes the first of the pending records, as many as fit into a group.
+// nextGroup takes the oldest pending records, as many as fit into a group.
 func (l *eventLog) nextGroup() []entry {
 	l.appending.Lock()
 	defer l.appending.Unlock()
@@ -231,14 +235,14 @@ func (l *eventLog) publishGroup(data []byte, events int) (seq uint64, err error)
 	return seq, err
 }
 
-// begin notes a message of the log with n origins.
+// begin adds a message of LOG with n origins to open.
 func (l *eventLog) begin(seq uint64, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open = append(l.open, group{seq: seq, left: n, at: time.Now()})
 }
 
-// end ends one delivery of an origin.
+// end ends one reference to an origin: a delivery, or that of the caller of newOrigin.
 func (l *eventLog) end(r *origin) {
 	if r.left.Add(-1) > 0 {
 		return
@@ -252,12 +256,12 @@ func (l *eventLog) end(r *origin) {
 	l.open[l.find(r.seq)].left--
 }
 
-// find is the place of a message in open; it has one until it is done.
+// find returns the index of a message in open, where it is until it is done.
 func (l *eventLog) find(seq uint64) int {
 	return sort.Search(len(l.open), func(i int) bool { return l.open[i].seq >= seq })
 }
 
-// purge lets what is done leave the log.
+// purge removes finished messages from LOG until the log is closed.
 func (l *eventLog) purge() {
 	defer close(l.purged)
 	tick := time.NewTicker(purgeEvery)
@@ -274,8 +278,8 @@ func (l *eventLog) purge() {
 	}
 }
 
-// release removes what is done: up to the oldest event that is not, at once,
-// and behind it one by one what is older than slow.
+// release removes finished messages: all those before the oldest unfinished one with
+// one purge, and after it, one by one, those older than slow.
 func (l *eventLog) release(slow time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -283,17 +287,17 @@ func (l *eventLog) release(slow time.Duration) {
 	if upTo > 0 {
 		l.ledger.gone(entryUpTo, inLog, upTo)
 		if err := l.store.Load().streams[inLog].Purge(ctx, jetstream.WithPurgeSequence(upTo+1)); err != nil {
-			l.warn("purge", err) // it is done again with the next
+			l.warn("purge", err) // the next purge includes these messages
 		}
 	}
 	for _, seq := range single {
 		if err := l.remove(ctx, inLog, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			l.warn("delete", err) // it is delivered again after a restart
+			l.warn("delete", err) // the event is delivered again after a restart
 		}
 	}
 }
 
-// warn logs what failed, unless nothing can be written anyway, which is said once.
+// warn logs a failure, except while the log cannot be written, which fail has logged.
 func (l *eventLog) warn(what string, err error) {
 	if l.trouble() == nil {
 		l.zap.Warn("broker: log: "+what, zap.Error(err))
@@ -319,7 +323,7 @@ func (l *eventLog) leaving(slow time.Duration) (upTo uint64, single []uint64) {
 	return upTo, single
 }
 
-// waiting is how many accepted events are not done.
+// waiting returns how many accepted events of LOG are not done.
 func (l *eventLog) waiting() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -329,7 +333,7 @@ func (l *eventLog) waiting() (n int) {
 	return n
 }
 
-// resume calls each with every record that the last process left in the log.
+// resume calls each with every record that the last process left in LOG.
 func (l *eventLog) resume(ctx context.Context, each func(record []byte, r *origin)) error {
 	for _, seq := range l.ledger.seqs(inLog) {
 		msg, err := l.get(ctx, inLog, seq)
@@ -348,7 +352,7 @@ func (l *eventLog) resume(ctx context.Context, each func(record []byte, r *origi
 	return nil
 }
 
-// split takes a message of the log apart.
+// split returns the records in a message of LOG.
 func split(b []byte) (records [][]byte, err error) {
 	for len(b) > 0 {
 		n, w := binary.Uvarint(b)
@@ -360,7 +364,8 @@ func split(b []byte) (records [][]byte, err error) {
 	return records, nil
 }
 
-// close takes nothing more, and ends the purger and the server.
+// close refuses further records, waits for the pending ones and for purge and mend,
+// and stops the server.
 func (l *eventLog) close() {
 	l.appending.Lock()
 	l.closed = true
@@ -386,8 +391,8 @@ func (l *eventLog) shutdown() {
 	}
 }
 
-// lockDir makes sure that one process at a time has the log open: two would
-// write over each other's files. The lock goes when the process does.
+// lockDir lets only one process open the log, because two would overwrite each
+// other's files. The lock ends with the process.
 func lockDir(dir string) (*os.File, error) {
 	if dir == "" {
 		return nil, errors.New("broker: Config.DataDir is empty")

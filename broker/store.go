@@ -16,10 +16,11 @@ import (
 
 // stream is one of the log's streams.
 //
-//	LOG   l            accepted events, several to a message; they leave, oldest
-//	                   first, once all that came of them is delivered or kept elsewhere
-//	HELD  r.<trigger>  one event for one Trigger: it waits for a retry or for a
-//	                   place in memory, or is a replayed dead letter
+//	LOG   l            accepted events, several per message; a message is removed when
+//	                   the deliveries of its events and their replies are finished or
+//	                   have records in HELD or DEAD
+//	HELD  r.<trigger>  one event for one Trigger: it waits for a retry or for room
+//	                   in memory, or is a replayed dead letter
 //	DEAD  d.<trigger>  dead letters
 type stream byte
 
@@ -37,7 +38,7 @@ var streamSubjects = [streams]string{logSubject, heldPrefix + ">", deadPrefix + 
 
 func (s stream) String() string { return streamNames[s] }
 
-// store is the embedded JetStream: no listener, one in-process connection.
+// store is the embedded JetStream, with one in-process connection and no listener.
 type store struct {
 	server  *server.Server
 	conn    *nats.Conn
@@ -109,12 +110,12 @@ func (s *store) close() {
 	}
 }
 
-// ErrFull is wrapped by what the log says while it can take nothing: the disk,
-// or MaxStore, is full, or the disk fails. It mends itself: see [eventLog.mend].
+// ErrFull is wrapped by the log's errors while it cannot be written: the disk or
+// MaxStore is full, or the disk fails. [eventLog.mend] keeps trying to recover.
 var ErrFull = errors.New("broker: the log takes nothing now")
 
-// publish stores a message that holds so many events, and notes it in the
-// ledger: it survives a kill of this process.
+// publish stores a message that holds the given number of events, and adds it to the
+// ledger. When it returns, the message survives a kill of this process.
 func (l *eventLog) publish(ctx context.Context, in stream, msg *nats.Msg, events int) (seq uint64, err error) {
 	if err := l.trouble(); err != nil {
 		return 0, err
@@ -126,8 +127,8 @@ func (l *eventLog) publish(ctx context.Context, in stream, msg *nats.Msg, events
 	return seq, err
 }
 
-// slowAck is how long an acknowledgement may take until the disk is looked at:
-// JetStream does not answer at all when it could not write.
+// slowAck is the time after which put checks the disk while it waits for an
+// acknowledgement: JetStream does not answer if its write failed.
 const slowAck = 250 * time.Millisecond
 
 func (l *eventLog) put(ctx context.Context, in stream, msg *nats.Msg, events int) (seq uint64, err error) {
@@ -152,18 +153,19 @@ func (l *eventLog) put(ctx context.Context, in stream, msg *nats.Msg, events int
 	return ack.Sequence, nil
 }
 
-// get reads a message; [jetstream.ErrMsgNotFound]: it is not there any more.
+// get reads a message. It returns [jetstream.ErrMsgNotFound] if the message was
+// removed.
 func (l *eventLog) get(ctx context.Context, in stream, seq uint64) (*jetstream.RawStreamMsg, error) {
 	return l.store.Load().streams[in].GetMsg(ctx, seq)
 }
 
-// remove lets a message go. It may come back after a restart when that fails.
+// remove deletes a message. If that fails, the message can be back after a restart.
 func (l *eventLog) remove(ctx context.Context, in stream, seq uint64) error {
 	l.ledger.gone(entryGone, in, seq)
 	return l.store.Load().streams[in].DeleteMsg(ctx, seq)
 }
 
-// trouble is why the log takes nothing now; nil: it does.
+// trouble returns the error that keeps the log from being written now, or nil.
 func (l *eventLog) trouble() error {
 	if err := l.failed.Load(); err != nil {
 		return *err
@@ -171,7 +173,7 @@ func (l *eventLog) trouble() error {
 	return nil
 }
 
-// fail notes that the log takes nothing, and has mend begin.
+// fail records that the log cannot be written, and wakes mend.
 func (l *eventLog) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFull, err)
 	if l.failed.CompareAndSwap(nil, &err) {
@@ -184,11 +186,11 @@ func (l *eventLog) fail(err error) error {
 	return err
 }
 
-const mendFirst, mendLast = 100 * time.Millisecond, time.Second // waits between two tries
+const mendFirst, mendLast = 100 * time.Millisecond, time.Second // shortest and longest wait between two tries
 
-// mend tries to write again after a failure until that succeeds. JetStream
-// refuses everything after one failed write, for good: so it is closed and
-// opened anew, when there is room.
+// mend recovers the log after a failed write, and tries until that succeeds. After
+// one failed write JetStream refuses all further ones, so mend closes and reopens it
+// when the disk has room.
 func (l *eventLog) mend(cfg Config) {
 	defer close(l.mended)
 	for {
@@ -214,15 +216,15 @@ func (l *eventLog) mend(cfg Config) {
 	}
 }
 
-// probeBytes is what must fit on the disk before the log is tried again: a
-// group of events, and what JetStream writes beside it.
+// probeBytes must fit on the disk before mend reopens the log: a group of events and
+// JetStream's own data beside it.
 const probeBytes = 2*groupBytes + 256<<10
 
 func (l *eventLog) tryAgain(cfg Config) error {
 	if err := l.ledger.catchUp(); err != nil {
 		return err
 	}
-	if answered(l.trouble()) { // JetStream works, and MaxStore is reached
+	if answered(l.trouble()) { // JetStream works, but MaxStore is reached
 		if err := l.probe(); err == nil || answered(err) {
 			return err
 		}
@@ -244,7 +246,7 @@ func (l *eventLog) tryAgain(cfg Config) error {
 	return l.probe()
 }
 
-// probe appends a message of no events, which leaves the log again at once.
+// probe appends a message without events, which the next purge removes.
 func (l *eventLog) probe() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -257,7 +259,7 @@ func (l *eventLog) probe() error {
 	return err
 }
 
-// answered says that JetStream refused, and so is alive.
+// answered reports whether the error is a refusal by JetStream, which is then alive.
 func answered(err error) bool {
 	var refused *jetstream.APIError
 	return errors.Is(err, jetstream.ErrMsgNotFound) || errors.As(err, &refused)
@@ -265,7 +267,8 @@ func answered(err error) bool {
 
 var probe [probeBytes]byte
 
-// roomOn writes a file as large as what the log may write next, and removes it.
+// roomOn checks that the disk has room for the log's next write: it writes a file of
+// that size and removes it.
 func roomOn(dir string) error {
 	path := filepath.Join(dir, "probe")
 	defer os.Remove(path)
@@ -275,9 +278,9 @@ func roomOn(dir string) error {
 	return nil
 }
 
-// raise brings each stream's next sequence number over the highest that was
-// ever acknowledged: after a damage, or a failed write, JetStream begins again
-// further down, and a number must not come twice.
+// raise moves each stream's next sequence number above the highest that was ever
+// acknowledged. After damage or a failed write JetStream continues with a lower
+// number, but a number must not be used twice.
 func (l *eventLog) raise(ctx context.Context) error {
 	s := l.store.Load()
 	for i, subject := range [streams]string{logSubject, heldPrefix + "none", deadPrefix + "none"} {
