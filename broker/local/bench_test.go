@@ -66,7 +66,7 @@ func openPath(b *testing.B, consumer string) *broker.Broker {
 		a.services["pitboss-"+name] = consumer
 	}
 	a.broker = broker.Config{DataDir: b.TempDir(), BrokerFile: "../base/broker.yaml", TriggerDirs: []string{"../../triggers", "triggers"}}
-	all, err := a.hosts(zap.NewNop())
+	all, err := newHosts(a.functions, nil, zap.NewNop())
 	if err != nil {
 		b.Fatal(err)
 	}

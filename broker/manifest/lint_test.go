@@ -129,7 +129,7 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"number without a reason", "functions/privacy/func.yaml", "target: 5 # half of an instance's concurrency", "target: 5",
 			[]string{"functions/privacy/func.yaml: deploy.options.scale.target: has no reason beside it", "why this number"}},
 		{"GOMEMLIMIT over the container's limit", "functions/score/func.yaml", "value: 350MiB", "value: 600MiB",
-			[]string{"functions/score/func.yaml: run.envs.GOMEMLIMIT: is \"600MiB\" where the limit of memory is 512Mi", "nine tenths"}},
+			[]string{"functions/score/func.yaml: run.envs.GOMEMLIMIT: is \"600MiB\", with a memory limit of 512Mi", "nine tenths"}},
 		{"bounds the wrong way round", "functions/profile/func.yaml", "min: 1", "min: 21",
 			[]string{"functions/profile/func.yaml: ", "max-scale=20 is less than min-scale=21", "deploy.options"}},
 	} {

@@ -50,7 +50,7 @@ func TestMistakesNameLineAndFeatureAndSayWhatToDo(t *testing.T) {
 		{"declared twice", head + "  - name: ok\n    on: [round.settled]\n    agg: count\n", 6, "declared twice"},
 		{"bad name", head + "  - name: Rounds\n    on: [round.settled]\n    agg: count\n", 6, "lower-case"},
 		{"reserved name", head + "  - name: data\n    on: [round.settled]\n    agg: count\n", 6, "reserved"},
-		{"expr and agg", head + "  - name: x\n    expr: ok\n    agg: count\n", 7, "stands alone"},
+		{"expr and agg", head + "  - name: x\n    expr: ok\n    agg: count\n", 7, "computed from other features"},
 		{"a circle", head + "  - name: x\n    expr: y\n  - name: y\n    expr: x\n", 7, "x → y → x"},
 		{"reminder of nothing", head + "reminders:\n  - name: r\n    after: 90s\n", 7, "set_when"},
 		{"no such reminder", head + "score_when:\n  - name: c\n    reminder: r\n", 8, "there is no reminder"},

@@ -154,7 +154,7 @@ func TestReportMeasuresByGoals(t *testing.T) {
 	p := policy(t)
 	r := NewRows(p)
 	since := slices.Index(r.names, "since_deposit_s")
-	goal := p.goal("payment_help")
+	goal := p.action("payment_help").Goal
 	if since < 0 || goal == nil || time.Duration(goal.Within) != 30*time.Minute {
 		t.Fatalf("payment_help has another goal: %v, %+v", r.names, goal)
 	}

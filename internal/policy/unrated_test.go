@@ -36,7 +36,7 @@ func TestWhyAScoreIsMissing(t *testing.T) {
 		for _, k := range c.killed {
 			s.kill[k] = true
 		}
-		if why, code := s.silent("harm"); why != c.why || code != c.code {
+		if why, code := s.missingScore("harm"); why != c.why || code != c.code {
 			t.Errorf("%s: %q %q, want %q %q", name, code, why, c.code, c.why)
 		}
 	}
