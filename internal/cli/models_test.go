@@ -197,7 +197,7 @@ func TestImportAsksThenWritesAVersionThatChecks(t *testing.T) {
 	if out, err = runModels(t, dir, "check", filepath.Join(dir, "leave", "v9")); err != nil || !strings.Contains(out, "leave/v9: good") {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if _, err = runModels(t, dir, "import", file, "--name", "leave", "--version", "v9", "--rows", rows); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if _, err = runModels(t, dir, "import", file, "--name", "leave", "--version", "v9", "--rows", rows); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Fatal(err)
 	}
 }

@@ -419,7 +419,7 @@ func TestRulesCommands(t *testing.T) {
 	}
 	w.refuses([]string{"rules", "check", "--models", changed("player.strong_indicator", "player.strong_indicatr")},
 		"rules/GB.yaml:", "there is no player.strong_indicatr", "--vocabulary")
-	w.refuses([]string{"rules", "check", "--models", changed("expect: pass", "expect: deny")}, "rules/GB.yaml:", "expected deny, got pass", "mend the rule or the example")
+	w.refuses([]string{"rules", "check", "--models", changed("expect: pass", "expect: deny")}, "rules/GB.yaml:", "expected deny, got pass", "correct the declaration or the example")
 	w.refuses([]string{"rules", "diff", "../../models", changed("scores.harm >= 0.7", "scores.harm >= 0.6")}, "changed without a new version: rule GB-STRONG")
 	w.says([]string{"rules", "diff", "../../models", changed("id: GB-STRONG\n    version: 1", "id: GB-STRONG\n    version: 2")}, `version: "1" → "2"`)
 	w.refuses([]string{"rules", "check", "--models", changed("min_age: {all: 18}\n", "")}, "rules/GB.yaml", "min_age is missing")
