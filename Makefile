@@ -120,7 +120,7 @@ imagecheck: ## build the image, push it to a local registry and start every func
 	@scripts/imagecheck.sh
 
 .PHONY: cluster
-cluster: ## start a real Kubernetes with Knative on this machine (needs root), deploy Pitboss on it and measure it; METHOD=kubectl, JSON=FILE, ROWS="ready story …"
+cluster: ## start a real Kubernetes with Knative on this machine (needs root), deploy Pitboss on it and measure it; METHOD=kubectl, BROKER=kafka, JSON=FILE, ROWS="ready story …"
 	@scripts/cluster.sh
 
 .PHONY: cluster-down

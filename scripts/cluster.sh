@@ -4,7 +4,7 @@
 # container engine: everything comes from Debian's packages and Go modules. The
 # cluster runs in its own network namespace, which has no route out.
 #
-#   [METHOD=kubectl|func] [INGRESS=pitboss|traefik] [JSON=FILE] [ROWS="ready story …"] scripts/cluster.sh [PART...]
+#   [METHOD=kubectl|func] [INGRESS=pitboss|traefik] [BROKER=in-memory|kafka] [JSON=FILE] [ROWS="ready story …"] scripts/cluster.sh [PART...]
 #
 # Parts: build up image secrets deploy consumer rows. Without PART it runs all of
 # them in this order. scripts/cluster-down.sh stops the cluster.
@@ -13,7 +13,9 @@ source test/cluster/env.sh
 source test/cluster/build.sh
 source test/cluster/node.sh
 source test/cluster/knative.sh
+source test/cluster/kafka/kafka.sh
 source test/cluster/pitboss.sh
+[[ $broker == in-memory || $broker == kafka ]] || die "BROKER=$broker: in-memory or kafka"
 [[ $(id -u) -eq 0 ]] || die "needs root: it makes network namespaces, cgroups and mounts"
 
 up() {

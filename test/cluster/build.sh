@@ -18,6 +18,7 @@ build() {
   say "Knative built"
   compile "$bin/" ./net ./oci ./pause ./rows
   [[ $ingress != traefik ]] || (here=$here/traefik && compile "$bin/" github.com/traefik/traefik/v3/cmd/traefik)
+  [[ $broker != kafka ]] || build_kafka
   (cd test/image && GOFLAGS="-mod=mod -buildvcs=false" nice go build -o "$bin/func/func" ./func) # builds images
   [[ ${METHOD:-kubectl} != func ]] || (cd "$here/func" && GOFLAGS="-mod=mod -buildvcs=false" CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o "$bin/cli/func" .) # deploys
   say "everything built"

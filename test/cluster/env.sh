@@ -10,6 +10,7 @@ state=/run/pitboss-cluster # sockets, which want short paths
 node=pitboss-node ip=10.200.0.1 pods=10.244.0.0/22 services=10.96.0.0/16 dns=10.96.0.10
 registry=127.0.0.1:30500
 ingress=${INGRESS:-pitboss} # or traefik
+broker=${BROKER:-in-memory} # or kafka
 export PATH=$bin:$PATH # kubectl: Debian has none of this age
 export KUBECONFIG=$run/admin.kubeconfig
 

@@ -84,6 +84,7 @@ images() {
   for name in controller webhook activator autoscaler queue; do program "serving-$name" "$bin/serving/$name"; done
   for name in controller webhook mtchannel_broker ingress filter channel_controller channel_dispatcher; do program "eventing-$name" "$bin/eventing/$name"; done
   [[ $ingress != traefik ]] || program traefik "$bin/traefik"
+  [[ $broker != kafka ]] || kafka_images
   "$bin/oci" push -libs -entrypoint /usr/bin/redis-server "$registry/redis:dev" /usr/bin/redis-server=/usr/bin/redis-server
   "$bin/oci" push -user 0 "$registry/busybox:dev" /bin/busybox=/bin/busybox
 }

@@ -25,7 +25,7 @@ viewer,operator,compliance carl 0123456789abcdef-carl'
 
 deploy() {
   touch "$run/began"
-  PATH="$bin/cli:$PATH" NAMESPACE=pitboss BROKER=in-memory METHOD="${METHOD:-kubectl}" inside scripts/deploy.sh
+  PATH="$bin/cli:$PATH" NAMESPACE=pitboss BROKER=$broker METHOD="${METHOD:-kubectl}" inside scripts/deploy.sh
 }
 
 consumer() {

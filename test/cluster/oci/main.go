@@ -2,10 +2,10 @@
 // has no container engine and reaches no registry.
 //
 //	oci serve -addr ADDR -dir DIR -netns FILE   a registry, here and in a network namespace
-//	oci push [-libs] [-user ID] [-entrypoint PATH] REF FILE=PATH...
+//	oci push [-libs] [-user ID] [-entrypoint COMMAND] REF FILE=PATH...
 //
-// push makes an image of one layer. -libs adds the shared libraries that the files
-// are linked with.
+// push makes an image of one layer, of files and folders. -libs adds the shared
+// libraries that the files, and those in the folders, are linked with.
 package main
 
 import (
@@ -68,13 +68,8 @@ func push(args []string) error {
 		if !ok || !path.IsAbs(at) {
 			return fmt.Errorf("push: %s: want FILE=PATH, the path absolute", arg)
 		}
-		if err := l.file(from, at); err != nil {
+		if err := l.add(from, at, *libs); err != nil {
 			return err
-		}
-		if *libs {
-			if err := l.libraries(from); err != nil {
-				return err
-			}
 		}
 	}
 	if err := errors.Join(l.dir("/tmp", 0o1777), l.Close()); err != nil {
@@ -90,9 +85,7 @@ func push(args []string) error {
 		return err
 	}
 	conf := v1.Config{User: *user}
-	if *entrypoint != "" {
-		conf.Entrypoint = []string{*entrypoint}
-	}
+	conf.Entrypoint = strings.Fields(*entrypoint)
 	file, err := img.ConfigFile()
 	if err != nil {
 		return err
@@ -120,6 +113,29 @@ func (l *layer) dir(at string, mode int64) error {
 	}
 	l.has[at] = true
 	return l.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: at + "/", Mode: mode})
+}
+
+// add adds a file, or a folder with all that is in it.
+func (l *layer) add(from, at string, libs bool) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		if err := l.file(from, at); err != nil || !libs {
+			return err
+		}
+		return l.libraries(from, "")
+	}
+	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if err := l.file(name, path.Join(at, strings.TrimPrefix(name, from))); err != nil || !libs || path.Ext(name) != ".so" {
+			return err
+		}
+		return l.libraries(name, from)
+	})
 }
 
 func (l *layer) file(from, at string) error {
@@ -155,13 +171,22 @@ func (l *layer) file(from, at string) error {
 
 var linked = regexp.MustCompile(`(?m)(/\S+) \(0x`)
 
-func (l *layer) libraries(exe string) error {
+// libraries adds what exe is linked with, but for libraries in its own folder,
+// which it finds there.
+func (l *layer) libraries(exe, own string) error {
 	out, err := exec.Command("ldd", exe).CombinedOutput()
+	if bytes.Contains(out, []byte("not a dynamic executable")) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("ldd %s: %w: %s", exe, err, out)
 	}
 	for _, m := range linked.FindAllSubmatch(out, -1) {
-		if err := l.file(string(m[1]), string(m[1])); err != nil {
+		lib := string(m[1])
+		if own != "" && strings.HasPrefix(lib, own+"/") {
+			continue
+		}
+		if err := l.file(lib, lib); err != nil {
 			return err
 		}
 	}

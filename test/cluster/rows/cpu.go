@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func partOf(ctx context.Context) (map[string]string, error) {
 			part = "channel-dispatcher"
 		case l["app.kubernetes.io/name"] == "redis":
 			part = "redis"
-		case l["app"] == "activator" || l["app"] == "ingress":
+		case slices.Contains([]string{"activator", "ingress", "kafka", "kafka-broker-receiver", "kafka-broker-dispatcher"}, l["app"]):
 			part = l["app"]
 		}
 		for _, c := range p.Status.ContainerStatuses {

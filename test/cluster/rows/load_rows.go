@@ -136,11 +136,15 @@ func kills(ctx context.Context, c *cluster) (figures, error) {
 			{"knative-serving", "app=activator"}, {"knative-serving", "app=autoscaler"}, {"knative-serving", "app=controller"}, {"kourier-system", "app=ingress"},
 			{namespace, "app.kubernetes.io/name=redis"}, {"knative-eventing", "eventing.knative.dev/brokerRole=ingress"},
 			{"knative-eventing", "eventing.knative.dev/brokerRole=filter"}, {"knative-eventing", "messaging.knative.dev/channel=in-memory-channel,messaging.knative.dev/role=dispatcher"},
+			{"knative-eventing", "app=kafka-broker-receiver"}, {"knative-eventing", "app=kafka-broker-dispatcher"}, {"knative-eventing", "app=kafka-controller"}, {"kafka", "app=kafka"},
 		} {
-			if _, err := kubectl(ctx, "-n", k.namespace, "delete", "pod", "-l", k.selector, "--wait=true", "--timeout=90s"); err != nil {
+			out, err := kubectl(ctx, "-n", k.namespace, "delete", "pod", "-l", k.selector, "--wait=true", "--timeout=90s")
+			if err != nil {
 				return err
 			}
-			deleted++
+			if strings.Contains(out, "deleted") { // the other Broker's parts are not there
+				deleted++
+			}
 		}
 		f["deleted"] = deleted
 		drained, held, err := drain(ctx)

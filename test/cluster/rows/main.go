@@ -2,7 +2,7 @@
 // and prints what was seen as one table. scripts/cluster.sh runs it inside the
 // cluster's network.
 //
-//	rows [-json FILE] [ready story throughput console rollout policies kills scale cold restarts]
+//	rows [-json FILE] [ready story throughput console limits deadletters rollout policies kills redeploy scale cold restarts]
 package main
 
 import (
@@ -27,7 +27,8 @@ type row struct {
 type figures map[string]any
 
 var rows = []row{
-	{"ready", ready}, {"story", story}, {"throughput", throughput}, {"console", console}, {"rollout", rollout}, {"policies", policies}, {"kills", kills}, {"scale", scale}, {"cold", cold}, {"restarts", restarts},
+	{"ready", ready}, {"story", story}, {"throughput", throughput}, {"console", console}, {"limits", limits},
+	{"deadletters", deadLetters}, {"rollout", rollout}, {"policies", policies}, {"kills", kills}, {"redeploy", redeploy}, {"scale", scale}, {"cold", cold}, {"restarts", restarts},
 }
 
 func main() {

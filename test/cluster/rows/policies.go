@@ -68,6 +68,9 @@ func policies(ctx context.Context, c *cluster) (figures, error) {
 	enforced := time.Since(began).Milliseconds()
 	profile, redis := address(namespace, "serving.knative.dev/service=pitboss-profile"), address(namespace, "app.kubernetes.io/name=redis")
 	broker := address("knative-eventing", "eventing.knative.dev/brokerRole=ingress")
+	if broker == "" {
+		broker = address("knative-eventing", "app=kafka-broker-receiver")
+	}
 	wrong, checked := []string{}, 0
 	var errs []error
 	for _, p := range []struct {
