@@ -52,7 +52,10 @@ if [[ $method == func ]]; then
     "$func" deploy --path "$scratch/$name" --image "$(cat .func/image)" --build=false --push=false -n "$namespace"
   done
 fi
-kubectl -n "$namespace" wait --for=condition=Ready --timeout=180s broker,trigger,ksvc -l "$ours"
+if ! kubectl -n "$namespace" wait --for=condition=Ready --timeout=180s broker,trigger,ksvc -l "$ours"; then
+  [[ $broker != kafka ]] || echo "deploy.sh: if Triggers stay not ready although their Services are, restart Kafka's controller (docs/broker.md): kubectl -n knative-eventing rollout restart deployment kafka-controller" >&2
+  die "not everything is ready after 180 s: kubectl -n $namespace get broker,trigger,ksvc"
+fi
 
 # Old Triggers are not deleted here, since their undelivered events would be lost. Until
 # they are, an event may be delivered twice, which functions recognise.

@@ -111,14 +111,6 @@ func (f *Function) Ready(ctx context.Context) (bool, error) {
 	return f.models.Ready()
 }
 
-// Status reports which models are loaded and which were refused.
-func (f *Function) Status() model.Status {
-	if !f.Started() {
-		return model.Status{}
-	}
-	return f.models.Status()
-}
-
 // Handle scores one player.updated.
 func (f *Function) Handle(ctx context.Context, e ce.Event) (*ce.Event, error) {
 	return f.Answer(ctx, &e, f.handle)

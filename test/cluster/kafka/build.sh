@@ -20,7 +20,8 @@ jdk() {
 build_kafka() {
   local home module to made
   scripts/deps.sh java maven
-  home=$(jdk) module=$(kafka_module) to=$bin/kafka
+  home=$(jdk)
+  module=$(kafka_module) to=$bin/kafka
   made=$to/${module##*/}-$(sha256sum "$here"/kafka/{pom.xml,build.sh} | sha256sum | cut -c1-16)
   (here=$here/kafka && compile "$to/" knative.dev/eventing-kafka-broker/control-plane/cmd/{kafka-controller,webhook-kafka})
   [[ ! -e $made ]] || return 0
