@@ -11,13 +11,13 @@ import (
 )
 
 // outlive makes a dead letter while the console is down for longer than the
-// Triggers' retries last, and reports whether the console has it once it is back.
-// So that nobody waits seven minutes, the dispatchers of profile's Trigger retry
-// once here. The dead letters' own Trigger is as it is deployed.
-func (c *cluster) outlive(ctx context.Context, l *load) (kept bool, err error) {
+// Triggers' retries last, and returns how many the console has once it is back: 1,
+// or 0 after a minute. So that nobody waits seven minutes, the dispatchers of profile's
+// Trigger retry once here. The dead letters' own Trigger is as it is deployed.
+func (c *cluster) outlive(ctx context.Context, l *load) (kept int64, err error) {
 	rdb, err := setup.Redis(ctx, c.redis.URL())
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer rdb.Close()
 	for _, name := range []string{"profile", "console"} {
@@ -25,38 +25,34 @@ func (c *cluster) outlive(ctx context.Context, l *load) (kept bool, err error) {
 	}
 	for _, name := range []string{"pitboss-profile-dispatcher", "pitboss-profile-dlx-dispatcher"} {
 		if err := c.again(name, "RETRY=1", "BACKOFF_DELAY=100ms"); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
 	before, err := deadLetters(ctx, rdb)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	if err := l.playOne(ctx, 0); err != nil {
-		return false, err
+		return 0, err
 	}
 	if err := c.quiet(ctx, ".pitboss-profile."); err != nil {
-		return false, err
+		return 0, err
 	}
 	for _, name := range []string{"profile", "console"} {
 		if err := c.again(name); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	err = until(ctx, time.Minute, 200*time.Millisecond, func() error {
+	_ = until(ctx, time.Minute, 200*time.Millisecond, func() error {
 		after, err := deadLetters(ctx, rdb)
 		if err == nil && after == before {
-			err = errMissing
+			err = errors.New("the dead letter is not in the console yet")
 		}
 		return err
 	})
-	if errors.Is(err, errMissing) {
-		return false, nil
-	}
-	return err == nil, err
+	after, err := deadLetters(ctx, rdb)
+	return after - before, err
 }
-
-var errMissing = errors.New("the dead letter is not in the console")
 
 // deadLetters is how many the console keeps.
 func deadLetters(ctx context.Context, rdb redisdb.Client) (int64, error) {
