@@ -16,7 +16,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/go-json-experiment/json"
-	"go.uber.org/zap"
 
 	"pitboss/functions/decide"
 	"pitboss/functions/profile"
@@ -66,6 +65,15 @@ type step struct {
 	Because []string       `yaml:"because"` // rules or blocks that stop something, or markers among the reasons
 }
 
+// TestMain sets the log level for all tests, because the functions read it when they start and
+// the tests run in parallel.
+func TestMain(m *testing.M) {
+	if os.Getenv("LOG_LEVEL") == "" {
+		_ = os.Setenv("LOG_LEVEL", "error")
+	}
+	os.Exit(m.Run())
+}
+
 type handler interface {
 	Handle(context.Context, ce.Event) (*ce.Event, error)
 }
@@ -95,7 +103,6 @@ func start(t *testing.T) *world {
 		}
 		t.Cleanup(func() { _ = f.Stop(context.Background()) })
 	}
-	p.Log, s.Log, d.Log = zap.NewNop(), zap.NewNop(), zap.NewNop()
 	w.profile, w.score, w.decide = p, s, d
 	return w
 }
