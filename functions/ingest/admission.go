@@ -8,9 +8,11 @@ import (
 )
 
 const (
-	minWaiting   = 4 // requests that may wait for the Broker however slow it is
-	firstWaiting = 64
+	minWaiting   = 4    // requests that may wait for the Broker however slow it is
+	firstWaiting = 16   // see admission on why it is low
+	calmWaiting  = 64   // fast answers raise the limit to this without demand
 	maxWaiting   = 200  // func.yaml lets as many into an instance
+	slowShare    = 10   // an answer is slow after a tenth of INGEST_TIMEOUT
 	sharpest     = 0.25 // a slow answer leaves at least this share of the limit
 
 	fewestBack = 10          // at least so many senders are invited back each second
@@ -31,6 +33,12 @@ const (
 // that acknowledges after delivery (the in-memory channel's) or too low for Kafka's. A
 // queue in front of the bound would add latency and memory but no throughput; the
 // senders have a queue.
+//
+// Each instance has a bound of its own. Requests that wait for a slow Broker look to
+// Knative's autoscaler like load on ingest, so it starts further instances, which the
+// Broker gains nothing from. The bound of a new instance is therefore low until its first
+// answers are in, and slow is short: together the instances then let in little more than
+// one does, and no further ones come.
 //
 // Invariants: waiting exceeds max(limit, minWaiting) only by requests that entered
 // before the limit fell. One slow spell lowers the limit once, since only a request
@@ -97,7 +105,7 @@ func (a *admission) answered(began, now time.Time, acknowledged bool) {
 		if began.After(a.lowered) {
 			a.limit, a.lowered = max(minWaiting, min(a.limit, waiting)*max(sharpest, float64(a.slow)/float64(took))), now
 		}
-	case 2*waiting >= a.limit: // otherwise the answer says nothing about the limit
+	case a.limit < calmWaiting || 2*waiting >= a.limit: // otherwise the answer says nothing about the limit
 		more := 1.0
 		if !a.lowered.IsZero() {
 			more = 1 / a.limit

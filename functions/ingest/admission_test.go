@@ -1,12 +1,15 @@
 package ingest
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+const timeout = 10 * time.Second // INGEST_TIMEOUT's default
 
 // slowBroker delivers the events one after another, each in the time each, whether or
 // not the sender still waits.
@@ -34,7 +37,6 @@ func (b *slowBroker) post(timeout time.Duration) bool {
 // turned away. It returns how many events were acknowledged in the second half of the
 // time, and how long one more POST took after the end.
 func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acked int, after time.Duration) {
-	const timeout = 10 * time.Second
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	began := time.Now()
@@ -76,7 +78,7 @@ func TestOverloadDoesNotCollapse(t *testing.T) {
 	for _, each := range []time.Duration{2 * time.Millisecond, 30 * time.Millisecond, 200 * time.Millisecond} {
 		for _, senders := range []int{50, 1000, 5000} {
 			synctest.Test(t, func(t *testing.T) {
-				a := newAdmission(5 * time.Second)
+				a := newAdmission(timeout / slowShare)
 				const long = 2 * time.Minute
 				acked, after := offered(a, &slowBroker{each: each}, senders, long)
 				most := int(long / 2 / each)
@@ -120,7 +122,7 @@ func TestSendersComeBackAsTheBrokerCanTakeThem(t *testing.T) {
 // comeBack turns away senders of batches. If they are unread, their size is known
 // only from requests that were let in before.
 func comeBack(t *testing.T, perSecond, batch int, unread bool) {
-	a := newAdmission(5 * time.Second)
+	a := newAdmission(timeout / slowShare)
 	events := batch
 	if unread {
 		events = 0
@@ -158,7 +160,7 @@ func TestWhoLosesThePlaceGetsASlot(t *testing.T) {
 	t.Parallel()
 	const senders = 300
 	f := New()
-	f.admission = newAdmission(5 * time.Second)
+	f.admission = newAdmission(timeout / slowShare)
 	for !f.admission.full() {
 		f.admission.enter(1)
 	}
@@ -172,5 +174,95 @@ func TestWhoLosesThePlaceGetsASlot(t *testing.T) {
 	}
 	if least := senders/fewestBack - 2; longest < least {
 		t.Errorf("all of %d senders may be back after %d s, want %d at the least", senders, longest, least)
+	}
+}
+
+// autoscaled are instances of ingest in front of one Broker, as many as Knative starts
+// for the requests that wait in them: 70 each, as in func.yaml, counted every two seconds,
+// and none ended during the minute of its stable window.
+type autoscaled struct {
+	mu        sync.Mutex
+	instances []*admission
+}
+
+func (s *autoscaled) any() *admission {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.instances[rand.N(len(s.instances))]
+}
+
+func (s *autoscaled) scale() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waiting := 0
+	for _, a := range s.instances {
+		a.mu.Lock()
+		waiting += a.waiting
+		a.mu.Unlock()
+	}
+	for len(s.instances) < min(10, (waiting+69)/70) {
+		s.instances = append(s.instances, newAdmission(timeout/slowShare))
+	}
+}
+
+// A Broker that is behind does not become several instances' worth of requests that wait
+// for it, and it has answered all of them soon after the load ends.
+func TestAutoscalingDoesNotMultiplyTheBacklog(t *testing.T) {
+	t.Parallel()
+	for _, each := range []time.Duration{15 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &autoscaled{instances: []*admission{newAdmission(timeout / slowShare)}}
+			b := &slowBroker{each: each}
+			const long = time.Minute
+			began := time.Now()
+			var all sync.WaitGroup
+			for i := range 3000 {
+				all.Go(func() {
+					time.Sleep(time.Duration(i) * 7 * time.Millisecond)
+					for time.Since(began) < long {
+						a := s.any()
+						if !a.enter(1) {
+							time.Sleep(a.turnedAway(time.Now(), 1))
+							continue
+						}
+						sent := time.Now()
+						ok := b.post(timeout)
+						a.answered(sent, time.Now(), ok)
+						a.leave()
+					}
+				})
+			}
+			for time.Since(began) < long {
+				time.Sleep(2 * time.Second)
+				s.scale()
+			}
+			b.mu.Lock()
+			behind := time.Until(b.until)
+			b.mu.Unlock()
+			if behind > 5*time.Second || len(s.instances) > 4 {
+				t.Errorf("each %s: %d instances, and the Broker is busy for %s after the load's end", each, len(s.instances), behind)
+			}
+			all.Wait()
+		})
+	}
+}
+
+// A platform that sends little is not turned away when the Broker stops for a moment, although
+// it never needed the places before.
+func TestFastAnswersMakeRoomForAPause(t *testing.T) {
+	t.Parallel()
+	a := newAdmission(timeout / slowShare)
+	now := time.Now()
+	for range calmWaiting {
+		if !a.enter(1) {
+			t.Fatal("one request at a time is turned away")
+		}
+		a.answered(now, now.Add(10*time.Millisecond), true)
+		a.leave()
+	}
+	for n := range calmWaiting {
+		if !a.enter(1) {
+			t.Fatalf("%d requests may wait, want %d", n, calmWaiting)
+		}
 	}
 }

@@ -84,7 +84,7 @@ func (f *Function) start(context.Context) (err error) {
 		return err
 	}
 	f.rates, f.room = newLimiter(f.cfg.Rate, f.cfg.Burst), semaphore.NewWeighted(f.cfg.InFlight)
-	f.admission = newAdmission(f.cfg.Timeout / 2)
+	f.admission = newAdmission(f.cfg.Timeout / slowShare)
 	f.broker = sink.New(f.cfg.Sink, f.cfg.Timeout, maxWaiting)
 	f.AtEnd(func() error { f.broker.Close(); return nil })
 	return nil
