@@ -31,11 +31,13 @@ knative() {
     "$eventing/third_party/eventing-integrations-latest" -name '*.yaml' ! -path '*/resources/*' ! -name '*hpa*' ! -name request-reply.yaml \
     ! -name job-sink.yaml ! -name pingsource-mt-adapter.yaml)
   apply_files "${files[@]}"
-  # What every event passes asks for about what it uses at 30 events/s. The manifests
-  # ask for nothing for the Channel's dispatcher, which is then the first to starve.
+  # What every event passes asks for CPU in proportion to what it uses (docs/sizing.md).
+  # The manifests ask for nothing for the Channel's dispatcher and controller, which are
+  # then the first to starve.
   if [[ $broker == in-memory ]]; then
-    k -n knative-eventing set resources deployment imc-dispatcher mt-broker-filter --requests=cpu=1 >>"$run/log/apply"
-    k -n knative-eventing set resources deployment mt-broker-ingress --requests=cpu=500m >>"$run/log/apply"
+    k -n knative-eventing set resources deployment imc-dispatcher mt-broker-filter --requests=cpu=2 >>"$run/log/apply"
+    k -n knative-eventing set resources deployment mt-broker-ingress --requests=cpu=1 >>"$run/log/apply"
+    k -n knative-eventing set resources deployment imc-controller --requests=cpu=100m >>"$run/log/apply"
   else
     kafka_broker
   fi

@@ -147,7 +147,7 @@ func redeploy(ctx context.Context, c *cluster) (figures, error) {
 		return figures{"skipped": "the in-memory Broker keeps nothing"}, nil
 	}
 	var unknown string
-	f, err := c.under(ctx, "redeploy", func(f figures) (err error) {
+	f, err := c.under(ctx, "redeploy", func(f figures, _ *load) (err error) {
 		if f["undeploy_s"], err = script(ctx, "undeploy"); err != nil {
 			return err
 		}

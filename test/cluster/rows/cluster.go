@@ -27,8 +27,10 @@ const namespace = "pitboss"
 // functions are those on an event's way, then the others.
 var functions = []string{"profile", "score", "decide", "ingest", "console", "feedback", "privacy", "timer"}
 
+// kubectl runs kubectl at the cluster's own priority: the rows have a higher one, with which
+// a large program that starts often would take the processors from everything else.
 func kubectl(ctx context.Context, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, "kubectl", args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "nice", append([]string{"-n", "10", "kubectl"}, args...)...).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
 	}

@@ -81,6 +81,8 @@ type load struct {
 	took     []time.Duration
 	last     time.Time
 	gap      time.Duration
+	during   string // what was done when the gap was
+	doing    string
 	finished time.Time
 }
 
@@ -107,6 +109,13 @@ func (c *cluster) begin(ctx context.Context, deadline time.Time, name string, ra
 	return l
 }
 
+// now names what is done to the cluster from now on.
+func (l *load) now(doing string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doing = doing
+}
+
 func (l *load) one(ctx context.Context, c *cluster, n int) {
 	kind, data := "pitboss.session.started.v1", `{"device":"web"}`
 	if n%5 == 4 {
@@ -119,21 +128,25 @@ func (l *load) one(ctx context.Context, c *cluster, n int) {
 		if err == nil {
 			l.acked++
 			now := time.Now()
-			l.took, l.gap, l.last = append(l.took, now.Sub(began)), max(l.gap, now.Sub(l.last)), now
+			if gap := now.Sub(l.last); gap > l.gap {
+				l.gap, l.during = gap, l.doing
+			}
+			l.took, l.last = append(l.took, now.Sub(began)), now
 			l.mu.Unlock()
 			return
 		}
 		l.refused++
 		l.why[err.Error()[:min(len(err.Error()), 120)]]++
 		l.mu.Unlock()
-		if !l.deadline.IsZero() && time.Now().After(l.deadline) {
-			break
-		}
 		pause := time.Duration(200+50*min(try, 20)) * time.Millisecond
 		if away := (*turnedAway)(nil); errors.As(err, &away) && away.retryAfter > 0 {
 			pause = away.retryAfter
 		}
-		time.Sleep(pause + rand.N(pause/4))
+		pause += rand.N(pause / 4)
+		if !l.deadline.IsZero() && time.Now().Add(pause).After(l.deadline) {
+			break
+		}
+		time.Sleep(pause)
 	}
 	l.mu.Lock()
 	l.gaveUp++
@@ -147,6 +160,9 @@ func (l *load) end(ctx context.Context) (figures, error) {
 	slices.Sort(l.took)
 	f := figures{"sent": l.sent, "acknowledged": l.acked, "refused": l.refused, "given_up": l.gaveUp, "gap_ms": l.gap.Milliseconds(),
 		"p50_ms": at(l.took, 50), "p99_ms": at(l.took, 99)}
+	if l.during != "" {
+		f["gap_during"] = l.during
+	}
 	if len(l.why) > 0 {
 		f["why"] = l.why
 	}

@@ -112,8 +112,9 @@ func revise(ctx context.Context, function string) (time.Duration, error) {
 
 // rollout replaces each function on the way, under load.
 func rollout(ctx context.Context, c *cluster) (figures, error) {
-	return c.under(ctx, "rollout", func(f figures) error {
+	return c.under(ctx, "rollout", func(f figures, l *load) error {
 		for _, function := range functions[:4] {
+			l.now(function)
 			took, err := revise(ctx, function)
 			if err != nil {
 				return err
@@ -127,7 +128,7 @@ func rollout(ctx context.Context, c *cluster) (figures, error) {
 // kills deletes a pod of everything in turn under load, Redis and the Broker's
 // parts included, then drains the node of Pitboss' pods.
 func kills(ctx context.Context, c *cluster) (figures, error) {
-	return c.under(ctx, "kills", func(f figures) error {
+	return c.under(ctx, "kills", func(f figures, l *load) error {
 		deleted := 0
 		for _, k := range []struct{ namespace, selector string }{
 			{namespace, "serving.knative.dev/service=pitboss-profile"}, {namespace, "serving.knative.dev/service=pitboss-score"},
@@ -138,6 +139,7 @@ func kills(ctx context.Context, c *cluster) (figures, error) {
 			{"knative-eventing", "eventing.knative.dev/brokerRole=filter"}, {"knative-eventing", "messaging.knative.dev/channel=in-memory-channel,messaging.knative.dev/role=dispatcher"},
 			{"knative-eventing", "app=kafka-broker-receiver"}, {"knative-eventing", "app=kafka-broker-dispatcher"}, {"knative-eventing", "app=kafka-controller"}, {"kafka", "app=kafka"},
 		} {
+			l.now(k.selector)
 			out, err := kubectl(ctx, "-n", k.namespace, "delete", "pod", "-l", k.selector, "--wait=true", "--timeout=90s")
 			if err != nil {
 				return err
@@ -147,6 +149,7 @@ func kills(ctx context.Context, c *cluster) (figures, error) {
 			}
 		}
 		f["deleted"] = deleted
+		l.now("drain")
 		drained, held, err := drain(ctx)
 		f["drained"], f["held"] = drained, held
 		return err
@@ -188,11 +191,11 @@ func drain(ctx context.Context) (drained int, held []string, err error) {
 }
 
 // under plays a part under load and says what became of the load's events.
-func (c *cluster) under(ctx context.Context, name string, part func(figures) error) (figures, error) {
+func (c *cluster) under(ctx context.Context, name string, part func(figures, *load) error) (figures, error) {
 	l := c.start(ctx, name, c.rate, c.load)
 	time.Sleep(3 * time.Second) // the load is under way
 	mine := figures{"rate": c.rate}
-	err := part(mine)
+	err := part(mine, l)
 	f, errLoad := l.end(ctx)
 	for k, v := range mine {
 		f[k] = v
