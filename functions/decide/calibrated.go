@@ -5,13 +5,12 @@ import (
 	"maps"
 	"slices"
 
-	"go.uber.org/zap"
-
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
 	"pitboss/internal/repeat"
+	"pitboss/internal/telemetry"
 )
 
 // calibrations holds the calibration of each model by its SHA-256.
@@ -19,14 +18,16 @@ type calibrations map[string]journal.Calibration
 
 // followCalibrations reads the calibrations every so often until ctx ends.
 func (f *Function) followCalibrations(ctx context.Context) {
+	var outage telemetry.Outage
 	for range repeat.Now(ctx, f.cfg.LearnPoll) {
 		now, err := f.journal.Calibrations(ctx)
-		switch {
-		case err == nil:
+		if ctx.Err() != nil {
+			return
+		}
+		outage.Note(f.Log, "the calibrations can't be read; the last ones stay", f.now(), err)
+		if err == nil {
 			all := calibrations(now)
 			f.calibrations.Store(&all)
-		case ctx.Err() == nil:
-			f.Log.Warn("how scores are calibrated is not taken over; as before", zap.Error(err))
 		}
 	}
 }

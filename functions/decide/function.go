@@ -30,6 +30,7 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
+	"pitboss/internal/repeat"
 	"pitboss/internal/setup"
 	"pitboss/internal/telemetry"
 )
@@ -117,17 +118,20 @@ func (f *Function) start(ctx context.Context) (err error) {
 // keepDocuments stores the policy, so that its decisions can be reproduced after the
 // files have changed. It tries again until it succeeds or ctx ends.
 func (f *Function) keepDocuments(ctx context.Context) {
+	var outage telemetry.Outage
 	text, err := f.policy.Document()
-	for err == nil {
-		if err = f.journal.KeepDocument(ctx, f.policy.Hash(), text); err == nil {
+	if err != nil {
+		f.Log.Error("the policy can't be stored", zap.Error(err))
+		return
+	}
+	for range repeat.Now(ctx, time.Second) {
+		err := f.journal.KeepDocument(ctx, f.policy.Hash(), text)
+		if ctx.Err() != nil {
 			return
 		}
-		f.Log.Warn("the policy is not stored yet", zap.Error(err))
-		select {
-		case <-ctx.Done():
+		outage.Note(f.Log, "the policy is not stored yet", f.now(), err)
+		if err == nil {
 			return
-		case <-time.After(time.Second):
-			err = nil
 		}
 		f.board.Current(ctx)
 	}

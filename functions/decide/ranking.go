@@ -5,14 +5,13 @@ import (
 	"math"
 	"slices"
 
-	"go.uber.org/zap"
-
 	"pitboss/internal/event"
 	"pitboss/internal/learn"
 	"pitboss/internal/player"
 	"pitboss/internal/policy"
 	"pitboss/internal/repeat"
 	"pitboss/internal/setup"
+	"pitboss/internal/telemetry"
 )
 
 // The ranking of next games learns from the games that players opened in the last
@@ -29,6 +28,7 @@ const (
 // followRanking reads which games players opened after which, every so often until ctx
 // ends.
 func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
+	var outage telemetry.Outage
 	for range repeat.Now(ctx, f.cfg.LearnPoll) {
 		chain, rounds := learn.NewChain(), 0.0
 		err := player.EachTransition(ctx, rdb, f.now(), rankDays, func(t player.Transition, ago int, n int64) {
@@ -36,10 +36,11 @@ func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
 			chain.Add(t.Game, t.Next, weight)
 			rounds += weight
 		})
-		switch {
-		case err != nil && ctx.Err() == nil:
-			f.Log.Warn("what players open next is not taken over; the ranking before stands", zap.Error(err))
-		case rounds >= rankFrom:
+		if ctx.Err() != nil {
+			return
+		}
+		outage.Note(f.Log, "what players open next can't be read; the last ranking stays", f.now(), err)
+		if err == nil && rounds >= rankFrom {
 			f.ranker.Store(chain.Ranker())
 		}
 	}
