@@ -20,7 +20,7 @@ type slowBroker struct {
 }
 
 // post waits for the answer, at most timeout, and reports whether the event was acknowledged.
-func (b *slowBroker) post(timeout time.Duration) bool {
+func (b *slowBroker) post() bool {
 	b.mu.Lock()
 	now := time.Now()
 	if b.until.Before(now) {
@@ -33,6 +33,26 @@ func (b *slowBroker) post(timeout time.Duration) bool {
 	return wait <= timeout
 }
 
+// send posts one event after another until the load has lasted long, each time to an instance
+// that pick chooses. A sender that is turned away stays away as long as it is told.
+// answered, if there is one, gets every answer.
+func (b *slowBroker) send(pick func() *admission, began time.Time, long time.Duration, answered func(ok bool)) {
+	for time.Since(began) < long {
+		a := pick()
+		if !a.enter(1) {
+			time.Sleep(a.turnedAway(time.Now(), 1))
+			continue
+		}
+		sent := time.Now()
+		ok := b.post()
+		a.answered(sent, time.Now(), ok)
+		a.leave()
+		if answered != nil {
+			answered(ok)
+		}
+	}
+}
+
 // offered runs senders, each of which stays away as long as it is told when it is
 // turned away. It returns how many events were acknowledged in the second half of the
 // time, and how long one more POST took after the end.
@@ -43,21 +63,13 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 	for i := range senders {
 		all.Go(func() {
 			time.Sleep(time.Duration(i) * 7 * time.Millisecond)
-			for time.Since(began) < long {
-				if !a.enter(1) {
-					time.Sleep(a.turnedAway(time.Now(), 1))
-					continue
-				}
-				sent := time.Now()
-				ok := b.post(timeout)
-				a.answered(sent, time.Now(), ok)
-				a.leave()
+			b.send(func() *admission { return a }, began, long, func(ok bool) {
 				if ok && time.Since(began) > long/2 {
 					mu.Lock()
 					acked++
 					mu.Unlock()
 				}
-			}
+			})
 		})
 	}
 	time.Sleep(long)
@@ -65,7 +77,7 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 	for !a.enter(1) {
 		time.Sleep(100 * time.Millisecond)
 	}
-	b.post(timeout)
+	b.post()
 	after = time.Since(over)
 	all.Wait()
 	return acked, after
@@ -219,17 +231,7 @@ func TestAutoscalingDoesNotMultiplyTheBacklog(t *testing.T) {
 			for i := range 3000 {
 				all.Go(func() {
 					time.Sleep(time.Duration(i) * 7 * time.Millisecond)
-					for time.Since(began) < long {
-						a := s.any()
-						if !a.enter(1) {
-							time.Sleep(a.turnedAway(time.Now(), 1))
-							continue
-						}
-						sent := time.Now()
-						ok := b.post(timeout)
-						a.answered(sent, time.Now(), ok)
-						a.leave()
-					}
+					b.send(s.any, began, long, nil)
 				})
 			}
 			for time.Since(began) < long {
