@@ -17,10 +17,16 @@ import (
 	"pitboss/functions/ingest"
 )
 
-// An event whose body does not arrive in time, or not whole, is not a bad event, so it must
-// be retried. Otherwise it would become a dead letter, and a dead letter would be lost.
-func TestABodyThatDoesNotComeIsNoRefusal(t *testing.T) {
-	t.Parallel()
+// reader is a path of a function that reads a body.
+type reader struct {
+	name        string
+	f           funchttp.Handler
+	path        string
+	interrupted int // the status for a body that does not come whole
+}
+
+func readers(t *testing.T) []reader {
+	t.Helper()
 	taker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }))
 	t.Cleanup(taker.Close)
 	page, door := console.New(), ingest.New()
@@ -33,26 +39,48 @@ func TestABodyThatDoesNotComeIsNoRefusal(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = f.Stop(context.Background()) })
 	}
-	for _, c := range []struct {
-		name   string
-		f      funchttp.Handler
-		path   string
-		status int
-	}{
+	return []reader{
 		{"a function", over(echo{}), "/", http.StatusInternalServerError},
 		{"console, events", page, "/events", http.StatusInternalServerError},
 		{"console, dead letters", page, "/deadletters", http.StatusInternalServerError},
 		{"ingest", door, "/", http.StatusRequestTimeout},
-	} {
+	}
+}
+
+// An event whose body does not arrive in time, or not whole, is not a bad event, so it must
+// be retried. Otherwise it would become a dead letter, and a dead letter would be lost.
+func TestABodyThatDoesNotComeIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	for _, r := range readers(t) {
 		for _, framing := range []string{"Content-Length: 100\r\n\r\n{\"a", "Transfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n"} {
 			for _, gone := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, %.7s, gone %v", c.name, framing, gone), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s, %.7s, gone %v", r.name, framing, gone), func(t *testing.T) {
 					t.Parallel()
-					if got := interrupt(t, c.f, c.path, framing, gone); got != c.status {
-						t.Errorf("answered %d, want %d", got, c.status)
+					if got := interrupt(t, r.f, r.path, framing, gone); got != r.interrupted {
+						t.Errorf("answered %d, want %d", got, r.interrupted)
 					}
 				})
 			}
+		}
+	}
+}
+
+// A chunked body that is malformed is refused, because the same bytes fail each time.
+func TestMalformedChunksAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, r := range readers(t) {
+		for name, chunks := range map[string]string{
+			"bare LF after an extension": "2;a\nx\r\n{}\r\n0\r\n\r\n",
+			"no length":                  "x\r\n{}\r\n0\r\n\r\n",
+			"more than its length":       "2\r\n{}}\r\n0\r\n\r\n",
+			"length of 72 bits":          "ffffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+		} {
+			t.Run(r.name+", "+name, func(t *testing.T) {
+				t.Parallel()
+				if got := interrupt(t, r.f, r.path, "Transfer-Encoding: chunked\r\n\r\n"+chunks, true); got != http.StatusBadRequest {
+					t.Errorf("answered %d, want 400", got)
+				}
+			})
 		}
 	}
 }

@@ -170,6 +170,9 @@ func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 		if errors.As(err, &tooLarge) {
 			return refuse(http.StatusRequestEntityTooLarge, event.CodeTooLarge, fmt.Sprintf("the body must have at most %d bytes", tooLarge.Limit))
 		}
+		if malformed := new(event.Problem); errors.As(err, &malformed) {
+			return refuse(http.StatusBadRequest, malformed.Code, malformed.Detail)
+		}
 		return refuse(http.StatusRequestTimeout, "interrupted", err.Error()+"; POST the same again")
 	}
 	producer, err := f.auth.authenticate(r, body, f.now())

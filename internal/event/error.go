@@ -32,7 +32,8 @@ const (
 	CodeSchemaViolation = "schema-violation"
 	CodeTooLarge        = "too-large"
 	CodeTooDeep         = "too-deep"
-	CodeReserved        = "reserved" // an attribute that is Pitboss's own
+	CodeMalformedBody   = "malformed-body" // its transfer encoding
+	CodeReserved        = "reserved"       // an attribute that is Pitboss's own
 	// CodeUnsupportedMedia is for a body in an unknown format. Over HTTP it becomes 415.
 	CodeUnsupportedMedia = "unsupported-media-type"
 )
