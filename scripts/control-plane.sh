@@ -21,6 +21,7 @@ export GOFLAGS=-mod=mod CGO_ENABLED=0
 # change three constants and nothing else.
 copy() { # module, file, sed expression
   local from to
+  go mod download "$1"
   from=$(go list -m -f '{{.Dir}}' "$1")
   to=$bin/src/$1
   mkdir -p "$(dirname "$to")"

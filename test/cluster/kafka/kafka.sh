@@ -1,7 +1,10 @@
 # Knative's Kafka Broker, by its module's own manifests, and a Kafka of one node, for
 # BROKER=kafka. Sourced by scripts/cluster.sh.
 
-kafka_module() { (cd "$here/kafka" && GOFLAGS=-mod=mod go list -m -f '{{.Dir}}' knative.dev/eventing-kafka-broker); }
+kafka_module() {
+  local name=knative.dev/eventing-kafka-broker
+  (cd "$here/kafka" && export GOFLAGS=-mod=mod && go mod download "$name" && go list -m -f '{{.Dir}}' "$name")
+}
 
 source "$here/kafka/build.sh"
 
