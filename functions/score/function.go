@@ -124,11 +124,11 @@ func (f *Function) handle(_ context.Context, e *ce.Event) (*ce.Event, error) {
 	if r.Type != event.TypePlayerUpdated {
 		return nil, event.Permanent(fmt.Errorf("score: takes %s, got %s", event.TypePlayerUpdated, e.Type()))
 	}
-	var in event.PlayerUpdated // only the fields that scoring reads
-	var out event.PlayerScored
-	if in.Features, in.Facts, err = event.ReadUpdated(e.Data()); err != nil {
+	in, err := event.ReadUpdated(e.Data())
+	if err != nil {
 		return nil, err
 	}
+	var out event.PlayerScored
 	if err := f.scorer.Score(&in, &out); err != nil {
 		return nil, err
 	}

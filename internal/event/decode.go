@@ -12,10 +12,9 @@ import (
 // members in the order of the Writer, no spaces, no escapes. Any other JSON, valid or not, is
 // left to json.Unmarshal, which takes two to three times as long and defines the result
 // (TestDecodeEqualsUnmarshal).
-
-// reader reads JSON in the form that a Writer writes. It reads from a string, so that the
-// strings in it need no memory of their own. A string that is kept for long keeps the whole
-// event in memory, so it should be cloned.
+//
+// It reads from a string, so that the strings in it need no memory of their own. A string that
+// is kept for long keeps the whole event in memory, so it should be cloned.
 type reader struct {
 	b    string
 	open bool // an object or array has just begun
@@ -79,7 +78,7 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-func (r *reader) str(s *string) { *s = r.text() }
+func (r *reader) string(s *string) { *s = r.text() }
 
 func (r *reader) time(t *time.Time) {
 	s := r.text()
@@ -93,7 +92,7 @@ func (r *reader) time(t *time.Time) {
 	}
 }
 
-func (r *reader) isTrue(v *bool) {
+func (r *reader) bool(v *bool) {
 	switch {
 	case strings.HasPrefix(r.b, "true"):
 		*v, r.b = true, r.b[4:]
@@ -141,7 +140,7 @@ func digits(b string) (n int) {
 	return n
 }
 
-func (r *reader) num(v *float64) {
+func (r *reader) float(v *float64) {
 	var err error
 	if *v, err = strconv.ParseFloat(r.number(), 64); err != nil {
 		r.bad = true
@@ -172,7 +171,36 @@ func (r *reader) numbers(v *jsontext.Value) {
 	}
 }
 
-func readList[T any](r *reader, list *[]T, each func(*reader, *T)) {
+// The following read a member if it is next. Their names are those of the Writer's methods.
+
+func (r *reader) str(name string, s *string) {
+	if r.member(name) {
+		r.string(s)
+	}
+}
+
+func (r *reader) num(name string, x *float64) {
+	if r.member(name) {
+		r.float(x)
+	}
+}
+
+func (r *reader) at(name string, t *time.Time) {
+	if r.member(name) {
+		r.time(t)
+	}
+}
+
+func (r *reader) optTrue(name string, b *bool) {
+	if r.member(name) {
+		r.bool(b)
+	}
+}
+
+func readList[T any](r *reader, name string, list *[]T, each func(*reader, *T)) {
+	if !r.member(name) {
+		return
+	}
 	r.take('[')
 	*list = make([]T, 0, 4)
 	for first := true; !r.bad && !r.skip(']'); first = false {
@@ -184,7 +212,10 @@ func readList[T any](r *reader, list *[]T, each func(*reader, *T)) {
 	}
 }
 
-func readMap[T any](r *reader, m *map[string]T, each func(*reader, *T)) {
+func readMap[T any](r *reader, name string, m *map[string]T, each func(*reader, *T)) {
+	if !r.member(name) {
+		return
+	}
 	r.take('{')
 	*m = map[string]T{}
 	for first := true; !r.bad && !r.skip('}'); first = false {
@@ -208,24 +239,9 @@ func (s *PlayerScored) read(data []byte) bool {
 	r := &reader{b: string(data)}
 	r.take('{')
 	s.PlayerUpdated.readMembers(r)
-	if r.member("scores") {
-		readMap(r, &s.Scores, (*reader).num)
-	}
-	if r.member("models") {
-		readList(r, &s.Models, readRun)
-	}
-	if r.member("ranking") {
-		readList(r, &s.Ranking, func(r *reader, v *Ranked) {
-			r.take('{')
-			if r.member("item") {
-				r.str(&v.Item)
-			}
-			if r.member("score") {
-				r.num(&v.Score)
-			}
-			r.take('}')
-		})
-	}
+	readMap(r, "scores", &s.Scores, (*reader).float)
+	readList(r, "models", &s.Models, readRun)
+	readList(r, "ranking", &s.Ranking, readRanked)
 	r.take('}')
 	return !r.bad && len(r.b) == 0
 }
@@ -240,24 +256,16 @@ func (u *PlayerUpdated) read(data []byte) bool {
 }
 
 func (u *PlayerUpdated) readMembers(r *reader) {
-	if r.member("version") {
-		r.str(&u.Version)
-	}
-	if r.member("as_of") {
-		r.time(&u.AsOf)
-	}
+	r.str("version", &u.Version)
+	r.at("as_of", &u.AsOf)
 	if r.member("trigger") {
 		u.Trigger.read(r)
 	}
-	if r.member("due") {
-		readList(r, &u.Due, (*reader).str)
-	}
+	readList(r, "due", &u.Due, (*reader).string)
 	if r.member("features") {
 		r.numbers(&u.Features)
 	}
-	if r.member("feature_set") {
-		r.str(&u.FeatureSet)
-	}
+	r.str("feature_set", &u.FeatureSet)
 	if r.member("facts") {
 		u.Facts.read(r)
 	}
@@ -265,91 +273,45 @@ func (u *PlayerUpdated) readMembers(r *reader) {
 
 func (t *Trigger) read(r *reader) {
 	r.take('{')
-	if r.member("type") {
-		r.str(&t.Type)
-	}
-	if r.member("source") {
-		r.str(&t.Source)
-	}
-	if r.member("id") {
-		r.str(&t.ID)
-	}
-	if r.member("time") {
-		r.time(&t.Time)
-	}
+	r.str("type", &t.Type)
+	r.str("source", &t.Source)
+	r.str("id", &t.ID)
+	r.at("time", &t.Time)
 	r.take('}')
 }
 
 func (f *Facts) read(r *reader) {
 	r.take('{')
-	r.strings([]member{{"jurisdiction", &f.Jurisdiction}, {"birth_date", &f.BirthDate}, {"brand", &f.Brand},
-		{"currency", &f.Currency}, {"tier", &f.Tier}, {"time_zone", &f.TimeZone}})
-	if r.member("consents") {
-		readMap(r, &f.Consents, (*reader).isTrue)
-	}
-	if r.member("exclusions") {
-		readList(r, &f.Exclusions, readExclusion)
-	}
-	if r.member("limits") {
-		readMap(r, &f.Limits, readLimit)
-	}
-	if r.member("origins") {
-		readMap(r, &f.Origins, (*reader).str)
-	}
-	if r.member("given") {
-		readMap(r, &f.Given, (*reader).time)
-	}
-	if r.member("indicators") {
-		readMap(r, &f.Indicators, (*reader).str)
-	}
-	if r.member("cleared") {
-		readMap(r, &f.Cleared, (*reader).time)
-	}
-	if r.member("returned") {
-		r.time(&f.Returned)
-	}
-	r.strings([]member{{"licensee", &f.Licensee}, {"affordability", &f.Affordability},
-		{"last_product", &f.LastProduct}, {"last_category", &f.LastCategory}})
-	if r.member("bonus_ever") {
-		r.isTrue(&f.BonusEver)
-	}
-	if r.member("last_game") {
-		r.str(&f.LastGame)
-	}
-	if r.member("failed_game") {
-		r.str(&f.FailedGame)
-	}
-	if r.member("recent_games") {
-		readList(r, &f.RecentGames, (*reader).str)
-	}
+	r.str("jurisdiction", &f.Jurisdiction)
+	r.str("birth_date", &f.BirthDate)
+	r.str("brand", &f.Brand)
+	r.str("currency", &f.Currency)
+	r.str("tier", &f.Tier)
+	r.str("time_zone", &f.TimeZone)
+	readMap(r, "consents", &f.Consents, (*reader).bool)
+	readList(r, "exclusions", &f.Exclusions, readExclusion)
+	readMap(r, "limits", &f.Limits, readLimit)
+	readMap(r, "origins", &f.Origins, (*reader).string)
+	readMap(r, "given", &f.Given, (*reader).time)
+	readMap(r, "indicators", &f.Indicators, (*reader).string)
+	readMap(r, "cleared", &f.Cleared, (*reader).time)
+	r.at("returned", &f.Returned)
+	r.str("licensee", &f.Licensee)
+	r.str("affordability", &f.Affordability)
+	r.str("last_product", &f.LastProduct)
+	r.str("last_category", &f.LastCategory)
+	r.optTrue("bonus_ever", &f.BonusEver)
+	r.str("last_game", &f.LastGame)
+	r.str("failed_game", &f.FailedGame)
+	readList(r, "recent_games", &f.RecentGames, (*reader).string)
 	r.take('}')
-}
-
-// member is an optional string member of an object.
-type member struct {
-	name string
-	v    *string
-}
-
-func (r *reader) strings(members []member) {
-	for _, m := range members {
-		if r.member(m.name) {
-			r.str(m.v)
-		}
-	}
 }
 
 func readExclusion(r *reader, e *Exclusion) {
 	r.take('{')
-	if r.member("scheme") {
-		r.str(&e.Scheme)
-	}
-	if r.member("since") {
-		r.time(&e.Since)
-	}
-	if r.member("until") {
-		r.time(&e.Until)
-	}
+	r.str("scheme", &e.Scheme)
+	r.at("since", &e.Since)
+	r.at("until", &e.Until)
 	r.take('}')
 }
 
@@ -358,79 +320,50 @@ func readLimit(r *reader, l *Limit) {
 	if r.member("amount") {
 		r.integer(&l.Amount)
 	}
-	if r.member("currency") {
-		r.str(&l.Currency)
-	}
-	if r.member("reached") {
-		r.time(&l.Reached)
-	}
-	if r.member("basis") {
-		r.str(&l.Basis)
-	}
+	r.str("currency", &l.Currency)
+	r.at("reached", &l.Reached)
+	r.str("basis", &l.Basis)
 	r.take('}')
 }
 
-func readCalibrated(r *reader, c *Calibrated) {
+func readRanked(r *reader, v *Ranked) {
 	r.take('{')
-	if r.member("raw") {
-		r.num(&c.Raw)
-	}
-	if r.member("slope") {
-		r.num(&c.Slope)
-	}
-	if r.member("offset") {
-		r.num(&c.Offset)
-	}
+	r.str("item", &v.Item)
+	r.num("score", &v.Score)
 	r.take('}')
 }
 
 func readRun(r *reader, m *ModelRun) {
 	r.take('{')
-	if r.member("name") {
-		r.str(&m.Name)
-	}
-	if r.member("version") {
-		r.str(&m.Version)
-	}
-	if r.member("sha256") {
-		r.str(&m.SHA256)
-	}
-	if r.member("output") {
-		r.str(&m.Output)
-	}
-	if r.member("score") {
-		r.num(&m.Score)
-	}
-	if r.member("shadow") {
-		r.isTrue(&m.Shadow)
-	}
+	r.str("name", &m.Name)
+	r.str("version", &m.Version)
+	r.str("sha256", &m.SHA256)
+	r.str("output", &m.Output)
+	r.num("score", &m.Score)
+	r.optTrue("shadow", &m.Shadow)
 	if r.member("calibrated") {
 		m.Calibrated = &Calibrated{}
-		readCalibrated(r, m.Calibrated)
+		m.Calibrated.read(r)
 	}
-	if r.member("outside") {
-		r.str(&m.Outside)
-	}
-	if r.member("too_new") {
-		r.isTrue(&m.TooNew)
-	}
-	if r.member("contributions") {
-		readList(r, &m.Contributions, func(r *reader, c *Contribution) {
-			r.take('{')
-			if r.member("feature") {
-				r.str(&c.Feature)
-			}
-			if r.member("value") {
-				r.num(&c.Value)
-			}
-			if r.member("effect") {
-				r.num(&c.Effect)
-			}
-			if r.member("error") {
-				r.num(&c.Error)
-			}
-			r.take('}')
-		})
-	}
+	r.str("outside", &m.Outside)
+	r.optTrue("too_new", &m.TooNew)
+	readList(r, "contributions", &m.Contributions, readContribution)
+	r.take('}')
+}
+
+func (c *Calibrated) read(r *reader) {
+	r.take('{')
+	r.num("raw", &c.Raw)
+	r.num("slope", &c.Slope)
+	r.num("offset", &c.Offset)
+	r.take('}')
+}
+
+func readContribution(r *reader, c *Contribution) {
+	r.take('{')
+	r.str("feature", &c.Feature)
+	r.num("value", &c.Value)
+	r.num("effect", &c.Effect)
+	r.num("error", &c.Error)
 	r.take('}')
 }

@@ -99,3 +99,24 @@ func BenchmarkReadScored(b *testing.B) {
 		})
 	}
 }
+
+// A model may take a fact as a word. So the facts are whole, too, where an escape leaves
+// the data to json.Unmarshal.
+func TestReadUpdatedReadsAllFacts(t *testing.T) {
+	t.Parallel()
+	want := Facts{Jurisdiction: "SE", Brand: `Lucky "7"`, Tier: "gold", LastGame: "book"}
+	u := PlayerUpdated{Version: "1", Features: jsontext.Value(`{"a":1}`), Facts: want}
+	got, err := ReadUpdated(u.AppendJSON(nil))
+	if err != nil || !reflect.DeepEqual(got.Facts, want) || string(got.Features) != `{"a":1}` {
+		t.Errorf("%+v, %v: want the facts %+v", got, err, want)
+	}
+}
+
+func TestReadUpdatedRefusesWhatNothingCanBeAppendedTo(t *testing.T) {
+	t.Parallel()
+	for _, data := range []string{``, `null`, `[]`, `{"version":`, "{}\n", `{}{}`, `{"scores":{"leave":1}}`, `{"models":null}`, `{"ranking":[]}`} {
+		if _, err := ReadUpdated([]byte(data)); !IsPermanent(err) {
+			t.Errorf("%q: %v, want a permanent error", data, err)
+		}
+	}
+}

@@ -116,63 +116,28 @@ func Check(e *ce.Event, now time.Time) (*Record, error) {
 	return &Record{ID: e.ID(), Source: source, Type: e.Type(), Subject: e.Subject(), Time: e.Time(), Info: info}, nil
 }
 
-// ReadUpdated reads the parts of a player.updated's data that a scorer needs: the features as
-// JSON and the facts. It checks that the whole data is JSON, so that [PlayerScored.AppendTo]
-// can append to it.
-func ReadUpdated(data []byte) (features jsontext.Value, facts Facts, err error) {
-	if u := new(PlayerUpdated); u.read(data) {
-		return u.Features, u.Facts, nil
+// ReadUpdated reads a player.updated's data for a scorer. It checks that [PlayerScored.AppendTo]
+// can append to the data: that they are a JSON object without the members of a player.scored.
+func ReadUpdated(data []byte) (u PlayerUpdated, err error) {
+	if u.read(data) {
+		return u, nil
 	}
-	features, raw, err := readUpdated(data)
-	if err != nil || raw == nil {
-		return features, facts, err
+	var whole struct {
+		PlayerUpdated
+		Scores  jsontext.Value `json:"scores"`
+		Models  jsontext.Value `json:"models"`
+		Ranking jsontext.Value `json:"ranking"`
 	}
-	var played struct {
-		LastGame    string   `json:"last_game"`
-		RecentGames []string `json:"recent_games"`
-		LastProduct string   `json:"last_product"`
+	if err := json.Unmarshal(data, &whole, jsontext.AllowDuplicateNames(true)); err != nil { // Pitboss wrote it: it has no duplicates
+		return u, problemf(CodeSchemaViolation, "/data", "%v", err)
 	}
-	if err := json.Unmarshal(raw, &played, jsontext.AllowDuplicateNames(true)); err != nil {
-		return nil, facts, problemf(CodeSchemaViolation, "/data/facts", "%v", err)
+	switch {
+	case data[len(data)-1] != '}':
+		return u, problemf(CodeSchemaViolation, "/data", "data must be a JSON object, and nothing may follow it")
+	case whole.Scores != nil || whole.Models != nil || whole.Ranking != nil:
+		return u, problemf(CodeSchemaViolation, "/data", "scores, models and ranking are for player.scored")
 	}
-	return features, Facts{LastGame: played.LastGame, RecentGames: played.RecentGames, LastProduct: played.LastProduct}, nil
-}
-
-func readUpdated(data []byte) (features, facts jsontext.Value, err error) {
-	p := decoders.Get().(*pooled)
-	defer decoders.Put(p)
-	p.buf = *bytes.NewBuffer(data)
-	p.dec.Reset(&p.buf, jsontext.AllowDuplicateNames(true)) // Pitboss wrote it: it has no duplicates
-	if tok, err := p.dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return nil, nil, problemf(CodeSchemaViolation, "/data", "data must be a JSON object")
-	}
-	for p.dec.PeekKind() == '"' {
-		name, err := p.dec.ReadValue()
-		if err != nil {
-			return nil, nil, syntaxProblem(&p.dec, err)
-		}
-		kind := string(name)
-		val, err := p.dec.ReadValue()
-		if err != nil {
-			return nil, nil, syntaxProblem(&p.dec, err)
-		}
-		at := p.dec.InputOffset() - int64(len(val)) // val is in the decoder's buffer, which is reused
-		switch kind {
-		case `"features"`:
-			features = data[at : at+int64(len(val))]
-		case `"facts"`:
-			facts = data[at : at+int64(len(val))]
-		case `"scores"`, `"models"`, `"ranking"`:
-			return nil, nil, problemf(CodeSchemaViolation, "/data/"+kind[1:len(kind)-1], "%s is for player.scored", kind)
-		}
-	}
-	if _, err := p.dec.ReadToken(); err != nil {
-		return nil, nil, syntaxProblem(&p.dec, err)
-	}
-	if p.dec.InputOffset() != int64(len(data)) {
-		return nil, nil, problemf(CodeSchemaViolation, "/data", "data must be one JSON object, more follows it")
-	}
-	return features, facts, nil
+	return whole.PlayerUpdated, nil
 }
 
 // NextFeature reads the next member of features in the form that feature.Set.AppendJSON

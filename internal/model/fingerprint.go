@@ -56,8 +56,6 @@ func stamp(path string) string {
 	return fmt.Sprintf("%s %d %d", real, info.Size(), info.ModTime().UnixNano())
 }
 
-func (f fingerprint) equal(g fingerprint) bool { return maps.Equal(f, g) }
-
 // content identifies the files of one model (name/version).
 func (f fingerprint) content(key string) string {
 	var b strings.Builder

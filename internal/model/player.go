@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -11,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
 	"pitboss/internal/event"
 )
 
@@ -29,8 +30,6 @@ func NewScorer(models *Registry, reasons int) *Scorer {
 
 // scratch is the memory of one scoring, reused.
 type scratch struct {
-	dec    jsontext.Decoder
-	buf    bytes.Buffer
 	values []float64 // by slot of the lineup
 	row    Row
 	y      []float64
@@ -122,32 +121,20 @@ func (sc *scratch) parse(lineup *Lineup, features jsontext.Value) error {
 	if sc.asWritten(lineup, features) {
 		return nil
 	}
-	sc.buf = *bytes.NewBuffer(features)
-	sc.dec.Reset(&sc.buf, jsontext.AllowDuplicateNames(true))
-	if tok, err := sc.dec.ReadToken(); err != nil || tok.Kind() != '{' {
+	var all map[string]jsontext.Value
+	if err := json.Unmarshal(features, &all, jsontext.AllowDuplicateNames(true)); err != nil || all == nil {
 		return errors.New("score: features must be a JSON object of numbers")
 	}
-	for sc.dec.PeekKind() == '"' {
-		name, err := sc.dec.ReadValue()
-		if err != nil {
-			return fmt.Errorf("score: features: %w", err)
-		}
-		slot, wanted := lineup.slots[string(name[1:len(name)-1])] // no alloc; declared names need no escapes
-		val, err := sc.dec.ReadValue()
-		if err != nil {
-			return fmt.Errorf("score: features: %w", err)
-		}
-		if !wanted {
+	for slot, name := range lineup.names {
+		val, ok := all[name]
+		if !ok {
 			continue
 		}
 		if val.Kind() != '0' {
-			return fmt.Errorf("score: feature %s must be a number, is %s", lineup.names[slot], val)
+			return fmt.Errorf("score: feature %s must be a number, is %s", name, val)
 		}
 		// A number beyond the range of float64 becomes infinite: models that need it give no score.
 		sc.values[slot], _ = strconv.ParseFloat(string(val), 64)
-	}
-	if _, err := sc.dec.ReadToken(); err != nil {
-		return fmt.Errorf("score: features: %w", err)
 	}
 	return nil
 }
@@ -182,7 +169,9 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, 
 	man := m.Manifest
 	if why, by := m.outside(sc.row.Numbers, &in.Facts); why != "" {
 		m.metrics.outside.WithLabelValues(by).Inc()
-		return event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Outside: why, TooNew: by == tooNew}, nil
+		run := man.unscored()
+		run.Outside, run.TooNew = why, by == tooNew
+		return run, nil
 	}
 	start := time.Now()
 	if err := m.Score(sc.row, sc.y); err != nil {
@@ -192,7 +181,8 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, 
 	score := sc.y[0]
 	m.metrics.value.Observe(score)
 	m.drift.observe(sc.row.Numbers)
-	run := event.ModelRun{Name: man.Name, Version: man.Version, SHA256: man.SHA256, Output: man.Output, Score: score}
+	run := man.unscored()
+	run.Score = score
 	if top > 0 {
 		start = time.Now()
 		explained, err := m.Explain(sc.row, &sc.why)
@@ -205,6 +195,11 @@ func (sc *scratch) run(lineup *Lineup, m *lineupModel, in *event.PlayerUpdated, 
 		}
 	}
 	return run, nil
+}
+
+// unscored returns a run of the model without a score.
+func (m *Manifest) unscored() event.ModelRun {
+	return event.ModelRun{Name: m.Name, Version: m.Version, SHA256: m.SHA256, Output: m.Output}
 }
 
 // fill sets the model's row from the values and the player's facts.

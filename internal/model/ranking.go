@@ -116,7 +116,8 @@ func (sc *scratch) rank(m *lineupModel, facts event.Facts, out *event.PlayerScor
 	for _, i := range sc.order[:min(rankedGames, len(sc.order))] {
 		out.Ranking = append(out.Ranking, event.Ranked{Item: man.Items[i], Score: sc.y[i]})
 	}
-	out.Models = append(out.Models, event.ModelRun{Name: man.Name, Version: man.Version,
-		SHA256: man.SHA256, Output: man.Output, Score: out.Ranking[0].Score})
+	run := man.unscored()
+	run.Score = out.Ranking[0].Score
+	out.Models = append(out.Models, run)
 	return nil
 }

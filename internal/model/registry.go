@@ -86,7 +86,7 @@ func (r *Registry) Reload() (changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen := takeFingerprint(r.conf.Dir, r.conf.Serving)
-	if seen.equal(r.lastSeen) {
+	if maps.Equal(seen, r.lastSeen) {
 		return false, nil
 	}
 	r.lastSeen = seen
@@ -273,18 +273,14 @@ func (r *Registry) Status() Status {
 // log and the metric pitboss_score_model_rejected report the refusal.
 func (r *Registry) Ready() (bool, error) {
 	s := r.Status()
-	if serving, err := ReadServing(r.conf.Serving); err == nil && r.current.Load() != nil {
-		missing := 0
-		for name := range serving {
-			if _, ok := s.Live[name]; !ok {
-				missing++
-			}
+	if r.current.Load() != nil {
+		serving, _ := ReadServing(r.conf.Serving) // nil: it became unreadable after a good start
+		for name := range s.Live {
+			delete(serving, name)
 		}
-		if missing == 0 {
+		if len(serving) == 0 {
 			return true, nil
 		}
-	} else if r.current.Load() != nil {
-		return true, nil // serving.yaml became unreadable after a good start
 	}
 	var err error
 	for _, key := range slices.Sorted(maps.Keys(s.Rejected)) {
