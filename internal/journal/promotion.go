@@ -43,7 +43,7 @@ func (j *Journal) Shadowed(ctx context.Context) (Promotion, error) {
 }
 
 // ErrPromotedAnew refuses a promotion that a later one, or a rollback, has overtaken.
-var ErrPromotedAnew = errors.New("journal: another learned policy was promoted, or taken back, since this was approved: propose it anew")
+var ErrPromotedAnew = errors.New("journal: another learned policy was promoted, or taken back, after this was approved: propose it again")
 
 // PromoteLearned puts the learned policy with a hash into force and journals who did so
 // and why. Every instance of decide uses it within a second. It is idempotent for one time

@@ -52,7 +52,7 @@ func (j *Journal) recordSwitch(ctx context.Context, c SwitchChange) error {
 
 // ErrStoppedAnew refuses to turn off a switch that was turned on again after that was
 // proposed.
-var ErrStoppedAnew = errors.New("journal: it was stopped anew since this was proposed: propose it anew")
+var ErrStoppedAnew = errors.New("journal: it was stopped again after this was proposed: propose it again")
 
 // TurnOff turns a switch off, as proposed at a time, unless it was turned on again since
 // then. It is idempotent.
