@@ -38,7 +38,7 @@ type Reader struct {
 	file *os.File
 	gz   *gzip.Reader
 	next func() (*event.Record, error)
-	bare bool // the file has no accounts
+	bare bool // the file has no accounts, so that [Setup] events should come first
 }
 
 // Open opens a file of recorded play.
@@ -97,10 +97,6 @@ func (r *Reader) Next() (*event.Record, error) {
 	}
 	return rec, err
 }
-
-// NeedsSetup reports whether the file has no accounts, so that [Setup] events should come
-// first.
-func (r *Reader) NeedsSetup() bool { return r.bare }
 
 // Close closes the file.
 func (r *Reader) Close() error { return r.file.Close() }

@@ -100,7 +100,7 @@ func Load(path string, limit int) (setup, events []*ce.Event, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if r.NeedsSetup() && !seen[rec.Subject] {
+		if r.bare && !seen[rec.Subject] {
 			seen[rec.Subject] = true
 			for _, s := range Setup(rec.Subject, rec.Data.(*event.RoundSettled).Currency, rec.Time) {
 				e, err := CloudEvent(s)

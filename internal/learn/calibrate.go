@@ -54,8 +54,8 @@ const (
 	// calibrationLeast.
 	calibrationSlots = 288
 	calibrationLeast = 1e-3
-	// CalibrationFrom is how many outcomes must be known before scores are calibrated.
-	CalibrationFrom = 300
+	// calibrationFrom is how many outcomes must be known before scores are calibrated.
+	calibrationFrom = 300
 	millionth       = 1e6
 )
 
@@ -152,9 +152,9 @@ func (c *Calibrator) weighed(half float64) *[calibrationBins]weighed {
 }
 
 // Fit returns the best calibration within the bounds, or none if fewer than
-// CalibrationFrom outcomes are known.
+// calibrationFrom outcomes are known.
 func (c *Calibrator) Fit() Calibration {
-	if c.Seen() < CalibrationFrom {
+	if c.Seen() < calibrationFrom {
 		return Calibration{}
 	}
 	slow := objective{c.weighed(slopeHalf), Calibration{Slope: 1}}

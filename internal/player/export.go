@@ -44,8 +44,8 @@ func (st *Store[S]) Export(ctx context.Context, player string) (*Copy[S], error)
 		out.Version, out.Bytes = v.version, headSize+len(v.ids)+len(v.state)
 	}
 	for ids := v.ids; len(ids) > 0; ids = ids[idSize:] {
-		minute := time.Duration(uint32(ids[8])<<16|uint32(ids[9])<<8|uint32(ids[10])) * time.Minute
-		out.Remembered = append(out.Remembered, Remembered{binary.BigEndian.Uint64(ids), epoch.Add(minute), ids[11]})
+		at := epoch.Add(time.Duration(arrived(ids)) * time.Minute)
+		out.Remembered = append(out.Remembered, Remembered{binary.BigEndian.Uint64(ids), at, ids[11]})
 	}
 	out.Reminders, err = st.reminders(ctx, player)
 	return out, err

@@ -128,14 +128,16 @@ func appendID(ids []byte, key uint64, minute uint32, due uint8) []byte {
 	return append(ids, byte(minute>>16), byte(minute>>8), byte(minute), due)
 }
 
+// arrived returns the minute in which the first of ids arrived.
+func arrived(ids []byte) uint32 { return uint32(ids[8])<<16 | uint32(ids[9])<<8 | uint32(ids[10]) }
+
 // trimIDs drops the oldest ids: those beyond most, and those from before oldest. The clocks
 // of instances differ a little, so that the minutes need not be in order; an id after a
 // younger one stays until that one goes.
 func trimIDs(ids []byte, most int, oldest uint32) []byte {
 	drop := max(0, len(ids)-most*idSize)
 	for drop < len(ids) {
-		minute := uint32(ids[drop+8])<<16 | uint32(ids[drop+9])<<8 | uint32(ids[drop+10])
-		if minute >= oldest {
+		if arrived(ids[drop:]) >= oldest {
 			break
 		}
 		drop += idSize

@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/go-json-experiment/json"
 
+	"pitboss/internal/event"
 	"pitboss/internal/journal"
 )
 
@@ -142,19 +143,13 @@ type opened struct {
 	Jurisdiction string `json:"jurisdiction"`
 	Brand        string `json:"brand"`
 	Result       struct {
-		Issued  bool     `json:"issued"`
-		Action  string   `json:"action"`
-		Kind    string   `json:"kind"`
-		Review  []string `json:"review"`
-		Reasons []struct {
-			Code string `json:"code"`
-			Text string `json:"text"`
-		} `json:"reasons"`
+		Issued     bool           `json:"issued"`
+		Action     string         `json:"action"`
+		Kind       string         `json:"kind"`
+		Review     []string       `json:"review"`
+		Reasons    []event.Reason `json:"reasons"`
 		Candidates []struct {
-			Blocked []struct {
-				Rule string `json:"rule"`
-				Text string `json:"text"`
-			} `json:"blocked"`
+			Blocked []event.Blocked `json:"blocked"`
 		} `json:"candidates"`
 	} `json:"result"`
 	Status  string   `json:"status"`

@@ -146,10 +146,7 @@ func (x *Index) scan(sc *scan, page *Page) []hit {
 // columns returns the newest matching rows of c and adds to the counts.
 func (sc *scan) columns(c *columns, page *Page, facets facetCounts) (newest []int) {
 	lo, hi := sc.rows(c)
-	fails := make([]uint16, len(c.profiles))
-	for n := range c.profiles {
-		fails[n] = sc.fails(&c.profiles[n])
-	}
+	fails := sc.failing(c)
 	if !sc.q.HitsOnly {
 		page.Total += int64(len(c.at))
 		sc.count(c, lo, hi, fails, page, facets)
@@ -192,6 +189,15 @@ const (
 	failOutcome
 	failOther
 )
+
+// failing returns by profile the filters that it fails.
+func (sc *scan) failing(c *columns) []uint16 {
+	out := make([]uint16, len(c.profiles))
+	for n := range c.profiles {
+		out[n] = sc.fails(&c.profiles[n])
+	}
+	return out
+}
 
 func (sc *scan) fails(p *profile) (f uint16) {
 	q := sc.q

@@ -50,12 +50,10 @@ func (x *Index) History(ctx context.Context, q Query, step time.Duration) ([]Buc
 }
 
 func (sc *scan) history(c *columns, step time.Duration, out []Bucket) {
-	fails := make([]uint16, len(c.profiles))
+	fails := sc.failing(c)
 	nothing := make([]bool, len(c.profiles))
 	for n := range c.profiles {
-		p := &c.profiles[n]
-		fails[n] = sc.fails(p)
-		nothing[n] = slices.Equal(p.Rules, []string{nothingEligible})
+		nothing[n] = slices.Equal(c.profiles[n].Rules, []string{nothingEligible})
 	}
 	lo, hi := sc.rows(c)
 	for i := lo; i < hi; i++ {
