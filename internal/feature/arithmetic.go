@@ -12,7 +12,7 @@ func dyadic(op string, a, b code) (code, bool) {
 	case a.kind == kindBool && b.kind == kindBool:
 		return logic(op, a, b)
 	case a.kind == kindString && b.kind == kindString:
-		return compareStrings(op, a, b)
+		return equal(op, a.s, b.s)
 	case a.kind == kindInt && b.kind == kindInt:
 		if c, ok := compare(op, a.i, b.i); ok {
 			return c, true
@@ -40,19 +40,10 @@ func asFloat(c code) func(*scope) float64 {
 // logic follows CEL: an error on one side does not matter if the other side alone
 // decides the result.
 func logic(op string, a, b code) (code, bool) {
-	var decides bool
-	switch op {
-	case operators.LogicalAnd:
-		decides = false
-	case operators.LogicalOr:
-		decides = true
-	case operators.Equals:
-		return boolean(func(sc *scope) bool { return a.b(sc) == b.b(sc) })
-	case operators.NotEquals:
-		return boolean(func(sc *scope) bool { return a.b(sc) != b.b(sc) })
-	default:
-		return code{}, false
+	if op != operators.LogicalAnd && op != operators.LogicalOr {
+		return equal(op, a.b, b.b)
 	}
+	decides := op == operators.LogicalOr
 	return boolean(func(sc *scope) bool {
 		before := sc.failed
 		sc.failed = false
@@ -75,12 +66,20 @@ func logic(op string, a, b code) (code, bool) {
 
 func boolean(f func(*scope) bool) (code, bool) { return code{kind: kindBool, b: f}, true }
 
-func compare[T int64 | float64](op string, x, y func(*scope) T) (code, bool) {
+func float(f func(*scope) float64) (code, bool) { return code{kind: kindFloat, f: f}, true }
+
+func equal[T comparable](op string, x, y func(*scope) T) (code, bool) {
 	switch op {
 	case operators.Equals:
 		return boolean(func(sc *scope) bool { return x(sc) == y(sc) })
 	case operators.NotEquals:
 		return boolean(func(sc *scope) bool { return x(sc) != y(sc) })
+	}
+	return code{}, false
+}
+
+func compare[T int64 | float64](op string, x, y func(*scope) T) (code, bool) {
+	switch op {
 	case operators.Less:
 		return boolean(func(sc *scope) bool { return x(sc) < y(sc) })
 	case operators.LessEquals:
@@ -90,34 +89,21 @@ func compare[T int64 | float64](op string, x, y func(*scope) T) (code, bool) {
 	case operators.GreaterEquals:
 		return boolean(func(sc *scope) bool { return x(sc) >= y(sc) })
 	}
-	return code{}, false
-}
-
-func compareStrings(op string, a, b code) (code, bool) {
-	switch op {
-	case operators.Equals:
-		return boolean(func(sc *scope) bool { return a.s(sc) == b.s(sc) })
-	case operators.NotEquals:
-		return boolean(func(sc *scope) bool { return a.s(sc) != b.s(sc) })
-	}
-	return code{}, false
+	return equal(op, x, y)
 }
 
 func floats(op string, x, y func(*scope) float64) (code, bool) {
-	c := code{kind: kindFloat}
 	switch op {
 	case operators.Add:
-		c.f = func(sc *scope) float64 { return x(sc) + y(sc) }
+		return float(func(sc *scope) float64 { return x(sc) + y(sc) })
 	case operators.Subtract:
-		c.f = func(sc *scope) float64 { return x(sc) - y(sc) }
+		return float(func(sc *scope) float64 { return x(sc) - y(sc) })
 	case operators.Multiply:
-		c.f = func(sc *scope) float64 { return x(sc) * y(sc) }
+		return float(func(sc *scope) float64 { return x(sc) * y(sc) })
 	case operators.Divide:
-		c.f = func(sc *scope) float64 { return x(sc) / y(sc) }
-	default:
-		return code{}, false
+		return float(func(sc *scope) float64 { return x(sc) / y(sc) })
 	}
-	return c, true
+	return code{}, false
 }
 
 // integers fail on overflow and on division by zero, as CEL's do.

@@ -37,18 +37,10 @@ var valued = map[Agg][]kind{
 	Streak: {kindBool}, Changes: {kindInt, kindString, kindBool}, Distinct: {kindInt, kindString, kindBool},
 }
 
+// name returns the horizon's kind, which is the first word of its text.
 func (h Horizon) name() string {
-	switch {
-	case h.Decay != nil:
-		return "decay"
-	case h.Window != nil:
-		return "window"
-	case h.Session != nil:
-		return "session"
-	case h.Month != nil:
-		return "month"
-	}
-	return "lifetime"
+	name, _, _ := strings.Cut(h.String(), " ")
+	return name
 }
 
 // String writes the horizon in the form that is part of a slot's identity.
@@ -152,13 +144,13 @@ func (b *builder) checkAgg(d *Declaration, path, within string) error {
 		return b.fault(path+".pause", within, "pause is the longest gap that counts: only agg gap has it")
 	case d.Limit != 0 && d.Agg != Distinct, d.Limit < 0, d.Limit > 1024:
 		return b.fault(path+".limit", within, "limit is how many values a distinct remembers (1 to 1024): only agg distinct has it")
-	case h.Decay != nil && h.Decay.HalfLife.ms() < 1000:
+	case h.Decay != nil && h.Decay.HalfLife.Milliseconds() < 1000:
 		return b.fault(path+".horizon", within, "half_life must be at least 1s")
-	case h.Session != nil && h.Session.Gap.ms() < 1000:
+	case h.Session != nil && h.Session.Gap.Milliseconds() < 1000:
 		return b.fault(path+".horizon", within, "a session needs a gap of at least 1s")
 	case h.Month != nil && h.Month.Zone != "" && event.Zone(h.Month.Zone) == nil:
 		return b.fault(path+".horizon", within, "there is no time zone %q; write one such as Europe/Amsterdam", h.Month.Zone)
-	case h.Window != nil && h.Window.Size.ms() < 1000:
+	case h.Window != nil && h.Window.Size.Milliseconds() < 1000:
 		return b.fault(path+".horizon", within, "a window needs a size of at least 1s")
 	}
 	return b.checkBuckets(d, path, within)
@@ -176,7 +168,7 @@ func (b *builder) checkBuckets(d *Declaration, path, within string) error {
 		return nil
 	}
 	w.Buckets = cmp.Or(w.Buckets, 24)
-	if w.Buckets < 1 || w.Buckets > 366 || w.Size.ms()%int64(w.Buckets) != 0 {
+	if w.Buckets < 1 || w.Buckets > 366 || w.Size.Milliseconds()%int64(w.Buckets) != 0 {
 		return b.fault(path+".horizon", within, "buckets must be 1 to 366 and divide the size %s into whole milliseconds, is %d", w.Size, w.Buckets)
 	}
 	return nil
@@ -279,14 +271,14 @@ func (b *builder) markRounds() error {
 func (sl *slot) setHorizon(h Horizon) {
 	switch {
 	case h.Decay != nil:
-		sl.halfLife = float64(h.Decay.HalfLife.ms())
+		sl.halfLife = float64(h.Decay.HalfLife.Milliseconds())
 	case h.Window != nil:
-		sl.size = h.Window.Size.ms()
+		sl.size = h.Window.Size.Milliseconds()
 		if h.Window.Buckets > 0 {
 			sl.width = sl.size / int64(h.Window.Buckets)
 		}
 	case h.Session != nil:
-		sl.gap = h.Session.Gap.ms()
+		sl.gap = h.Session.Gap.Milliseconds()
 	case h.Month != nil: // buckets of a day; only those of the current month count
 		sl.size, sl.width, sl.month, sl.zone = 31*dayMs, dayMs, true, event.Zone(h.Month.Zone)
 	}

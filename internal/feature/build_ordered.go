@@ -41,7 +41,7 @@ func (b *builder) input(s stream, want []kind) (int, error) {
 
 // orderedSlot adds a slot that is folded over the timeline.
 func (b *builder) orderedSlot(d *Declaration, s stream) (n int, err error) {
-	sl := slot{agg: ops[d.Agg], ordered: true, value: -1, of: -1, active: -1, limit: d.Limit, pause: d.Pause.ms()}
+	sl := slot{agg: ops[d.Agg], ordered: true, value: -1, of: -1, active: -1, limit: d.Limit, pause: d.Pause.Milliseconds()}
 	sl.setHorizon(d.Horizon)
 	if sl.value, err = b.input(s, valued[d.Agg]); err != nil {
 		return 0, err
@@ -110,7 +110,7 @@ func (b *builder) follow(sl *slot, d *Declaration, s stream) error {
 	switch {
 	case a.Times < 1 || a.Times > 1000:
 		return b.fault(path+".times", within, "times must be between 1 and 1000, is %d", a.Times)
-	case a.Within.ms() < 1000:
+	case a.Within.Milliseconds() < 1000:
 		return b.fault(path+".within", within, "within must be at least 1s: how soon the follower must come")
 	}
 	after := stream{infos, a.Where, a.Streak, path, within}
@@ -118,7 +118,7 @@ func (b *builder) follow(sl *slot, d *Declaration, s stream) error {
 		return err
 	}
 	sl.mask |= 1 << sl.of
-	sl.streak, sl.within = int64(a.Times), a.Within.ms()
+	sl.streak, sl.within = int64(a.Times), a.Within.Milliseconds()
 	sl.text += fmt.Sprintf("|%s|%d|%s", after.text(), a.Times, a.Within)
 	return nil
 }
@@ -177,17 +177,16 @@ func (b *builder) reminders() error {
 		if err := b.checkName(path, "reminder", d.Name, seen); err != nil {
 			return err
 		}
-		if d.After.ms() < 1000 {
+		if d.After.Milliseconds() < 1000 {
 			return b.fault(path+".after", within, "after must be at least 1s: how long to wait")
 		}
 		if len(d.SetWhen) == 0 {
 			return b.fault(path+".set_when", within, "set_when must say what sets the reminder, e.g. [{on: [game.failed]}]")
 		}
-		r := &reminder{decl: d, after: d.After.ms()}
+		r := &reminder{decl: d, after: d.After.Milliseconds()}
 		var err error
-		if r.slot, _, err = b.slot(slot{text: fmt.Sprintf("reminder|%s|%s|%v|%v", d.Name, d.After, d.SetWhen, d.CancelWhen),
-			agg: opRegister, value: -1, of: -1, active: -1}); err != nil {
-			return b.fault(path, within, "%v", err)
+		if r.slot, err = b.register(fmt.Sprintf("reminder|%s|%s|%v|%v", d.Name, d.After, d.SetWhen, d.CancelWhen), path, within); err != nil {
+			return err
 		}
 		b.set.remind = append(b.set.remind, r)
 		for _, w := range d.SetWhen {
@@ -227,7 +226,7 @@ func (b *builder) conditions() error {
 		if err := b.checkName(path, "score_when", d.Name, seen); err != nil {
 			return err
 		}
-		c := &condition{decl: d, spacing: d.Spacing.ms(), reminder: -1}
+		c := &condition{decl: d, spacing: d.Spacing.Milliseconds(), reminder: -1}
 		if d.Markers != "" {
 			b.set.conds, b.set.asks = append(b.set.conds, c), append(b.set.asks, d.Name)
 			if err := b.watchMarkers(&d, path, within); err != nil {
@@ -253,8 +252,8 @@ func (b *builder) conditions() error {
 		if err != nil {
 			return err
 		}
-		if c.slot, _, err = b.slot(slot{text: "due|" + d.Name, agg: opRegister, value: -1, of: -1, active: -1}); err != nil {
-			return b.fault(path, within, "%v", err)
+		if c.slot, err = b.register("due|"+d.Name, path, within); err != nil {
+			return err
 		}
 		b.set.conds, b.set.asks = append(b.set.conds, c), append(b.set.asks, d.Name)
 		for _, info := range infos {

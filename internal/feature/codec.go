@@ -143,6 +143,17 @@ func closeSection(dst []byte, mark int) []byte {
 	return slices.Replace(dst, mark, mark+2, length...)
 }
 
+// closeShort writes the length of a part of mostly less than 128 bytes, for which one
+// byte is reserved at dst[at].
+func closeShort(dst []byte, at int) []byte {
+	n := len(dst) - at - 1
+	if n < 0x80 {
+		dst[at] = byte(n)
+		return dst
+	}
+	return slices.Replace(dst, at, at+1, binary.AppendUvarint(nil, uint64(n))...)
+}
+
 // decoder reads primitives. After the first failure err is set and it returns zeroes.
 type decoder struct {
 	b     []byte

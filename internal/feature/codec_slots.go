@@ -1,9 +1,6 @@
 package feature
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // Bits of a slot's first byte say which members follow. So a slot can be read without
 // knowing its aggregation.
@@ -54,11 +51,7 @@ func (st *State) appendSlots(dst []byte) []byte {
 		at := len(dst)
 		dst = append(dst, 0)
 		dst = c.append(dst, st.latest, sl.setKind())
-		if n := len(dst) - at - 1; n < 0x80 {
-			dst[at] = byte(n)
-		} else {
-			dst = slices.Replace(dst, at, at+1, binary.AppendUvarint(nil, uint64(n))...)
-		}
+		dst = closeShort(dst, at)
 	}
 	dst = closeSection(dst, mark)
 	for _, g := range st.unknown.slots {

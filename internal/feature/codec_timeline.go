@@ -169,14 +169,7 @@ func (w *columnWriter) put(i int, v value) {
 	}
 }
 
-func (w *columnWriter) end() []byte {
-	n := len(w.dst) - w.at - 1
-	if n < 0x80 {
-		w.dst[w.at] = byte(n)
-		return w.dst
-	}
-	return slices.Replace(w.dst, w.at, w.at+1, binary.AppendUvarint(nil, uint64(n))...)
-}
+func (w *columnWriter) end() []byte { return closeShort(w.dst, w.at) }
 
 // appendUnknown writes a column of a newer release back, for the rows that are left.
 func (st *State) appendUnknown(dst []byte, c *column) []byte {

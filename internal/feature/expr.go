@@ -133,6 +133,14 @@ func (p *program) number(sc *scope) (v value, ok bool) {
 	return v, !sc.failed
 }
 
+// as returns a value of p in the form that a slot or an input stores.
+func (p *program) as(float bool, v value) value {
+	if float && p.code.kind != kindFloat {
+		return floatValue(float64(v))
+	}
+	return v
+}
+
 var celTypes = map[kind]*cel.Type{
 	kindInt: cel.IntType, kindFloat: cel.DoubleType, kindBool: cel.BoolType,
 	kindString: cel.StringType, kindTime: cel.TimestampType,

@@ -69,17 +69,9 @@ func compareFacts(a, b register) int {
 // factWriters write the facts that events of a type change.
 var factWriters = map[string]func(*State, position, any){
 	event.TypeAccountRegistered: func(st *State, at position, data any) {
-		d := data.(*event.AccountRegistered)
-		st.writeAccount(at, d.Jurisdiction, d.BirthDate, d.Brand, d.Currency, d.Tier, d.TimeZone)
-		st.writeGiven(factLicensee, "", at, d.Licensee)
-		st.writeGiven(factAfford, "", at, d.Affordability)
+		st.writeAccount(at, (*event.Account)(data.(*event.AccountRegistered)))
 	},
-	event.TypeAccountUpdated: func(st *State, at position, data any) {
-		d := data.(*event.Account)
-		st.writeAccount(at, d.Jurisdiction, d.BirthDate, d.Brand, d.Currency, d.Tier, d.TimeZone)
-		st.writeGiven(factLicensee, "", at, d.Licensee)
-		st.writeGiven(factAfford, "", at, d.Affordability)
-	},
+	event.TypeAccountUpdated: func(st *State, at position, data any) { st.writeAccount(at, data.(*event.Account)) },
 	event.TypeConsentChanged: func(st *State, at position, data any) {
 		d := data.(*event.ConsentChanged)
 		granted := "0"
@@ -135,12 +127,15 @@ var factWriters = map[string]func(*State, position, any){
 }
 
 // writeAccount stores the fields that are present; absent ones stay as they were.
-func (st *State) writeAccount(at position, fields ...string) {
-	for i, val := range fields {
-		if val != "" {
-			st.write(factJurisdiction+factTag(i), "", at, val)
-		}
-	}
+func (st *State) writeAccount(at position, d *event.Account) {
+	st.writeGiven(factJurisdiction, "", at, d.Jurisdiction)
+	st.writeGiven(factBirthDate, "", at, d.BirthDate)
+	st.writeGiven(factBrand, "", at, d.Brand)
+	st.writeGiven(factCurrency, "", at, d.Currency)
+	st.writeGiven(factTier, "", at, d.Tier)
+	st.writeGiven(factTimeZone, "", at, d.TimeZone)
+	st.writeGiven(factLicensee, "", at, d.Licensee)
+	st.writeGiven(factAfford, "", at, d.Affordability)
 }
 
 // writeGiven stores a fact if the event has a value for it. A fact that belongs to

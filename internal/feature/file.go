@@ -1,9 +1,6 @@
 package feature
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -14,8 +11,8 @@ import (
 // File is the content of features.yaml.
 type File struct {
 	Version   int                   `yaml:"version"`
-	Lateness  Duration              `yaml:"lateness"`
-	Rollback  Duration              `yaml:"rollback"`
+	Lateness  strictyaml.Duration   `yaml:"lateness"`
+	Rollback  strictyaml.Duration   `yaml:"rollback"`
 	Timeline  int                   `yaml:"timeline"`
 	Features  []Declaration         `yaml:"features"`
 	Reminders []ReminderDeclaration `yaml:"reminders"`
@@ -24,7 +21,7 @@ type File struct {
 
 // Defaults of a features.yaml that does not say otherwise.
 const (
-	DefaultLateness = Duration(10 * time.Minute)
+	DefaultLateness = strictyaml.Duration(10 * time.Minute)
 	DefaultTimeline = 512
 	defaultDistinct = 64
 	defaultNever    = 30 * 24 * 3600 // seconds: the value of since if there was no such event
@@ -32,29 +29,29 @@ const (
 
 // Declaration is one feature as it stands in the file.
 type Declaration struct {
-	Name    string   `yaml:"name"`
-	Doc     string   `yaml:"doc"`
-	On      []string `yaml:"on"`
-	Where   string   `yaml:"where"`
-	Value   string   `yaml:"value"`
-	Of      string   `yaml:"of"`
-	Agg     Agg      `yaml:"agg"`
-	Horizon Horizon  `yaml:"horizon"`
-	Expr    string   `yaml:"expr"`
-	After   *After   `yaml:"after"`
-	Pause   Duration `yaml:"pause"`
-	Limit   int      `yaml:"limit"`
-	Empty   *float64 `yaml:"empty"`
-	Helper  bool     `yaml:"helper"`
+	Name    string              `yaml:"name"`
+	Doc     string              `yaml:"doc"`
+	On      []string            `yaml:"on"`
+	Where   string              `yaml:"where"`
+	Value   string              `yaml:"value"`
+	Of      string              `yaml:"of"`
+	Agg     Agg                 `yaml:"agg"`
+	Horizon Horizon             `yaml:"horizon"`
+	Expr    string              `yaml:"expr"`
+	After   *After              `yaml:"after"`
+	Pause   strictyaml.Duration `yaml:"pause"`
+	Limit   int                 `yaml:"limit"`
+	Empty   *float64            `yaml:"empty"`
+	Helper  bool                `yaml:"helper"`
 }
 
 // After declares the events whose followers a feature with agg follow counts.
 type After struct {
-	On     []string `yaml:"on"`
-	Where  string   `yaml:"where"`
-	Streak string   `yaml:"streak"`
-	Times  int      `yaml:"times"`
-	Within Duration `yaml:"within"`
+	On     []string            `yaml:"on"`
+	Where  string              `yaml:"where"`
+	Streak string              `yaml:"streak"`
+	Times  int                 `yaml:"times"`
+	Within strictyaml.Duration `yaml:"within"`
 }
 
 // Agg names an aggregation.
@@ -93,18 +90,18 @@ type Month struct {
 
 // Decay forgets exponentially.
 type Decay struct {
-	HalfLife Duration `yaml:"half_life"`
+	HalfLife strictyaml.Duration `yaml:"half_life"`
 }
 
 // Window slides in steps of size / buckets.
 type Window struct {
-	Size    Duration `yaml:"size"`
-	Buckets int      `yaml:"buckets"`
+	Size    strictyaml.Duration `yaml:"size"`
+	Buckets int                 `yaml:"buckets"`
 }
 
 // Session is a run of events with no pause longer than gap.
 type Session struct {
-	Gap Duration `yaml:"gap"`
+	Gap strictyaml.Duration `yaml:"gap"`
 	// On lists further events that keep a session open, besides those of the feature.
 	On []string `yaml:"on"`
 }
@@ -137,11 +134,11 @@ func (h *Horizon) UnmarshalYAML(node *yaml.Node) error {
 
 // ReminderDeclaration is one reminder as it stands in the file.
 type ReminderDeclaration struct {
-	Name       string   `yaml:"name"`
-	Doc        string   `yaml:"doc"`
-	After      Duration `yaml:"after"`
-	SetWhen    []When   `yaml:"set_when"`
-	CancelWhen []When   `yaml:"cancel_when"`
+	Name       string              `yaml:"name"`
+	Doc        string              `yaml:"doc"`
+	After      strictyaml.Duration `yaml:"after"`
+	SetWhen    []When              `yaml:"set_when"`
+	CancelWhen []When              `yaml:"cancel_when"`
 }
 
 // When selects events.
@@ -152,57 +149,14 @@ type When struct {
 
 // Condition is one entry of score_when.
 type Condition struct {
-	Name     string   `yaml:"name"`
-	Doc      string   `yaml:"doc"`
-	On       []string `yaml:"on"`
-	When     string   `yaml:"when"`
-	Reminder string   `yaml:"reminder"`
-	Markers  string   `yaml:"markers"` // the file of the markers of harm to watch, relative to features.yaml
-	Spacing  Duration `yaml:"spacing"`
+	Name     string              `yaml:"name"`
+	Doc      string              `yaml:"doc"`
+	On       []string            `yaml:"on"`
+	When     string              `yaml:"when"`
+	Reminder string              `yaml:"reminder"`
+	Markers  string              `yaml:"markers"` // the file of the markers of harm to watch, relative to features.yaml
+	Spacing  strictyaml.Duration `yaml:"spacing"`
 }
-
-// Duration is a time.Duration that also reads days (30d) and weeks (2w).
-type Duration time.Duration
-
-// UnmarshalYAML reads 90s, 10m, 24h, 30d or 2w.
-func (d *Duration) UnmarshalYAML(node *yaml.Node) error { return strictyaml.Text(node, d) }
-
-// UnmarshalText reads 90s, 10m, 24h, 30d or 2w.
-func (d *Duration) UnmarshalText(text []byte) error {
-	s := string(text)
-	for unit, span := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
-		if n, err := strconv.ParseFloat(strings.TrimSuffix(s, unit), 64); err == nil && strings.HasSuffix(s, unit) {
-			if n < 0 || n > 36500 {
-				return fmt.Errorf("duration %q is out of range", s)
-			}
-			*d = Duration(n * float64(span))
-			return nil
-		}
-	}
-	v, err := time.ParseDuration(s)
-	if err != nil || v < 0 || v > 36500*24*time.Hour {
-		return fmt.Errorf("duration %q: write 90s, 10m, 24h, 30d or 2w", s)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// String writes whole days as 30d, and other durations as Go does.
-func (d Duration) String() string {
-	if v := time.Duration(d); v > 0 && v%(24*time.Hour) == 0 {
-		return strconv.Itoa(int(v/(24*time.Hour))) + "d"
-	}
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-func (d Duration) ms() int64 { return time.Duration(d).Milliseconds() }
 
 // read decodes the file strictly: an unknown member is an error.
 func read(b []byte) (*File, error) {

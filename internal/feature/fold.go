@@ -133,9 +133,7 @@ func (st *State) addSums(p *plan, sc *scope, ms, sign int64) {
 			if v, ok = sc.eval(step.value); !ok {
 				continue
 			}
-			if sl.float && p.programs[step.value].code.kind != kindFloat {
-				v = floatValue(float64(v))
-			}
+			v = p.programs[step.value].as(sl.float, v)
 		}
 		st.addTo(step.slot, ms, v, sign, sc)
 	}
@@ -162,9 +160,7 @@ func (st *State) draw(p *plan, sc *scope, at position) row {
 			if !ok {
 				continue
 			}
-			if in.float && p.programs[step.value].code.kind != kindFloat {
-				v = floatValue(float64(v))
-			}
+			v = p.programs[step.value].as(in.float, v)
 			st.values = append(st.values, v)
 		}
 		r.mask |= 1 << step.input

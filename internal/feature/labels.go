@@ -19,13 +19,13 @@ type LabelFile struct {
 // LabelDeclaration is one label as it stands in the file. It looks at the
 // player's events after the decision point, up to Within later.
 type LabelDeclaration struct {
-	Name   string   `yaml:"name"`
-	Doc    string   `yaml:"doc"`
-	On     []string `yaml:"on"`
-	Where  string   `yaml:"where"`
-	Value  string   `yaml:"value"`
-	Agg    Agg      `yaml:"agg"` // none, any, count, sum or first
-	Within Duration `yaml:"within"`
+	Name   string              `yaml:"name"`
+	Doc    string              `yaml:"doc"`
+	On     []string            `yaml:"on"`
+	Where  string              `yaml:"where"`
+	Value  string              `yaml:"value"`
+	Agg    Agg                 `yaml:"agg"` // none, any, count, sum or first
+	Within strictyaml.Duration `yaml:"within"`
 	// Score is the score that predicts the label and is calibrated by it in production
 	// (docs/learning.md). Empty: the label is only for training.
 	Score string `yaml:"score,omitempty"`
@@ -103,7 +103,7 @@ func (b *builder) label(d LabelDeclaration, path string, seen map[string]bool) (
 		return nil, b.fault(path+".agg", within, "agg %q is unknown; labels have none, any, count, sum and first", d.Agg)
 	case takes != (d.Value != ""):
 		return nil, b.fault(path+".value", within, "sum and first need a value, the others take none")
-	case d.Within.ms() < 1000:
+	case d.Within.Milliseconds() < 1000:
 		return nil, b.fault(path+".within", within, "within must be at least 1s: how far ahead the label looks")
 	case d.Score == "harm": // the score protects players: calibration must never lower it
 		return nil, b.fault(path+".score", within, "harm is not calibrated by what players do")

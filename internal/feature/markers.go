@@ -73,11 +73,11 @@ func (b *builder) watchMarkers(d *Condition, path, within string) error {
 	if err != nil {
 		return err
 	}
-	w := &watch{ask: d.Name, spacing: d.Spacing.ms(), units: file.Currencies}
+	w := &watch{ask: d.Name, spacing: d.Spacing.Milliseconds(), units: file.Currencies}
 	for _, m := range file.Markers {
 		one := watched{}
-		if one.slot, _, err = b.slot(slot{text: "due|" + m.ID, agg: opRegister, value: -1, of: -1, active: -1}); err != nil {
-			return b.fault(path, within, "%v", err)
+		if one.slot, err = b.register("due|"+m.ID, path, within); err != nil {
+			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(m.Reads)) {
 			r := m.Reads[name]

@@ -73,16 +73,16 @@ func (b *builder) limits() error {
 	d.Rollback = cmp.Or(d.Rollback, d.Lateness)
 	d.Timeline = cmp.Or(d.Timeline, DefaultTimeline)
 	switch {
-	case d.Lateness.ms() < 1000 || d.Lateness.ms() > 24*3600_000:
+	case d.Lateness.Milliseconds() < 1000 || d.Lateness.Milliseconds() > 24*3600_000:
 		return b.fault("$.lateness", "", "lateness must be between 1s and 24h, is %s", d.Lateness)
-	case d.Rollback < d.Lateness || d.Rollback.ms() > 24*3600_000:
+	case d.Rollback < d.Lateness || d.Rollback.Milliseconds() > 24*3600_000:
 		return b.fault("$.rollback", "", "rollback must be between lateness (%s) and 24h, is %s", d.Lateness, d.Rollback)
 	case d.Timeline < 16 || d.Timeline > 4096:
 		return b.fault("$.timeline", "", "timeline must be between 16 and 4096 entries, is %d", d.Timeline)
 	case len(d.Features) == 0:
 		return b.fault("$.features", "", "declare at least one feature")
 	}
-	b.set.lateness, b.set.rollback, b.set.cap = d.Lateness.ms(), d.Rollback.ms(), d.Timeline
+	b.set.lateness, b.set.rollback, b.set.cap = d.Lateness.Milliseconds(), d.Rollback.Milliseconds(), d.Timeline
 	return nil
 }
 
@@ -216,6 +216,15 @@ func (b *builder) slot(sl slot) (int, bool, error) {
 	b.set.bySlot[sl.hash] = n
 	b.slotAt[sl.text] = n
 	return n, true, nil
+}
+
+// register adds a slot that no feature reads: a reminder's or a condition's.
+func (b *builder) register(text, path, within string) (int, error) {
+	n, _, err := b.slot(slot{text: text, agg: opRegister, value: -1, of: -1, active: -1})
+	if err != nil {
+		return 0, b.fault(path, within, "%v", err)
+	}
+	return n, nil
 }
 
 // finish sets the plans' fact writers, sorts their inputs, numbers the ordered slots and

@@ -73,7 +73,7 @@ func (st *State) input(r *row, n int) (v value, ok bool) {
 func (st *State) insert(r row) {
 	n := len(st.rows)
 	if n > 0 && r.pos.before(st.rows[n-1].pos) {
-		n, _ = slices.BinarySearchFunc(st.rows, r.pos, func(a row, p position) int { return a.pos.compare(p) })
+		n, _ = st.lookup(r.pos)
 		st.stale(n)
 	} else if st.fresh {
 		for i, n := range st.set.ordered {

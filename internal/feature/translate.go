@@ -52,9 +52,9 @@ func literal(e ast.Expr) (code, bool) {
 	case types.Int:
 		return code{kind: kindInt, i: func(*scope) int64 { return int64(v) }}, true
 	case types.Double:
-		return code{kind: kindFloat, f: func(*scope) float64 { return float64(v) }}, true
+		return float(func(*scope) float64 { return float64(v) })
 	case types.Bool:
-		return code{kind: kindBool, b: func(*scope) bool { return bool(v) }}, true
+		return boolean(func(*scope) bool { return bool(v) })
 	case types.String:
 		return code{kind: kindString, s: func(*scope) string { return string(v) }}, true
 	}
@@ -91,9 +91,9 @@ func (tr *translator) call(c ast.CallExpr) (code, bool) {
 func unary(op string, a code) (code, bool) {
 	switch {
 	case op == operators.LogicalNot && a.kind == kindBool:
-		return code{kind: kindBool, b: func(sc *scope) bool { return !a.b(sc) }}, true
+		return boolean(func(sc *scope) bool { return !a.b(sc) })
 	case op == operators.Negate && a.kind == kindFloat:
-		return code{kind: kindFloat, f: func(sc *scope) float64 { return -a.f(sc) }}, true
+		return float(func(sc *scope) float64 { return -a.f(sc) })
 	case op == operators.Negate && a.kind == kindInt:
 		return code{kind: kindInt, i: func(sc *scope) int64 {
 			v := a.i(sc)
@@ -101,7 +101,7 @@ func unary(op string, a code) (code, bool) {
 			return -v
 		}}, true
 	case op == "double" && a.kind == kindInt:
-		return code{kind: kindFloat, f: func(sc *scope) float64 { return float64(a.i(sc)) }}, true
+		return float(func(sc *scope) float64 { return float64(a.i(sc)) })
 	case (op == "double" && a.kind == kindFloat) || (op == "int" && a.kind == kindInt):
 		return a, true
 	case op == "int" && a.kind == kindFloat:
@@ -173,7 +173,7 @@ func (tr *translator) in(c ast.CallExpr) (code, bool) {
 		}
 	}
 	if a.kind == kindString {
-		return code{kind: kindBool, b: func(sc *scope) bool { return slices.Contains(strs, a.s(sc)) }}, true
+		return boolean(func(sc *scope) bool { return slices.Contains(strs, a.s(sc)) })
 	}
-	return code{kind: kindBool, b: func(sc *scope) bool { return slices.Contains(ints, a.i(sc)) }}, true
+	return boolean(func(sc *scope) bool { return slices.Contains(ints, a.i(sc)) })
 }

@@ -256,7 +256,7 @@ func versus(rows []*triedRow, name string, of func(*triedRow) float64) Versus {
 	for _, r := range rows {
 		means.add(r.player, r.action(), of(r))
 	}
-	var logs [2][]Logged
+	var logs [2][]loggedChoice
 	var differences []float64
 	var players []uint64
 	for _, r := range rows {
@@ -267,13 +267,13 @@ func versus(rows []*triedRow, name string, of func(*triedRow) float64) Versus {
 		logs[0], logs[1] = append(logs[0], a), append(logs[1], b)
 		differences, players = append(differences, a.robust()-b.robust()), append(players, r.player)
 	}
-	return Versus{Name: name, Candidate: EvaluateOffPolicy(logs[0]), Today: EvaluateOffPolicy(logs[1]), Difference: clustered(differences, players)}
+	return Versus{Name: name, Candidate: evaluateOffPolicy(logs[0]), Today: evaluateOffPolicy(logs[1]), Difference: clustered(differences, players)}
 }
 
 // logged returns the row as it counts for a policy that gives the actions these chances.
-func (r *triedRow) logged(chances []float64, means actionMeans, of func(*triedRow) float64) Logged {
+func (r *triedRow) logged(chances []float64, means actionMeans, of func(*triedRow) float64) loggedChoice {
 	none := 1.0
-	l := Logged{Reward: of(r), Propensity: r.propensity, Fitted: means.guess(r.player, r.action())}
+	l := loggedChoice{Reward: of(r), Propensity: r.propensity, Fitted: means.guess(r.player, r.action())}
 	for i, p := range chances {
 		none -= p
 		l.Direct += p * means.guess(r.player, r.actions[i])

@@ -170,17 +170,8 @@ func (p *Policy) testInput(jurisdiction string, t *RuleTest) (*Input, error) {
 }
 
 func (t *TestAction) compile(d *RuleDecl) *action {
-	decl := &ActionDecl{ID: "test", Kind: t.Kind, Product: t.Product, Category: t.Category, Channels: []string{t.Channel}, Bonus: t.Bonus,
-		Prompts: t.Prompts, Stake: t.Stake, AutoStart: t.AutoStart, LoosenLimit: t.LoosenLimit, Countdown: t.Countdown, AIGenerated: t.AIGenerated, AIDisclosed: t.AIDisclosed}
+	decl := &ActionDecl{ID: "test", Content: t.Content, Channels: []string{cmp.Or(t.Channel, "in_app")}}
 	decl.Kind = cmp.Or(decl.Kind, d.AppliesTo[0])
 	decl.Product = cmp.Or(decl.Product, "casino")
-	if t.Channel == "" {
-		decl.Channels[0] = "in_app"
-	}
-	a := &action{decl: decl, code: ActionCode("test"), kind: kindBit(decl.Kind)}
-	for _, prompt := range t.Prompts {
-		a.deposit = a.deposit || prompt == "deposit"
-		a.play = a.play || prompt == "play"
-	}
-	return a
+	return newAction(decl)
 }

@@ -114,7 +114,7 @@ func best(cs []Candidate, want func(*Candidate) bool) int {
 func (e *evaluation) choose(cs []Candidate, arm Arm) int {
 	draw := unit("draw", e.p.file.Experiment.Salt, e.in.Player, e.in.Decision)
 	chosen := -1
-	for i, propensity := range Softmax(cs, arm.Temperature) {
+	for i, propensity := range softmax(cs, arm.Temperature) {
 		if propensity == 0 {
 			continue
 		}

@@ -12,9 +12,7 @@ import (
 // policyBlocks returns the blocks by actions.yaml and the kill switches, which hold
 // on every channel.
 func (e *evaluation) policyBlocks(a *action) (out []event.Blocked) {
-	block := func(rule, format string, args ...any) {
-		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
-	}
+	block := func(rule, format string, args ...any) { out = append(out, a.blocked(rule, format, args...)) }
 	if e.killed("action", a.decl.ID) {
 		block(BlockKill, "The kill switch of %s is on.", a.decl.ID)
 	}
@@ -156,13 +154,12 @@ func (e *evaluation) quiet(a *action, channel string) []event.Blocked {
 		if c.quietFrom == c.quietTo || !slices.Contains(c.quietOn, channel) {
 			continue
 		}
-		text := fmt.Sprintf("It is %s where the player is; %s is quiet %s.", e.scope.local.Format("15:04"), channel, c.Quiet)
 		if !e.scope.zone {
-			text = "The player's time zone is unknown, so quiet hours can't be kept on " + channel + "."
-		} else if !within(e.scope.local.Hour()*60+e.scope.local.Minute(), c.quietFrom, c.quietTo) {
-			continue
+			return []event.Blocked{a.blocked(BlockQuiet, "The player's time zone is unknown, so quiet hours can't be kept on %s.", channel)}
 		}
-		return []event.Blocked{{Action: a.decl.ID, Rule: BlockQuiet, Text: text}}
+		if within(e.scope.local.Hour()*60+e.scope.local.Minute(), c.quietFrom, c.quietTo) {
+			return []event.Blocked{a.blocked(BlockQuiet, "It is %s where the player is; %s is quiet %s.", e.scope.local.Format("15:04"), channel, c.Quiet)}
+		}
 	}
 	return nil
 }

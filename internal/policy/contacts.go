@@ -21,7 +21,7 @@ type Contacts struct {
 	// exclusion or a withdrawn consent was reported, and the player's state may
 	// not have it yet. Zero: nothing is on hold.
 	Hold time.Time
-	Sent []Sent // in order of time, at most ContactsKept, none older than ContactsFor
+	Sent []Sent // in order of time, at most contactsKept, none older than contactsFor
 	Made []Made // recent decisions, in order of time
 	// Raised lists the markers of harm seen in the last 31 days.
 	Raised []Raised
@@ -58,8 +58,8 @@ type Made struct {
 
 // How much is remembered. The longest cap of a rule or policy is 31 days.
 const (
-	ContactsKept = 256
-	ContactsFor  = 31 * 24 * time.Hour
+	contactsKept = 256
+	contactsFor  = 31 * 24 * time.Hour
 	madeKept     = 256
 	madeFor      = 24 * time.Hour
 )
@@ -143,8 +143,8 @@ func (c *Contacts) After(in *Input, d *Decision, bonus bool, seq uint64) *Contac
 }
 
 func (c *Contacts) trim(now time.Time) {
-	n := max(0, len(c.Sent)-ContactsKept)
-	for n < len(c.Sent) && now.Sub(c.Sent[n].At) > ContactsFor {
+	n := max(0, len(c.Sent)-contactsKept)
+	for n < len(c.Sent) && now.Sub(c.Sent[n].At) > contactsFor {
 		n++
 	}
 	c.Sent = c.Sent[n:]

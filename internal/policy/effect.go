@@ -224,7 +224,7 @@ func (es Effects) Add(t *Trial, outcome string) {
 	}
 }
 
-// Forget removes the effects of an action on an outcome, so that counting starts anew.
+// Forget removes the effects of an action on an outcome, so that counting starts again.
 func (es Effects) Forget(action, outcome string) {
 	maps.DeleteFunc(es, func(k effectKey, _ *Effect) bool { return k.action == action && k.outcome == outcome })
 }

@@ -23,13 +23,7 @@ type evaluation struct {
 
 func (p *Policy) evaluate(in *Input) *evaluation {
 	in = in.bound()
-	e := &evaluation{p: p, in: in}
-	if len(in.Killed) > 0 {
-		e.kill = make(map[string]bool, len(in.Killed))
-	}
-	for _, k := range in.Killed {
-		e.kill[k] = true
-	}
+	e := &evaluation{p: p, in: in, kill: in.kill()}
 	e.scope = p.lang.newScope(in, e.liveScores())
 	k := p.packOf(in.Facts.Jurisdiction)
 	e.pack = k
@@ -46,6 +40,18 @@ func (p *Policy) evaluate(in *Input) *evaluation {
 		e.verdicts[i] = Verdict{Rule: r.decl.ID, Version: r.decl.Version, Result: VerdictIdle}
 	}
 	return e
+}
+
+// kill returns the kill switches that are on, or nil if none is.
+func (in *Input) kill() map[string]bool {
+	if len(in.Killed) == 0 {
+		return nil
+	}
+	kill := make(map[string]bool, len(in.Killed))
+	for _, k := range in.Killed {
+		kill[k] = true
+	}
+	return kill
 }
 
 // killed reports whether a kill switch is on. It is called for every rule and action,
@@ -151,17 +157,18 @@ func (e *evaluation) judge(a *action) (blocked []event.Blocked, review []string)
 			v.add(VerdictDeny, a.decl.ID)
 			continue
 		}
-		switch e.outcome(i, r, a) {
+		result := e.outcome(i, r, a)
+		switch result {
+		case VerdictPass:
+			continue
+		case VerdictReview:
+			review = append(review, r.decl.ID)
 		case VerdictDeny:
-			v.add(VerdictDeny, a.decl.ID)
 			blocked = append(blocked, event.Blocked{Action: a.decl.ID, Rule: r.decl.ID, Text: r.decl.Text})
 		case VerdictDoubt:
-			v.add(VerdictDoubt, a.decl.ID)
 			blocked = append(blocked, event.Blocked{Action: a.decl.ID, Rule: r.decl.ID, Text: "It can't be told whether this holds, so it is taken to: " + r.decl.Text})
-		case VerdictReview:
-			v.add(VerdictReview, a.decl.ID)
-			review = append(review, r.decl.ID)
 		}
+		v.add(result, a.decl.ID)
 	}
 	return blocked, review
 }
@@ -169,37 +176,25 @@ func (e *evaluation) judge(a *action) (blocked []event.Blocked, review []string)
 // outcome returns the result of one rule for one action.
 func (e *evaluation) outcome(i int, r *rule, a *action) string {
 	t := e.holds(i, r)
+	deny := t == yes
 	switch r.decl.Effect {
-	case "allow-only":
-		switch t {
-		case yes:
-			return VerdictPass
-		case no:
-			return VerdictDeny
-		}
 	case "require-review":
 		if t == no {
 			return VerdictPass
 		}
 		return VerdictReview // in doubt, a person looks
+	case "allow-only":
+		deny = t == no
 	case "cap":
-		switch {
-		case t == no:
-			return VerdictPass
-		case t == yes && !e.capped(r.decl.Cap, a):
-			return VerdictPass
-		case t == yes:
-			return VerdictDeny
-		}
-	default:
-		switch t {
-		case yes:
-			return VerdictDeny
-		case no:
-			return VerdictPass
-		}
+		deny = deny && e.capped(r.decl.Cap, a)
 	}
-	return VerdictDoubt
+	switch {
+	case t == doubt:
+		return VerdictDoubt
+	case deny:
+		return VerdictDeny
+	}
+	return VerdictPass
 }
 
 func (e *evaluation) holds(i int, r *rule) truth {

@@ -2,33 +2,12 @@ package policy
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"pitboss/internal/strictyaml"
 )
-
-// Span is a time.Duration that also reads days: 90s, 10m, 24h, 7d.
-type Span time.Duration
-
-// UnmarshalYAML calls UnmarshalText and adds the line to its error.
-func (s *Span) UnmarshalYAML(n *yaml.Node) error { return strictyaml.Text(n, s) }
-
-// UnmarshalText reads 90s, 10m, 24h or 7d.
-func (s *Span) UnmarshalText(b []byte) error {
-	text := string(b)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.Atoi(days)
-		*s = Span(time.Duration(n) * 24 * time.Hour)
-		return err
-	}
-	d, err := time.ParseDuration(text)
-	*s = Span(d)
-	return err
-}
 
 // Date is a day, YYYY-MM-DD, from its start in UTC.
 type Date struct{ time.Time }
@@ -55,7 +34,7 @@ type ActionFile struct {
 	Contact map[string]Contact `yaml:"contact"`
 	// MaxAge is how old the player's latest event may be. After that, service and
 	// marketing come too late.
-	MaxAge Span `yaml:"max_age"`
+	MaxAge strictyaml.Duration `yaml:"max_age"`
 	// Licensees lists where each licensee holds a licence. A player without a licensee
 	// belongs to "default".
 	Licensees map[string][]string `yaml:"licensees"`
@@ -70,8 +49,8 @@ type ActionFile struct {
 
 // Silence is how long marketing, and service that asks to play, wait.
 type Silence struct {
-	Marketing Span `yaml:"marketing"`
-	Prompts   Span `yaml:"prompts"`
+	Marketing strictyaml.Duration `yaml:"marketing"`
+	Prompts   strictyaml.Duration `yaml:"prompts"`
 }
 
 // Experiment assigns players to the holdout and the arms. The assignment depends only
@@ -95,32 +74,37 @@ type Arm struct {
 
 // Contact is a contact policy; zero fields don't limit.
 type Contact struct {
-	PerDay  int    `yaml:"per_day"`
-	PerWeek int    `yaml:"per_week"`
-	Spacing Span   `yaml:"spacing"`
-	Quiet   string `yaml:"quiet"` // "21:00-08:00" in the player's time zone
+	PerDay  int                 `yaml:"per_day"`
+	PerWeek int                 `yaml:"per_week"`
+	Spacing strictyaml.Duration `yaml:"spacing"`
+	Quiet   string              `yaml:"quiet"` // "21:00-08:00" in the player's time zone
 	// QuietOn are the channels that quiet hours hold for; default all but in_app.
 	QuietOn []string `yaml:"quiet_on"`
 }
 
 // ActionDecl is one action as it stands in the file.
 type ActionDecl struct {
-	ID       string   `yaml:"id"`
-	Doc      string   `yaml:"doc"`
-	Kind     string   `yaml:"kind"`
-	Channels []string `yaml:"channels"` // in order of preference
-	Product  string   `yaml:"product"`  // the product it advertises; default all
-	Category string   `yaml:"category"` // the category of games it is about: slots, table, in_play, …; empty: any
-	Severity string   `yaml:"severity"` // info | notice | warning | urgent
-	Eligible string   `yaml:"eligible"` // CEL, bool
-	Value    string   `yaml:"value"`    // CEL, double: expected value, minor units
-	Contact  Contact  `yaml:"contact"`
-	Expiry   Span     `yaml:"expiry"`
-	Goal     *Goal    `yaml:"goal"` // what its success is measured by
-	Message  string   `yaml:"message"`
+	ID       string `yaml:"id"`
+	Doc      string `yaml:"doc"`
+	Content  `yaml:",inline"`
+	Channels []string            `yaml:"channels"` // in order of preference
+	Severity string              `yaml:"severity"` // info | notice | warning | urgent
+	Eligible string              `yaml:"eligible"` // CEL, bool
+	Value    string              `yaml:"value"`    // CEL, double: expected value, minor units
+	Contact  Contact             `yaml:"contact"`
+	Expiry   strictyaml.Duration `yaml:"expiry"`
+	Goal     *Goal               `yaml:"goal"` // what its success is measured by
+	Message  string              `yaml:"message"`
 	// Params maps a name to CEL, to fill {name} in the message.
 	Params map[string]string `yaml:"params"`
-	Bonus  *Bonus            `yaml:"bonus"`
+}
+
+// Content is what rules judge an action by.
+type Content struct {
+	Kind     string `yaml:"kind"`
+	Product  string `yaml:"product"`  // the product it advertises; default all
+	Category string `yaml:"category"` // the category of games it is about: slots, table, in_play, …; empty: any
+	Bonus    *Bonus `yaml:"bonus"`
 	// Prompts is what the message asks the player to do: deposit, play.
 	Prompts     []string `yaml:"prompts"`
 	Stake       int64    `yaml:"stake"`        // highest stake it proposes, minor units
@@ -134,8 +118,8 @@ type ActionDecl struct {
 // Goal is reached if an event happens within a time. The event is the one since which
 // a feature counts the seconds.
 type Goal struct {
-	Since  string `yaml:"since"`  // a feature: since_deposit_s
-	Within Span   `yaml:"within"` // of the message
+	Since  string              `yaml:"since"`  // a feature: since_deposit_s
+	Within strictyaml.Duration `yaml:"within"` // of the message
 }
 
 // Bonus is the bonus of an offer.
@@ -214,9 +198,9 @@ func (e Effective) at(now time.Time) bool {
 
 // Cap is the limit of a rule with effect cap: at most Max of Count per Per.
 type Cap struct {
-	Count string `yaml:"count"` // marketing | bonus | protection | action
-	Max   int    `yaml:"max"`
-	Per   Span   `yaml:"per"` // 0: ever (bonus only)
+	Count string              `yaml:"count"` // marketing | bonus | protection | action
+	Max   int                 `yaml:"max"`
+	Per   strictyaml.Duration `yaml:"per"` // 0: ever (bonus only)
 }
 
 // RuleTest is an example of a rule: a player, an action and the expected result. The
@@ -236,16 +220,6 @@ type RuleTest struct {
 
 // TestAction is the action of a [RuleTest].
 type TestAction struct {
-	Kind        string   `yaml:"kind"`
-	Channel     string   `yaml:"channel"`
-	Product     string   `yaml:"product"`
-	Category    string   `yaml:"category"`
-	Bonus       *Bonus   `yaml:"bonus"`
-	Prompts     []string `yaml:"prompts"`
-	Stake       int64    `yaml:"stake"`
-	AutoStart   bool     `yaml:"auto_start"`
-	LoosenLimit bool     `yaml:"loosen_limit"`
-	Countdown   bool     `yaml:"countdown"`
-	AIGenerated bool     `yaml:"ai_generated"`
-	AIDisclosed bool     `yaml:"ai_disclosed"`
+	Channel string `yaml:"channel"`
+	Content `yaml:",inline"`
 }

@@ -111,9 +111,12 @@ func learnedValue(name string, names []string, in *Input, scores map[string]floa
 		v, ok := scores[score]
 		return v, ok
 	}
-	feature := strings.TrimPrefix(name, "features.")
-	i := slices.Index(names, feature)
-	if i < 0 || i >= len(in.Features) || slices.Contains(in.Missing, feature) {
+	return in.feature(names, slices.Index(names, strings.TrimPrefix(name, "features.")))
+}
+
+// feature returns the value of feature i of names, or false if it is unknown.
+func (in *Input) feature(names []string, i int) (float64, bool) {
+	if i < 0 || i >= len(in.Features) || in.Missing != nil && slices.Contains(in.Missing, names[i]) {
 		return 0, false
 	}
 	return in.Features[i], true
@@ -142,11 +145,8 @@ func (r *Record) Lessons(spec *learn.Spec, names []string) []*learn.Sums {
 
 // context returns the context of a stored decision. names lists its features in order.
 func (r *Record) context(spec *learn.Spec, names []string) ([]float64, bool) {
-	s := &evaluation{in: &r.Input, kill: map[string]bool{}}
-	for _, k := range r.Input.Killed {
-		s.kill[k] = true
-	}
-	return learnedContext(spec, names, &r.Input, s.liveScores())
+	e := &evaluation{in: &r.Input, kill: r.Input.kill()}
+	return learnedContext(spec, names, &r.Input, e.liveScores())
 }
 
 // Segments returns the player's declared segments at the decision. A segment whose

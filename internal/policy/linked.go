@@ -140,8 +140,8 @@ func sortedSet(s []string) []string {
 	return slices.Compact(s)
 }
 
-// Binding describes in words the restrictions that stop something.
-func (l *Linked) Binding(now time.Time) (out []string) {
+// binding describes in words the restrictions that stop something.
+func (l *Linked) binding(now time.Time) (out []string) {
 	if l == nil {
 		return nil
 	}
@@ -210,7 +210,7 @@ const ReasonLinked = "linked-account"
 
 // reasons returns the reason for the restrictions that stop something, if any do.
 func (l *Linked) reasons(now time.Time) []event.Reason {
-	binding := l.Binding(now)
+	binding := l.binding(now)
 	if len(binding) == 0 {
 		return nil
 	}

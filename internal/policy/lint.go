@@ -24,23 +24,23 @@ func (l *loader) lint(path, what string, a *action) {
 	message := strings.ToLower(a.decl.Message)
 	for _, phrase := range manipulations {
 		if strings.Contains(message, phrase) {
-			l.add(l.src.problem(path+".message", what, "AI Act art. 5(1)(a): say what is offered, without pressure", "the message says %q", phrase))
+			l.problem(path+".message", what, "AI Act art. 5(1)(a): say what is offered, without pressure", "the message says %q", phrase)
 		}
 	}
 	for _, name := range placeholders.FindAllStringSubmatch(a.decl.Message, -1) {
 		if _, ok := a.decl.Params[name[1]]; !ok {
-			l.add(l.src.problem(path+".message", what, "declare it under params", "the message has {%s}, but no parameter has that name", name[1]))
+			l.problem(path+".message", what, "declare it under params", "the message has {%s}, but no parameter has that name", name[1])
 		}
 	}
 	if a.decl.AIGenerated && !a.decl.AIDisclosed {
-		l.add(l.src.problem(path, what, "AI Act art. 50: say so in the message and set ai_disclosed", "AI-generated content is not disclosed"))
+		l.problem(path, what, "AI Act art. 50: say so in the message and set ai_disclosed", "AI-generated content is not disclosed")
 	}
 	if a.decl.Kind != Marketing || a.eligible == nil || a.value == nil {
 		return
 	}
 	for _, v := range vulnerabilities {
 		if a.value.reads(v) || a.eligible.reads(v) {
-			l.add(l.src.problem(path, what, "AI Act art. 5(1)(b): stop it with a rule instead of choosing by it", "marketing is chosen by %s", v))
+			l.problem(path, what, "AI Act art. 5(1)(b): stop it with a rule instead of choosing by it", "marketing is chosen by %s", v)
 		}
 	}
 }

@@ -41,11 +41,16 @@ func (l *loader) add(p *strictyaml.Problem) {
 	}
 }
 
+// problem adds a mistake in the file that is being loaded.
+func (l *loader) problem(path, what, remedy, format string, args ...any) {
+	l.add(l.src.problem(path, what, remedy, format, args...))
+}
+
 func (l *loader) oneOf(path, what, field, got string, names []string) bool {
 	if slices.Contains(names, got) {
 		return true
 	}
-	l.add(l.src.problem(path, what, "use one of "+strings.Join(names, ", "), "%s is %q", field, got))
+	l.problem(path, what, "use one of "+strings.Join(names, ", "), "%s is %q", field, got)
 	return false
 }
 
@@ -54,7 +59,7 @@ func (l *loader) expression(path, what, text, otherwise string, want *cel.Type) 
 	text = cmp.Or(text, otherwise)
 	e, err := l.p.lang.compile(text, want)
 	if err != nil {
-		l.add(l.src.problem(path, what, "`pitboss rules explain --vocabulary` lists the names that expressions may use", "%v", err))
+		l.problem(path, what, "`pitboss rules explain --vocabulary` lists the names that expressions may use", "%v", err)
 	}
 	return e
 }
@@ -128,7 +133,7 @@ func (l *loader) actions() {
 	l.experiment(&f.Experiment)
 	for kind, c := range f.Contact {
 		if kindBit(kind) == 0 || kind == Protection {
-			l.add(l.src.problem("$.contact", "contact policy "+kind, "only marketing and service have a common contact policy; it never holds protection back", "unknown"))
+			l.problem("$.contact", "contact policy "+kind, "only marketing and service have a common contact policy; it never holds protection back", "unknown")
 		}
 		if l.p.quietOf == nil {
 			l.p.quietOf = map[string]contact{}
@@ -136,8 +141,8 @@ func (l *loader) actions() {
 		l.p.quietOf[kind] = l.contact("$.contact."+kind, "contact policy "+kind, c)
 	}
 	for severity, s := range f.AfterProtection {
-		if l.oneOf("$.after_protection", "after_protection", "severity", severity, severityNames) && (s.Marketing < 0 || s.Marketing > Span(ContactsFor) || s.Prompts < 0 || s.Prompts > Span(ContactsFor)) {
-			l.add(l.src.problem("$.after_protection", "after_protection", "histories go back 31 days", "%s: marketing %v, prompts %v", severity, time.Duration(s.Marketing), time.Duration(s.Prompts)))
+		if l.oneOf("$.after_protection", "after_protection", "severity", severity, severityNames) && (s.Marketing < 0 || s.Marketing > strictyaml.Duration(contactsFor) || s.Prompts < 0 || s.Prompts > strictyaml.Duration(contactsFor)) {
+			l.problem("$.after_protection", "after_protection", "histories go back 31 days", "%s: marketing %v, prompts %v", severity, time.Duration(s.Marketing), time.Duration(s.Prompts))
 		}
 	}
 	seen := map[string]bool{}
@@ -149,10 +154,10 @@ func (l *loader) actions() {
 func (l *loader) experiment(e *Experiment) {
 	const path, what = "$.experiment", "experiment"
 	if e.Holdout < 0 || e.Holdout >= 1 {
-		l.add(l.src.problem(path, what, "a share, such as 0.05", "holdout is %v", e.Holdout))
+		l.problem(path, what, "a share, such as 0.05", "holdout is %v", e.Holdout)
 	}
 	if e.Salt == "" {
-		l.add(l.src.problem(path, what, "any text; changing it assigns the players anew", "salt is missing"))
+		l.problem(path, what, "any text; changing it assigns the players again", "salt is missing")
 	}
 	if len(e.Arms) == 0 {
 		e.Arms = []Arm{{Name: "default", Share: 1}}
@@ -161,18 +166,18 @@ func (l *loader) experiment(e *Experiment) {
 	for _, a := range e.Arms {
 		sum += a.Share
 		if a.Name == "" || a.Name == HoldoutArm || a.Share <= 0 || a.Temperature < 0 {
-			l.add(l.src.problem(path, what, "an arm has a name other than holdout, a share above 0 and a temperature of at least 0", "arm %q", a.Name))
+			l.problem(path, what, "an arm has a name other than holdout, a share above 0 and a temperature of at least 0", "arm %q", a.Name)
 		}
 	}
 	if math.Abs(sum-1) > 1e-9 {
-		l.add(l.src.problem(path, what, "the shares must sum to 1", "the arms' shares sum to %v", sum))
+		l.problem(path, what, "the shares must sum to 1", "the arms' shares sum to %v", sum)
 	}
 }
 
 func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 	what := "action " + d.ID
 	if d.ID == "" || d.ID == NoAction || seen[d.ID] {
-		l.add(l.src.problem(path, what, "every action has an id of its own", "id %q is empty, reserved or taken", d.ID))
+		l.problem(path, what, "every action has an id of its own", "id %q is empty, reserved or taken", d.ID)
 	}
 	seen[d.ID] = true
 	d.Product = cmp.Or(d.Product, "all")
@@ -182,7 +187,7 @@ func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 	l.oneOf(path, what, "severity", d.Severity, severityNames)
 	l.oneOf(path, what, "category", d.Category, categoryNames)
 	if _, ok := l.p.file.AfterProtection[d.Severity]; !ok && d.Kind == Protection && !l.legacy {
-		l.add(l.src.problem(path, what, "declare under after_protection how long marketing and prompts wait", "after_protection.%s is missing", d.Severity))
+		l.problem(path, what, "declare under after_protection how long marketing and prompts wait", "after_protection.%s is missing", d.Severity)
 	}
 	for _, c := range d.Channels {
 		l.oneOf(path+".channels", what, "channel", c, channelNames)
@@ -191,19 +196,18 @@ func (l *loader) action(path string, d *ActionDecl, seen map[string]bool) {
 		l.oneOf(path+".prompts", what, "prompt", s, promptNames)
 	}
 	if len(d.Channels) == 0 || d.Expiry <= 0 || d.Message == "" {
-		l.add(l.src.problem(path, what, "give channels, expiry and message", "incomplete"))
+		l.problem(path, what, "give channels, expiry and message", "incomplete")
 	}
 	if d.Kind != Marketing && (d.Bonus != nil || slices.Contains(d.Prompts, "deposit")) {
-		l.add(l.src.problem(path, what, "make it kind: marketing, so that the rules about marketing hold for it", "a bonus or a deposit prompt is marketing, not %s", d.Kind))
+		l.problem(path, what, "make it kind: marketing, so that the rules about marketing hold for it", "a bonus or a deposit prompt is marketing, not %s", d.Kind)
 	}
-	if g := d.Goal; g != nil && (d.Kind == Protection || !slices.Contains(l.p.lang.featureNames, g.Since) || g.Within <= 0 || g.Within > Span(stayedBefore)) {
-		l.add(l.src.problem(path+".goal", what, "since is a feature of features.yaml that counts seconds, within at most 24h; protection is measured by what protects", "goal: since %q, within %v", g.Since, time.Duration(g.Within)))
+	if g := d.Goal; g != nil && (d.Kind == Protection || !slices.Contains(l.p.lang.featureNames, g.Since) || g.Within <= 0 || g.Within > strictyaml.Duration(stayedBefore)) {
+		l.problem(path+".goal", what, "since is a feature of features.yaml that counts seconds, within at most 24h; protection is measured by what protects", "goal: since %q, within %v", g.Since, time.Duration(g.Within))
 	}
-	a := &action{decl: d, code: ActionCode(d.ID), kind: kindBit(d.Kind),
-		eligible: l.expression(path+".eligible", what+": eligible", d.Eligible, "true", cel.BoolType),
-		value:    l.expression(path+".value", what+": value", d.Value, "0.0", cel.DoubleType),
-		contact:  l.contact(path+".contact", what, d.Contact),
-		deposit:  slices.Contains(d.Prompts, "deposit"), play: slices.Contains(d.Prompts, "play")}
+	a := newAction(d)
+	a.eligible = l.expression(path+".eligible", what+": eligible", d.Eligible, "true", cel.BoolType)
+	a.value = l.expression(path+".value", what+": value", d.Value, "0.0", cel.DoubleType)
+	a.contact = l.contact(path+".contact", what, d.Contact)
 	for _, name := range slices.Sorted(maps.Keys(d.Params)) {
 		a.params = append(a.params, param{name, l.expression(path+".params."+name, what+": param "+name, d.Params[name], "", nil)})
 	}
@@ -216,15 +220,15 @@ func (l *loader) contact(path, what string, c Contact) contact {
 	if out.quietOn == nil {
 		out.quietOn = channelNames[1:]
 	}
-	if c.Spacing > Span(ContactsFor) || c.PerDay < 0 || c.PerWeek < 0 {
-		l.add(l.src.problem(path, what, "histories go back 31 days", "spacing %v, per_day %d, per_week %d", c.Spacing, c.PerDay, c.PerWeek))
+	if c.Spacing > strictyaml.Duration(contactsFor) || c.PerDay < 0 || c.PerWeek < 0 {
+		l.problem(path, what, "histories go back 31 days", "spacing %v, per_day %d, per_week %d", c.Spacing, c.PerDay, c.PerWeek)
 	}
 	if c.Quiet == "" {
 		return out
 	}
 	var h1, m1, h2, m2 int
 	if n, err := fmt.Sscanf(c.Quiet, "%d:%d-%d:%d", &h1, &m1, &h2, &m2); n != 4 || err != nil || max(h1, h2) > 24 || max(m1, m2) > 59 {
-		l.add(l.src.problem(path+".quiet", what, "write it as 21:00-08:00", "quiet is %q", c.Quiet))
+		l.problem(path+".quiet", what, "write it as 21:00-08:00", "quiet is %q", c.Quiet)
 	}
 	out.quietFrom, out.quietTo = h1*60+m1, h2*60+m2
 	return out
@@ -238,7 +242,7 @@ func (l *loader) pack(from *packFile) {
 	}
 	f, name := &from.PackFile, l.src.file
 	if want := strings.TrimSuffix(strings.TrimPrefix(name, "rules/"), ".yaml"); f.Pack != want {
-		l.add(l.src.problem("$.pack", "", "file and pack have one name", "pack is %q in %s", f.Pack, name))
+		l.problem("$.pack", "", "file and pack have one name", "pack is %q in %s", f.Pack, name)
 		return
 	}
 	l.declaration(f)
@@ -257,14 +261,14 @@ func (l *loader) pack(from *packFile) {
 func (l *loader) rule(path, pack string, d *RuleDecl) *rule {
 	what := "rule " + d.ID
 	if other, taken := l.ids[d.ID]; d.ID == "" || taken {
-		l.add(l.src.problem(path, what, "ids are unique over all packs", "id is empty or taken by %s", other))
+		l.problem(path, what, "ids are unique over all packs", "id is empty or taken by %s", other)
 	}
 	l.ids[d.ID] = l.src.file
 	if d.Version < 1 || d.Text == "" || d.Source.Document == "" || d.Effective.From.IsZero() {
-		l.add(l.src.problem(path, what, "give version (from 1), text, source.document and effective.from", "incomplete"))
+		l.problem(path, what, "give version (from 1), text, source.document and effective.from", "incomplete")
 	}
 	if !d.Effective.Until.IsZero() && !d.Effective.Until.After(d.Effective.From.Time) {
-		l.add(l.src.problem(path+".effective", what, "until is the first day it no longer holds", "ends before it begins"))
+		l.problem(path+".effective", what, "until is the first day it no longer holds", "ends before it begins")
 	}
 	l.oneOf(path, what, "effect", d.Effect, effectNames)
 	l.oneOf(path, what, "severity", d.Severity, ruleSeverity)
@@ -278,15 +282,15 @@ func (l *loader) rule(path, pack string, d *RuleDecl) *rule {
 		}
 	}
 	if r.kinds&bitProtection != 0 && d.Effect != "require-review" {
-		l.add(l.src.problem(path+".applies_to", what, "a rule may only ask for a review of protection, never stop it", "effect %s on protection", d.Effect))
+		l.problem(path+".applies_to", what, "a rule may only ask for a review of protection, never stop it", "effect %s on protection", d.Effect)
 	}
 	if (d.Effect == "cap") != (d.Cap != nil) {
-		l.add(l.src.problem(path, what, "effect cap needs a cap, and only it", "effect is %s", d.Effect))
+		l.problem(path, what, "effect cap needs a cap, and only it", "effect is %s", d.Effect)
 	}
 	if d.Cap != nil {
 		l.oneOf(path+".cap", what, "cap.count", d.Cap.Count, countNames)
-		if d.Cap.Per > Span(ContactsFor) || (d.Cap.Per == 0 && d.Cap.Count != "bonus") {
-			l.add(l.src.problem(path+".cap", what, "at most 31d; only bonuses are counted for ever", "per is %v", d.Cap.Per))
+		if d.Cap.Per > strictyaml.Duration(contactsFor) || (d.Cap.Per == 0 && d.Cap.Count != "bonus") {
+			l.problem(path+".cap", what, "at most 31d; only bonuses are counted for ever", "per is %v", d.Cap.Per)
 		}
 	}
 	return r

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/cel-go/cel"
+
+	"pitboss/internal/strictyaml"
 )
 
 // MarkerFile is the content of markers.yaml: the signs of harm that Pitboss looks for
@@ -21,28 +23,28 @@ type MarkerFile struct {
 	Currencies map[string]float64 `yaml:"currencies"`
 	// AfterClearing is how long no marker of a group is raised after a person cleared
 	// the group.
-	AfterClearing Span         `yaml:"after_clearing"`
-	Markers       []MarkerDecl `yaml:"markers"`
+	AfterClearing strictyaml.Duration `yaml:"after_clearing"`
+	Markers       []MarkerDecl        `yaml:"markers"`
 }
 
 // MarkerDecl is one marker of harm. It is raised when every value that it reads
 // reaches its threshold. It then holds for a time, or until a person clears its group
 // (protection.indicator.raised, strength none).
 type MarkerDecl struct {
-	ID            string             `yaml:"id"`
-	Version       int                `yaml:"version"`
-	Doc           string             `yaml:"doc"`
-	Group         string             `yaml:"group"`    // of LCCP SR 3.4.3
-	Strength      string             `yaml:"strength"` // low | strong
-	Window        string             `yaml:"window"`   // the time it looks back over, in words
-	Source        Source             `yaml:"source"`
-	Reviewed      bool               `yaml:"reviewed"`
-	Jurisdictions []string           `yaml:"jurisdictions"` // none: everywhere
-	Reads         map[string]Reading `yaml:"reads"`
-	Unless        string             `yaml:"unless"` // CEL, bool: not raised where it holds
-	Text          string             `yaml:"text"`   // {name} stands for the value of a reading
-	Holds         Span               `yaml:"holds"`
-	Tests         []RuleTest         `yaml:"tests"` // expect raised or quiet
+	ID            string              `yaml:"id"`
+	Version       int                 `yaml:"version"`
+	Doc           string              `yaml:"doc"`
+	Group         string              `yaml:"group"`    // of LCCP SR 3.4.3
+	Strength      string              `yaml:"strength"` // low | strong
+	Window        string              `yaml:"window"`   // the time it looks back over, in words
+	Source        Source              `yaml:"source"`
+	Reviewed      bool                `yaml:"reviewed"`
+	Jurisdictions []string            `yaml:"jurisdictions"` // none: everywhere
+	Reads         map[string]Reading  `yaml:"reads"`
+	Unless        string              `yaml:"unless"` // CEL, bool: not raised where it holds
+	Text          string              `yaml:"text"`   // {name} stands for the value of a reading
+	Holds         strictyaml.Duration `yaml:"holds"`
+	Tests         []RuleTest          `yaml:"tests"` // expect raised or quiet
 }
 
 // Reading is one value of a marker and its threshold.
@@ -93,12 +95,12 @@ const markersName = "markers.yaml"
 func (l *loader) markers() {
 	l.src = newSource(markersName, l.p.files[markersName])
 	f := &l.p.signs
-	if f.AfterClearing < 0 || f.AfterClearing > Span(ContactsFor) {
-		l.add(l.src.problem("$.after_clearing", "", "at most 31d", "after_clearing is %v", time.Duration(f.AfterClearing)))
+	if f.AfterClearing < 0 || f.AfterClearing > strictyaml.Duration(contactsFor) {
+		l.problem("$.after_clearing", "", "at most 31d", "after_clearing is %v", time.Duration(f.AfterClearing))
 	}
 	for currency, units := range f.Currencies {
 		if len(currency) != 3 || units <= 0 {
-			l.add(l.src.problem("$.currencies", "", "units to about one pound: EUR: 1.2", "%s is %v", currency, units))
+			l.problem("$.currencies", "", "units to about one pound: EUR: 1.2", "%s is %v", currency, units)
 		}
 	}
 	seen := map[string]bool{}
@@ -110,14 +112,14 @@ func (l *loader) markers() {
 func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
 	what := "marker " + d.ID
 	if d.ID == "" || seen[d.ID] {
-		l.add(l.src.problem(path, what, "every marker has an id of its own", "id is empty or taken"))
+		l.problem(path, what, "every marker has an id of its own", "id is empty or taken")
 	}
 	seen[d.ID] = true
 	if d.Version < 1 || d.Doc == "" || d.Text == "" || d.Window == "" || d.Source.Document == "" || len(d.Reads) == 0 {
-		l.add(l.src.problem(path, what, "give version (from 1), doc, window, source.document, reads and text", "incomplete"))
+		l.problem(path, what, "give version (from 1), doc, window, source.document, reads and text", "incomplete")
 	}
-	if d.Holds <= 0 || d.Holds > Span(ContactsFor) {
-		l.add(l.src.problem(path, what, "how long marketing stays stopped after it was last seen, at most 31d", "holds is %v", time.Duration(d.Holds)))
+	if d.Holds <= 0 || d.Holds > strictyaml.Duration(contactsFor) {
+		l.problem(path, what, "how long marketing stays stopped after it was last seen, at most 31d", "holds is %v", time.Duration(d.Holds))
 	}
 	l.oneOf(path+".group", what, "group", d.Group, groupNames)
 	l.oneOf(path+".strength", what, "strength", d.Strength, strengthNames)
@@ -137,7 +139,7 @@ func (l *loader) marker(path string, d *MarkerDecl, seen map[string]bool) {
 	}
 	for _, name := range placeholders.FindAllStringSubmatch(d.Text, -1) {
 		if _, ok := d.Reads[name[1]]; !ok {
-			l.add(l.src.problem(path+".text", what, "give it under reads", "the text has {%s}, which nothing reads", name[1]))
+			l.problem(path+".text", what, "give it under reads", "the text has {%s}, which nothing reads", name[1])
 		}
 	}
 	l.p.markers = append(l.p.markers, m)
@@ -179,10 +181,7 @@ func (e *evaluation) readMarker(m *marker, values []float64) ([]float64, truth) 
 		var v float64
 		var known bool
 		if r.feature >= 0 {
-			known = r.feature < len(e.in.Features) && !slices.Contains(e.in.Missing, e.p.lang.featureNames[r.feature])
-			if known {
-				v = e.in.Features[r.feature]
-			}
+			v, known = e.in.feature(e.p.lang.featureNames, r.feature)
 		} else {
 			v, known = r.expr.number(e.scope)
 		}
@@ -240,7 +239,7 @@ func (c *Contacts) see(markers []Marker, now time.Time) {
 			c.Raised[n].At = m.At
 		}
 	}
-	c.Raised = slices.DeleteFunc(c.Raised, func(r Raised) bool { return now.Sub(r.At) > ContactsFor })
+	c.Raised = slices.DeleteFunc(c.Raised, func(r Raised) bool { return now.Sub(r.At) > contactsFor })
 }
 
 // markerIDs returns the ids of markers.

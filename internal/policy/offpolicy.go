@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Logged is one randomised choice of a logged policy, to estimate what another
+// loggedChoice is one randomised choice of a logged policy, to estimate what another
 // policy, the target, would have earned.
-type Logged struct {
+type loggedChoice struct {
 	Reward     float64
 	Propensity float64 // the chance with which the logged action was chosen
 	Target     float64 // the chance with which the target would choose it
@@ -16,7 +16,7 @@ type Logged struct {
 }
 
 // robust is the doubly robust score of the choice.
-func (l *Logged) robust() float64 { return l.Direct + l.Target/l.Propensity*(l.Reward-l.Fitted) }
+func (l *loggedChoice) robust() float64 { return l.Direct + l.Target/l.Propensity*(l.Reward-l.Fitted) }
 
 // actionMeans is the reward model of the doubly robust estimators: the mean reward
 // of each action, kept apart for two halves of the players. A player's choice is
@@ -67,8 +67,8 @@ type OffPolicy struct {
 	IPS, SNIPS, DR Estimate
 }
 
-// EvaluateOffPolicy estimates the target policy's mean reward.
-func EvaluateOffPolicy(log []Logged) OffPolicy {
+// evaluateOffPolicy estimates the target policy's mean reward.
+func evaluateOffPolicy(log []loggedChoice) OffPolicy {
 	out := OffPolicy{N: len(log)}
 	if len(log) == 0 {
 		return out
@@ -134,9 +134,9 @@ func Difference(a, b Estimate) Estimate {
 	return Estimate{d, d - math.Hypot(a.Value-a.Low, b.High-b.Value), d + math.Hypot(a.High-a.Value, b.Value-b.Low)}
 }
 
-// Softmax returns the propensity of each candidate at a temperature. Candidates
+// softmax returns the propensity of each candidate at a temperature. Candidates
 // that are not open have none. At temperature 0 the best one has propensity 1.
-func Softmax(cs []Candidate, temperature float64) []float64 {
+func softmax(cs []Candidate, temperature float64) []float64 {
 	out := make([]float64, len(cs))
 	top := best(cs, (*Candidate).open)
 	if top < 0 {
@@ -175,15 +175,15 @@ func OffPolicyOf(rows []Row, temperature float64) OffPolicy {
 			means.add(DecisionKey(r.Player), r.Choice.Action, reward(r))
 		}
 	}
-	log := make([]Logged, 0, len(chosen))
+	log := make([]loggedChoice, 0, len(chosen))
 	for _, r := range chosen {
 		player := DecisionKey(r.Player)
-		l := Logged{Reward: reward(r), Propensity: r.Choice.Propensity, Fitted: means.guess(player, r.Choice.Action)}
+		l := loggedChoice{Reward: reward(r), Propensity: r.Choice.Propensity, Fitted: means.guess(player, r.Choice.Action)}
 		candidates := make([]Candidate, len(r.Choice.open))
 		for i, c := range r.Choice.open {
 			candidates[i] = Candidate{Action: c.action, Value: c.value}
 		}
-		for i, p := range Softmax(candidates, temperature) {
+		for i, p := range softmax(candidates, temperature) {
 			l.Direct += p * means.guess(player, candidates[i].Action)
 			if candidates[i].Action == r.Choice.Action {
 				l.Target = p
@@ -191,5 +191,5 @@ func OffPolicyOf(rows []Row, temperature float64) OffPolicy {
 		}
 		log = append(log, l)
 	}
-	return EvaluateOffPolicy(log)
+	return evaluateOffPolicy(log)
 }

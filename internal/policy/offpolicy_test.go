@@ -74,16 +74,16 @@ func TestOffPolicyOnOpenBandit(t *testing.T) {
 	for _, campaign := range []string{"men", "women"} {
 		bts, random := openBandit(t, "bts-"+campaign+".csv.gz"), openBandit(t, "random-"+campaign+".csv.gz")
 		for name, log := range map[string][]impression{"bts": bts, "random": random} {
-			var on []Logged
+			var on []loggedChoice
 			for _, x := range log {
-				on = append(on, Logged{Reward: x.click, Propensity: x.propensity, Target: x.propensity})
+				on = append(on, loggedChoice{Reward: x.click, Propensity: x.propensity, Target: x.propensity})
 			}
-			got := EvaluateOffPolicy(on)
+			got := evaluateOffPolicy(on)
 			if want := clickThrough(log); math.Abs(got.IPS.Value-want) > 1e-12 || math.Abs(got.SNIPS.Value-want) > 1e-12 {
 				t.Errorf("%s of %s on its own log: IPS %v, SNIPS %v, click-through %v", name, campaign, got.IPS, got.SNIPS, want)
 			}
 		}
-		got := EvaluateOffPolicy(btsOnRandom(bts, random))
+		got := evaluateOffPolicy(btsOnRandom(bts, random))
 		own := Proportion(int(math.Round(clickThrough(bts)*float64(len(bts)))), len(bts))
 		t.Logf("%s: BTS by the random log: IPS %.4f, SNIPS %.4f, DR %.4f (%d impressions, worth %.0f); its own log: %.4f [%.4f, %.4f]",
 			campaign, got.IPS, got.SNIPS, got.DR, got.N, got.Effective, own.Value, own.Low, own.High)
@@ -99,7 +99,7 @@ func TestOffPolicyOnOpenBandit(t *testing.T) {
 // the mean of its logged propensities per item and position (BTS of this data
 // set does not look at the context). An item that BTS never showed in the small
 // file counts as never chosen: that is a bias of the small file.
-func btsOnRandom(bts, random []impression) []Logged {
+func btsOnRandom(bts, random []impression) []loggedChoice {
 	type place struct{ item, position int }
 	sum, n := map[place]float64{}, map[place]float64{}
 	for _, x := range bts {
@@ -121,13 +121,13 @@ func btsOnRandom(bts, random []impression) []Logged {
 	for p := range n {
 		total[p.position] += target(p)
 	}
-	var out []Logged
+	var out []loggedChoice
 	for i, x := range random {
 		guess := func(item int) float64 { // from the other half of the log
 			c := clicks[place{item, 1 - i&1}]
 			return c[0] / max(c[1], 1)
 		}
-		l := Logged{Reward: x.click, Propensity: x.propensity, Fitted: guess(x.item),
+		l := loggedChoice{Reward: x.click, Propensity: x.propensity, Fitted: guess(x.item),
 			Target: target(place{x.item, x.position}) / total[x.position]}
 		for p := range n {
 			if p.position == x.position {
@@ -152,19 +152,19 @@ func TestOffPolicyIntervals(t *testing.T) {
 	const runs = 1000
 	var held [3]int
 	for range runs {
-		var log []Logged
+		var log []loggedChoice
 		for range 1000 {
 			a, u := 0, rng.Float64()
 			for u -= logged[a]; u > 0 && a < 2; u -= logged[a] {
 				a++
 			}
-			l := Logged{Propensity: logged[a], Target: target[a], Fitted: .3, Direct: .3}
+			l := loggedChoice{Propensity: logged[a], Target: target[a], Fitted: .3, Direct: .3}
 			if rng.Float64() < rewards[a] {
 				l.Reward = 1
 			}
 			log = append(log, l)
 		}
-		got := EvaluateOffPolicy(log)
+		got := evaluateOffPolicy(log)
 		for i, e := range []Estimate{got.IPS, got.SNIPS, got.DR} {
 			if e.Low <= truth && truth <= e.High {
 				held[i]++
@@ -186,15 +186,15 @@ func TestEstimatorsEqualNumpys(t *testing.T) {
 		t.Fatal(err)
 	}
 	var cases []struct {
-		Log            []Logged `json:"log"`
-		Effective      float64  `json:"effective"`
+		Log            []loggedChoice `json:"log"`
+		Effective      float64        `json:"effective"`
 		IPS, SNIPS, DR [3]float64
 	}
 	if err := json.Unmarshal(body, &cases, json.MatchCaseInsensitiveNames(true)); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range cases {
-		got := EvaluateOffPolicy(c.Log)
+		got := evaluateOffPolicy(c.Log)
 		for name, pair := range map[string][2][3]float64{"IPS": {got.IPS.all(), c.IPS}, "SNIPS": {got.SNIPS.all(), c.SNIPS}, "DR": {got.DR.all(), c.DR},
 			"effective": {{got.Effective}, {c.Effective}}} {
 			for i, want := range pair[1] {

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -30,14 +29,14 @@ func (l *loader) declaration(f *PackFile) {
 		return
 	}
 	what := "pack " + f.Pack
-	missing := func(field, remedy string) { l.add(l.src.problem("$."+field, what, remedy, "%s is missing", field)) }
+	missing := func(field, remedy string) { l.problem("$."+field, what, remedy, "%s is missing", field) }
 	if _, ok := f.MinAge["all"]; !ok {
 		missing("min_age", "write {all: 18}, and the products whose age differs")
 	}
 	for _, product := range slices.Sorted(maps.Keys(f.MinAge)) {
 		l.oneOf("$.min_age", what, "min_age", product, productNames)
 		if age := f.MinAge[product]; age < 16 || age > 30 {
-			l.add(l.src.problem("$.min_age", what, "the age from which a player may play", "min_age.%s is %d", product, age))
+			l.problem("$.min_age", what, "the age from which a player may play", "min_age.%s is %d", product, age)
 		}
 	}
 	if len(f.Products) == 0 {
@@ -93,13 +92,11 @@ func (e *evaluation) place(a *action) (out []event.Blocked) {
 	if k.Products == nil {
 		return nil // the policy is from before packs declared this
 	}
-	block := func(rule, format string, args ...any) {
-		out = append(out, event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)})
-	}
+	block := func(rule, format string, args ...any) { out = append(out, a.blocked(rule, format, args...)) }
 	marketing, where, product, last := a.kind == bitMarketing, k.Title, e.product(a), e.in.Facts.LastProduct
 	if k.Pack == DefaultPack {
 		if marketing || a.play || a.deposit {
-			block(BlockNoPack, "There is no rule pack for %s: no marketing and no prompt to play or deposit there.", orUnknown(e.in.Facts.Jurisdiction))
+			block(BlockNoPack, "There is no rule pack for %s: no marketing and no prompt to play or deposit there.", cmp.Or(e.in.Facts.Jurisdiction, unknownPlace))
 		}
 	} else if k.Licence == "required" && !e.licensed(k.Pack) {
 		block(BlockLicence, "The player's licensee has no licence in %s.", where)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"pitboss/internal/event"
 	"pitboss/internal/learn"
 )
 
@@ -58,6 +59,17 @@ type action struct {
 	contact  contact
 	deposit  bool
 	play     bool
+}
+
+// newAction returns an action without what [loader.action] compiles.
+func newAction(d *ActionDecl) *action {
+	return &action{decl: d, code: ActionCode(d.ID), kind: kindBit(d.Kind),
+		deposit: slices.Contains(d.Prompts, "deposit"), play: slices.Contains(d.Prompts, "play")}
+}
+
+// blocked says that a rule stops the action.
+func (a *action) blocked(rule, format string, args ...any) event.Blocked {
+	return event.Blocked{Action: a.decl.ID, Rule: rule, Text: fmt.Sprintf(format, args...)}
 }
 
 type param struct {

@@ -3,22 +3,24 @@ package policy
 import (
 	"slices"
 	"time"
+
+	"pitboss/internal/strictyaml"
 )
 
 // Retention is how long the law requires the operator to keep records of customer
 // interactions and exclusions after a player's erasure.
 type Retention struct {
-	For      Span   `yaml:"for"`
-	Source   Source `yaml:"source"`
-	Reviewed bool   `yaml:"reviewed"`
+	For      strictyaml.Duration `yaml:"for"`
+	Source   Source              `yaml:"source"`
+	Reviewed bool                `yaml:"reviewed"`
 }
 
-const leastRetention = Span(30 * 24 * time.Hour)
+const leastRetention = strictyaml.Duration(30 * 24 * time.Hour)
 
 func (l *loader) retention(f *PackFile) {
 	r := f.Retention
 	if r != nil && (r.For < leastRetention || r.Source.Document == "") {
-		l.add(l.src.problem("$.retention", "pack "+f.Pack, "give for (at least 30d) and source.document", "for is %v", time.Duration(r.For)))
+		l.problem("$.retention", "pack "+f.Pack, "give for (at least 30d) and source.document", "for is %v", time.Duration(r.For))
 	}
 }
 

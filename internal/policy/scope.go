@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/cel-go/common/types"
@@ -112,7 +113,7 @@ func (s *scope) limitReached() bool {
 func (s *scope) optIn() (given, onSite bool) {
 	product := s.act.decl.Product
 	for key, granted := range s.in.Facts.Consents {
-		p, c := cut(key)
+		p, c, _ := strings.Cut(key, "/")
 		if (p != "all" && product != "all" && p != product) || (c != "all" && c != s.channel) {
 			continue
 		}
@@ -126,13 +127,4 @@ func (s *scope) optIn() (given, onSite bool) {
 		}
 	}
 	return given, onSite
-}
-
-func cut(key string) (product, channel string) {
-	for i := range len(key) {
-		if key[i] == '/' {
-			return key[:i], key[i+1:]
-		}
-	}
-	return key, ""
 }

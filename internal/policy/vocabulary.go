@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -124,10 +123,10 @@ func newLanguage(features []string) (*language, error) {
 	l.features = len(l.vars)
 	for i, name := range features {
 		add(variable{name: "features." + name, typ: cel.DoubleType, get: func(s *scope) any {
-			if i >= len(s.in.Features) || (s.in.Missing != nil && slices.Contains(s.in.Missing, name)) {
-				return nil
+			if v, ok := s.in.feature(features, i); ok {
+				return v
 			}
-			return s.in.Features[i]
+			return nil
 		}})
 	}
 	env, err := cel.NewEnv(opts...)

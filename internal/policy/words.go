@@ -10,6 +10,8 @@ import (
 	"time"
 )
 
+const unknownPlace = "jurisdiction unknown"
+
 // Explain writes a full explanation of a decision. p is the policy that made it, or
 // nil if that is not available.
 func (r *Record) Explain(w io.Writer, p *Policy) {
@@ -37,7 +39,7 @@ func (r *Record) explainInputs(w io.Writer) {
 	if in.Player == "" {
 		fmt.Fprintln(w, "  The player was erased: what is personal can't be read any more.")
 	} else {
-		fmt.Fprintf(w, "  player %s, %s\n", in.Player, orUnknown(in.Facts.Jurisdiction))
+		fmt.Fprintf(w, "  player %s, %s\n", in.Player, cmp.Or(in.Facts.Jurisdiction, unknownPlace))
 		fmt.Fprintf(w, "  trigger %s, id %s of %s, %s\n", in.Trigger.Type, in.Trigger.ID, in.Trigger.Source, in.Trigger.Time.Format(time.RFC3339Nano))
 	}
 	fmt.Fprintf(w, "  state version %s, features %s\n", in.StateVersion, in.FeatureSet)
@@ -69,17 +71,10 @@ func (r *Record) explainInputs(w io.Writer) {
 	}
 	if in.Linked != nil {
 		fmt.Fprintf(w, "  %d linked accounts of the same person, with %d marketing and protection messages in the last 31 days\n", in.Linked.Accounts, len(in.Linked.Contacts.Sent))
-		for _, why := range in.Linked.Binding(in.Now) {
+		for _, why := range in.Linked.binding(in.Now) {
 			fmt.Fprintf(w, "      one of them %s\n", why)
 		}
 	}
-}
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "jurisdiction unknown"
-	}
-	return s
 }
 
 func (r *Record) explainMarkers(w io.Writer, p *Policy) {

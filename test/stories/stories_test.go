@@ -55,14 +55,14 @@ type account struct {
 // step is one event, or the same one several times, and what the player is sent for it:
 // actions, kinds, or "anything".
 type step struct {
-	Wait    policy.Span    `yaml:"wait"` // time since the step before
-	Event   string         `yaml:"event"`
-	Data    map[string]any `yaml:"data"`
-	Times   int            `yaml:"times"`
-	Every   policy.Span    `yaml:"every"`
-	Gets    []string       `yaml:"gets"`
-	Never   []string       `yaml:"never"`
-	Because []string       `yaml:"because"` // rules or blocks that stop something, or markers among the reasons
+	Wait    strictyaml.Duration `yaml:"wait"` // time since the step before
+	Event   string              `yaml:"event"`
+	Data    map[string]any      `yaml:"data"`
+	Times   int                 `yaml:"times"`
+	Every   strictyaml.Duration `yaml:"every"`
+	Gets    []string            `yaml:"gets"`
+	Never   []string            `yaml:"never"`
+	Because []string            `yaml:"because"` // rules or blocks that stop something, or markers among the reasons
 }
 
 // TestMain sets the log level for all tests, because the functions read it when they start and
