@@ -78,11 +78,11 @@ func Read(path string) (*Declarations, error) {
 }
 
 func readFile(path string, src []byte) (*Declarations, error) {
-	f, err := read(src)
-	if err != nil {
+	d := &Declarations{path, src, &File{}}
+	if err := strictyaml.Decode(src, d.decl); err != nil { // an unknown member is an error
 		return nil, strictyaml.AsProblems(path, err)[0]
 	}
-	return &Declarations{path, src, f}, nil
+	return d, nil
 }
 
 // Names lists the features of the vector, in order of declaration.

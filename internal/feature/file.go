@@ -157,9 +157,3 @@ type Condition struct {
 	Markers  string              `yaml:"markers"` // the file of the markers of harm to watch, relative to features.yaml
 	Spacing  strictyaml.Duration `yaml:"spacing"`
 }
-
-// read decodes the file strictly: an unknown member is an error.
-func read(b []byte) (*File, error) {
-	f := &File{}
-	return f, strictyaml.Decode(b, f)
-}

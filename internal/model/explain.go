@@ -3,189 +3,207 @@ package model
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 )
 
-// explainer computes how far each feature moved a player's score away from the score of
-// the reference, a player with the training set's median in every feature. The
-// contributions are exact baseline Shapley values: in a coalition, its features have
-// the player's values and all others the reference's. That is interventional TreeSHAP
-// with one background row (Lundberg et al., Nature Machine Intelligence 2020, doi
-// 10.1038/s42256-019-0138-9). They are in log-odds; base and contributions sum to the
-// model's margin.
-//
-// Each tree is walked once. If the player and the reference take the same branch of a
-// node, only that branch is followed. If they take different ones, both are followed,
-// and the feature is marked as decided by the player or by the reference. A leaf of
-// value v below p features decided by the player and n decided by the reference adds
-// v·(p−1)!n!/(p+n)! to each of the p and −v·p!(n−1)!/(p+n)! to each of the n. So only
-// the few nodes at which the two differ cost anything; explaining against the whole
-// training set would cost ten times as much. Benchmark: BenchmarkExplain.
-type explainer struct {
-	base    float64 // the reference's margin
-	nodes   []explainNode
-	roots   []int32
-	weights [][]float64 // [p][n]: p!n!/(p+n+1)!
+// Explanation holds how far each column moved a row's score away from the reference's.
+// [Model.Explain] reuses its memory.
+type Explanation struct {
+	Effects []float64 // per column; the reference's score plus the effects is the row's score
+	Errors  []float64 // standard errors of Effects; nil: they are exact
+	decided []uint8
+	single  []float64
 }
 
-// explainNode is a split or a leaf. It has 16 bytes, because memory access dominates the
-// cost of an explanation. The node of the reference's branch follows directly.
-type explainNode struct {
-	number  float64 // the threshold, or a leaf's value
-	other   int32   // the node of the branch that the reference does not take
-	feature int16   // -1: a leaf
-	equal   bool    // the test is x = number, else x ≤ number
-	refYes  bool    // the reference passes the test
-}
-
-// maxTreeDepth bounds the depth of a tree that is explained.
-const maxTreeDepth = 64
-
-// newExplainer prepares explanations against reference, which has one value per column.
-// columns maps the trees' features to columns of the row; nil is the identity.
-func newExplainer(ens *ensemble, columns []int, reference []float64) (*explainer, error) {
-	e := &explainer{base: ens.base}
-	deepest := 0
-	for t := range ens.trees {
-		root := int32(len(e.nodes))
-		e.roots = append(e.roots, root)
-		b := explainBuilder{e, &ens.trees[t], int(root), columns, reference}
-		depth, err := b.add(0, 0)
-		if err != nil {
-			return nil, fmt.Errorf("tree %d: %w", t, err)
+// Explain computes the effects of row, which must just have been scored (and thereby
+// rounded). It returns false if the model can't be explained.
+func (m *Model) Explain(row Row, ex *Explanation) (bool, error) {
+	ex.Effects = sized(ex.Effects, m.columns)
+	clear(ex.Effects)
+	switch {
+	case m.trees != nil:
+		ex.Errors, ex.decided = nil, sized(ex.decided, m.columns)
+		clear(ex.decided)
+		x := row.Numbers
+		if m.single {
+			ex.single = append(ex.single[:0], x...)
+			for i, v := range ex.single {
+				ex.single[i] = float64(float32(v))
+			}
+			x = ex.single
 		}
-		deepest = max(deepest, depth)
-		i := root
-		for e.nodes[i].feature >= 0 {
-			i++
-		}
-		e.base += e.nodes[i].number
+		m.trees.explain(x, ex.Effects, ex.decided)
+		return true, nil
+	case m.sampled != nil:
+		return true, m.sampled.explain(m, row, ex)
 	}
-	e.weights = shapleyWeights(deepest)
-	return e, nil
+	return false, nil
 }
 
-// explainBuilder lays out one tree.
-type explainBuilder struct {
-	*explainer
-	tree      *tree
-	root      int // of the tree in nodes
-	columns   []int
-	reference []float64
+// proofRows is how many rows must show that the trees alone make the score. It is only a
+// sample, because a cold start waits for it.
+const proofRows = 16
+
+// explainBy decides how scores are explained: exactly if the graph's trees alone make
+// the score, else by sampling. Whether they do is not guessed from the operators around
+// the trees but checked on rows.
+func (m *Model) explainBy(g *graph, golden *goldenFile) {
+	exact, err := m.readExplainer(g)
+	rows := m.proof(golden)
+	if err == nil && m.prove(exact, rows) {
+		m.trees = exact
+		return
+	}
+	if err == nil {
+		err = fmt.Errorf("the graph does more than sum its trees")
+	}
+	s, serr := newSampler(m)
+	if serr != nil {
+		m.Explained = "not explained: " + serr.Error()
+		return
+	}
+	m.sampled = s
+	m.Explained = fmt.Sprintf("explained by Shapley values sampled over %d orders, in %s, with their standard errors (%v)", s.orders, s.unit(), err)
 }
 
-// add appends node i and its subtree, and returns the depth of the deepest leaf.
-func (e explainBuilder) add(i, above int) (depth int, err error) {
-	if above > maxTreeDepth {
-		return 0, fmt.Errorf("it is deeper than %d, or goes in a circle", maxTreeDepth)
-	}
-	if i >= len(e.tree.nodes) || len(e.nodes)-e.root >= len(e.tree.nodes) {
-		return 0, fmt.Errorf("it has no nodes, or one node is below two")
-	}
-	n := &e.tree.nodes[i]
-	if n.leaf {
-		e.nodes = append(e.nodes, explainNode{feature: -1, number: n.value})
-		return above, nil
-	}
-	column := n.feature
-	if e.columns != nil && column >= 0 && column < len(e.columns) {
-		column = e.columns[column]
-	}
-	if column < 0 || column >= min(len(e.reference), math.MaxInt16) || e.columns != nil && n.feature >= len(e.columns) {
-		return 0, fmt.Errorf("a split names column %d, the input has %d", n.feature, len(e.reference))
-	}
-	x := explainNode{feature: int16(column), number: n.threshold, equal: n.equal}
-	x.refYes = x.yes(e.reference[column])
-	first, second := n.no, n.yes
-	if x.refYes {
-		first, second = second, first
-	}
-	at := len(e.nodes)
-	e.nodes = append(e.nodes, x)
-	a, err := e.add(first, above+1)
+func (m *Model) readExplainer(g *graph) (*explainer, error) {
+	ens, err := readTrees(g, m.class(g))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	e.nodes[at].other = int32(len(e.nodes))
-	b, err := e.add(second, above+1)
-	return max(a, b), err
-}
-
-// yes reports whether x passes the node's test.
-func (n *explainNode) yes(x float64) bool {
-	if n.equal {
-		return x == n.number
+	columns, single, err := m.wiring.trace(g, ens.input, 0)
+	if err != nil {
+		return nil, err
 	}
-	return x <= n.number
+	m.single = single
+	return newExplainer(ens, columns, m.Manifest.reference().Numbers)
 }
 
-// shapleyWeights returns p!n!/(p+n+1)! for p+n up to depth.
-func shapleyWeights(depth int) [][]float64 {
-	w := make([][]float64, depth+1)
-	for p := range w {
-		w[p] = make([]float64, depth+1-p)
-		w[p][0] = 1 / float64(p+1)
-		for n := 1; n < len(w[p]); n++ {
-			w[p][n] = w[p][n-1] * float64(n) / float64(p+n+1)
-		}
+// class returns the index of the class whose score is read.
+func (m *Model) class(g *graph) int {
+	if i := slices.Index(g.classes(), m.Manifest.OutputClass); i >= 0 {
+		return i
 	}
-	return w
+	return m.wiring.output.column
 }
 
-// Who decided a feature on the path to a node.
-const (
-	nobody = iota
-	reference
-	player
-)
-
-// walker explains one row.
-type walker struct {
-	*explainer
-	x       []float64
-	phi     []float64
-	decided []uint8 // by column; all are nobody between rows
-}
-
-// explain adds each column's contribution to the margin of row x to phi, which the
-// caller must have zeroed: base + Σ phi = margin. decided is scratch memory of one byte
-// per column, zero before and after the call. explain does not allocate.
-func (e *explainer) explain(x []float64, phi []float64, decided []uint8) {
-	w := walker{e, x, phi, decided}
-	for _, root := range e.roots {
-		w.walk(root, 0, 0)
-	}
-}
-
-// walk returns what the leaves below node i add to each feature decided by the player
-// (gain) and take from each decided by the reference (loss). p and n are the numbers of
-// these features.
-func (w *walker) walk(i int32, p, n int) (gain, loss float64) {
-	for {
-		nd := &w.nodes[i]
-		if nd.feature < 0 {
-			if p > 0 {
-				gain = nd.number * w.weights[p-1][n]
+// trace finds the row's columns that make up a value of the graph, through operators
+// that change no number. single says that float64 inputs become float32 on the way.
+func (w *wiring) trace(g *graph, value string, depth int) (columns []int, single bool, err error) {
+	for _, in := range w.inputs {
+		if in.name == value && in.elem != elemString {
+			for i := range in.columns {
+				columns = append(columns, in.first+i)
 			}
-			if n > 0 {
-				loss = nd.number * w.weights[p][n-1]
+			return columns, false, nil
+		}
+	}
+	i := slices.IndexFunc(g.nodes, func(n node) bool { return slices.Contains(n.outputs, value) })
+	if i < 0 || depth > len(g.nodes) || len(g.nodes[i].inputs) == 0 {
+		return nil, false, fmt.Errorf("the trees do not split the inputs themselves")
+	}
+	n := &g.nodes[i]
+	from := n.inputs
+	switch n.op {
+	case "Cast":
+		single = n.attrs["to"].i == elemFloat32
+		from = n.inputs[:1]
+	case "Identity", "Reshape", "Flatten", "Unsqueeze":
+		from = n.inputs[:1]
+	case "Concat", "FeatureVectorizer":
+	default:
+		return nil, false, fmt.Errorf("before the trees the graph has %s", n.op)
+	}
+	for _, f := range from {
+		c, s, err := w.trace(g, f, depth+1)
+		if err != nil {
+			return nil, false, err
+		}
+		columns, single = append(columns, c...), single || s
+	}
+	return columns, single, nil
+}
+
+// proof returns proofRows rows to check the model on: golden rows and, if they are too
+// few, mixtures of them.
+func (m *Model) proof(golden *goldenFile) (rows []Row) {
+	step := max(1, len(golden.Rows)/proofRows)
+	for i := 0; i < len(golden.Rows) && len(rows) < proofRows; i += step {
+		rows = append(rows, golden.Rows[i].row)
+	}
+	rng := rand.New(rand.NewPCG(1, uint64(m.columns)))
+	sources := append(slices.Clone(rows), m.Manifest.reference())
+	for len(rows) < proofRows {
+		mixed := m.Manifest.reference()
+		for i := range mixed.Numbers {
+			from := sources[rng.IntN(len(sources))]
+			mixed.Numbers[i] = from.Numbers[i]
+			if mixed.Words != nil {
+				mixed.Words[i] = from.Words[i]
 			}
-			return gain, loss
 		}
-		by := w.decided[nd.feature]
-		if nd.yes(w.x[nd.feature]) == nd.refYes || by == reference {
-			i++
-			continue
+		rows = append(rows, mixed)
+	}
+	return rows
+}
+
+// prove reports whether the sum of the trees gives the score of every row, as log-odds
+// or as the score itself. It scales the trees so that their sum has that unit and sign.
+func (m *Model) prove(e *explainer, rows []Row) bool {
+	m.trees = e
+	defer func() { m.trees = nil }()
+	links := []struct {
+		unit  string
+		sign  float64
+		score func(sum float64) float64
+	}{
+		{"log-odds", 1, sigmoid},
+		{"log-odds", -1, func(sum float64) float64 { return sigmoid(-sum) }},
+		{"log-odds", 2, func(sum float64) float64 { return sigmoid(2 * sum) }},
+		{"the score's own unit", 1, func(sum float64) float64 { return sum }},
+		{"the score's own unit", -1, func(sum float64) float64 { return 1 - sum }},
+	}
+	var ex Explanation
+	y := make([]float64, m.outputs)
+	for _, row := range rows {
+		if m.Score(row, y) != nil {
+			return false
 		}
-		if by == player {
-			i = nd.other
-			continue
+		if ok, err := m.Explain(row, &ex); !ok || err != nil {
+			return false
 		}
-		w.decided[nd.feature] = player
-		gainX, lossX := w.walk(nd.other, p+1, n)
-		w.decided[nd.feature] = reference
-		gainR, lossR := w.walk(i+1, p, n+1)
-		w.decided[nd.feature] = nobody
-		w.phi[nd.feature] += gainX - lossR
-		return gainX + gainR, lossX + lossR
+		sum := e.base
+		for _, v := range ex.Effects {
+			sum += v
+		}
+		kept := links[:0]
+		for _, l := range links {
+			if near(l.score(sum), y[0], scoreTolerance*max(1, math.Abs(y[0]))) {
+				kept = append(kept, l)
+			}
+		}
+		links = kept
+	}
+	if len(links) == 0 {
+		return false
+	}
+	e.times(links[0].sign)
+	m.Explained = "explained by exact Shapley values of its trees, in " + links[0].unit
+	return true
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// times multiplies the sum of the trees by a factor.
+func (e *explainer) times(factor float64) {
+	if factor == 1 {
+		return
+	}
+	e.base *= factor
+	for i := range e.nodes {
+		if e.nodes[i].feature < 0 {
+			e.nodes[i].number *= factor
+		}
 	}
 }

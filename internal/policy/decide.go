@@ -1,159 +1,200 @@
-// Package policy picks the next best action that law and policy allow.
-//
-// It is pure: the same [Policy] (models/actions.yaml and models/rules/*.yaml,
-// compiled) and [Input] always give the same [Decision], bit for bit. Random choices
-// (exploration, holdout, arms) are hashes of player, decision and experiment, so that
-// a stored decision can be reproduced.
-//
-// Deny overrides. A rule that can't be evaluated denies. In an unknown jurisdiction
-// the rules of all packs hold at once. Rules about marketing never deny protection
-// messages: the loader refuses such a rule.
-//
-// Rule packs are the project's reading of the sources they name. They are not
-// legal advice; a lawyer reviews a pack before production.
 package policy
 
 import (
+	"encoding/binary"
+	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"pitboss/internal/event"
 )
 
-// Disclaimer is shown wherever a rule is shown.
-const Disclaimer = "This is not legal advice. A lawyer must review a rule pack before production; rules marked `reviewed: false` were never read against their source."
+// HoldoutArm is the arm of players who get protection messages only. The uplift of
+// the other messages is measured against them.
+const HoldoutArm = "holdout"
 
-// The kinds of actions.
-const (
-	Service    = "service"
-	Protection = "protection"
-	Marketing  = "marketing"
-)
-
-// Input is everything a decision depends on.
-type Input struct {
-	Decision     string        `json:"decision"` // id
-	Player       string        `json:"player"`
-	Trigger      event.Trigger `json:"trigger"`
-	Now          time.Time     `json:"now"`
-	AsOf         time.Time     `json:"as_of"` // latest event in the state
-	StateVersion string        `json:"state_version"`
-	// Refreshed: facts and features are of a newer state than the scores.
-	Refreshed bool        `json:"refreshed,omitzero"`
-	Facts     event.Facts `json:"facts"`
-	// Features in the order of the policy's feature names.
-	Features   []float64 `json:"features"`
-	FeatureSet string    `json:"feature_set"`
-	// Missing lists features without a value, because the event was made with
-	// another features.yaml. Expressions that read them can't be evaluated.
-	Missing  []string           `json:"missing,omitempty"`
-	Scores   map[string]float64 `json:"scores,omitempty"`
-	Models   []event.ModelRun   `json:"models,omitempty"`
-	Ranking  []event.Ranked     `json:"ranking,omitempty"`
-	Contacts *Contacts          `json:"contacts"`
-	// Linked holds the restrictions that come from other accounts of the same person,
-	// or nil if there are none. Facts and Contacts are the player's own.
-	Linked *Linked `json:"linked,omitempty"`
-	// Killed lists the kill switches that are on: see [Switch].
-	Killed []string `json:"killed,omitempty"`
-	// Wording is the version of the texts, so that a stored decision is reproduced
-	// with the texts it had: [Wording], or 0 in decisions from before it existed.
-	Wording int `json:"wording,omitzero"`
+// Decide picks what to do. It never fails: a value that is missing or can't be
+// evaluated stops the actions that depend on it.
+func (p *Policy) Decide(in *Input) *Decision {
+	e := p.evaluate(in)
+	d := e.decide()
+	d.Reasons = append(d.Reasons, e.unrated()...)
+	d.Reasons = append(d.Reasons, in.Linked.reasons(in.Now)...)
+	return d
 }
 
-// Happened returns when the event that asks for the decision happened. AsOf may be
-// later, and differs each time that profile answers a redelivery of the event.
-func (in *Input) Happened() time.Time {
-	if at := in.Trigger.Time; !at.IsZero() && at.Before(in.AsOf) {
-		return at
+// The reason code of a missing score begins with one of these. TooNew is normal: the
+// player's history is too short for the model. NotRated points at a fault.
+const (
+	NotRated = "not-rated:"
+	TooNew   = "too-new:"
+)
+
+// unrated gives a reason for each score that the decision was made without.
+func (e *evaluation) unrated() (out []event.Reason) {
+	for _, name := range Scores {
+		if _, ok := e.scope.scores[name]; !ok {
+			why, code := e.missingScore(name)
+			out = append(out, event.Reason{Code: code + name,
+				Text: "There is no " + name + " score: " + why + ". Marketing that needs it stops, protection goes on."})
+		}
 	}
-	return in.AsOf
+	return out
 }
 
-// Wording is the current version of the texts: durations are in words. Version 0
-// writes them as Go does, 1m59s.
-const Wording = 1
-
-// Decision is what was decided and why. If Issued, Action is sent. Otherwise Action
-// is the best action that was stopped, or [NoAction].
-type Decision struct {
-	Issued     bool           `json:"issued"`
-	Action     string         `json:"action"`
-	Kind       string         `json:"kind,omitzero"`
-	Channel    string         `json:"channel,omitzero"`
-	Severity   string         `json:"severity,omitzero"`
-	Message    string         `json:"message,omitzero"`
-	Params     map[string]any `json:"params,omitempty"`
-	Expires    time.Time      `json:"expires,omitzero"`
-	Arm        string         `json:"arm"`
-	Holdout    bool           `json:"holdout,omitzero"`
-	Propensity float64        `json:"propensity"`
-	Review     []string       `json:"review,omitempty"` // rules that ask for a person
-	Reasons    []event.Reason `json:"reasons"`
-	Candidates []Candidate    `json:"candidates"`
-	Markers    []Marker       `json:"markers,omitempty"` // of harm, that held
-	Rules      []Verdict      `json:"rules"`
-	Pack       string         `json:"pack"` // whose rules applied
-	Policy     string         `json:"policy"`
-	// Learned is the hash of the learned snapshot that made the choice, if one did.
-	Learned string `json:"learned,omitzero"`
-	// Shadow is the choice of the learned policy in the shadow, if there is one.
-	Shadow *Shadowed `json:"shadow,omitempty"`
+// missingScore says why no model gave a score. The text has none of the player's
+// numbers: reasons outlive an erasure, and the model runs that hold the numbers
+// don't. TooNew wins if any model only waits for a longer history.
+func (e *evaluation) missingScore(output string) (why, code string) {
+	var outside, waiting []string
+	for _, m := range e.in.Models {
+		switch {
+		case m.Output != output || m.Outside == "" || m.Shadow || e.killed("model", m.Name):
+		case m.TooNew:
+			waiting = append(waiting, m.Name)
+		default:
+			outside = append(outside, m.Name+" was not trained on such players")
+		}
+	}
+	switch {
+	case len(waiting) > 0:
+		return "the player is too new for " + strings.Join(waiting, ", "), TooNew
+	case len(outside) > 0:
+		return strings.Join(outside, ", "), NotRated
+	}
+	return "its model said nothing or is switched off", NotRated
 }
 
-// Shadowed is the choice of a learned policy in the shadow. It has no effect.
-type Shadowed struct {
-	Learned    string  `json:"learned"` // the snapshot's hash
-	Action     string  `json:"action"`
-	Propensity float64 `json:"propensity"`
+func (e *evaluation) decide() *Decision {
+	p, in := e.p, e.in
+	candidates, acts, reviews := e.candidates()
+	arm, holdout := p.armOf(in.Player)
+	d := &Decision{Action: NoAction, Arm: arm.Name, Holdout: holdout, Candidates: candidates,
+		Markers: e.markers, Rules: e.verdicts, Pack: p.packOf(in.Facts.Jurisdiction).decl.Pack, Policy: p.hash}
+
+	if n := best(candidates, func(c *Candidate) bool { return c.Kind == Protection }); n >= 0 {
+		d.Candidates[n].Propensity = 1
+		e.issue(d, n, acts[n], reviews[n])
+		d.Reasons = append(d.Reasons, event.Reason{Code: "protection-first", Text: "A protection message goes before anything else."})
+		return d
+	}
+	e.shadow(d)
+	n, learned := e.chooseLearned(d, arm)
+	if !learned {
+		n = e.choose(d.Candidates, arm)
+	}
+	switch {
+	case n >= 0 && holdout:
+		d.Action, d.Kind = candidates[n].Action, candidates[n].Kind
+		d.Propensity = candidates[n].Propensity
+		d.Reasons = []event.Reason{{Code: HoldoutArm, Text: "The player is in the holdout, who get protection messages only, so that the effect of the others can be measured."}}
+	case n >= 0:
+		e.issue(d, n, acts[n], reviews[n])
+	default:
+		e.suppress(d)
+	}
+	return d
 }
 
-// Candidate is an eligible action and what became of it.
-type Candidate struct {
-	Action     string          `json:"action"`
-	Kind       string          `json:"kind"`
-	Channel    string          `json:"channel,omitzero"`
-	Value      float64         `json:"value"`
-	Learned    float64         `json:"learned,omitzero"` // expected reward by the learned policy
-	Propensity float64         `json:"propensity,omitzero"`
-	Blocked    []event.Blocked `json:"blocked,omitempty"`
+// best returns the index of the unblocked candidate with the highest value among
+// those that want accepts, or -1. The first of equals wins.
+func best(cs []Candidate, want func(*Candidate) bool) int {
+	n := -1
+	for i := range cs {
+		if len(cs[i].Blocked) == 0 && want(&cs[i]) && (n < 0 || cs[i].Value > cs[n].Value) {
+			n = i
+		}
+	}
+	return n
 }
 
-// Verdict is the result of one rule: one of the Verdict constants.
-type Verdict struct {
-	Rule    string   `json:"rule"`
-	Version int      `json:"version"`
-	Result  string   `json:"result"`
-	Actions []string `json:"actions,omitempty"` // denied, or to be reviewed
+// choose draws one of the open candidates by the arm's softmax and sets their
+// propensities. It returns -1 if none is open.
+func (e *evaluation) choose(cs []Candidate, arm Arm) int {
+	draw := unit("draw", e.p.file.Experiment.Salt, e.in.Player, e.in.Decision)
+	chosen := -1
+	for i, propensity := range softmax(cs, arm.Temperature) {
+		if propensity == 0 {
+			continue
+		}
+		cs[i].Propensity = propensity
+		if draw >= 0 {
+			chosen = i
+			draw -= propensity
+		}
+	}
+	return chosen
 }
 
-// The results of a rule.
-const (
-	VerdictPass   = "pass"
-	VerdictDeny   = "deny"
-	VerdictReview = "review"
-	VerdictDoubt  = "doubt" // could not be evaluated: denies
-	VerdictIdle   = "idle"  // no candidate was of a kind it applies to
-)
+// armOf assigns players to arms by hash: a player is always in the same arm.
+func (p *Policy) armOf(player string) (arm Arm, holdout bool) {
+	e := &p.file.Experiment
+	if unit("holdout", e.Salt, player, "") < e.Holdout {
+		return Arm{Name: HoldoutArm}, true
+	}
+	u := unit("arm", e.Salt, player, "")
+	for _, a := range e.Arms {
+		if u -= a.Share; u < 0 {
+			return a, false
+		}
+	}
+	return e.Arms[len(e.Arms)-1], false
+}
 
-// NoAction is Decision.Action where nothing was eligible.
-const NoAction = "none"
+// unit hashes its arguments to [0, 1).
+func unit(what, salt, player, decision string) float64 {
+	var buf [256]byte
+	b := buf[:0]
+	for _, s := range [...]string{what, salt, player, decision} {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return float64(xxhash.Sum64(b)>>11) / (1 << 53)
+}
 
-// Blocks that are not rules of a pack.
-const (
-	BlockCap     = "contact-cap"
-	BlockSpacing = "contact-spacing"
-	BlockQuiet   = "quiet-hours"
-	BlockKill    = "kill-switch"
-	BlockStale   = "too-late"
-	BlockHold    = "on-hold"
-	BlockClosed  = "missing-input"
-	BlockMessage = "message-incomplete"
-	BlockSilence = "after-protection"
-)
+// issue fills in the chosen action.
+func (e *evaluation) issue(d *Decision, n int, a *action, review []string) {
+	c := &d.Candidates[n]
+	e.scope.act, e.scope.channel = a, c.Channel
+	d.Issued, d.Action, d.Kind, d.Channel, d.Propensity = true, c.Action, c.Kind, c.Channel, c.Propensity
+	d.Severity, d.Review = a.decl.Severity, review
+	d.Expires = e.in.Now.Add(time.Duration(a.decl.Expiry))
+	d.Message = a.decl.Message
+	for _, p := range a.params {
+		v := p.expr.plain(e.scope)
+		if v == nil {
+			continue
+		}
+		if d.Params == nil {
+			d.Params = map[string]any{}
+		}
+		d.Params[p.name] = v
+	}
+	if a.decl.Doc != "" {
+		d.Reasons = append(d.Reasons, event.Reason{Code: a.decl.ID, Text: a.decl.Doc})
+	}
+	for _, rule := range review {
+		if r, ok := e.p.Rule(rule); ok {
+			d.Reasons = append(d.Reasons, event.Reason{Code: "review:" + rule, Text: "A person will look at this case: " + r.Rule.Text})
+		}
+	}
+}
 
-// Switch returns the name of a kill switch. what is "jurisdiction", "action",
-// "model" or "rule". The switch of a jurisdiction stops service and marketing there.
-// That of an action stops the action, whatever its kind. That of a model makes its
-// score count as missing, which stops marketing that needs it. That of a rule denies
-// every action that the rule governs, protection excepted.
-func Switch(what, name string) string { return what + "/" + name }
+// suppress names the best blocked candidate and gives the reasons why nothing is sent.
+func (e *evaluation) suppress(d *Decision) {
+	n := -1
+	for i := range d.Candidates {
+		if len(d.Candidates[i].Blocked) > 0 && (n < 0 || d.Candidates[i].Value > d.Candidates[n].Value) {
+			n = i
+		}
+	}
+	if n < 0 {
+		d.Reasons = []event.Reason{{Code: "nothing-eligible", Text: "No action is worth taking in the player's situation."}}
+		return
+	}
+	d.Action, d.Kind = d.Candidates[n].Action, d.Candidates[n].Kind
+	for _, b := range d.Candidates[n].Blocked {
+		d.Reasons = append(d.Reasons, event.Reason{Code: b.Rule, Text: strings.TrimSpace(b.Text)})
+	}
+}

@@ -217,16 +217,6 @@ func (l *Linked) reasons(now time.Time) []event.Reason {
 	return []event.Reason{{Code: ReasonLinked, Text: "Another account of the same person binds this one: it " + strings.Join(binding, ", it ") + "."}}
 }
 
-// Blocks returns what stopped an action, or nil if nothing did or it was not eligible.
-func (d *Decision) Blocks(action string) []event.Blocked {
-	for i := range d.Candidates {
-		if d.Candidates[i].Action == action {
-			return d.Candidates[i].Blocked
-		}
-	}
-	return nil
-}
-
 func (c *Contacts) appendLinks(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(c.Links)))
 	for _, l := range c.Links {
