@@ -149,12 +149,12 @@ func (sc *scope) age() int { return event.Age(sc.fact(factBirthDate), sc.local()
 // change of the account every marker that holds asks again, because the account's data
 // decide what its numbers mean.
 func (w *watch) asks(sc *scope, typ string, ms int64) (due bool) {
-	anew := typ == event.TypeAccountUpdated || typ == event.TypeAccountRegistered
+	account := typ == event.TypeAccountUpdated || typ == event.TypeAccountRegistered
 	units := 0.0 // looked up when money is read
 	for i := range w.markers {
 		m := &w.markers[i]
 		c := &sc.st.cells[m.slot]
-		if c.t != 0 && ms < c.t+w.spacing && !anew || !w.holds(m, sc, &units) {
+		if c.t != 0 && ms < c.t+w.spacing && !account || !w.holds(m, sc, &units) {
 			continue
 		}
 		c.on, c.t, due = true, ms, true

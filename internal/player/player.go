@@ -110,16 +110,9 @@ var (
 )
 
 func (c Config) withDefaults() Config {
-	def := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	def(&c.RememberIDs, 1024)
-	def(&c.CachePlayers, 16384)
-	def(&c.Batch, 128)
-	c.RememberIDs = min(c.RememberIDs, maxIDs)
-	c.Batch = max(1, min(c.Batch, c.RememberIDs))
+	c.RememberIDs = min(cmp.Or(c.RememberIDs, 1024), maxIDs)
+	c.CachePlayers = cmp.Or(c.CachePlayers, 16384)
+	c.Batch = max(1, min(cmp.Or(c.Batch, 128), c.RememberIDs))
 	c.RememberFor = cmp.Or(c.RememberFor, 24*time.Hour)
 	c.ErasedFor = cmp.Or(c.ErasedFor, 48*time.Hour)
 	c.WaitTimeout = cmp.Or(c.WaitTimeout, time.Second)

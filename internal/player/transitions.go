@@ -31,7 +31,7 @@ type dayCounts[K comparable] struct {
 	counts map[K]int64
 }
 
-// take returns the counts and begins anew.
+// take returns the counts and sets them back to zero.
 func (c *dayCounts[K]) take() map[K]int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -60,10 +60,7 @@ type Trial struct {
 
 // Outcome is 1 if the outcome came, else 0.
 func (t *Trial) Outcome(what string) float64 {
-	if what == OutcomeStayed && t.Stayed || what == OutcomeHarmed && t.Harmed {
-		return 1
-	}
-	return 0
+	return is(what == OutcomeStayed && t.Stayed || what == OutcomeHarmed && t.Harmed)
 }
 
 // Trials finds trials in a stream of decisions and collects their outcomes. The

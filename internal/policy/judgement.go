@@ -80,10 +80,7 @@ func (t *Trier) Decision(r *Record, names []string, salt string) {
 
 // explored reports whether the choice was drawn at random.
 func explored(d *Decision) bool {
-	if d.Learned != "" {
-		return true
-	}
-	return d.Issued && d.Propensity > 0 && d.Propensity < 1
+	return d.Learned != "" || d.Issued && d.Propensity > 0 && d.Propensity < 1
 }
 
 // chances returns the chances with which a policy would choose the options.

@@ -19,23 +19,17 @@ const CalibrationModel = "calibration"
 // HarmScore is the score by which players are protected. It is never calibrated.
 const HarmScore = "harm"
 
-// chooseLearned draws one of the candidates that rules, caps and protection left, by
-// the learned policy. done is false if the arm does not learn, there is no snapshot,
-// or the player's context is unknown.
+// chooseLearned draws one of the candidates by the learned policy. done is false if the
+// arm does not learn, or [evaluation.draw] had nothing to draw from.
 func (e *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool) {
+	if !arm.Learned {
+		return -1, false
+	}
 	m := e.p.learned
-	if m == nil || !arm.Learned || e.killed("model", LearnedModel) {
-		return -1, false
-	}
-	x, known := learnedContext(m.Spec, e.p.lang.featureNames, e.in, e.scope.scores)
-	if !known {
-		return -1, false
-	}
-	options, at := learnedOptions(d.Candidates)
+	options, at, n, none := e.draw(m, d.Candidates)
 	if len(options) == 0 {
 		return -1, false
 	}
-	n, none := e.draw(m, options, x)
 	d.Learned = m.Hash
 	for k, o := range options {
 		c := &d.Candidates[at[k]]
@@ -48,9 +42,33 @@ func (e *evaluation) chooseLearned(d *Decision, arm Arm) (chosen int, done bool)
 	return at[n], true
 }
 
-// draw sets the options' propensities by a model and draws one of them, or -1 for
-// none, whose propensity it returns.
-func (e *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (chosen int, none float64) {
+// shadow records what the learned policy in the shadow would choose among the same
+// candidates.
+func (e *evaluation) shadow(d *Decision) {
+	m := e.p.shadow
+	options, _, n, none := e.draw(m, d.Candidates)
+	if len(options) == 0 {
+		return
+	}
+	d.Shadow = &Shadowed{Learned: m.Hash, Action: NoAction, Propensity: none}
+	if n >= 0 {
+		d.Shadow.Action, d.Shadow.Propensity = options[n].Action, options[n].Propensity
+	}
+}
+
+// draw sets the propensities of the candidates that rules, caps and protection left (their
+// indices are at) by a model and draws one of these options, or -1 for none, whose
+// propensity it returns. It returns no options if there is no model, the kill switch is on,
+// or the player's context is unknown.
+func (e *evaluation) draw(m *learn.Model, cs []Candidate) (options []learn.Option, at []int, chosen int, none float64) {
+	if m == nil || e.killed("model", LearnedModel) {
+		return nil, nil, -1, 0
+	}
+	x, known := learnedContext(m.Spec, e.p.lang.featureNames, e.in, e.scope.scores)
+	options, at = learnedOptions(cs)
+	if !known || len(options) == 0 {
+		return nil, nil, -1, 0
+	}
 	salt := e.p.file.Experiment.Salt
 	none = m.Weigh(options, x, weighSeed(salt, e.in))
 	chosen = -1
@@ -61,26 +79,7 @@ func (e *evaluation) draw(m *learn.Model, options []learn.Option, x []float64) (
 			u -= o.Propensity
 		}
 	}
-	return chosen, none
-}
-
-// shadow records what the learned policy in the shadow would choose among the same
-// candidates.
-func (e *evaluation) shadow(d *Decision) {
-	m := e.p.shadow
-	if m == nil || e.killed("model", LearnedModel) {
-		return
-	}
-	x, known := learnedContext(m.Spec, e.p.lang.featureNames, e.in, e.scope.scores)
-	options, _ := learnedOptions(d.Candidates)
-	if !known || len(options) == 0 {
-		return
-	}
-	n, none := e.draw(m, options, x)
-	d.Shadow = &Shadowed{Learned: m.Hash, Action: NoAction, Propensity: none}
-	if n >= 0 {
-		d.Shadow.Action, d.Shadow.Propensity = options[n].Action, options[n].Propensity
-	}
+	return options, at, chosen, none
 }
 
 // learnedOptions returns the candidates that a learned policy may choose from, and

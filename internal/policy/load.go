@@ -7,10 +7,10 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/cel-go/cel"
-	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/strictyaml"
 )
@@ -72,12 +72,9 @@ func (l *loader) read() []*packFile {
 			packs = append(packs, &packFile{src: newSource(name, l.p.files[name])})
 		}
 	}
-	var g errgroup.Group
+	var work sync.WaitGroup
 	for _, f := range packs {
-		g.Go(func() error {
-			f.problem = decodeYAML(f.src, &f.PackFile)
-			return nil
-		})
+		work.Go(func() { f.problem = decodeYAML(f.src, &f.PackFile) })
 	}
 	l.src = newSource("actions.yaml", l.p.files["actions.yaml"])
 	if l.src.text == nil {
@@ -85,7 +82,7 @@ func (l *loader) read() []*packFile {
 	} else {
 		l.add(decodeYAML(l.src, &l.p.file))
 	}
-	_ = g.Wait()
+	work.Wait()
 	if text, ok := l.p.files[markersName]; ok {
 		l.add(decodeYAML(newSource(markersName, text), &l.p.signs))
 	} else if !l.legacy {
@@ -134,9 +131,6 @@ func (l *loader) actions() {
 	for kind, c := range f.Contact {
 		if kindBit(kind) == 0 || kind == Protection {
 			l.problem("$.contact", "contact policy "+kind, "only marketing and service have a common contact policy; it never holds protection back", "unknown")
-		}
-		if l.p.quietOf == nil {
-			l.p.quietOf = map[string]contact{}
 		}
 		l.p.quietOf[kind] = l.contact("$.contact."+kind, "contact policy "+kind, c)
 	}
@@ -248,9 +242,6 @@ func (l *loader) pack(from *packFile) {
 	l.declaration(f)
 	l.retention(f)
 	k := &pack{decl: f, src: l.src}
-	if l.ids == nil {
-		l.ids = map[string]string{}
-	}
 	for i := range f.Rules {
 		k.rules = append(k.rules, l.rule(fmt.Sprintf("$.rules[%d]", i), f.Pack, &f.Rules[i]))
 	}

@@ -173,7 +173,7 @@ func Parse(files map[string][]byte, features []string) (*Policy, error) {
 }
 
 func decodeFiles(files map[string][]byte, legacy bool) *Files {
-	l := &loader{legacy: legacy, p: &Policy{packs: map[string]*pack{}, files: files}}
+	l := &loader{legacy: legacy, ids: map[string]string{}, p: &Policy{packs: map[string]*pack{}, quietOf: map[string]contact{}, files: files}}
 	return &Files{l, l.read()}
 }
 
