@@ -23,8 +23,11 @@ const (
 	groupRecords, groupBytes = 512, 512 << 10
 	groupEvery               = 2 * time.Millisecond
 	groupFrom                = 1.5 // at this many records per groupEvery they begin to wait for each other
-	purgeEvery               = 100 * time.Millisecond
-	slowAfter                = time.Second // a finished message of this age is removed even behind unfinished ones
+	// purgeEvery bounds how many finished events are delivered again after a crash.
+	// JetStream takes about a millisecond whether a purge removes tens of events or
+	// hundreds (BenchmarkPurge), and appends wait for it.
+	purgeEvery = 500 * time.Millisecond
+	slowAfter  = time.Second // a finished message of this age is removed even behind unfinished ones
 )
 
 // ErrInUse is returned by [Open] when another process has the log open.
