@@ -46,7 +46,8 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 		StateVersion: data.Version, Facts: data.Facts, FeatureSet: data.FeatureSet,
 		Scores: data.Scores, Models: data.Models, Ranking: f.ranked(data, switches), Killed: switches, Wording: policy.Wording,
 	}}
-	if t.given.Features, t.given.Missing, err = vector(nil, data.Features, f.policy.FeatureNames(), f.empty); err != nil {
+	names := f.policy.FeatureNames()
+	if t.given.Features, t.given.Missing, err = vector(make([]float64, 0, len(names)), data.Features, names, f.empty); err != nil {
 		return nil, event.Permanent(err)
 	}
 	f.calibrate(&t.given)
