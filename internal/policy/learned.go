@@ -85,6 +85,7 @@ func (e *evaluation) draw(m *learn.Model, cs []Candidate) (options []learn.Optio
 // learnedOptions returns the candidates that a learned policy may choose from, and
 // their indices: those that rules and caps left, protection excepted.
 func learnedOptions(cs []Candidate) (options []learn.Option, at []int) {
+	options, at = make([]learn.Option, 0, len(cs)), make([]int, 0, len(cs))
 	for i := range cs {
 		if c := &cs[i]; len(c.Blocked) == 0 && c.Kind != Protection {
 			options, at = append(options, learn.Option{Action: c.Action, Guess: c.Value}), append(at, i)
