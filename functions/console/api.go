@@ -25,6 +25,7 @@ type personKey struct{}
 type handler func(w http.ResponseWriter, r *http.Request) (any, error)
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
 	switch v, err := h(w, r); {
 	case err != nil:
 		refuse(w, err)
@@ -38,7 +39,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *Function) api() http.Handler {
 	m := http.NewServeMux()
 	m.Handle("GET /api/me", handler(f.me))
-	m.Handle("POST /api/login", handler(f.login))
+	m.Handle("POST /api/login", taking(f.login))
 	m.Handle("POST /api/logout", handler(f.logout))
 	// A handler under some checks the places that the person may see. Those under all
 	// answer about every place at once, so they need the role everywhere.
@@ -50,41 +51,65 @@ func (f *Function) api() http.Handler {
 	some(access.Viewer, "GET /api/live", f.live)
 	some(access.Viewer, "GET /api/players", f.searchPlayers)
 	some(access.Viewer, "GET /api/players/{id}", f.onePlayer)
-	some(access.Viewer, "GET /api/players/{id}/decisions", f.listPast)
+	some(access.Viewer, "GET /api/players/{id}/decisions", f.stored(f.listPast))
 	some(access.Viewer, "GET /api/decisions", f.listDecisions)
-	some(access.Viewer, "GET /api/decisions.csv", f.exportDecisions)
-	some(access.Viewer, "GET /api/history", f.showHistory)
+	some(access.Viewer, "GET /api/decisions.csv", f.stored(f.exportDecisions))
+	some(access.Viewer, "GET /api/history", f.stored(f.showHistory))
 	some(access.Viewer, "GET /api/decisions/{id}", f.oneDecision)
 	some(access.Viewer, "GET /api/reviews", f.listReviews)
 	some(access.Viewer, "GET /api/models", f.listModels)
 	all(access.Viewer, "GET /api/experiments", f.listExperiments)
 	all(access.Viewer, "GET /api/effects", f.listEffects)
-	all(access.Viewer, "GET /api/report", f.showReport)
+	all(access.Viewer, "GET /api/report", f.stored(f.showReport))
 	all(access.Viewer, "GET /api/deadletters", f.listDeadLetters)
-	all(access.Viewer, "GET /api/keptout", f.listKeptOut)
+	all(access.Viewer, "GET /api/keptout", f.stored(f.listKeptOut))
 	some(access.Viewer, "GET /api/rules", f.listRules)
 	all(access.Viewer, "GET /api/changes", f.listChanges)
 	all(access.Operator, "POST /api/deadletters/replay", f.replayDeadLetters)
 	all(access.Operator, "POST /api/deadletters/{id}/replay", f.replayDeadLetters)
 	all(access.Operator, "POST /api/deadletters/{id}/discard", f.discardDeadLetter)
-	all(access.Operator, "POST /api/models/{name}/promote", f.promote)
-	all(access.Operator, "POST /api/models/{name}/rollback", f.promote)
-	some(access.Compliance, "POST /api/reviews", f.reviewMany)
-	some(access.Compliance, "POST /api/reviews/assign", f.assign)
-	some(access.Compliance, "POST /api/reviews/{id}", f.review)
-	some(access.Compliance, "POST /api/players/{id}/erase", f.erase)
-	some(access.Compliance, "POST /api/players/{id}/export", f.export)
-	some(access.Compliance, "POST /api/players/{id}/exclude", f.exclude)
-	all(access.Compliance, "POST /api/players/{id}/kept", f.openKept)
-	some(access.Compliance, "GET /api/exports/{request}", f.showExport)
-	some(access.Compliance, "POST /api/switches", f.turnSwitch)
+	all(access.Operator, "POST /api/models/{name}/promote", taking(f.promote))
+	all(access.Operator, "POST /api/models/{name}/rollback", taking(f.promote))
+	some(access.Compliance, "POST /api/reviews", taking(f.reviewMany))
+	some(access.Compliance, "POST /api/reviews/assign", taking(f.assign))
+	some(access.Compliance, "POST /api/reviews/{id}", taking(f.review))
+	some(access.Compliance, "POST /api/players/{id}/erase", taking(f.erase))
+	some(access.Compliance, "POST /api/players/{id}/export", taking(f.export))
+	some(access.Compliance, "POST /api/players/{id}/exclude", taking(f.exclude))
+	all(access.Compliance, "POST /api/players/{id}/kept", f.stored(taking(f.openKept)))
+	some(access.Compliance, "GET /api/exports/{request}", f.stored(f.showExport))
+	some(access.Compliance, "POST /api/switches", taking(f.turnSwitch))
 	all(access.Viewer, "GET /api/proposals", f.listProposals)
-	all(access.Viewer, "POST /api/proposals/{id}/approve", f.settle(journal.Approved)) // settle checks the role that this kind of change needs
-	all(access.Viewer, "POST /api/proposals/{id}/withdraw", f.settle(journal.Withdrawn))
+	all(access.Viewer, "POST /api/proposals/{id}/approve", f.stored(f.settle(journal.Approved))) // settle checks the role that this kind of change needs
+	all(access.Viewer, "POST /api/proposals/{id}/withdraw", f.stored(f.settle(journal.Withdrawn)))
 	all(access.Viewer, "GET /api/policy", f.showPolicy)
-	all(access.Compliance, "POST /api/policy", f.changePolicy)
-	all(access.Viewer, "POST /api/policy/backtest", f.tryPolicy)
+	all(access.Compliance, "POST /api/policy", f.stored(taking(f.changePolicy)))
+	all(access.Viewer, "POST /api/policy/backtest", f.stored(taking(f.tryPolicy)))
 	return m
+}
+
+// maxChange bounds the body of a change in bytes. The longest holds a policy file.
+const maxChange = 1 << 20
+
+// taking reads the JSON body of a change for h.
+func taking[T any](h func(w http.ResponseWriter, r *http.Request, in T) (any, error)) handler {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		var in T
+		if err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxChange), &in, json.RejectUnknownMembers(true)); err != nil {
+			return nil, bad("body: " + err.Error())
+		}
+		return h(w, r, in)
+	}
+}
+
+// stored refuses what a console without Redis cannot answer.
+func (f *Function) stored(next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		if f.store.journal == nil {
+			return nil, errNoStore
+		}
+		return next(w, r)
+	}
 }
 
 // needs refuses a person who has the role nowhere.
@@ -103,7 +128,6 @@ func (f *Function) needs(role access.Role, next handler) handler {
 		if r.Method == http.MethodPost && !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 			return nil, &problem{http.StatusUnsupportedMediaType, "a change is sent as application/json"} // which a form of another site cannot send
 		}
-		w.Header().Set("Cache-Control", "no-store")
 		ctx := context.WithValue(r.Context(), personKey{}, p)
 		if !p.Until.IsZero() { // a stream ends with its session
 			var end context.CancelFunc
@@ -186,17 +210,6 @@ func refuse(w http.ResponseWriter, err error) {
 	_ = json.MarshalWrite(w, map[string]any{"title": http.StatusText(p.status), "status": p.status, "detail": p.detail})
 }
 
-// body reads a small JSON body into v.
-func body(w http.ResponseWriter, r *http.Request, v any) error { return bodyUpTo(w, r, v, 64<<10) }
-
-func bodyUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
-	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, most), v, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(false))
-	if err != nil {
-		return bad("body: " + err.Error())
-	}
-	return nil
-}
-
 // unknownPerson is the status for err of a sign-in. It is 503 if the token could not
 // be checked, since it may be good.
 func unknownPerson(err error) int {
@@ -207,8 +220,7 @@ func unknownPerson(err error) int {
 }
 
 // me tells the page who is signed in, or how to sign in.
-func (f *Function) me(w http.ResponseWriter, r *http.Request) (any, error) {
-	w.Header().Set("Cache-Control", "no-store")
+func (f *Function) me(_ http.ResponseWriter, r *http.Request) (any, error) {
 	a := f.access
 	out := map[string]any{"person": nil, "login": !a.Open(), "sign_in": "", "token": a.TakesTokens()}
 	if a.CanSignIn() {
@@ -222,15 +234,13 @@ func (f *Function) me(w http.ResponseWriter, r *http.Request) (any, error) {
 	return out, nil
 }
 
+// bearer is the body of a sign-in.
+type bearer struct {
+	Token string `json:"token"`
+}
+
 // login exchanges a token for a session.
-func (f *Function) login(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		Token string `json:"token"`
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
+func (f *Function) login(w http.ResponseWriter, r *http.Request, in bearer) (any, error) {
 	p, err := f.access.Verify(r.Context(), strings.TrimSpace(in.Token))
 	if err == nil {
 		err = f.access.Begin(w, r, p)
@@ -244,7 +254,6 @@ func (f *Function) login(w http.ResponseWriter, r *http.Request) (any, error) {
 
 // logout ends the session here and answers with the address that ends it at the provider.
 func (f *Function) logout(w http.ResponseWriter, r *http.Request) (any, error) {
-	w.Header().Set("Cache-Control", "no-store")
 	p, _ := f.access.Who(r)
 	f.access.End(w, r)
 	return map[string]string{"next": f.access.SignOutURL(r.Context(), p)}, nil
@@ -322,7 +331,7 @@ func (f *Function) readState(ctx context.Context, id string, v *playerView) erro
 	if err != nil {
 		return err
 	}
-	if version.String() == strings.Repeat("0", 16) {
+	if version == (player.Version{}) {
 		return nil // no such player
 	}
 	applied, late := st.Counts()
@@ -399,9 +408,6 @@ const keptOutDays = 7
 
 // listKeptOut lists, by producer, the events that came in and did not count.
 func (f *Function) listKeptOut(w http.ResponseWriter, r *http.Request) (any, error) {
-	if f.store.rdb == nil {
-		return nil, errNoStore
-	}
 	list, err := player.ReadKeptOut(r.Context(), f.store.rdb, f.now(), keptOutDays)
 	return map[string]any{"kept_out": list}, err
 }

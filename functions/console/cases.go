@@ -59,16 +59,14 @@ func (c *cases) drop(ctx context.Context, decision string) error {
 	return c.byDecision.remove(ctx, decision)
 }
 
-// assign answers POST /api/reviews/assign with {"decisions": […], "to": "cora"}. An
-// empty "to" assigns them to nobody.
-func (f *Function) assign(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		Decisions []string `json:"decisions"`
-		To        string   `json:"to"`
-	}
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
+// assignment is the body of POST /api/reviews/assign.
+type assignment struct {
+	Decisions []string `json:"decisions"`
+	To        string   `json:"to"` // empty: nobody
+}
+
+// assign notes who looks at some cases.
+func (f *Function) assign(_ http.ResponseWriter, r *http.Request, in assignment) (any, error) {
 	if len(in.Decisions) == 0 || len(in.Decisions) > casesMost || len(in.To) > 128 {
 		return nil, bad(fmt.Sprintf("decisions: 1 to %d; to: a name of at most 128 characters", casesMost))
 	}

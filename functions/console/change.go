@@ -85,23 +85,15 @@ type request struct {
 }
 
 // erase requests a player's erasure. The person confirms it by typing the id again.
-func (f *Function) erase(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in request
+func (f *Function) erase(_ http.ResponseWriter, r *http.Request, in request) (any, error) {
 	id := r.PathValue("id")
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
 	if in.Confirm != id || in.Request == "" {
 		return nil, bad("type the player's id to confirm, and the reference of the request")
 	}
 	return f.askPrivacy(r, event.TypePrivacyErase, "player.erase", id, in.Request)
 }
 
-func (f *Function) export(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in request
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
+func (f *Function) export(_ http.ResponseWriter, r *http.Request, in request) (any, error) {
 	if in.Request == "" {
 		return nil, bad("the reference of the request is missing")
 	}

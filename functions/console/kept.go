@@ -9,20 +9,16 @@ import (
 	"pitboss/internal/setup"
 )
 
+// looking is the body of a request to open the vault.
+type looking struct {
+	Note string `json:"note"` // why
+}
+
 // openKept shows what the law has the operator keep of an erased player. It first
 // journals who looks and why.
-func (f *Function) openKept(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		Note string `json:"note"`
-	}
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
+func (f *Function) openKept(_ http.ResponseWriter, r *http.Request, in looking) (any, error) {
 	if in.Note == "" {
 		return nil, bad("note: say why you look; it is journaled with your name")
-	}
-	if f.store.journal == nil {
-		return nil, errNoStore
 	}
 	secret, err := setup.Secret("PITBOSS_VAULT_KEY_FILE", f.cfg.VaultKey)
 	if err != nil {

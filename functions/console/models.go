@@ -146,16 +146,15 @@ func writable(file string) bool {
 	return f.Close() == nil
 }
 
+// promoting is the body of a request to promote a version, or to roll back.
+type promoting struct {
+	Version string `json:"version"` // not for a rollback
+	Note    string `json:"note"`
+}
+
 // promote proposes to make a version live, or to roll back to the one before. score
 // watches serving.yaml, so a change of its line acts within seconds, without a deploy.
-func (f *Function) promote(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		Version string `json:"version"`
-		Note    string `json:"note"`
-	}
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
+func (f *Function) promote(w http.ResponseWriter, r *http.Request, in promoting) (any, error) {
 	name, back := r.PathValue("name"), filepath.Base(r.URL.Path) == "rollback"
 	next, err := f.nextLine(name, in.Version, back)
 	if err != nil {

@@ -75,28 +75,19 @@ type policyChange struct {
 
 var policyFile = regexp.MustCompile(`^(actions|markers|rules/[A-Za-z][A-Za-z-]{1,15})\.yaml$`)
 
-// changeable is the policy in force where there is a journal to keep another one in.
-func (f *Function) changeable(ctx context.Context) (*inForce, error) {
-	if f.store.journal == nil {
-		return nil, errNoStore
-	}
-	return f.readPolicy(ctx)
+// proposed is the body of a request to change a policy file.
+type proposed struct {
+	File string `json:"file"`
+	Text string `json:"text"`
+	Note string `json:"note"`
 }
 
 // changePolicy proposes another text of one policy file.
-func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		File string `json:"file"`
-		Text string `json:"text"`
-		Note string `json:"note"`
-	}
-	if err := bodyUpTo(w, r, &in, 1<<20); err != nil {
-		return nil, err
-	}
+func (f *Function) changePolicy(w http.ResponseWriter, r *http.Request, in proposed) (any, error) {
 	if !policyFile.MatchString(in.File) || in.Note == "" {
 		return nil, bad("file is actions.yaml, markers.yaml or rules/PACK.yaml, and the note says why")
 	}
-	now, err := f.changeable(r.Context())
+	now, err := f.readPolicy(r.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -120,21 +111,20 @@ const (
 	backtestFor  = 25 * time.Second
 )
 
+// tried is the body of a request to try a change of a policy file.
+type tried struct {
+	File  string `json:"file"`
+	Text  string `json:"text"`
+	Hours int    `json:"hours"` // how far back
+}
+
 // tryPolicy answers with what another text of a policy file would have sent or stopped
 // of the decisions in Redis.
-func (f *Function) tryPolicy(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		File  string `json:"file"`
-		Text  string `json:"text"`
-		Hours int    `json:"hours"`
-	}
-	if err := bodyUpTo(w, r, &in, 1<<20); err != nil {
-		return nil, err
-	}
+func (f *Function) tryPolicy(_ http.ResponseWriter, r *http.Request, in tried) (any, error) {
 	if !policyFile.MatchString(in.File) || in.Hours < 1 || in.Hours > 31*24 {
 		return nil, bad("file is actions.yaml, markers.yaml or rules/PACK.yaml, and hours is from 1 to 744")
 	}
-	now, err := f.changeable(r.Context())
+	now, err := f.readPolicy(r.Context())
 	if err != nil {
 		return nil, err
 	}

@@ -181,9 +181,6 @@ func (f *Function) proposals(ctx context.Context) ([]journal.Proposal, error) {
 // settle approves or withdraws a proposal.
 func (f *Function) settle(verdict string) handler {
 	return func(_ http.ResponseWriter, r *http.Request) (any, error) {
-		if f.store.journal == nil {
-			return nil, errNoStore
-		}
 		who, j := personOf(r), f.store.journal
 		p, err := j.FindProposal(r.Context(), r.PathValue("id"), f.now())
 		if errors.Is(err, journal.ErrNotFound) {

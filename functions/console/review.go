@@ -165,14 +165,20 @@ func decisionFrom(entry *journal.Entry) (*decision, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decision{Recommendation: *record.Recommendation(), Player: record.Input.Player,
-		Jurisdiction: record.Input.Facts.Jurisdiction, Brand: record.Input.Facts.Brand, Verdict: "suppressed", at: record.Input.Now}
-	if record.Decision.Issued {
+	d := decisionIn(record)
+	d.Words = words(d)
+	return d, nil
+}
+
+func decisionIn(r *policy.Record) *decision {
+	facts := &r.Input.Facts
+	d := &decision{Recommendation: *r.Recommendation(), Player: r.Input.Player, Jurisdiction: facts.Jurisdiction, Brand: facts.Brand,
+		Verdict: "suppressed", at: r.Input.Now}
+	if r.Decision.Issued {
 		d.Verdict = "issued"
 	}
 	d.ID = d.Decision
-	d.Words = words(d)
-	return d, nil
+	return d
 }
 
 // said is the body of a review of one decision or of several.
@@ -180,14 +186,6 @@ type said struct {
 	Decisions []string `json:"decisions,omitempty"`
 	Verdict   string   `json:"verdict"`
 	Note      string   `json:"note"`
-}
-
-// saidBy reads and checks the body of a review.
-func saidBy(w http.ResponseWriter, r *http.Request) (in said, err error) {
-	if err = body(w, r, &in); err == nil {
-		err = in.check()
-	}
-	return in, err
 }
 
 func (s *said) check() error {
@@ -202,9 +200,8 @@ func (s *said) check() error {
 
 // review sends review.decided to the Broker; feedback journals it. Overturning an
 // issued recommendation also sends recommendation.revoked to its consumers.
-func (f *Function) review(w http.ResponseWriter, r *http.Request) (any, error) {
-	in, err := saidBy(w, r)
-	if err != nil {
+func (f *Function) review(_ http.ResponseWriter, r *http.Request, in said) (any, error) {
+	if err := in.check(); err != nil {
 		return nil, err
 	}
 	return f.reviewOne(r.Context(), personOf(r), r.PathValue("id"), in.Verdict, in.Note)
@@ -218,9 +215,8 @@ type notReviewed struct {
 
 // reviewMany reviews several decisions with one verdict. It answers with those that
 // failed, which can be reviewed again.
-func (f *Function) reviewMany(w http.ResponseWriter, r *http.Request) (any, error) {
-	in, err := saidBy(w, r)
-	if err != nil {
+func (f *Function) reviewMany(_ http.ResponseWriter, r *http.Request, in said) (any, error) {
+	if err := in.check(); err != nil {
 		return nil, err
 	}
 	done, not := 0, []notReviewed{}

@@ -16,21 +16,18 @@ import (
 
 // What a player may ask the operator for: to be excluded, and a copy of their data.
 
+// exclusion is the body of a self-exclusion.
+type exclusion struct {
+	Scheme  string `json:"scheme"`
+	Until   string `json:"until"` // a day; empty: it has no end
+	Note    string `json:"note"`
+	Confirm string `json:"confirm"` // the player's id
+}
+
 // exclude enters a self-exclusion that the player asked for. It sends
 // protection.excluded to the Broker, as a platform would, and holds from then on.
-func (f *Function) exclude(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		Scheme  string `json:"scheme"`
-		Until   string `json:"until"` // a day; empty: it has no end
-		Note    string `json:"note"`
-		Confirm string `json:"confirm"`
-	}
-	id := r.PathValue("id")
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
-	data := event.Excluded{Scheme: in.Scheme}
-	data.Scheme = cmp.Or(data.Scheme, "operator")
+func (f *Function) exclude(_ http.ResponseWriter, r *http.Request, in exclusion) (any, error) {
+	id, data := r.PathValue("id"), event.Excluded{Scheme: cmp.Or(in.Scheme, "operator")}
 	var err error
 	if in.Until != "" {
 		data.Until, err = time.Parse(time.DateOnly, in.Until)
@@ -98,9 +95,6 @@ type exportView struct {
 // showExport answers with a copy that privacy made: as JSON, or as a page for the
 // player with ?as=html&language=de.
 func (f *Function) showExport(w http.ResponseWriter, r *http.Request) (any, error) {
-	if f.store.journal == nil {
-		return nil, errNoStore
-	}
 	request := r.PathValue("request")
 	doc, err := f.store.journal.Export(r.Context(), request)
 	if errors.Is(err, journal.ErrNotFound) {

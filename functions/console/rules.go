@@ -88,11 +88,7 @@ func (f *Function) texts(ctx context.Context) (map[string][]byte, *journal.InFor
 		return nil, nil, err
 	}
 	texts, err := policy.DocumentFiles(doc)
-	out := make(map[string][]byte, len(texts))
-	for name, text := range texts {
-		out[name] = []byte(text)
-	}
-	return out, since, err
+	return texts, since, err
 }
 
 func readPacks(files map[string][]byte) (packs []pack, problems []string) {
@@ -101,8 +97,8 @@ func readPacks(files map[string][]byte) (packs []pack, problems []string) {
 		if !strings.HasPrefix(name, "rules/") {
 			continue
 		}
-		p, err := readPack(files[name])
-		if err != nil {
+		var p pack
+		if err := yaml.Unmarshal(files[name], &p); err != nil {
 			problems = append(problems, path.Base(name)+": "+err.Error())
 			continue
 		}
@@ -111,11 +107,6 @@ func readPacks(files map[string][]byte) (packs []pack, problems []string) {
 		}
 	}
 	return packs, problems
-}
-
-func readPack(raw []byte) (p pack, err error) {
-	err = yaml.Unmarshal(raw, &p)
-	return p, err
 }
 
 // actionView is an entry of actions.yaml, for kill switches and filters.
@@ -179,17 +170,16 @@ type killSwitch struct {
 	At   time.Time `json:"at"`
 }
 
+// turning is the body of a request to turn a kill switch.
+type turning struct {
+	What string `json:"what"`
+	Name string `json:"name"`
+	On   bool   `json:"on"`
+	Note string `json:"note"`
+}
+
 // turnSwitch turns a kill switch on, or proposes to turn it off.
-func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request) (any, error) {
-	var in struct {
-		What string `json:"what"`
-		Name string `json:"name"`
-		On   bool   `json:"on"`
-		Note string `json:"note"`
-	}
-	if err := body(w, r, &in); err != nil {
-		return nil, err
-	}
+func (f *Function) turnSwitch(w http.ResponseWriter, r *http.Request, in turning) (any, error) {
 	known := map[string]bool{"jurisdiction": true, "action": true, "model": true, "rule": true}
 	if !known[in.What] || in.Name == "" || len(in.Name) > 128 || in.Note == "" {
 		return nil, bad("what is jurisdiction, action, model or rule; name it, and the note says why")

@@ -172,7 +172,6 @@ func (h *hub) stream(w http.ResponseWriter, r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamFor)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
 	h.pump(ctx, c, func(body []byte) error {
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", body); err != nil {
@@ -185,8 +184,8 @@ func (h *hub) stream(w http.ResponseWriter, r *http.Request) (any, error) {
 
 func (h *hub) hijacked(ctx context.Context, w http.ResponseWriter, conn net.Conn, rw *bufio.ReadWriter, c chan []byte) {
 	_ = conn.SetDeadline(time.Time{})
-	fmt.Fprint(rw, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\nX-Accel-Buffering: no\r\n")
-	_ = w.Header().Write(rw) // those that secure has set
+	fmt.Fprint(rw, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\nX-Accel-Buffering: no\r\n")
+	_ = w.Header().Write(rw) // those that every answer has
 	fmt.Fprint(rw, "\r\nretry: 1000\n\n")
 	h.pump(ctx, c, func(body []byte) error {
 		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))

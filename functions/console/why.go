@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"pitboss/internal/event"
 	"pitboss/internal/journal"
 	"pitboss/internal/policy"
 )
@@ -110,15 +107,12 @@ func (f *Function) rulesThen(ctx context.Context, hash string) (map[string]rule,
 	if err != nil {
 		return nil, err
 	}
+	packs, problems := readPacks(files)
+	if len(problems) > 0 {
+		return nil, errors.New(strings.Join(problems, "; "))
+	}
 	byID := map[string]rule{}
-	for name, text := range files {
-		if !strings.HasPrefix(name, "rules/") {
-			continue
-		}
-		p, err := readPack([]byte(text))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
+	for _, p := range packs {
 		for _, r := range p.Rules {
 			byID[r.ID] = r
 		}
@@ -133,23 +127,12 @@ func (f *Function) inputsFrom(j *journaled) *scoring {
 	if j == nil || j.Personal == nil || f.store.set == nil {
 		return nil
 	}
-	var personal struct {
-		Input struct {
-			AsOf       time.Time          `json:"as_of"`
-			Trigger    event.Trigger      `json:"trigger"`
-			Facts      event.Facts        `json:"facts"`
-			Features   []float64          `json:"features"`
-			FeatureSet string             `json:"feature_set"`
-			Scores     map[string]float64 `json:"scores"`
-			Models     []event.ModelRun   `json:"models"`
-			Version    string             `json:"state_version"`
-		} `json:"input"`
-	}
-	in := &personal.Input
-	if json.Unmarshal(j.Personal, &personal) != nil || len(in.Features) == 0 {
+	record, err := policy.Join(j.Record, j.Personal)
+	if err != nil || len(record.Input.Features) == 0 {
 		return nil
 	}
-	out := &scoring{AsOf: in.AsOf, Version: in.Version, Trigger: in.Trigger, Facts: in.Facts, Scores: in.Scores, Models: in.Models,
+	in := &record.Input
+	out := &scoring{AsOf: in.AsOf, Version: in.StateVersion, Trigger: in.Trigger, Facts: in.Facts, Scores: in.Scores, Models: in.Models,
 		Due: []string{}, Features: map[string]float64{}}
 	// Names are in the order of their declaration, so they fit only the same feature set.
 	if names := f.store.set.Names(); in.FeatureSet == f.store.set.Hash() && len(names) == len(in.Features) {

@@ -33,19 +33,24 @@ func ParseDocument(b []byte) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := make(map[string][]byte, len(d.Files))
-	for name, text := range d.Files {
-		files[name] = []byte(text)
-	}
+	files := d.texts()
 	_, has := files[markersName]
 	return decodeFiles(files, !has).Compile(d.Features)
 }
 
 // DocumentFiles returns the texts of a document by name (rules/GB.yaml), unchecked:
 // this release might refuse them.
-func DocumentFiles(b []byte) (map[string]string, error) {
+func DocumentFiles(b []byte) (map[string][]byte, error) {
 	d, err := readDocument(b)
-	return d.Files, err
+	return d.texts(), err
+}
+
+func (d *document) texts() map[string][]byte {
+	out := make(map[string][]byte, len(d.Files))
+	for name, text := range d.Files {
+		out[name] = []byte(text)
+	}
+	return out
 }
 
 // DocumentFeatures returns the features, in order, of a document's policy.
