@@ -46,8 +46,7 @@ func (f *Function) decide(ctx context.Context, e *ce.Event, r *event.Record, dat
 		StateVersion: data.Version, Facts: data.Facts, FeatureSet: data.FeatureSet,
 		Scores: data.Scores, Models: data.Models, Ranking: f.ranked(data, switches), Killed: switches, Wording: policy.Wording,
 	}}
-	names := f.policy.FeatureNames()
-	if t.given.Features, t.given.Missing, err = vector(make([]float64, 0, len(names)), data.Features, names, f.empty); err != nil {
+	if t.given.Features, t.given.Missing, err = vector(data.Features, f.policy.FeatureNames(), f.empty); err != nil {
 		return nil, event.Permanent(err)
 	}
 	f.calibrate(&t.given)
@@ -138,22 +137,25 @@ var errTooLate = errors.New("decide: the event is more than 24 hours old, so whe
 // recall reads the decision that was made before. It leaves record nil if the entry was
 // written out to a segment, or if the player was erased.
 func (t *request) recall(ctx context.Context) error {
-	shard, err := journal.ShardOf(t.in.Decision)
-	if err != nil {
-		return err
+	entry, err := t.f.recorded(ctx, t.in.Decision, t.before)
+	if entry != nil {
+		t.record, err = policy.Join(entry.Open, entry.Personal)
 	}
-	entry, err := t.f.journal.Read(ctx, shard, t.before)
-	if errors.Is(err, journal.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if entry.Personal == nil {
-		return nil
-	}
-	t.record, err = policy.Join(entry.Open, entry.Personal)
 	return err
+}
+
+// recorded reads the entry of a decision or a revocation. It is nil if the entry was
+// written out to a segment, or if the player was erased.
+func (f *Function) recorded(ctx context.Context, id string, seq uint64) (*journal.Entry, error) {
+	shard, err := journal.ShardOf(id)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := f.journal.Read(ctx, shard, seq)
+	if errors.Is(err, journal.ErrNotFound) || err == nil && entry.Personal == nil {
+		return nil, nil
+	}
+	return entry, err
 }
 
 // answer builds the reply of a decision.

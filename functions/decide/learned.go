@@ -94,16 +94,11 @@ func (l *follower) step(ctx context.Context) error {
 		if !changed {
 			return nil
 		}
-		text, err := l.f.journal.Document(ctx, p.Snapshot)
+		m, err := l.f.learned(ctx, p.Snapshot)
 		if err != nil {
 			return err
 		}
-		m, err := learn.Parse(text)
-		if err != nil {
-			return err
-		}
-		err = l.f.adopt(ctx, m.Snapshot())
-		if err == nil {
+		if err = l.f.adopt(ctx, m.Snapshot()); err == nil {
 			l.forced = p.Snapshot
 		}
 		return err
@@ -122,6 +117,15 @@ func (l *follower) step(ctx context.Context) error {
 	return l.f.adopt(ctx, &learn.Snapshot{Spec: *l.spec, Actions: actions})
 }
 
+// learned reads the learned policy with a hash.
+func (f *Function) learned(ctx context.Context, hash string) (*learn.Model, error) {
+	text, err := f.journal.Document(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	return learn.Parse(text)
+}
+
 // takeShadow adopts the learned policy that chooses in the shadow.
 func (f *Function) takeShadow(ctx context.Context) error {
 	now, err := f.journal.Shadowed(ctx)
@@ -133,11 +137,7 @@ func (f *Function) takeShadow(ctx context.Context) error {
 	}
 	var m *learn.Model
 	if now.Snapshot != "" {
-		text, err := f.journal.Document(ctx, now.Snapshot)
-		if err != nil {
-			return err
-		}
-		if m, err = learn.Parse(text); err != nil {
+		if m, err = f.learned(ctx, now.Snapshot); err != nil {
 			return err
 		}
 	}

@@ -150,16 +150,9 @@ type revocation struct {
 // recallRevocation reads the revocation that was made before. It returns out if the
 // entry was written out to a segment, or if the player was erased.
 func (f *Function) recallRevocation(ctx context.Context, out *event.Recommendation, seq uint64) (*event.Recommendation, error) {
-	shard, err := journal.ShardOf(out.Decision)
-	if err != nil {
-		return nil, err
-	}
-	entry, err := f.journal.Read(ctx, shard, seq)
-	if errors.Is(err, journal.ErrNotFound) || (err == nil && entry.Personal == nil) {
-		return out, nil
-	}
-	if err != nil {
-		return nil, err
+	entry, err := f.recorded(ctx, out.Decision, seq)
+	if entry == nil || err != nil {
+		return out, err
 	}
 	was := &event.Recommendation{}
 	if err := json.Unmarshal(entry.Personal, was); err != nil {

@@ -1,10 +1,11 @@
 package decide
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"pitboss/internal/event"
@@ -15,66 +16,31 @@ import (
 // overlap. vector then skips features that names does not have. A feature that the
 // event lacks gets its value from empty, the features of a player without events, and
 // is listed in missing: rules that read it are in doubt.
-func vector(dst []float64, raw jsontext.Value, names []string, empty []float64) (values []float64, missing []string, err error) {
-	if fast, ok := asWritten(dst, raw, names); ok {
+func vector(raw jsontext.Value, names []string, empty []float64) (values []float64, missing []string, err error) {
+	values = make([]float64, 0, len(names))
+	if fast, ok := asWritten(values, raw, names); ok {
 		return fast, nil, nil
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(raw))
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return nil, nil, fmt.Errorf("decide: features: want an object")
+	var byName map[string]*float64 // null is no number
+	if err := json.Unmarshal(raw, &byName); err != nil {
+		return nil, nil, fmt.Errorf("decide: features: %w", err)
 	}
-	var stray map[string]float64
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadValue()
-		if err != nil {
-			return nil, nil, fmt.Errorf("decide: features: %w", err)
+	if byName == nil {
+		return nil, nil, errors.New("decide: features: want an object")
+	}
+	for name, v := range byName {
+		if v == nil {
+			return nil, nil, fmt.Errorf("decide: features/%s: want a number", name)
 		}
-		key := name[1 : len(name)-1]
-		next := len(dst)
-		expected := stray == nil && next < len(names) && string(key) == names[next]
-		var stable string
-		if !expected {
-			stable = string(key)
-		}
-		tok, err := dec.ReadToken()
-		if err != nil || tok.Kind() != '0' {
-			return nil, nil, fmt.Errorf("decide: features%s: want a number", dec.StackPointer())
-		}
-		value, err := tok.Float()
-		if err != nil {
-			return nil, nil, fmt.Errorf("decide: features%s: %w", dec.StackPointer(), err)
-		}
-		if expected {
-			dst = append(dst, value)
+	}
+	for i, name := range names {
+		if v := byName[name]; v != nil {
+			values = append(values, *v)
 			continue
 		}
-		if stray == nil {
-			stray = map[string]float64{}
-			for i, v := range dst {
-				stray[names[i]] = v
-			}
-		}
-		stray[stable] = value
+		values, missing = append(values, empty[i]), append(missing, name)
 	}
-	if stray != nil {
-		values, missing = arrange(dst[:0], stray, names, empty)
-		return values, missing, nil
-	}
-	missing = append(missing, names[len(dst):]...)
-	return append(dst, empty[len(dst):]...), missing, nil
-}
-
-// arrange puts named values in the order of names, and those of empty where one is
-// missing.
-func arrange(dst []float64, stray map[string]float64, names []string, empty []float64) (values []float64, missing []string) {
-	for i, n := range names {
-		v, ok := stray[n]
-		if !ok {
-			v, missing = empty[i], append(missing, n)
-		}
-		dst = append(dst, v)
-	}
-	return dst, missing
+	return values, missing, nil
 }
 
 // asWritten reads features that feature.Set.AppendJSON wrote with exactly these names,

@@ -23,13 +23,13 @@ func TestVector(t *testing.T) {
 		{`{"b":2,"c":3}`, []float64{7, 2, 3}, []string{"a"}},
 		{`{}`, empty, names},
 	} {
-		got, missing, err := vector(nil, []byte(c.raw), names, empty)
+		got, missing, err := vector([]byte(c.raw), names, empty)
 		if err != nil || !slices.Equal(got, c.want) || !slices.Equal(missing, c.missing) {
 			t.Errorf("%s: %v, missing %v, %v", c.raw, got, missing, err)
 		}
 	}
-	for _, raw := range []string{`{"a":1,"b":"2","c":3}`, `{"a":1,"b":null,"c":3}`, `[1,2,3]`, ``, `{"a":1,"b":2,"c":}`, `{"a":1,"b":2,"c":NaN}`} {
-		if got, _, err := vector(nil, []byte(raw), names, empty); err == nil {
+	for _, raw := range []string{`{"a":1,"b":"2","c":3}`, `{"a":1,"b":null,"c":3}`, `[1,2,3]`, `null`, `{"a":1,"a":1,"b":2}`, ``, `{"a":1,"b":2,"c":}`, `{"a":1,"b":2,"c":NaN}`} {
+		if got, _, err := vector([]byte(raw), names, empty); err == nil {
 			t.Errorf("%s: %v", raw, got)
 		}
 	}
