@@ -9,7 +9,9 @@ import (
 	"net/url"
 
 	"github.com/cloudevents/sdk-go/v2/binding"
-	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	sdkhttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"pitboss/internal/cehttp"
 )
 
 // client delivers to a subscriber over HTTP.
@@ -68,7 +70,7 @@ func (c *client) request(ctx context.Context, m *message) (*http.Request, error)
 	}
 	h := make(http.Header, (len(m.attrs)+len(m.headers))/2+2)
 	for i := 0; i < len(m.attrs); i += 2 {
-		h[headerOf(m.attrs[i])] = m.attrs[i+1 : i+2 : i+2]
+		h[cehttp.HeaderOf(m.attrs[i])] = m.attrs[i+1 : i+2 : i+2]
 	}
 	req := (&http.Request{
 		Method: http.MethodPost, URL: c.url, Host: c.url.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h,
@@ -93,7 +95,7 @@ func (c *client) anyRequest(ctx context.Context, m *message) (*http.Request, err
 	if c.json {
 		ctx = binding.WithForceStructured(ctx)
 	}
-	if err := cehttp.WriteRequest(ctx, binding.ToMessage(&e), req); err != nil {
+	if err := sdkhttp.WriteRequest(ctx, binding.ToMessage(&e), req); err != nil {
 		return nil, err
 	}
 	travel(req.Header, m)

@@ -375,24 +375,3 @@ func readPairs(b []byte) (pairs []string, rest []byte, err error) {
 	}
 	return pairs, b, nil
 }
-
-// headerNames maps the common attributes to HTTP headers (CloudEvents HTTP protocol
-// binding 1.0.2, section 3.1.3). headerOf makes the names of other attributes.
-var headerNames = names(specversion, "id", "source", "type", "subject", "time", "dataschema",
-	"partitionkey", "receivedtime", "traceparent", "tracestate", "jurisdiction", "brand", "pitbossdue", "pitbosscause",
-	ttlAttribute, arrivalAttribute)
-
-func names(attributes ...string) map[string]string {
-	headers := map[string]string{"datacontenttype": "Content-Type"}
-	for _, name := range attributes {
-		headers[name] = http.CanonicalHeaderKey("Ce-" + name)
-	}
-	return headers
-}
-
-func headerOf(attribute string) string {
-	if h, ok := headerNames[attribute]; ok {
-		return h
-	}
-	return http.CanonicalHeaderKey("Ce-" + attribute)
-}

@@ -2,6 +2,7 @@ package cehttp
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 )
@@ -50,11 +51,9 @@ func Decode(value string) (string, error) {
 			return "", errQuotes
 		}
 	}
-	if strings.IndexByte(value, '%') >= 0 {
-		var ok bool
-		if value, ok = unescape(value); !ok {
-			return "", errPercent
-		}
+	value, err := url.PathUnescape(value)
+	if err != nil {
+		return "", errPercent
 	}
 	if !utf8.ValidString(value) {
 		return "", errUTF8
@@ -82,36 +81,4 @@ func unquote(value string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-func unescape(value string) (string, bool) {
-	b := make([]byte, 0, len(value))
-	for i := 0; i < len(value); i++ {
-		c := value[i]
-		if c == '%' {
-			if i+2 >= len(value) {
-				return "", false
-			}
-			high, low := digit(value[i+1]), digit(value[i+2])
-			if high > 15 || low > 15 {
-				return "", false
-			}
-			c = high<<4 | low
-			i += 2
-		}
-		b = append(b, c)
-	}
-	return string(b), true
-}
-
-func digit(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 0xff
 }
