@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,8 +54,7 @@ func printBacktest(cmd *cobra.Command, b *policy.Backtest, took time.Duration) {
 	if b.Changed == 0 {
 		return
 	}
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "COUNT\tACTION\tWHAT\tBY\tJURISDICTION\tBRAND\tFOR EXAMPLE")
+	w := table(out, "COUNT\tACTION\tWHAT\tBY\tJURISDICTION\tBRAND\tFOR EXAMPLE")
 	for _, c := range b.Changes() {
 		by := cmp.Or(c.Rule, "eligibility or value")
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Count, c.Action, c.What, by, c.Jurisdiction, c.Brand, strings.Join(c.Examples, " "))

@@ -2,11 +2,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -57,11 +60,14 @@ func rootCmd(version string, extra ...*cobra.Command) *cobra.Command {
 }
 
 // env returns the environment variable, or def if it is empty.
-func env(name, def string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return def
+func env(name, def string) string { return cmp.Or(os.Getenv(name), def) }
+
+// table aligns columns, which tabs separate, below the line of heads. It prints them when
+// it is flushed.
+func table(out io.Writer, heads string) *tabwriter.Writer {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, heads)
+	return w
 }
 
 // brokerURL is where events are POSTed by default. In a function's container it is the

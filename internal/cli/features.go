@@ -5,7 +5,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,8 +56,7 @@ func listFeatures(out io.Writer, models string) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "FEATURE\tAGG\tHORIZON\tFED BY\tWHAT")
+	w := table(out, "FEATURE\tAGG\tHORIZON\tFED BY\tWHAT")
 	for _, d := range set.Declarations() {
 		name, agg, fed := d.Name, string(d.Agg), strings.Join(d.On, " ")
 		horizon := d.Horizon.String()

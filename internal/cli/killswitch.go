@@ -54,11 +54,6 @@ func turnCmd(o *oversight, word string, on bool) *cobra.Command {
 				return err
 			}
 			c := journal.SwitchChange{Switch: policy.Switch(what, name), On: on, By: who.by, Reason: who.reason, At: time.Now().UTC()}
-			if !on {
-				if proposed, err := o.proposeOff(cmd, c); proposed || err != nil {
-					return err
-				}
-			}
 			return o.turn(cmd, &who, c)
 		}),
 	}
@@ -148,6 +143,11 @@ type person struct{ broker, by, reason string }
 
 func (p *person) flags(cmd *cobra.Command, by string) {
 	cmd.Flags().StringVar(&p.broker, "broker", brokerURL(), "the Broker to POST to")
+	p.named(cmd, by)
+}
+
+// named adds the flag for who runs the command.
+func (p *person) named(cmd *cobra.Command, by string) {
 	cmd.Flags().StringVar(&p.by, "by", whoami(), by)
 }
 

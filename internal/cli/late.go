@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,8 +26,7 @@ func lateCmd() *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), "none: every event counted")
 				return nil
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "DAY\tREASON\tSOURCE\tEVENTS")
+			w := table(cmd.OutOrStdout(), "DAY\tREASON\tSOURCE\tEVENTS")
 			for _, k := range list {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%d\n", k.Day, k.Reason, k.Source, k.Events)
 			}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -164,8 +163,7 @@ func listModels(out io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MODEL\tVERSION\tROLE\tOUTPUT\tTRAINED WITH\tROWS\tSHA256")
+	w := table(out, "MODEL\tVERSION\tROLE\tOUTPUT\tTRAINED WITH\tROWS\tSHA256")
 	for _, folder := range folders {
 		m, err := model.ReadManifest(folder, nil)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/feature"
 	"pitboss/internal/model"
 )
 
@@ -24,7 +23,7 @@ func importCmd(dir, library *string) *cobra.Command {
 			"If the file does not say everything, it asks for the rest, writes nothing and exits with status 1.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			set, err := feature.Load(filepath.Join(*dir, "features.yaml"))
+			set, err := loadFeatures(*dir)
 			if err != nil {
 				return err
 			}

@@ -18,8 +18,9 @@ import (
 type oversight struct {
 	redis, segments, models string
 
-	rdb     setup.Client
-	journal *journal.Journal
+	rdb      setup.Client
+	journal  *journal.Journal
+	policies map[string]*policy.Policy // by hash: what policyOf has found
 }
 
 // flags adds the flags that say where to read.
@@ -35,7 +36,7 @@ func (o *oversight) open(ctx context.Context) (err error) {
 	if o.rdb, err = openRedis(ctx, o.redis); err != nil {
 		return err
 	}
-	o.journal = journal.New(o.rdb, 1)
+	o.journal, o.policies = journal.New(o.rdb, 1), map[string]*policy.Policy{}
 	return nil
 }
 
@@ -46,6 +47,18 @@ func (o *oversight) written() (journal.Segments, error) {
 		return s, fmt.Errorf("--segments: %w", err)
 	}
 	return s, nil
+}
+
+// propose stores a change until a second person approves it. settled is true if one person
+// is enough, so that the change is to be made now.
+func (o *oversight) propose(cmd *cobra.Command, p journal.Proposal) (id string, settled bool, err error) {
+	n, err := o.journal.Approvers(cmd.Context())
+	if n == 1 || err != nil {
+		return "", true, err
+	}
+	p.Until = p.At.Add(proposalsFor)
+	p, err = o.journal.Propose(cmd.Context(), p)
+	return p.ID, false, err
 }
 
 // connected returns a command that runs f with the journal open.
@@ -96,11 +109,16 @@ func (o *oversight) find(ctx context.Context, id string) (*policy.Record, []*jou
 // policyOf returns the policy with a hash: from the journal, or the one of the models
 // folder if that has the same hash.
 func (o *oversight) policyOf(ctx context.Context, hash string) (*policy.Policy, error) {
+	if p := o.policies[hash]; p != nil {
+		return p, nil
+	}
 	doc, err := o.journal.Document(ctx, hash)
 	if err == nil {
-		return policy.ParseDocument(doc)
+		o.policies[hash], err = policy.ParseDocument(doc)
+		return o.policies[hash], err
 	}
 	if p, _, err := o.policy(); err == nil && p.Hash() == hash {
+		o.policies[hash] = p
 		return p, nil
 	}
 	return nil, fmt.Errorf("policy %s is neither in the journal nor in %s: %w", hash, o.models, err)

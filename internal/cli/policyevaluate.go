@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -172,7 +171,6 @@ func (d *days) Set(s string) error {
 // judge tries the decisions since a time, in Redis and in segments.
 func (o *oversight) judge(ctx context.Context, candidate, today *learn.Model, since time.Time, gate policy.Gate) (*policy.Judgement, error) {
 	t := policy.NewTrier(candidate, today)
-	policies := map[string]*policy.Policy{}
 	written, err := o.written()
 	if err != nil {
 		return nil, err
@@ -190,12 +188,9 @@ func (o *oversight) judge(ctx context.Context, candidate, today *learn.Model, si
 			if err != nil {
 				return err
 			}
-			p := policies[r.Decision.Policy]
-			if p == nil {
-				if p, err = o.policyOf(ctx, r.Decision.Policy); err != nil {
-					return err
-				}
-				policies[r.Decision.Policy] = p
+			p, err := o.policyOf(ctx, r.Decision.Policy)
+			if err != nil {
+				return err
 			}
 			t.Decision(r, p.FeatureNames(), p.Experiment().Salt)
 		}
@@ -213,8 +208,7 @@ func printJudgement(out io.Writer, as, hash string, from time.Time, j *policy.Ju
 	}
 	fmt.Fprintf(out, "Learned policy %s: %d randomised choices of %d players since %s; %.4f of its choices are not covered. %d more choices wait for their outcomes and do not count.\n",
 		hash, j.Choices, j.Players, from.UTC().Format(time.RFC3339), j.Uncovered, j.Waiting)
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "\tEFFECTIVE\tIPS\tSNIPS\tDOUBLY ROBUST")
+	w := table(out, "\tEFFECTIVE\tIPS\tSNIPS\tDOUBLY ROBUST")
 	for _, m := range j.Measures {
 		for i, p := range []policy.OffPolicy{m.Candidate, m.Today} {
 			fmt.Fprintf(w, "%s, %s\t%.0f\t%s\t%s\t%s\n", m.Name, [...]string{"candidate", "today"}[i], p.Effective, interval(p.IPS, p.N), interval(p.SNIPS, p.N), interval(p.DR, p.N))

@@ -52,27 +52,23 @@ figures.`,
 // proposeLearned stores a learned policy until a second person approves it, or promotes
 // it if one person is enough.
 func (o *oversight) proposeLearned(cmd *cobra.Command, hash, by, reason string, j *policy.Judgement) error {
-	ctx, now := cmd.Context(), time.Now().UTC()
-	n, err := o.journal.Approvers(ctx)
-	if err != nil {
-		return err
-	}
-	if n == 1 {
-		if err := o.journal.PromoteLearned(ctx, hash, []string{by}, reason, now); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "learned policy %s decides within a second\n", hash)
-		return nil
-	}
 	body, err := json.Marshal(j)
 	if err != nil {
 		return err
 	}
-	p, err := o.journal.Propose(ctx, journal.Proposal{What: journal.ProposeLearned, Subject: hash, Note: reason, By: by, At: now, Until: now.Add(proposalsFor), Body: body})
-	if err != nil {
+	now := time.Now().UTC()
+	id, settled, err := o.propose(cmd, journal.Proposal{What: journal.ProposeLearned, Subject: hash, Note: reason, By: by, At: now, Body: body})
+	switch {
+	case err != nil:
+		return err
+	case !settled:
+		fmt.Fprintf(cmd.OutOrStdout(), "it waits for another person: pitboss proposals approve %s, or the console\n", id)
+		return nil
+	}
+	if err := o.journal.PromoteLearned(cmd.Context(), hash, []string{by}, reason, now); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "it waits for another person: pitboss proposals approve %s, or the console\n", p.ID)
+	fmt.Fprintf(cmd.OutOrStdout(), "learned policy %s decides within a second\n", hash)
 	return nil
 }
 

@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pitboss/functions/privacy"
-	"pitboss/internal/feature"
 	"pitboss/internal/journal"
 	"pitboss/internal/setup"
 )
@@ -53,7 +51,11 @@ func vaultSecret() (string, error) {
 	return setup.Secret("PITBOSS_VAULT_KEY_FILE", env("PITBOSS_VAULT_KEY_FILE", ""))
 }
 
-func (o *oversight) rights(set *feature.Set, written journal.Segments) (*privacy.Rights, error) {
+func (o *oversight) rights(written journal.Segments) (*privacy.Rights, error) {
+	_, set, err := o.policy()
+	if err != nil {
+		return nil, err
+	}
 	secret, err := vaultSecret()
 	if err != nil {
 		return nil, err
@@ -63,18 +65,18 @@ func (o *oversight) rights(set *feature.Set, written journal.Segments) (*privacy
 
 // privacyKeptCmd opens the vault.
 func privacyKeptCmd(o *oversight) *cobra.Command {
-	var by, reason string
+	var who person
 	cmd := &cobra.Command{
 		Use: "kept PLAYER", Short: "print what the law has us keep of an erased player; the journal records who looks and why", Args: cobra.ExactArgs(1),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
-			if by == "" || reason == "" {
-				return errors.New("privacy: --by and --reason must say who looks and why: the journal keeps them")
+			if err := who.check("privacy"); err != nil {
+				return err
 			}
 			secret, err := vaultSecret()
 			if err != nil {
 				return err
 			}
-			docs, err := o.journal.Vault(secret).Open(cmd.Context(), args[0], journal.Opening{By: by, Reason: reason, At: time.Now().UTC()})
+			docs, err := o.journal.Vault(secret).Open(cmd.Context(), args[0], journal.Opening{By: who.by, Reason: who.reason, At: time.Now().UTC()})
 			if err != nil {
 				return err
 			}
@@ -87,8 +89,8 @@ func privacyKeptCmd(o *oversight) *cobra.Command {
 			return nil
 		}),
 	}
-	cmd.Flags().StringVar(&by, "by", whoami(), "who looks")
-	cmd.Flags().StringVar(&reason, "reason", "", "why; the journal keeps it")
+	who.named(cmd, "who looks")
+	who.because(cmd)
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
@@ -98,11 +100,7 @@ func privacyEraseCmd(o *oversight) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "erase PLAYER", Short: "remove a player everywhere, except a legal hold", Args: cobra.ExactArgs(1),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
-			_, set, err := o.policy()
-			if err != nil {
-				return err
-			}
-			rights, err := o.rights(set, journal.Segments{})
+			rights, err := o.rights(journal.Segments{})
 			if err != nil {
 				return err
 			}
@@ -127,15 +125,11 @@ func privacyExportCmd(o *oversight) *cobra.Command {
 	return &cobra.Command{
 		Use: "export PLAYER", Short: "print everything about a player as JSON; with --segments also what was written out", Args: cobra.ExactArgs(1),
 		RunE: o.connected(func(cmd *cobra.Command, args []string) error {
-			_, set, err := o.policy()
-			if err != nil {
-				return err
-			}
 			written, err := o.written()
 			if err != nil {
 				return err
 			}
-			rights, err := o.rights(set, written)
+			rights, err := o.rights(written)
 			if err != nil {
 				return err
 			}

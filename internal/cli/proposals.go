@@ -74,7 +74,10 @@ func (o *oversight) finish(cmd *cobra.Command, who *person, a *journal.Approval)
 	case journal.ProposeLearned:
 		err = o.journal.PromoteLearned(ctx, a.Subject, []string{a.By, a.SettledBy}, a.Note, a.Settled)
 	case journal.ProposeSwitchOff:
-		err = o.turnOff(cmd, who, journal.SwitchChange{Switch: a.Subject, By: a.By, Reason: a.Note, At: a.Settled, Approved: a.SettledBy}, a.At)
+		c := journal.SwitchChange{Switch: a.Subject, By: a.By, Reason: a.Note, At: a.Settled, Approved: a.SettledBy}
+		if err = o.journal.TurnOff(ctx, c, a.At); err == nil {
+			o.turned(cmd, who, c)
+		}
 	default:
 		return o.leaveToConsole(cmd, a)
 	}
@@ -121,37 +124,28 @@ func (o *oversight) leaveToConsole(cmd *cobra.Command, a *journal.Approval) erro
 // proposalsFor is how long a proposal waits for a second person.
 const proposalsFor = 24 * time.Hour
 
-// proposeOff proposes to turn a switch off if that takes two people.
-func (o *oversight) proposeOff(cmd *cobra.Command, c journal.SwitchChange) (proposed bool, err error) {
-	n, err := o.journal.Approvers(cmd.Context())
-	if n == 1 || err != nil {
-		return false, err
-	}
-	p, err := o.journal.Propose(cmd.Context(), journal.Proposal{What: journal.ProposeSwitchOff, Subject: c.Switch, Note: c.Reason, By: c.By, At: c.At, Until: c.At.Add(proposalsFor)})
-	if err != nil {
-		return false, err
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s stays on until another person approves: pitboss proposals approve %s, or the console\n", c.Switch, p.ID)
-	return true, nil
-}
-
-// turn turns a switch and tells consuming teams.
+// turn turns a switch and tells consuming teams, or proposes to turn it off if that takes
+// two people.
 func (o *oversight) turn(cmd *cobra.Command, who *person, c journal.SwitchChange) error {
+	if !c.On {
+		id, settled, err := o.propose(cmd, journal.Proposal{What: journal.ProposeSwitchOff, Subject: c.Switch, Note: c.Reason, By: c.By, At: c.At})
+		if err != nil {
+			return err
+		}
+		if !settled {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s stays on until another person approves: pitboss proposals approve %s, or the console\n", c.Switch, id)
+			return nil
+		}
+	}
 	if err := o.journal.Turn(cmd.Context(), c); err != nil {
 		return err
 	}
-	return o.turned(cmd, who, c)
+	o.turned(cmd, who, c)
+	return nil
 }
 
-// turnOff turns a switch off after a proposal made at the time proposed.
-func (o *oversight) turnOff(cmd *cobra.Command, who *person, c journal.SwitchChange, proposed time.Time) error {
-	if err := o.journal.TurnOff(cmd.Context(), c, proposed); err != nil {
-		return err
-	}
-	return o.turned(cmd, who, c)
-}
-
-func (o *oversight) turned(cmd *cobra.Command, who *person, c journal.SwitchChange) error {
+// turned tells the person and consuming teams that a switch was turned.
+func (o *oversight) turned(cmd *cobra.Command, who *person, c journal.SwitchChange) {
 	word := "off"
 	if c.On {
 		word = "on"
@@ -162,5 +156,4 @@ func (o *oversight) turned(cmd *cobra.Command, who *person, c journal.SwitchChan
 	if err != nil { // the switch acts without the event
 		fmt.Fprintln(cmd.ErrOrStderr(), "killswitch: it is turned and journaled, but the event that tells teams was not sent:", err)
 	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"pitboss/internal/dataset"
 	"pitboss/internal/replay"
+	"pitboss/internal/trainingset"
 )
 
 // result is the JSON object of `pitboss replay --json`. Its keys are stable.
@@ -56,7 +58,8 @@ Running it twice changes no state, since events are recognised by source and id.
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if trainingSet != "" {
-				return exportTrainingSet(cmd, args, trainingSet)
+				opt := trainingset.Options{Points: trainingset.Rounds}
+				return writeTrainingSet(cmd.Context(), args, trainingSet, env("MODELS_DIR", "models"), opt, cmd.ErrOrStderr())
 			}
 			x, err := parseSpeed(speed)
 			if err != nil {
@@ -109,7 +112,7 @@ func runReplay(ctx context.Context, file, broker string, speed float64, limit in
 	r.Setup = done.Accepted
 	watched := true
 	if _, err = settle(ctx, broker); err == nil {
-		err = resetStats(ctx, broker)
+		err = call(ctx, http.MethodPost, broker, "/stats/reset", nil)
 	}
 	if err != nil {
 		fmt.Fprintln(progress, "replay: the Broker tells no /stats (only local mode does): what came of the events is not shown:", err)
@@ -146,10 +149,10 @@ func (r *result) take(s Stats) {
 }
 
 // settle waits until the Broker has delivered everything.
-func settle(ctx context.Context, broker string) (Stats, error) {
+func settle(ctx context.Context, broker string) (s Stats, err error) {
 	for quiet := 0; ; {
-		s, err := fetchStats(ctx, broker)
-		if err != nil {
+		s = Stats{}
+		if err := call(ctx, http.MethodGet, broker, "/stats", &s); err != nil {
 			return s, err
 		}
 		if s.Pending > 0 {

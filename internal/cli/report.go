@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -67,8 +66,7 @@ func printReport(cmd *cobra.Command, rows *policy.Rows, temperature float64) err
 	if rep.Mismatch {
 		fmt.Fprintf(out, "SAMPLE RATIO MISMATCH: a share of %.3f should be held out. Do not trust any comparison with the holdout below.\n", rep.Meant)
 	}
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "\nPROTECTION\tISSUED\tPLAYERS\tTAKEN UP\tPAUSED\tLIMIT SET\tBREAK TAKEN\tSTAKED LESS\tSTAKES\tDEPOSITED LESS\tDEPOSITS\tMARKERS CLEARED\tCAN SHOW\tNEEDED")
+	w := table(out, "\nPROTECTION\tISSUED\tPLAYERS\tTAKEN UP\tPAUSED\tLIMIT SET\tBREAK TAKEN\tSTAKED LESS\tSTAKES\tDEPOSITED LESS\tDEPOSITS\tMARKERS CLEARED\tCAN SHOW\tNEEDED")
 	for i := range rep.Lines {
 		if l := &rep.Lines[i]; l.Protected != nil {
 			p := l.Protected

@@ -25,16 +25,7 @@ type Stats struct {
 	P99Ms       float64          `json:"p99_ms"`
 }
 
-// fetchStats reads the Stats of the Broker at base.
-func fetchStats(ctx context.Context, base string) (s Stats, err error) {
-	err = call(ctx, http.MethodGet, base, "/stats", &s)
-	return s, err
-}
-
-func resetStats(ctx context.Context, base string) error {
-	return call(ctx, http.MethodPost, base, "/stats/reset", nil)
-}
-
+// call sends a request to the Broker at base. It decodes the answer unless into is nil.
 func call(ctx context.Context, method, base, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -63,15 +63,10 @@ and their player was not erased. With --segments decisions that were written out
 	return cmd
 }
 
-// exportTrainingSet is `pitboss replay FILE --training-set OUT`.
-func exportTrainingSet(cmd *cobra.Command, files []string, out string) error {
-	return writeTrainingSet(cmd.Context(), files, out, env("MODELS_DIR", "models"), trainingset.Options{Points: trainingset.Rounds}, cmd.ErrOrStderr())
-}
-
 // closer is a sink that must be closed to complete its file.
 type closer interface {
 	trainingset.Sink
-	Close() error
+	io.Closer
 }
 
 func writeTrainingSet(ctx context.Context, files []string, out, models string, opt trainingset.Options, log io.Writer) error {
@@ -108,8 +103,7 @@ func (o *oversight) journalTrainingSet(cmd *cobra.Command, out string, since tim
 
 // fillTrainingSet creates the file and has fill write its rows.
 func fillTrainingSet(out, models string, opt trainingset.Options, fill func(trainingset.Options, trainingset.Sink) error) (err error) {
-	opt.Set, err = feature.Load(filepath.Join(models, "features.yaml"))
-	if err != nil {
+	if opt.Set, err = loadFeatures(models); err != nil {
 		return err
 	}
 	if opt.Labels, err = feature.LoadLabels(filepath.Join(models, "labels.yaml")); err != nil {

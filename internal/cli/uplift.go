@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -59,7 +58,6 @@ func (o *oversight) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
 		defer func() { seen[k] = true }()
 		return seen[k]
 	}, mostTrials)
-	names := map[string][]string{}
 	var last time.Time
 	written, err := o.written()
 	if err != nil {
@@ -73,17 +71,14 @@ func (o *oversight) uplift(cmd *cobra.Command) (policy.Effects, int, error) {
 		if err != nil {
 			return err
 		}
-		if _, ok := names[r.Decision.Policy]; !ok {
-			old, err := o.policyOf(ctx, r.Decision.Policy)
-			if err != nil {
-				return err
-			}
-			names[r.Decision.Policy] = old.FeatureNames()
+		then, err := o.policyOf(ctx, r.Decision.Policy)
+		if err != nil {
+			return err
 		}
 		if e.Time.After(last) {
 			last = e.Time
 		}
-		trials.Decision(e.KeyName, r.Input.Now, &r.Decision, r.Segments(spec, names[r.Decision.Policy]))
+		trials.Decision(e.KeyName, r.Input.Now, &r.Decision, r.Segments(spec, then.FeatureNames()))
 		return nil
 	})
 	if err != nil {
@@ -107,8 +102,7 @@ func reported(es policy.Effects) (out []policy.Told) {
 
 func printUplift(out io.Writer, es policy.Effects, trials int) error {
 	fmt.Fprintf(out, "%d trials whose outcomes are known\n", trials)
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "ACTION\tARM\tOUTCOME\tSEGMENT\tSENT\tHELD OUT\tUPLIFT, 95 % AT ALL TIMES")
+	w := table(out, "ACTION\tARM\tOUTCOME\tSEGMENT\tSENT\tHELD OUT\tUPLIFT, 95 % AT ALL TIMES")
 	for _, e := range reported(es) {
 		segment := cmp.Or(e.Segment, "everybody")
 		text := fmt.Sprintf("%+.3f [%+.3f, %+.3f]", e.Uplift, e.Low, e.High)
