@@ -49,74 +49,31 @@ func Context(ctx context.Context) context.Context {
 
 // Broker reads the one Broker that file holds.
 func Broker(file string) (*eventingv1.Broker, error) {
-	docs, err := spec.Documents(file)
+	doc, err := spec.BrokerIn(file)
 	if err != nil {
 		return nil, err
 	}
-	var found *eventingv1.Broker
-	for _, doc := range docs {
-		if doc.Kind != "Broker" {
-			continue
-		}
-		if found != nil {
-			return nil, &Problem{File: file, Where: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
-		}
-		found = &eventingv1.Broker{}
-		if err := eventing(file, doc, found); err != nil {
-			return nil, err
-		}
-	}
-	if found == nil {
-		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + spec.Version}
-	}
-	return found, nil
-}
-
-// Triggers reads every *.yaml file of dirs (kustomization.yaml excepted). One
-// file holds one Trigger, of the Broker called broker, and no two Triggers
-// share a name.
-func Triggers(broker string, dirs ...string) ([]Trigger, error) {
-	var out []Trigger
-	var bad Problems
-	byName := map[string]string{}
-	for _, dir := range dirs {
-		files, err := spec.YAMLFiles(dir)
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range files {
-			t, err := trigger(file, broker)
-			if err != nil {
-				bad = append(bad, spec.AsProblems(file, err)...)
-				continue
-			}
-			if other, ok := byName[t.Name]; ok {
-				bad = append(bad, &Problem{File: file, Where: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Name, other), Remedy: "give each Trigger its own name"})
-				continue
-			}
-			byName[t.Name] = file
-			out = append(out, Trigger{File: file, Trigger: t})
-		}
-	}
-	return out, bad.Err()
-}
-
-func trigger(file, broker string) (*eventingv1.Trigger, error) {
-	docs, err := spec.Documents(file)
-	if err != nil {
+	b := &eventingv1.Broker{}
+	if err := eventing(file, doc, b); err != nil {
 		return nil, err
 	}
-	if len(docs) != 1 || docs[0].Kind != "Trigger" {
-		return nil, &Problem{File: file, Where: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
-	}
-	t := &eventingv1.Trigger{}
-	if err := eventing(file, docs[0], t); err != nil {
-		return nil, err
-	}
-	if t.Spec.Broker != broker {
-		return nil, &Problem{File: file, Where: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
-	}
-	return t, nil
+	return b, nil
+}
+
+// Triggers reads the Triggers of the Broker called broker, as [spec.EachTrigger] does.
+func Triggers(broker string, dirs ...string) (out []Trigger, err error) {
+	err = spec.EachTrigger(dirs, func(file string, doc spec.Document) error {
+		t := &eventingv1.Trigger{}
+		if err := eventing(file, doc, t); err != nil {
+			return err
+		}
+		if t.Spec.Broker != broker {
+			return spec.OtherBroker(file, t.Spec.Broker, broker)
+		}
+		out = append(out, Trigger{File: file, Trigger: t})
+		return nil
+	})
+	return out, err
 }
 
 // eventing decodes a Broker or a Trigger.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -24,6 +25,67 @@ func Documents(file string) ([]Document, error) {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	return Split(file, raw)
+}
+
+// BrokerIn returns the one Broker that file holds, among other documents.
+func BrokerIn(file string) (Document, error) {
+	docs, err := Documents(file)
+	if err != nil {
+		return Document{}, err
+	}
+	docs = slices.DeleteFunc(docs, func(d Document) bool { return d.Kind != "Broker" })
+	switch len(docs) {
+	case 0:
+		return Document{}, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + Version}
+	case 1:
+		return docs[0], nil
+	}
+	return Document{}, &Problem{File: file, Where: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
+}
+
+// EachTrigger calls read with every *.yaml file of dirs except kustomization.yaml. Each
+// file must hold one Trigger, with a name of its own. The error has the problems of all
+// files, including those that read returns.
+func EachTrigger(dirs []string, read func(file string, doc Document) error) error {
+	var bad Problems
+	byName := map[string]string{}
+	for _, dir := range dirs {
+		files, err := YAMLFiles(dir)
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			doc, err := triggerIn(file)
+			if other, ok := byName[doc.Name]; ok {
+				err = &Problem{File: file, Where: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", doc.Name, other), Remedy: "give each Trigger its own name"}
+			}
+			if err == nil {
+				err = read(file, doc)
+			}
+			if err != nil {
+				bad = append(bad, AsProblems(file, err)...)
+				continue
+			}
+			byName[doc.Name] = file
+		}
+	}
+	return bad.Err()
+}
+
+func triggerIn(file string) (Document, error) {
+	docs, err := Documents(file)
+	if err != nil {
+		return Document{}, err
+	}
+	if len(docs) != 1 || docs[0].Kind != "Trigger" {
+		return Document{}, &Problem{File: file, Where: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
+	}
+	return docs[0], nil
+}
+
+// OtherBroker is the problem of a Trigger that names the Broker is instead of want.
+func OtherBroker(file, is, want string) *Problem {
+	return &Problem{File: file, Where: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", is, want), Remedy: "spec.broker: " + want}
 }
 
 // Split cuts raw at its --- lines and reads each document's type and name.

@@ -102,79 +102,42 @@ const Version = "eventing.knative.dev/v1"
 
 // ReadBroker reads the Broker in file, which must hold exactly one.
 func ReadBroker(file string) (*Broker, error) {
-	docs, err := Documents(file)
+	doc, err := BrokerIn(file)
 	if err != nil {
 		return nil, err
 	}
-	var found *Broker
-	for _, doc := range docs {
-		if doc.Kind != "Broker" {
-			continue
-		}
-		if found != nil {
-			return nil, &Problem{File: file, Where: "kind", Detail: "a second Broker", Remedy: "one Broker per file"}
-		}
-		found = &Broker{}
-		if err := decode(file, doc, found); err != nil {
-			return nil, err
-		}
-		c := &checker{file: file}
-		c.delivery("spec.delivery", found.Spec.Delivery)
-		if err := c.ps.Err(); err != nil {
-			return nil, err
-		}
-		if found.Spec.Delivery == nil { // the defaults of Knative's config-br-defaults
-			retry, policy, delay := int32(10), "exponential", "PT0.2S"
-			found.Spec.Delivery = &Delivery{Retry: &retry, BackoffPolicy: &policy, BackoffDelay: &delay}
-		}
+	b := &Broker{}
+	if err := decode(file, doc, b); err != nil {
+		return nil, err
 	}
-	if found == nil {
-		return nil, &Problem{File: file, Where: "kind", Detail: "no Broker in this file", Remedy: "want kind: Broker, apiVersion: " + Version}
+	if b.Spec.Delivery == nil { // the defaults of Knative's config-br-defaults
+		retry, policy, delay := int32(10), "exponential", "PT0.2S"
+		b.Spec.Delivery = &Delivery{Retry: &retry, BackoffPolicy: &policy, BackoffDelay: &delay}
 	}
-	return found, nil
+	c := &checker{file: file}
+	c.delivery("spec.delivery", b.Spec.Delivery)
+	return b, c.ps.Err()
 }
 
-// ReadTriggers reads every *.yaml file of dirs except kustomization.yaml. Each file
-// must hold one Trigger of the Broker called broker, with a name of its own.
+// ReadTriggers reads the Triggers of the Broker called broker, as [EachTrigger] does.
 func ReadTriggers(broker string, dirs ...string) (out []*Trigger, err error) {
-	var bad Problems
-	byName := map[string]string{}
-	for _, dir := range dirs {
-		files, err := YAMLFiles(dir)
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range files {
-			t, err := readTrigger(file, broker)
-			if err != nil {
-				bad = append(bad, AsProblems(file, err)...)
-				continue
-			}
-			if other, ok := byName[t.Metadata.Name]; ok {
-				bad = append(bad, &Problem{File: file, Where: "metadata.name", Detail: fmt.Sprintf("%q is also the name of the Trigger in %s", t.Metadata.Name, other), Remedy: "give each Trigger its own name"})
-				continue
-			}
-			byName[t.Metadata.Name] = file
+	err = EachTrigger(dirs, func(file string, doc Document) error {
+		t, err := readTrigger(file, doc, broker)
+		if err == nil {
 			out = append(out, t)
 		}
-	}
-	return out, bad.Err()
+		return err
+	})
+	return out, err
 }
 
-func readTrigger(file, broker string) (*Trigger, error) {
-	docs, err := Documents(file)
-	if err != nil {
-		return nil, err
-	}
-	if len(docs) != 1 || docs[0].Kind != "Trigger" {
-		return nil, &Problem{File: file, Where: "kind", Detail: "want exactly one Trigger", Remedy: "one Trigger per file"}
-	}
+func readTrigger(file string, doc Document, broker string) (*Trigger, error) {
 	t := &Trigger{File: file}
-	if err := decode(file, docs[0], t); err != nil {
+	if err := decode(file, doc, t); err != nil {
 		return nil, err
 	}
 	if t.Spec.Broker != broker || t.Spec.BrokerRef != nil {
-		return nil, &Problem{File: file, Where: "spec.broker", Detail: fmt.Sprintf("is %q, but the Broker is called %q", t.Spec.Broker, broker), Remedy: "spec.broker: " + broker}
+		return nil, OtherBroker(file, t.Spec.Broker, broker)
 	}
 	c := &checker{file: file}
 	if t.Spec.Filter != nil {
