@@ -1,8 +1,6 @@
 package ingest
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -57,24 +55,16 @@ func newAuthenticator(cfg config, now func() time.Time) (a authenticator, err er
 }
 
 func readKeys(path string) (map[string][][]byte, error) {
-	raw, err := setup.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("ingest: INGEST_HMAC_KEYS_FILE: %w", err)
-	}
 	keys := map[string][][]byte{}
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		producer, secret, ok := strings.Cut(line, " ")
-		if secret = strings.TrimSpace(secret); !ok || len(secret) < 16 {
-			return nil, fmt.Errorf("ingest: %s:%d: want \"producer secret\", the secret at least 16 characters", path, n)
+	err := setup.EachLine("ingest: INGEST_HMAC_KEYS_FILE", path, func(line string) error {
+		producer, secret, _ := strings.Cut(line, " ")
+		if secret = strings.TrimSpace(secret); len(secret) < 16 {
+			return errors.New("want \"producer secret\", the secret at least 16 characters")
 		}
 		keys[producer] = append(keys[producer], []byte(secret))
-	}
-	return keys, lines.Err()
+		return nil
+	})
+	return keys, err
 }
 
 // authenticate returns the producer's name, or why the request is refused. If the error

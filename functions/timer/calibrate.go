@@ -36,11 +36,7 @@ func tellNoCalibration() {
 	calibrationError.Reset()
 	calibrationOutcomes.Reset()
 	calibrationAUC.Reset()
-	for _, of := range []string{"raw", "decided", "chance"} {
-		calibrationError.WithLabelValues("none", "none", of).Set(0)
-	}
-	calibrationOutcomes.WithLabelValues("none", "none").Set(0)
-	calibrationAUC.WithLabelValues("none", "none").Set(0)
+	tellCalibration(&journal.Calibration{Name: "none", Version: "none"})
 }
 
 // catchUp counts the entries that were journaled since the sums were stored.

@@ -4,8 +4,6 @@
 package access
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -132,33 +130,24 @@ func orFile(value, file, setting string) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-func readTokens(path string) ([]staticToken, error) {
-	raw, err := setup.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("console: CONSOLE_TOKENS_FILE: %w", err)
-	}
-	var out []staticToken
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
+func readTokens(path string) (out []staticToken, err error) {
+	err = setup.EachLine("console: CONSOLE_TOKENS_FILE", path, func(line string) error {
 		f := strings.Fields(line)
 		if len(f) != 3 || len(f[2]) < 16 {
-			return nil, fmt.Errorf("console: %s:%d: want \"role[@place][,role] name token\", the token at least 16 characters", path, n)
+			return errors.New("want \"role[@place][,role] name token\", the token at least 16 characters")
 		}
 		p := Person{Name: f[1]}
 		for text := range strings.SplitSeq(f[0], ",") {
 			g, err := parseGrant(text)
 			if err != nil {
-				return nil, fmt.Errorf("console: %s:%d: %w", path, n, err)
+				return err
 			}
 			p.grant(g)
 		}
 		out = append(out, staticToken{sha256.Sum256([]byte(f[2])), p})
-	}
-	return out, lines.Err()
+		return nil
+	})
+	return out, err
 }
 
 // Origin returns where browsers reach the console, or "" if that is not set.

@@ -45,6 +45,25 @@ func ReadFile(path string) ([]byte, error) {
 	return text, err
 }
 
+// EachLine calls take with each line of the file of a setting that is neither empty nor a
+// comment (#). The error names file and line.
+func EachLine(setting, path string, take func(line string) error) error {
+	raw, err := ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	for i, line := range strings.Split(string(raw), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if err := take(line); err != nil {
+			return fmt.Errorf("%s: %s:%d: %w", setting, path, i+1, err)
+		}
+	}
+	return nil
+}
+
 // Secret returns the trimmed content of a setting's file, or "" if the setting names none.
 // It must have at least 32 characters.
 func Secret(setting, path string) (string, error) {
