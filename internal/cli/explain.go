@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pitboss/internal/journal"
 	"pitboss/internal/policy"
 )
 
@@ -74,7 +73,7 @@ func (o *oversight) list(ctx context.Context, out io.Writer, who string, until t
 	if err != nil {
 		return err
 	}
-	entries, whole, err := o.journal.DecisionsOf(ctx, written, who, journal.Up{Until: until}, max(1, most))
+	entries, whole, err := o.journal.DecisionsOf(ctx, written, who, until, max(1, most))
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"strconv"
 	"time"
@@ -59,7 +58,7 @@ func (j *Journal) KeepDeadLetter(ctx context.Context, d DeadLetter) (kept bool, 
 	}
 	n, err := j.rdb.Incr(ctx, deadLetterIDKey).Result()
 	if err != nil {
-		return false, fmt.Errorf("journal: dead letter: %w", err)
+		return false, failed("dead letter", err)
 	}
 	d.ID = strconv.FormatInt(n, 10)
 	body, err := json.Marshal(d)
@@ -67,7 +66,7 @@ func (j *Journal) KeepDeadLetter(ctx context.Context, d DeadLetter) (kept bool, 
 		err = j.rdb.HSet(ctx, DeadLettersKey, d.ID, body).Err()
 	}
 	if err != nil {
-		return false, fmt.Errorf("journal: dead letter: %w", err)
+		return false, failed("dead letter", err)
 	}
 	gone, err := j.Overtaken(ctx, &d.Event)
 	return !gone, err
@@ -111,11 +110,8 @@ func (j *Journal) DropDeadLetters(ctx context.Context, id string, upTo time.Time
 			continue
 		}
 		if err := redisdb.Write(ctx, j.run, "hdel", DeadLettersKey, number); err != nil {
-			return fmt.Errorf("journal: dead letter: %w", err)
+			return failed("dead letter", err)
 		}
 	}
-	if err := letters.Err(); err != nil {
-		return fmt.Errorf("journal: dead letters: %w", err)
-	}
-	return nil
+	return failed("dead letters", letters.Err())
 }

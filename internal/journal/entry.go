@@ -108,20 +108,13 @@ func (e *Entry) bytes(gcm cipher.AEAD) []byte {
 func parseEntry(shard int, b, hash []byte, key keyring) (*Entry, error) {
 	e := &Entry{Shard: shard}
 	copy(e.Hash[:], hash)
-	if len(b) < 1 || b[0] != entryLayout {
-		return nil, fmt.Errorf("%w: layout", ErrFormat)
+	var err error
+	if e.Seq, e.Time, b, err = place(b); err != nil {
+		return nil, err
 	}
-	b = b[1:]
-	seq, n := binary.Uvarint(b)
-	if n <= 0 {
+	if len(b) < kindSize+keyNameSize {
 		return nil, ErrFormat
 	}
-	ms, m := binary.Varint(b[n:])
-	if m <= 0 || len(b) < n+m+kindSize+keyNameSize {
-		return nil, ErrFormat
-	}
-	e.Seq, e.Time = seq, time.UnixMilli(ms).UTC()
-	b = b[n+m:]
 	e.Kind = trim(b[:kindSize], ' ')
 	name := b[kindSize : kindSize+keyNameSize]
 	e.KeyName = trim(name, 0)
@@ -130,7 +123,6 @@ func parseEntry(shard int, b, hash []byte, key keyring) (*Entry, error) {
 	if !ok || !ok2 || len(rest) != 0 {
 		return nil, ErrFormat
 	}
-	var err error
 	if e.Open, err = openDict.Decode(nil, open); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
@@ -155,20 +147,20 @@ func parseEntry(shard int, b, hash []byte, key keyring) (*Entry, error) {
 	return e, nil
 }
 
-// place reads only an entry's sequence number and time.
-func place(b []byte) (seq uint64, at time.Time, err error) {
+// place reads the beginning of an entry: its sequence number and time. rest is what follows.
+func place(b []byte) (seq uint64, at time.Time, rest []byte, err error) {
 	if len(b) < 1 || b[0] != entryLayout {
-		return 0, at, fmt.Errorf("%w: layout", ErrFormat)
+		return 0, at, nil, fmt.Errorf("%w: layout", ErrFormat)
 	}
 	seq, n := binary.Uvarint(b[1:])
 	if n <= 0 {
-		return 0, at, ErrFormat
+		return 0, at, nil, ErrFormat
 	}
 	ms, m := binary.Varint(b[1+n:])
 	if m <= 0 {
-		return 0, at, ErrFormat
+		return 0, at, nil, ErrFormat
 	}
-	return seq, time.UnixMilli(ms).UTC(), nil
+	return seq, time.UnixMilli(ms).UTC(), b[1+n+m:], nil
 }
 
 func part(b []byte) (p, rest []byte, ok bool) {

@@ -108,18 +108,11 @@ func (j *Journal) About(ctx context.Context, s Segments, id string, visit func(*
 	return a.whole && a.last >= end, err
 }
 
-// Up limits a query to entries up to a time (zero: all) and before a sequence number
-// (0: all).
-type Up struct {
-	Until  time.Time
-	Before uint64
-}
-
-// DecisionsOf returns a player's decisions, the newest first and at most max. whole is as
-// for [Journal.About].
-func (j *Journal) DecisionsOf(ctx context.Context, s Segments, id string, up Up, max int) (newest []*Entry, whole bool, err error) {
+// DecisionsOf returns a player's decisions up to a time (zero: all), the newest first and at
+// most max. whole is as for [Journal.About].
+func (j *Journal) DecisionsOf(ctx context.Context, s Segments, id string, until time.Time, max int) (newest []*Entry, whole bool, err error) {
 	whole, err = j.About(ctx, s, id, func(e *Entry) error {
-		if e.Kind != KindDecision || !up.Until.IsZero() && e.Time.After(up.Until) || up.Before > 0 && e.Seq >= up.Before {
+		if e.Kind != KindDecision || !until.IsZero() && e.Time.After(until) {
 			return nil
 		}
 		if newest = append(newest, e); len(newest) > max {

@@ -15,9 +15,6 @@ import (
 // This file is for indexes of the journal, which refer to entries by row in a segment, and
 // by shard and sequence number in Redis.
 
-// Files lists the segments in order.
-func (s Segments) Files() ([]string, error) { return s.list() }
-
 // Ends returns the last sequence number of each shard in the segments up to file.
 func Ends(file string) (map[int]uint64, error) {
 	meta, err := readMeta(file)

@@ -61,8 +61,8 @@ func OpenSegments(dir string) (Segments, error) {
 	return Segments{Dir: dir}, nil
 }
 
-// list returns the segment files in order.
-func (s Segments) list() ([]string, error) {
+// Files lists the segment files in order.
+func (s Segments) Files() ([]string, error) {
 	if s.Dir == "" {
 		return nil, nil
 	}
@@ -76,7 +76,7 @@ func (s Segments) list() ([]string, error) {
 
 // last returns the metadata of the newest segment, or zero if there is none.
 func (s Segments) last() (segmentMeta, error) {
-	names, err := s.list()
+	names, err := s.Files()
 	if err != nil || len(names) == 0 {
 		return segmentMeta{Heads: map[int]Link{}}, err
 	}
@@ -231,34 +231,20 @@ func (j *Journal) writeSegment(ctx context.Context, w io.Writer, meta *segmentMe
 
 // each calls visit with the rows of a segment file, in order.
 func (s Segments) each(name string, visit func(shard int, raw, hash []byte) error) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return failed("segment", err)
-	}
-	defer f.Close()
-	r := parquet.NewGenericReader[segmentRow](f)
-	defer r.Close()
-	rows := make([]segmentRow, 256)
-	for {
-		n, err := r.Read(rows)
-		for i := range rows[:n] {
-			if err := visit(int(rows[i].Shard), rows[i].Entry, rows[i].Hash); err != nil {
+	return withSegment(name, func(pf *parquet.File) error {
+		for _, group := range pf.RowGroups() {
+			if err := visitRows(group, 0, group.NumRows(), visit); err != nil {
 				return err
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return failed("segment "+name, err)
-		}
-	}
+		return nil
+	})
 }
 
 // of calls visit with a shard's rows of all segments, in order. A segment is written shard
 // by shard, so that only its footer and the pages of the shard are read.
 func (s Segments) of(shard int, visit func(raw, hash []byte) error) error {
-	names, err := s.list()
+	names, err := s.Files()
 	for _, name := range names {
 		if err == nil {
 			err = visitShard(name, int32(shard), visit)
@@ -272,7 +258,7 @@ func visitShard(name string, shard int32, visit func(raw, hash []byte) error) er
 		for _, group := range pf.RowGroups() {
 			from, to, err := rowsOf(group, shard)
 			if err == nil && from < to {
-				err = visitRows(group, from, to, visit)
+				err = visitRows(group, from, to, func(_ int, raw, hash []byte) error { return visit(raw, hash) })
 			}
 			if err != nil {
 				return err
@@ -330,7 +316,7 @@ func rowsOf(group parquet.RowGroup, shard int32) (from, to int64, err error) {
 	return max(0, from), to, nil
 }
 
-func visitRows(group parquet.RowGroup, from, to int64, visit func(raw, hash []byte) error) error {
+func visitRows(group parquet.RowGroup, from, to int64, visit func(shard int, raw, hash []byte) error) error {
 	r := parquet.NewGenericRowGroupReader[segmentRow](group)
 	defer r.Close()
 	if err := r.SeekToRow(from); err != nil {
@@ -340,7 +326,7 @@ func visitRows(group parquet.RowGroup, from, to int64, visit func(raw, hash []by
 	for from < to {
 		n, err := r.Read(rows[:min(int64(len(rows)), to-from)])
 		for i := range rows[:n] {
-			if err := visit(rows[i].Entry, rows[i].Hash); err != nil {
+			if err := visit(int(rows[i].Shard), rows[i].Entry, rows[i].Hash); err != nil {
 				return err
 			}
 		}
@@ -354,7 +340,7 @@ func visitRows(group parquet.RowGroup, from, to int64, visit func(raw, hash []by
 // Opened calls visit once with every entry from a time on, in segments and in Redis, in
 // order within a shard, with the personal parts whose keys exist.
 func (j *Journal) Opened(ctx context.Context, s Segments, since time.Time, visit func(*Entry) error) error {
-	names, err := s.list()
+	names, err := s.Files()
 	if err != nil {
 		return err
 	}
@@ -384,7 +370,7 @@ type opener struct {
 }
 
 func (o *opener) take(ctx context.Context, shard int, raw, hash []byte) error {
-	seq, at, err := place(raw)
+	seq, at, _, err := place(raw)
 	if err != nil {
 		return err
 	}

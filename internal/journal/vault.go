@@ -51,15 +51,11 @@ func (v *Vault) key(ctx context.Context) ([]byte, error) {
 	}
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh)
-	err := redisdb.Write(ctx, v.journal.run, "setnx", vaultKeyKey, fresh)
-	if err != nil {
-		return nil, fmt.Errorf("journal: vault: %w", err)
+	if err := redisdb.Write(ctx, v.journal.run, "setnx", vaultKeyKey, fresh); err != nil {
+		return nil, failed("vault", err)
 	}
 	key, err := v.journal.rdb.Get(ctx, vaultKeyKey).Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("journal: vault: %w", err)
-	}
-	return key, nil
+	return key, failed("vault", err)
 }
 
 // Kept is one document in a vault.
@@ -96,7 +92,7 @@ func (v *Vault) Put(ctx context.Context, id string, k Kept) error {
 			return err
 		}
 	}
-	return fmt.Errorf("journal: vault: %w", player.ErrConflict)
+	return failed("vault", player.ErrConflict)
 }
 
 // put returns false if another writer changed the documents after they were read.
@@ -116,15 +112,12 @@ func (v *Vault) put(ctx context.Context, at string, gcm cipher.AEAD, k Kept) (bo
 	}
 	plain, err := json.Marshal(docs) // written even if unchanged: the WAIT of the previous attempt may have failed
 	if err != nil {
-		return false, fmt.Errorf("journal: vault: %w", err)
+		return false, failed("vault", err)
 	}
 	nonce := make([]byte, gcm.NonceSize())
 	_, _ = rand.Read(nonce)
 	n, err := v.journal.run.Run(ctx, vaultScript, []string{at}, was, gcm.Seal(nonce, nonce, plain, []byte(at)), last.Unix())
-	if err != nil {
-		return false, fmt.Errorf("journal: vault: %w", err)
-	}
-	return n == int64(1), nil
+	return n == int64(1), failed("vault", err)
 }
 
 // Opening records who opens a vault, and why.
@@ -165,13 +158,13 @@ func (v *Vault) Open(ctx context.Context, id string, o Opening) ([]Kept, error) 
 func (v *Vault) read(ctx context.Context, at string, gcm cipher.AEAD) (docs []Kept, nonce []byte, err error) {
 	b, err := redisdb.Get(ctx, v.journal.run, at)
 	if err != nil {
-		return nil, nil, fmt.Errorf("journal: vault: %w", err)
+		return nil, nil, failed("vault", err)
 	}
 	if len(b) == 0 {
 		return nil, nil, nil
 	}
 	if len(b) < gcm.NonceSize() {
-		return nil, nil, fmt.Errorf("journal: vault: %w", ErrFormat)
+		return nil, nil, failed("vault", ErrFormat)
 	}
 	nonce = b[:gcm.NonceSize()]
 	plain, err := gcm.Open(nil, nonce, b[gcm.NonceSize():], []byte(at))
@@ -179,7 +172,7 @@ func (v *Vault) read(ctx context.Context, at string, gcm cipher.AEAD) (docs []Ke
 		err = json.Unmarshal(plain, &docs)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("journal: vault: %w", err)
+		return nil, nil, failed("vault", err)
 	}
 	return docs, nonce, nil
 }

@@ -70,7 +70,7 @@ func (v *verification) find(shard int, seq uint64, where, format string, args ..
 // Decisions may be recorded and written out meanwhile.
 func (j *Journal) Verify(ctx context.Context, s Segments) (*Verified, error) {
 	for try := 1; ; try++ {
-		before, err := s.list()
+		before, err := s.Files()
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func (j *Journal) Verify(ctx context.Context, s Segments) (*Verified, error) {
 		if err != nil || len(v.Findings) == 0 || try == verifyTries {
 			return v, err
 		}
-		after, err := s.list()
+		after, err := s.Files()
 		if err != nil || len(after) == len(before) {
 			return v, err
 		}
@@ -126,7 +126,7 @@ func (j *Journal) verify(ctx context.Context, s Segments) (*Verified, error) {
 }
 
 func (v *verification) segments(s Segments) error {
-	names, err := s.list()
+	names, err := s.Files()
 	if err != nil {
 		return err
 	}
