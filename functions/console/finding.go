@@ -144,27 +144,33 @@ func (f *Function) exportDecisions(w http.ResponseWriter, r *http.Request) (any,
 	out := csv.NewWriter(w)
 	defer out.Flush()
 	_ = out.Write(csvHead)
+	if more, err := f.writeCSV(r, out, q, found); err != nil {
+		_ = out.Write([]string{"cut short: " + err.Error()})
+	} else if more != "" {
+		_ = out.Write([]string{"more: ask again with before=" + more})
+	}
+	return nil, nil
+}
+
+// writeCSV writes found and what comes after it. more is where to go on if there is more
+// than csvMost.
+func (f *Function) writeCSV(r *http.Request, out *csv.Writer, q search.Query, found *search.Page) (more string, err error) {
 	for n := 0; ; {
 		for _, h := range found.Hits {
 			d, err := shown(h, personOf(r))
 			if err != nil {
-				return nil, nil
+				return "", err
 			}
 			_ = out.Write(d.csv())
 		}
 		n += len(found.Hits)
-		if found.Next == "" {
-			return nil, nil
-		}
-		if n >= csvMost {
-			_ = out.Write([]string{"more: ask again with before=" + found.Next})
-			return nil, nil
+		if found.Next == "" || n >= csvMost {
+			return found.Next, nil
 		}
 		out.Flush()
 		q.Before = found.Next
 		if found, err = f.index.Find(r.Context(), within(q, personOf(r))); err != nil {
-			_ = out.Write([]string{"cut short: " + err.Error()})
-			return nil, nil
+			return "", err
 		}
 	}
 }

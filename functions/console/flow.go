@@ -44,7 +44,7 @@ type flow struct {
 	again   int64 // redelivered events, which total leaves out
 	types   map[string]int64
 	byStage [stages]int64
-	second  seconds[[stages]int32]
+	second  ring[[stages]int32]       // the last history seconds
 	recent  [2]map[uint64]struct{}    // event keys seen, in two generations
 	origins [2]map[uint64]*milestones // by origin event, in two generations
 	hops    map[string]*window
@@ -54,28 +54,29 @@ type flow struct {
 	places  map[place]*placeFlow
 }
 
-// seconds holds the counts of each of the last history seconds.
-type seconds[N any] [history]struct {
-	unix int64
-	n    N
+// ring holds the counts of each of the last seconds or minutes, numbered since 1970. Its
+// length says how many.
+type ring[N any] []struct {
+	at int64
+	n  N
 }
 
-// at returns the counts of a second, to add to.
-func (s *seconds[N]) at(unix int64) *N {
-	slot := &s[unix%history]
-	if slot.unix != unix {
+// at returns the counts of a second or minute, to add to.
+func (r ring[N]) at(at int64) *N {
+	slot := &r[at%int64(len(r))]
+	if slot.at != at {
 		var none N
-		slot.unix, slot.n = unix, none
+		slot.at, slot.n = at, none
 	}
 	return &slot.n
 }
 
-// in returns the counts of a second; ok is false if nothing was counted in it.
-func (s *seconds[N]) in(unix int64) (n N, ok bool) {
-	if slot := &s[unix%history]; slot.unix == unix {
-		return slot.n, true
+// in returns the counts of a second or minute. They are zero if nothing was counted in it.
+func (r ring[N]) in(at int64) (n N) {
+	if slot := &r[at%int64(len(r))]; slot.at == at {
+		n = slot.n
 	}
-	return n, false
+	return n
 }
 
 // milestones are when the Broker accepted an origin event and those that follow from it.
@@ -91,7 +92,7 @@ type ruleCount struct {
 const generation = 1 << 16
 
 func newFlow(now func() time.Time) *flow {
-	f := &flow{now: now, types: map[string]int64{}, hops: map[string]*window{}, rules: map[string]*ruleCount{},
+	f := &flow{now: now, second: make(ring[[stages]int32], history), types: map[string]int64{}, hops: map[string]*window{}, rules: map[string]*ruleCount{},
 		actions: map[string]int64{}, law: map[string]int64{}, places: map[place]*placeFlow{}}
 	for i := range f.recent {
 		f.recent[i] = map[uint64]struct{}{}
@@ -318,9 +319,9 @@ func (f *flow) view(now time.Time) flowView {
 		v.Hops[name] = w.now(now)
 	}
 	v.Second = secondView{Unix: now.Unix() - 1, N: map[string]int32{}}
-	if n, ok := f.second.in(v.Second.Unix); ok {
-		for st := range stages {
-			v.Second.N[stageNames[st]] = n[st]
+	if counts := f.second.in(v.Second.Unix); counts != ([stages]int32{}) {
+		for st, n := range counts {
+			v.Second.N[stageNames[st]] = n
 		}
 	}
 	v.Rules = topRules(f.rules)
@@ -333,8 +334,7 @@ const rateOver = 5 // seconds
 func (f *flow) rate(st stage, now time.Time) float64 {
 	var n int64
 	for back := int64(1); back <= rateOver; back++ {
-		in, _ := f.second.in(now.Unix() - back)
-		n += int64(in[st])
+		n += int64(f.second.in(now.Unix() - back)[st])
 	}
 	return float64(n) / rateOver
 }
@@ -347,8 +347,7 @@ func (f *flow) series(now time.Time) map[string][]int32 {
 	for st := range stages {
 		line := make([]int32, 0, history-1)
 		for back := int64(history - 1); back >= 1; back-- {
-			in, _ := f.second.in(now.Unix() - back)
-			line = append(line, in[st])
+			line = append(line, f.second.in(now.Unix() - back)[st])
 		}
 		out[stageNames[st]] = line
 	}

@@ -67,21 +67,9 @@ const (
 )
 
 // rated counts, by minute, the decisions in each score state.
-type rated struct {
-	minute [ratedMinutes]struct {
-		at int64
-		n  [scoreStates]int64
-	}
-}
+type rated struct{ minutes ring[[scoreStates]int64] }
 
-func (r *rated) add(now time.Time, state int) {
-	at := now.Unix() / 60
-	m := &r.minute[at%ratedMinutes]
-	if m.at != at {
-		m.at, m.n = at, [scoreStates]int64{}
-	}
-	m.n[state]++
-}
+func (r *rated) add(now time.Time, state int) { r.minutes.at(now.Unix() / 60)[state]++ }
 
 // modelNow says for how many of the last decisions a model's score was known.
 type modelNow struct {
@@ -97,11 +85,9 @@ type modelNow struct {
 
 func (r *rated) now(name string, now time.Time) modelNow {
 	var sum [scoreStates]int64
-	for _, m := range r.minute {
-		if now.Unix()/60-m.at < ratedMinutes {
-			for state, n := range m.n {
-				sum[state] += n
-			}
+	for back := range int64(ratedMinutes) {
+		for state, n := range r.minutes.in(now.Unix()/60 - back) {
+			sum[state] += n
 		}
 	}
 	v := modelNow{Name: name, N: sum[scoreKnown] + sum[scoreMissing] + sum[scoreTooNew], known: sum[scoreKnown], missing: sum[scoreMissing]}
@@ -178,7 +164,7 @@ func (p *placeNow) note(d *decision, now time.Time) {
 func (h *health) model(name string) *rated {
 	r := h.models[name]
 	if r == nil {
-		r = &rated{}
+		r = &rated{make(ring[[scoreStates]int64], ratedMinutes)}
 		if len(h.models) < maxRules {
 			h.models[name] = r
 		}

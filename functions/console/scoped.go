@@ -17,7 +17,7 @@ type place struct{ jurisdiction, brand string }
 // placeFlow counts what was decided at a place.
 type placeFlow struct {
 	total   [2]int64 // issued, suppressed
-	second  seconds[[2]int32]
+	second  ring[[2]int32]
 	rules   map[string]*ruleCount
 	actions map[string]int64
 }
@@ -29,7 +29,7 @@ const maxPlaces = 1024
 func (f *flow) at(where place) *placeFlow {
 	p := f.places[where]
 	if p == nil && len(f.places) < maxPlaces {
-		p = &placeFlow{rules: map[string]*ruleCount{}, actions: map[string]int64{}}
+		p = &placeFlow{second: make(ring[[2]int32], history), rules: map[string]*ruleCount{}, actions: map[string]int64{}}
 		f.places[where] = p
 	}
 	return p
@@ -61,10 +61,10 @@ func (f *flow) limit(v *flowView, sees func(jurisdiction, brand string) bool) {
 			s := all[stageNames[st]]
 			s.Total += p.total[i]
 			for back := int64(1); back <= rateOver; back++ {
-				s.Rate += float64(p.in(v.At.Unix()-back, i)) / rateOver
+				s.Rate += float64(p.second.in(v.At.Unix() - back)[i]) / rateOver
 			}
 			all[stageNames[st]] = s
-			second.N[stageNames[st]] += p.in(second.Unix, i)
+			second.N[stageNames[st]] += p.second.in(second.Unix)[i]
 		}
 		law[where.jurisdiction] += p.total[0]
 		addRules(rules, p.rules)
@@ -74,11 +74,6 @@ func (f *flow) limit(v *flowView, sees func(jurisdiction, brand string) bool) {
 	}
 	v.Stages, v.Second = all, second
 	v.Rules, v.Actions, v.Law = topRules(rules), topOf(actions, 10), topOf(law, 12)
-}
-
-func (p *placeFlow) in(unix int64, verdict int) int32 {
-	n, _ := p.second.in(unix)
-	return n[verdict]
 }
 
 func addRules(to, from map[string]*ruleCount) {
@@ -103,7 +98,7 @@ func (f *flow) limitSeries(series map[string][]int32, now time.Time, sees func(j
 				continue
 			}
 			for k := range line {
-				line[k] += p.in(now.Unix()-int64(len(line)-k), i)
+				line[k] += p.second.in(now.Unix() - int64(len(line)-k))[i]
 			}
 		}
 	}
