@@ -24,7 +24,7 @@ func AppendJSON(dst []byte, e *ce.Event) []byte {
 	switch data := e.Data(); {
 	case len(data) == 0:
 		dst = dst[:len(dst)-1]
-	case IsJSON(e.DataContentType()) && jsontext.Value(data).IsValid():
+	case isJSON(e.DataContentType()) && jsontext.Value(data).IsValid():
 		dst = append(append(dst, `"data":`...), bytes.TrimSpace(data)...)
 	default:
 		dst = append(dst, `"data_base64":"`...)

@@ -212,15 +212,15 @@ func (b *body) into(r *reading) {
 			r.refuse("data_base64", "data_base64 must be a string in base64 (RFC 4648, section 4)")
 		}
 	case b.data == nil:
-	case b.data.Kind() == '"' && !IsJSON(r.Attribute("datacontenttype")):
+	case b.data.Kind() == '"' && !isJSON(r.Attribute("datacontenttype")):
 		r.Data, _ = jsontext.AppendUnquote(nil, b.data) // the decoder has checked it
 	default:
 		r.Data = b.data
 	}
 }
 
-// IsJSON reports whether a media type is JSON. An empty one is.
-func IsJSON(contentType string) bool {
+// isJSON reports whether a media type is JSON. An empty one is.
+func isJSON(contentType string) bool {
 	if contentType == "" || contentType == "application/json" {
 		return true
 	}

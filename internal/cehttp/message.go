@@ -110,7 +110,7 @@ func (r *reading) put(name, value string) {
 	if value == "" {
 		return
 	}
-	if wrong := Wrong(name, value); wrong != "" {
+	if wrong := wrongAttribute(name, value); wrong != "" {
 		r.refuse(name, "%s %s", name, wrong)
 	}
 	if name == specversion {
@@ -138,8 +138,8 @@ func (r *reading) told(name string) bool {
 	return false
 }
 
-// Wrong returns what is wrong with an attribute (CloudEvents 1.0.2, section 3), or "".
-func Wrong(name, value string) string {
+// wrongAttribute returns what is wrong with an attribute (CloudEvents 1.0.2, section 3), or "".
+func wrongAttribute(name, value string) string {
 	switch name {
 	case specversion:
 		if value != ce.CloudEventsVersionV1 {
