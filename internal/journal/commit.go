@@ -94,7 +94,7 @@ func (b *batch) stateText() string {
 
 // send runs the script. It returns nil if everything was recorded.
 func (j *Journal) send(ctx context.Context, shard int, state, contacts string, args []any) (*changes, error) {
-	keys := []string{state, contacts, HeadKey(shard), StreamKey(shard), SealPrefix(shard), ReviewKey(shard)}
+	keys := []string{state, contacts, headKey(shard), streamKey(shard), sealPrefix(shard), reviewKey(shard)}
 	v, err := j.run.Run(ctx, recordScript, keys, args...)
 	if err != nil {
 		return nil, fmt.Errorf("journal: record: %w", err)
@@ -137,7 +137,7 @@ func (b *batch) learn(c changes) (err error) {
 // writes the head back unchanged.
 func (b *batch) confirm(ctx context.Context) (stands bool, err error) {
 	if b.j.replicas > 0 {
-		if _, err := b.j.run.Run(ctx, confirmScript, []string{HeadKey(b.shard)}); err != nil {
+		if _, err := b.j.run.Run(ctx, confirmScript, []string{headKey(b.shard)}); err != nil {
 			return false, fmt.Errorf("journal: confirm: %w", err)
 		}
 	}
@@ -151,7 +151,7 @@ func (b *batch) confirm(ctx context.Context) (stands bool, err error) {
 	value, err := redisdb.Get(ctx, b.j.run, ContactsKey(b.id))
 	var key []byte
 	if err == nil && len(value) >= 8+keyNameSize {
-		key, err = redisdb.Get(ctx, b.j.run, SealPrefix(b.shard)+string(value[8:8+keyNameSize]))
+		key, err = redisdb.Get(ctx, b.j.run, sealPrefix(b.shard)+string(value[8:8+keyNameSize]))
 	}
 	if err != nil {
 		return false, fmt.Errorf("journal: confirm: %w", err)

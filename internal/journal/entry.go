@@ -55,8 +55,7 @@ const (
 	KindOpen     = "open"
 	KindErase    = "erase"
 	KindLearned  = "learned" // a learned policy was promoted or rolled back
-	KindExport   = "export"
-	KindLabel    = "label" // labels of decisions
+	KindLabel    = "label"   // labels of decisions
 )
 
 // ErrFormat means that an entry can't be read.

@@ -15,8 +15,8 @@ import (
 // operator to remember that the player is excluded.
 func LegalHoldKey(id string) string { return tag(player.Shard(id)) + ":x:" + id }
 
-// ExportKey returns the key of a copy of a player's data that waits to be fetched.
-func ExportKey(request string) string { return "pitboss:export:" + request }
+// exportKey returns the key of a copy of a player's data that waits to be fetched.
+func exportKey(request string) string { return "pitboss:export:" + request }
 
 // exportsKey returns the key of the set of a player's requests whose copies wait to be
 // fetched, so that an erasure finds them.
@@ -84,7 +84,7 @@ func (j *Journal) Shred(ctx context.Context, id string, keep bool) error {
 		b, err = redisdb.Get(ctx, j.run, ContactsKey(id))
 	}
 	if err == nil && len(b) >= 8+keyNameSize {
-		err = redisdb.Write(ctx, j.run, "del", SealPrefix(player.Shard(id))+string(b[8:8+keyNameSize]))
+		err = redisdb.Write(ctx, j.run, "del", sealPrefix(player.Shard(id))+string(b[8:8+keyNameSize]))
 	}
 	if err == nil && len(b) > 0 && !keep {
 		err = redisdb.Write(ctx, j.run, "del", ContactsKey(id))
@@ -100,7 +100,7 @@ func (j *Journal) PutExport(ctx context.Context, id, request string, doc []byte,
 		return nil
 	})
 	if err == nil {
-		err = j.rdb.Set(ctx, ExportKey(request), doc, ttl).Err()
+		err = j.rdb.Set(ctx, exportKey(request), doc, ttl).Err()
 	}
 	return failed("export", err)
 }
@@ -111,7 +111,7 @@ func (j *Journal) DropExports(ctx context.Context, id string, more ...string) er
 	requests, err := j.rdb.SMembers(ctx, exportsKey(id)).Result()
 	requests = append(requests, more...)
 	for i := 0; err == nil && i < len(requests); i++ {
-		err = redisdb.Write(ctx, j.run, "del", ExportKey(requests[i]))
+		err = redisdb.Write(ctx, j.run, "del", exportKey(requests[i]))
 	}
 	if err == nil {
 		err = redisdb.Write(ctx, j.run, "del", exportsKey(id))
@@ -121,7 +121,7 @@ func (j *Journal) DropExports(ctx context.Context, id string, more ...string) er
 
 // Export returns a copy that PutExport kept. The error is [ErrNotFound] if there is none.
 func (j *Journal) Export(ctx context.Context, request string) ([]byte, error) {
-	b, err := j.get(ctx, "export", ExportKey(request))
+	b, err := j.get(ctx, "export", exportKey(request))
 	if b == nil && err == nil {
 		err = fmt.Errorf("%w: export %s (never made, or its time is over)", ErrNotFound, request)
 	}

@@ -263,13 +263,13 @@ var tampering = map[string]struct {
 	want string
 }{
 	"a removed entry": {func(ctx context.Context, rdb redis.UniversalClient) error {
-		return rdb.XDel(ctx, StreamKey(7), "5-0").Err()
+		return rdb.XDel(ctx, streamKey(7), "5-0").Err()
 	}, "removed"},
 	"the last entry removed": {func(ctx context.Context, rdb redis.UniversalClient) error {
-		return rdb.XDel(ctx, StreamKey(7), "9-0").Err()
+		return rdb.XDel(ctx, streamKey(7), "9-0").Err()
 	}, "head"},
 	"the first entry removed": {func(ctx context.Context, rdb redis.UniversalClient) error {
-		return rdb.XDel(ctx, StreamKey(7), "1-0").Err()
+		return rdb.XDel(ctx, streamKey(7), "1-0").Err()
 	}, "not here"},
 	"a changed entry": {func(ctx context.Context, rdb redis.UniversalClient) error {
 		return rewrite(ctx, rdb, func(entries [][2]string) {
@@ -290,16 +290,16 @@ var tampering = map[string]struct {
 		return rewrite(ctx, rdb, func(entries [][2]string) { entries[3], entries[4] = entries[4], entries[3] })
 	}, "not what it should be"},
 	"the head set back": {func(ctx context.Context, rdb redis.UniversalClient) error {
-		return rdb.Set(ctx, HeadKey(7), headBytes(3, Hash{}), 0).Err()
+		return rdb.Set(ctx, headKey(7), headBytes(3, Hash{}), 0).Err()
 	}, "head"},
 	"the head removed": {func(ctx context.Context, rdb redis.UniversalClient) error {
-		return rdb.Del(ctx, HeadKey(7)).Err()
+		return rdb.Del(ctx, headKey(7)).Err()
 	}, "head"},
 }
 
 // rewrite replaces shard 7's stream.
 func rewrite(ctx context.Context, rdb redis.UniversalClient, change func([][2]string)) error {
-	msgs, err := rdb.XRange(ctx, StreamKey(7), "-", "+").Result()
+	msgs, err := rdb.XRange(ctx, streamKey(7), "-", "+").Result()
 	if err != nil {
 		return err
 	}
@@ -308,11 +308,11 @@ func rewrite(ctx context.Context, rdb redis.UniversalClient, change func([][2]st
 		entries = append(entries, [2]string{m.Values["e"].(string), m.Values["h"].(string)})
 	}
 	change(entries)
-	if err := rdb.Del(ctx, StreamKey(7)).Err(); err != nil {
+	if err := rdb.Del(ctx, streamKey(7)).Err(); err != nil {
 		return err
 	}
 	for i, e := range entries {
-		if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: StreamKey(7), ID: streamID(uint64(i + 1)), Values: []any{"e", e[0], "h", e[1]}}).Err(); err != nil {
+		if err := rdb.XAdd(ctx, &redis.XAddArgs{Stream: streamKey(7), ID: streamID(uint64(i + 1)), Values: []any{"e", e[0], "h", e[1]}}).Err(); err != nil {
 			return err
 		}
 	}

@@ -30,22 +30,22 @@ func tag(shard int) string {
 // 8 bytes version · 16 bytes name of the sealing key · the serialized history.
 func ContactsKey(id string) string { return tag(player.Shard(id)) + ":c:" + id }
 
-// StreamKey returns the key of a shard's journal.
-func StreamKey(shard int) string { return tag(shard) + ":j" }
+// streamKey returns the key of a shard's journal.
+func streamKey(shard int) string { return tag(shard) + ":j" }
 
-// HeadKey returns the key of the head of a shard's chain: 8 bytes sequence number,
+// headKey returns the key of the head of a shard's chain: 8 bytes sequence number,
 // 32 bytes SHA-256.
-func HeadKey(shard int) string { return tag(shard) + ":h" }
+func headKey(shard int) string { return tag(shard) + ":h" }
 
-// SealPrefix returns the prefix of the keys that hold a shard's sealing keys.
-func SealPrefix(shard int) string { return tag(shard) + ":k:" }
+// sealPrefix returns the prefix of the keys that hold a shard's sealing keys.
+func sealPrefix(shard int) string { return tag(shard) + ":k:" }
 
-// ReviewKey returns the key of a shard's queue of decisions for a person to review, by
+// reviewKey returns the key of a shard's queue of decisions for a person to review, by
 // deadline.
-func ReviewKey(shard int) string { return tag(shard) + ":v" }
+func reviewKey(shard int) string { return tag(shard) + ":v" }
 
-// DocumentKey returns the key of a text kept under its hash: policies, feature sets.
-func DocumentKey(hash string) string { return "pitboss:document:" + hash }
+// documentKey returns the key of a text kept under its hash: policies, feature sets.
+func documentKey(hash string) string { return "pitboss:document:" + hash }
 
 // DecisionID returns the id of the decision that the event with this reply id leads to. It
 // begins with the player's shard, so that the journal can find it.

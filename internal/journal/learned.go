@@ -90,8 +90,8 @@ const snapshotFor = 400 * 24 * time.Hour
 // time of one that exists. A candidate, which has no expiry, stays for ever.
 func (j *Journal) KeepSnapshot(ctx context.Context, hash string, text []byte) error {
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
-		p.SetNX(ctx, DocumentKey(hash), text, snapshotFor)
-		p.ExpireGT(ctx, DocumentKey(hash), snapshotFor)
+		p.SetNX(ctx, documentKey(hash), text, snapshotFor)
+		p.ExpireGT(ctx, documentKey(hash), snapshotFor)
 		return nil
 	})
 	return failed("snapshot", err)

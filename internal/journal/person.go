@@ -22,19 +22,19 @@ var linkLua string
 
 var linkScript = redisdb.NewScript(linkLua)
 
-// PersonKey returns the key of the index of a person's accounts.
-func PersonKey(person string) string { return player.ShardTag(player.Shard(person)) + ":g:" + person }
+// personKey returns the key of the index of a person's accounts.
+func personKey(person string) string { return player.ShardTag(player.Shard(person)) + ":g:" + person }
 
 // Index adds an account to a person's index. The account's contact history must have the
 // link already.
 func (j *Journal) Index(ctx context.Context, person, id string) error {
-	_, err := j.run.Run(ctx, linkScript, []string{PersonKey(person)}, id)
+	_, err := j.run.Run(ctx, linkScript, []string{personKey(person)}, id)
 	return failed("index of a person", err)
 }
 
 // Unindex removes an erased account from a person's index.
 func (j *Journal) Unindex(ctx context.Context, person, id string) error {
-	return failed("index of a person", redisdb.Write(ctx, j.run, "srem", PersonKey(person), id))
+	return failed("index of a person", redisdb.Write(ctx, j.run, "srem", personKey(person), id))
 }
 
 // Account is an account of a person as it is in Redis.
@@ -49,7 +49,7 @@ func (j *Journal) Accounts(ctx context.Context, persons []string) ([]Account, er
 	indexes := make([]*redisdb.StringSliceCmd, len(persons))
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 		for i, person := range persons {
-			indexes[i] = p.SMembers(ctx, PersonKey(person))
+			indexes[i] = p.SMembers(ctx, personKey(person))
 		}
 		return nil
 	})

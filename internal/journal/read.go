@@ -34,7 +34,7 @@ func (j *Journal) Read(ctx context.Context, shard int, seq uint64) (*Entry, erro
 
 // opens returns the keyring of a shard.
 func (j *Journal) opens(ctx context.Context, shard int) keyring {
-	return func(name string) ([]byte, error) { return j.get(ctx, "sealing key", SealPrefix(shard)+name) }
+	return func(name string) ([]byte, error) { return j.get(ctx, "sealing key", sealPrefix(shard)+name) }
 }
 
 func fields(m *redisdb.XMessage) (raw, hash []byte, err error) {
@@ -170,7 +170,7 @@ func (a *about) open(name string) ([]byte, error) {
 func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id string, raw, hash []byte) error) error {
 	start := streamID(from)
 	for {
-		msgs, err := j.rdb.XRangeN(ctx, StreamKey(shard), start, "+", page).Result()
+		msgs, err := j.rdb.XRangeN(ctx, streamKey(shard), start, "+", page).Result()
 		if err != nil {
 			return failed("read", err)
 		}
@@ -192,7 +192,7 @@ func (j *Journal) raw(ctx context.Context, shard int, from uint64, visit func(id
 
 // Head returns the head of a shard's chain, or zero if it has no entry.
 func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, err error) {
-	b, err := j.get(ctx, "head", HeadKey(shard))
+	b, err := j.get(ctx, "head", headKey(shard))
 	if b == nil || err != nil {
 		return 0, hash, err
 	}
@@ -205,7 +205,7 @@ func (j *Journal) Head(ctx context.Context, shard int) (seq uint64, hash Hash, e
 
 // Shards lists the shards that have entries, including Ops (-1) and Labels (-2).
 func (j *Journal) Shards(ctx context.Context) (out []int, err error) {
-	ask := func(p redisdb.Pipeliner, s int) *redisdb.IntCmd { return p.Exists(ctx, HeadKey(s)) }
+	ask := func(p redisdb.Pipeliner, s int) *redisdb.IntCmd { return p.Exists(ctx, headKey(s)) }
 	err = ofShards(ctx, j, "shards", Labels, player.Shards, ask, func(s int, c *redisdb.IntCmd) error {
 		if c.Val() == 1 {
 			out = append(out, s)
@@ -227,12 +227,12 @@ func (j *Journal) Contacts(ctx context.Context, id string) ([]byte, error) {
 // KeepDocument stores a text under its hash for good, so that decisions made by it can be
 // reproduced.
 func (j *Journal) KeepDocument(ctx context.Context, hash string, text []byte) error {
-	return failed("document", j.rdb.SetNX(ctx, DocumentKey(hash), text, 0).Err())
+	return failed("document", j.rdb.SetNX(ctx, documentKey(hash), text, 0).Err())
 }
 
 // Document returns a text by its hash.
 func (j *Journal) Document(ctx context.Context, hash string) ([]byte, error) {
-	b, err := j.get(ctx, "document", DocumentKey(hash))
+	b, err := j.get(ctx, "document", documentKey(hash))
 	if b == nil && err == nil {
 		err = fmt.Errorf("%w: document %s", ErrNotFound, hash)
 	}

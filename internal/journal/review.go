@@ -18,7 +18,7 @@ type Waiting struct {
 // Reviews lists the decisions that wait for a review, the earliest deadline first.
 func (j *Journal) Reviews(ctx context.Context) (out []Waiting, err error) {
 	ask := func(p redisdb.Pipeliner, s int) *redisdb.ZSliceCmd {
-		return p.ZRangeWithScores(ctx, ReviewKey(s), 0, -1)
+		return p.ZRangeWithScores(ctx, reviewKey(s), 0, -1)
 	}
 	err = ofShards(ctx, j, "reviews", 0, player.Shards, ask, func(_ int, c *redisdb.ZSliceCmd) error {
 		for _, z := range c.Val() {
@@ -37,6 +37,6 @@ func (j *Journal) Reviewed(ctx context.Context, decision string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	n, err := j.rdb.ZRem(ctx, ReviewKey(shard), decision).Result()
+	n, err := j.rdb.ZRem(ctx, reviewKey(shard), decision).Result()
 	return n == 1, failed("reviews", err)
 }

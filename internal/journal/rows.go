@@ -108,7 +108,7 @@ func (j *Journal) Places(ctx context.Context, places []Place) ([]*Entry, error) 
 	cmds := make([]*redisdb.XMessageSliceCmd, 0, len(places))
 	_, err := j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 		for _, at := range places {
-			cmds = append(cmds, p.XRange(ctx, StreamKey(at.Shard), streamID(at.Seq), streamID(at.Seq)))
+			cmds = append(cmds, p.XRange(ctx, streamKey(at.Shard), streamID(at.Seq), streamID(at.Seq)))
 		}
 		return nil
 	})
@@ -170,7 +170,7 @@ func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shar
 	cmds := make([]*redisdb.XMessageSliceCmd, 0, len(shards))
 	_, err = j.rdb.Pipelined(ctx, func(p redisdb.Pipeliner) error {
 		for _, s := range shards {
-			cmds = append(cmds, p.XRangeN(ctx, StreamKey(s), streamID(after[s]+1), "+", page))
+			cmds = append(cmds, p.XRangeN(ctx, streamKey(s), streamID(after[s]+1), "+", page))
 		}
 		return nil
 	})
@@ -203,7 +203,7 @@ func (j *Journal) sinceIn(ctx context.Context, shards []int, after *[player.Shar
 
 // Heads returns the sequence numbers of the last entries, by shard.
 func (j *Journal) Heads(ctx context.Context) (out [player.Shards]uint64, err error) {
-	ask := func(p redisdb.Pipeliner, s int) *redisdb.StringCmd { return p.GetRange(ctx, HeadKey(s), 0, 7) }
+	ask := func(p redisdb.Pipeliner, s int) *redisdb.StringCmd { return p.GetRange(ctx, headKey(s), 0, 7) }
 	err = ofShards(ctx, j, "heads", 0, player.Shards, ask, func(s int, c *redisdb.StringCmd) error {
 		for _, b := range []byte(c.Val()) {
 			out[s] = out[s]<<8 | uint64(b)

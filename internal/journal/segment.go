@@ -165,7 +165,7 @@ func (j *Journal) WriteOut(ctx context.Context, s Segments, keep time.Duration, 
 	}
 	if keep > 0 {
 		for shard, seq := range drop {
-			if err := j.rdb.XTrimMinID(ctx, StreamKey(shard), streamID(seq)).Err(); err != nil {
+			if err := j.rdb.XTrimMinID(ctx, streamKey(shard), streamID(seq)).Err(); err != nil {
 				return name, n, failed("trim", err)
 			}
 		}

@@ -74,7 +74,7 @@ func TestALargeSegmentIsWrittenInGroups(t *testing.T) {
 	if v, err := j.Verify(t.Context(), s); err != nil || len(v.Findings) > 0 || v.Entries != entries {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if err := rdb.Del(t.Context(), StreamKey(7)).Err(); err != nil { // entries are in the segment only
+	if err := rdb.Del(t.Context(), streamKey(7)).Err(); err != nil { // entries are in the segment only
 		t.Fatal(err)
 	}
 	for _, i := range []int{0, 1, 300, 598} { // of the first two players, in the first group and the last

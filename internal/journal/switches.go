@@ -13,8 +13,8 @@ import (
 	"pitboss/internal/repeat"
 )
 
-// SwitchesKey is the hash of kill switches that are on, by name.
-const SwitchesKey = "{ops}:switches"
+// switchesKey is the hash of kill switches that are on, by name.
+const switchesKey = "{ops}:switches"
 
 // SwitchChange is the turning of a kill switch, as it is in the journal.
 type SwitchChange struct {
@@ -28,7 +28,7 @@ type SwitchChange struct {
 }
 
 // Turn turns a kill switch and journals who did so and why. Every instance of decide acts
-// on it within [SwitchPoll].
+// on it within switchPoll.
 func (j *Journal) Turn(ctx context.Context, c SwitchChange) error {
 	raw, err := json.Marshal(c)
 	if err != nil {
@@ -36,9 +36,9 @@ func (j *Journal) Turn(ctx context.Context, c SwitchChange) error {
 	}
 	// The switch comes first: stopping must not wait for the journal.
 	if c.On {
-		err = j.rdb.HSet(ctx, SwitchesKey, c.Switch, raw).Err()
+		err = j.rdb.HSet(ctx, switchesKey, c.Switch, raw).Err()
 	} else {
-		err = j.rdb.HDel(ctx, SwitchesKey, c.Switch).Err()
+		err = j.rdb.HDel(ctx, switchesKey, c.Switch).Err()
 	}
 	if err != nil {
 		return failed("switch", err)
@@ -57,7 +57,7 @@ var ErrStoppedAnew = errors.New("journal: it was stopped again after this was pr
 // TurnOff turns a switch off, as proposed at a time, unless it was turned on again since
 // then. It is idempotent.
 func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Time) error {
-	raw, err := j.rdb.HGet(ctx, SwitchesKey, c.Switch).Result()
+	raw, err := j.rdb.HGet(ctx, switchesKey, c.Switch).Result()
 	if err != nil && !errors.Is(err, redisdb.Nil) {
 		return failed("switch", err)
 	}
@@ -66,7 +66,7 @@ func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Tim
 		if json.Unmarshal([]byte(raw), &on) == nil && on.At.After(proposed) {
 			return ErrStoppedAnew
 		}
-		off, err := j.swap(ctx, SwitchesKey, SwitchesKey, c.Switch, raw, "")
+		off, err := j.swap(ctx, switchesKey, switchesKey, c.Switch, raw, "")
 		if err != nil {
 			return failed("switch", err)
 		}
@@ -79,7 +79,7 @@ func (j *Journal) TurnOff(ctx context.Context, c SwitchChange, proposed time.Tim
 
 // Switches lists the kill switches that are on.
 func (j *Journal) Switches(ctx context.Context) ([]SwitchChange, error) {
-	all, err := j.rdb.HGetAll(ctx, SwitchesKey).Result()
+	all, err := j.rdb.HGetAll(ctx, switchesKey).Result()
 	if err != nil {
 		return nil, failed("switches", err)
 	}
@@ -96,8 +96,8 @@ func (j *Journal) Switches(ctx context.Context) ([]SwitchChange, error) {
 	return out, nil
 }
 
-// SwitchPoll is how often the switches are read.
-const SwitchPoll = 250 * time.Millisecond
+// switchPoll is how often the switches are read.
+const switchPoll = 250 * time.Millisecond
 
 // SwitchBoard keeps an up-to-date copy of the kill switches that are on.
 type SwitchBoard struct {
@@ -120,16 +120,16 @@ func (j *Journal) Board(ctx context.Context) *SwitchBoard {
 
 // Follow reads the switches until ctx ends.
 func (b *SwitchBoard) Follow(ctx context.Context) {
-	for range repeat.After(ctx, SwitchPoll) {
+	for range repeat.After(ctx, switchPoll) {
 		b.refresh(ctx)
 	}
 }
 
 func (b *SwitchBoard) refresh(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, SwitchPoll*2)
+	ctx, cancel := context.WithTimeout(ctx, switchPoll*2)
 	defer cancel()
 	at := time.Now()
-	names, err := b.journal.rdb.HKeys(ctx, SwitchesKey).Result()
+	names, err := b.journal.rdb.HKeys(ctx, switchesKey).Result()
 	if err != nil {
 		return
 	}

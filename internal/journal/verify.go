@@ -226,7 +226,7 @@ func (v *verification) entry(shard int, where string, raw, hash []byte) {
 
 // oldest returns the sequence number of the first entry in Redis, or 0 if there is none.
 func (j *Journal) oldest(ctx context.Context, shard int) (uint64, error) {
-	msgs, err := j.rdb.XRangeN(ctx, StreamKey(shard), "-", "+", 1).Result()
+	msgs, err := j.rdb.XRangeN(ctx, streamKey(shard), "-", "+", 1).Result()
 	if err != nil {
 		return 0, fmt.Errorf("journal: read: %w", err)
 	}
