@@ -157,11 +157,7 @@ func (r *Rights) Export(ctx context.Context, id, request string, now time.Time) 
 		return nil, err
 	}
 	out.fromStore(r.set, kept)
-	b, err := r.journal.Contacts(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	contacts, err := policy.ParseContacts(b)
+	contacts, err := r.contacts(ctx, id)
 	if err != nil {
 		return nil, err
 	}

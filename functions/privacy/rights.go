@@ -166,11 +166,7 @@ func (r *Rights) hold(ctx context.Context, id, request string, facts *event.Fact
 // it is held: then the exclusion still binds the person's other accounts. It returns
 // the contact history from before.
 func (r *Rights) unlink(ctx context.Context, id string, held bool) (*policy.Contacts, error) {
-	b, err := r.journal.Contacts(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	c, err := policy.ParseContacts(b)
+	c, err := r.contacts(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +176,15 @@ func (r *Rights) unlink(ctx context.Context, id string, held bool) (*policy.Cont
 		}
 	}
 	return c, nil
+}
+
+// contacts reads the player's contact history.
+func (r *Rights) contacts(ctx context.Context, id string) (*policy.Contacts, error) {
+	b, err := r.journal.Contacts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return policy.ParseContacts(b)
 }
 
 // dropCopies removes copies that wait to be fetched, and dead letters.
