@@ -15,25 +15,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Client is a connection to one server, Sentinel or Cluster alike.
-type Client = redis.UniversalClient
-
-// The types of commands and replies.
-type (
-	Cmder              = redis.Cmder
-	Pipeliner          = redis.Pipeliner
-	IntCmd             = redis.IntCmd
-	StringCmd          = redis.StringCmd
-	StringSliceCmd     = redis.StringSliceCmd
-	MapStringStringCmd = redis.MapStringStringCmd
-	ZSliceCmd          = redis.ZSliceCmd
-	XMessage           = redis.XMessage
-	XMessageSliceCmd   = redis.XMessageSliceCmd
-)
-
-// Nil is the error of a command about a key that does not exist.
-const Nil = redis.Nil
-
 // Open connects to the Redis at rawURL and pings it. The scheme of the URL determines the kind
 // of deployment:
 //

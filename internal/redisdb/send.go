@@ -117,9 +117,9 @@ func (s *Script) Eval(ctx context.Context, to Sender, args []any) (any, error) {
 func (r *Runner) Send(ctx context.Context, key string, cmd Cmder, write bool) error {
 	switch c := r.rdb.(type) {
 	case *redis.Client:
-		return r.pipelines(ctx, c).do(ctx, cmd, write)
+		return pipelinesTo(ctx, r, c).do(ctx, cmd, write)
 	case *redis.ClusterClient:
-		return r.sendCluster(ctx, c, key, cmd, write)
+		return sendCluster(ctx, r, c, key, cmd, write)
 	}
 	if r.replicas > 0 {
 		return fmt.Errorf("redis: WAIT is not supported on %T", r.rdb)
@@ -127,17 +127,20 @@ func (r *Runner) Send(ctx context.Context, key string, cmd Cmder, write bool) er
 	return r.rdb.Process(ctx, cmd)
 }
 
+// What follows takes the library's clients, and so is not a method of Runner: the packages that use
+// Runner read its methods. See [Client].
+
 // hops bounds how many redirections of the cluster a command follows.
 const hops = 4
 
 // sendCluster chooses the node itself, so that a node that is down delays only its own players,
 // and follows MOVED and ASK itself, so that WAIT goes to the same node.
-func (r *Runner) sendCluster(ctx context.Context, cc *redis.ClusterClient, key string, cmd Cmder, write bool) error {
+func sendCluster(ctx context.Context, r *Runner, cc *redis.ClusterClient, key string, cmd Cmder, write bool) error {
 	node, err := cc.MasterForKey(ctx, key)
 	if err != nil {
 		return err
 	}
-	err = r.pipelines(ctx, node).do(ctx, cmd, write)
+	err = pipelinesTo(ctx, r, node).do(ctx, cmd, write)
 	if err != nil && !isReply(err) {
 		cc.ReloadState(ctx) // the node may be down and its replica have become the primary
 		return err
@@ -154,19 +157,19 @@ func (r *Runner) sendCluster(ctx context.Context, cc *redis.ClusterClient, key s
 			return err
 		}
 		cmd.SetErr(nil)
-		err = r.pipelines(ctx, node).once(ctx, cmd, write, ask)
+		err = pipelinesTo(ctx, r, node).once(ctx, cmd, write, ask)
 	}
 	return err
 }
 
-func (r *Runner) pipelines(ctx context.Context, node *redis.Client) *pipelines {
+func pipelinesTo(ctx context.Context, r *Runner, node *redis.Client) *pipelines {
 	if found, ok := r.nodes.Load(node); ok {
 		return found.(*pipelines)
 	}
 	made := newPipelines(node, r.replicas, r.timeout)
 	kept, had := r.nodes.LoadOrStore(node, made)
 	if !had {
-		r.forget(ctx, node)
+		forget(ctx, r, node)
 	}
 	return kept.(*pipelines)
 }
@@ -175,7 +178,7 @@ func (r *Runner) pipelines(ctx context.Context, node *redis.Client) *pipelines {
 // client closes their connections itself. Pipelines in flight complete. A node that is dropped
 // too early, because another caller's view of the cluster was outdated, is added again with its
 // next command.
-func (r *Runner) forget(ctx context.Context, fresh *redis.Client) {
+func forget(ctx context.Context, r *Runner, fresh *redis.Client) {
 	cc, ok := r.rdb.(*redis.ClusterClient)
 	if !ok {
 		return
