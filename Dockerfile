@@ -11,8 +11,8 @@ RUN go mod download
 COPY scripts/onnxruntime.sh scripts/
 RUN mkdir -p /func/lib && cp "$(scripts/onnxruntime.sh)" /func/lib/libonnxruntime.so.1
 COPY . .
-RUN CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o /func/pitboss ./functions/serve && \
-    go build -trimpath -ldflags "-s -w" -o /func/cli ./internal/cli/pitboss && cp -r models /func/models && rm -rf /func/models/train
+RUN CGO_ENABLED=1 scripts/go-build.sh -o /func/pitboss ./functions/serve && \
+    scripts/go-build.sh -o /func/cli ./internal/cli/pitboss && cp -r models /func/models && rm -rf /func/models/train
 
 # glibc, libstdc++ and libgcc for ONNX Runtime; no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -14,7 +14,7 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/pitboss (CLI and local mode) and bin/function (one function, as deployed)
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ ./broker/local ./functions/serve
+	GO="$(GO)" LDFLAGS="-X main.version=$(VERSION)" scripts/go-build.sh -o $(BIN)/ ./broker/local ./functions/serve
 	@mv -f $(BIN)/local $(BIN)/pitboss && mv -f $(BIN)/serve $(BIN)/function
 
 .PHONY: run

@@ -11,7 +11,7 @@ if [[ $# != 2 ]]; then
 fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-go build -trimpath -o bin/ ./test/bench/pitboss-bench
+scripts/go-build.sh -o bin/ ./test/bench/pitboss-bench
 bin/pitboss-bench format ${1//,/ } >"$dir/old"
 bin/pitboss-bench format ${2//,/ } >"$dir/new"
 # x/perf has no releases, so this pins a commit.

@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 bin="$(mktemp -d)"
 trap 'rm -rf "$bin"' EXIT
-go build -o "$bin/benchstate" ./test/benchstate
+scripts/go-build.sh -o "$bin/benchstate" ./test/benchstate
 "$bin/benchstate" ${JSON:+-json "$JSON"} "$@"

@@ -8,11 +8,11 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB
-go build -trimpath -o bin/ ./test/bench/pitboss-bench
+scripts/go-build.sh -o bin/ ./test/bench/pitboss-bench
 if [[ ${1:-} == soak ]]; then
   shift
   exec bin/pitboss-bench soak ${JSON:+--json "$JSON"} "$@"
 fi
-go build -trimpath -o bin/ ./test/benchstate ./test/drill
+scripts/go-build.sh -o bin/ ./test/benchstate ./test/drill
 proxy=$(scripts/queueproxy-bin.sh)
 exec bin/pitboss-bench ${JSON:+--json "$JSON"} ${PLOTS:+--plots "$PLOTS"} --queue-proxy "$proxy" "$@"

@@ -15,7 +15,7 @@ if [[ -t 1 ]]; then terminal=1; fi
 # With -v go build names each package that it compiles, alone on a line. All other
 # output is passed on.
 mkdir -p "$(dirname "$binary")"
-"$go" build -v -trimpath -ldflags "-s -w -X main.version=$version" -o "$binary" ./broker/local 2>&1 |
+LDFLAGS="-X main.version=$version" scripts/go-build.sh -v -o "$binary" ./broker/local 2>&1 |
   { # awk may buffer its input and show no progress
     n=0
     while IFS= read -r line; do

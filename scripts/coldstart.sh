@@ -8,4 +8,5 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB ORT_DISABLE_TELEMETRY=1
-exec go run ./test/drill coldstart ${JSON:+-json "$JSON"} -times "${TIMES:-50}"
+scripts/go-build.sh -o bin/ ./test/drill
+exec bin/drill coldstart ${JSON:+-json "$JSON"} -times "${TIMES:-50}"

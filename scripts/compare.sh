@@ -26,8 +26,8 @@ say "building Pitboss and the loader"
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB
-go build -trimpath -ldflags "-s -w" -o "$bin/" ./test/benchstate
-(cd test/peers && go build -trimpath -ldflags "-s -w" -o "$bin/" . ./restateapp)
+scripts/go-build.sh -o "$bin/" ./test/benchstate
+(cd test/peers && ../../scripts/go-build.sh -o "$bin/" . ./restateapp)
 
 case $(uname -m) in aarch64) arch=arm64 ;; *) arch=x64 ;; esac
 package=@restatedev/restate-server-linux-$arch # only the binary; the package around it reports installations to a third party

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB ORT_DISABLE_TELEMETRY=1
-go build -trimpath -ldflags "-s -w" -o bin/function ./functions/serve
+scripts/go-build.sh -o bin/function ./functions/serve
 bin=$(scripts/control-plane.sh)
 case ${JSON:-} in '' | /*) json=${JSON:-} ;; *) json=$PWD/$JSON ;; esac
 cd test/conformance

@@ -13,7 +13,8 @@ bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/rabbitmq-broker/$(cat test/durable/{
 if [[ ! -e $bin/complete ]]; then
   mkdir -p "$bin"
   broker=knative.dev/eventing-rabbitmq/cmd
-  (cd test/durable && GOFLAGS=-mod=mod CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$bin/" . $broker/ingress $broker/dispatcher)
+  (cd test/durable && GOFLAGS=-mod=mod CGO_ENABLED=0 ../../scripts/go-build.sh -o "$bin/" . $broker/ingress $broker/dispatcher)
   touch "$bin/complete"
 fi
-exec go run ./test/drill durable -rabbit "$bin" ${JSON:+-json "$JSON"} -rate "${RATE:-300}" -times "${TIMES:-3}"
+scripts/go-build.sh -o bin/ ./test/drill
+exec bin/drill durable -rabbit "$bin" ${JSON:+-json "$JSON"} -rate "${RATE:-300}" -times "${TIMES:-3}"

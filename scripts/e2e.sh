@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh chromium
 if [[ ${1:-} != shots ]]; then
   mkdir -p bin
-  go build -trimpath -o bin/pitboss ./broker/local
+  scripts/go-build.sh -o bin/pitboss ./broker/local
   ONNXRUNTIME_LIB="$(scripts/onnxruntime.sh)"
   export ONNXRUNTIME_LIB
 fi

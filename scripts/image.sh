@@ -39,7 +39,7 @@ case $how in
     mkdir -p "$scratch/lib"
     cp "$lib" "$scratch/lib/libonnxruntime.so.1"
     # /func/cli is the command line, for broker/services/journal.yaml.
-    (cd "$scratch" && GOFLAGS=-mod=mod CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o cli ./internal/cli/pitboss)
+    (cd "$scratch" && GOFLAGS=-mod=mod CGO_ENABLED=1 scripts/go-build.sh -o cli ./internal/cli/pitboss)
     (cd "$scratch" && GOFLAGS=-mod=mod FUNC_GO="$root/scripts/go-cgo" "$func" build --path . --builder host --registry "$REGISTRY" \
       --base-image "$base" --push)
     cp "$scratch/.func/built-image" .func/image

@@ -11,7 +11,7 @@ export PITBOSS_DATA=${PITBOSS_DATA:-$PWD/../shared/data}
 bin="$(mktemp -d)"
 trap 'rm -rf "$bin"' EXIT
 export ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
-go build -o "$bin/learnbench" ./test/learnbench
+scripts/go-build.sh -o "$bin/learnbench" ./test/learnbench
 "$bin/learnbench" ${JSON:+-json "$JSON"} "$@"
 if [[ $# -eq 0 || "$*" == *csgo* ]]; then
   PITBOSS_RECORDED=${PITBOSS_RECORDED:-later} go test ./functions/timer -run TestRecordedDaysInServing -count 1 -timeout 30m -v

@@ -5,6 +5,6 @@ cd "$(dirname "$0")/.."
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/pitboss/queue-proxy/$(grep 'knative.dev/serving ' test/conformance/go.mod | awk '{print $2}')
 if [[ ! -x $bin/queue ]]; then
   mkdir -p "$bin"
-  (cd test/conformance && GOFLAGS=-mod=mod CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$bin/queue" knative.dev/serving/cmd/queue) >&2
+  (cd test/conformance && GOFLAGS=-mod=mod CGO_ENABLED=0 ../../scripts/go-build.sh -o "$bin/queue" knative.dev/serving/cmd/queue) >&2
 fi
 echo "$bin/queue"

@@ -7,4 +7,5 @@
 #   [JSON=FILE] scripts/queueproxy.sh      (needs make build)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec go run ./test/drill queueproxy -proxy "$(scripts/queueproxy-bin.sh)" ${JSON:+-json "$JSON"}
+scripts/go-build.sh -o bin/ ./test/drill
+exec bin/drill queueproxy -proxy "$(scripts/queueproxy-bin.sh)" ${JSON:+-json "$JSON"}

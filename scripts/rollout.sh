@@ -8,4 +8,5 @@ cd "$(dirname "$0")/.."
 scripts/deps.sh redis
 ONNXRUNTIME_LIB=$(scripts/onnxruntime.sh)
 export ONNXRUNTIME_LIB
-exec go run ./test/drill rollout ${JSON:+-json "$JSON"} -rate "${RATE:-1000}" -times "${TIMES:-20}"
+scripts/go-build.sh -o bin/ ./test/drill
+exec bin/drill rollout ${JSON:+-json "$JSON"} -rate "${RATE:-1000}" -times "${TIMES:-20}"
