@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"pitboss/test/redistest"
+	"pitboss/test/cputime"
 )
 
 // BenchmarkPurge is one purge of the log that removes a hundred finished events.
@@ -29,11 +29,11 @@ func BenchmarkPurge(b *testing.B) {
 				l.end(r)
 			})
 		}
-		before := redistest.OwnCPU(b)
+		before := cputime.Own(b)
 		b.StartTimer()
 		l.release(slowAfter)
 		b.StopTimer()
-		used += redistest.OwnCPU(b) - before
+		used += cputime.Own(b) - before
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-us/op")

@@ -21,6 +21,7 @@ import (
 	"pitboss/internal/cehttp"
 	"pitboss/internal/setup"
 	"pitboss/internal/simulator"
+	"pitboss/test/cputime"
 	"pitboss/test/redistest"
 )
 
@@ -44,12 +45,12 @@ func BenchmarkPath(b *testing.B) {
 	awaitQuiet(b, br)
 	decided.Store(0)
 	b.ReportAllocs()
-	before := redistest.OwnCPU(b)
+	before := cputime.Own(b)
 	b.ResetTimer()
 	postAll(b, conns, requests[2000:])
 	awaitQuiet(b, br)
 	b.StopTimer()
-	b.ReportMetric(float64((redistest.OwnCPU(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64((cputime.Own(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 	if n := decided.Load(); n < int64(b.N) {
 		b.Fatalf("%d decisions about %d events", n, b.N)
 	}

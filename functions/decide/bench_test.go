@@ -10,7 +10,7 @@ import (
 	ce "github.com/cloudevents/sdk-go/v2/event"
 
 	"pitboss/internal/event"
-	"pitboss/test/redistest"
+	"pitboss/test/cputime"
 )
 
 // BenchmarkHandle folds a round into a player's state and decides about the
@@ -43,7 +43,7 @@ func benchmarkHandle(b *testing.B, players int, draw func(n int) int) {
 		events[i] = w.scored(id, calm)
 	}
 	b.ReportAllocs()
-	before := redistest.OwnCPU(b)
+	before := cputime.Own(b)
 	b.ResetTimer()
 	b.SetParallelism(16)
 	next := make(chan int, 1)
@@ -64,7 +64,7 @@ func benchmarkHandle(b *testing.B, players int, draw func(n int) int) {
 		}
 	})
 	b.StopTimer()
-	b.ReportMetric(float64((redistest.OwnCPU(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+	b.ReportMetric(float64((cputime.Own(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
 	commits, conflicts := f.journal.Stats()
 	b.ReportMetric(float64(commits)/float64(b.N), "scripts/op")
 	b.ReportMetric(float64(conflicts)/float64(b.N), "conflicts/op")

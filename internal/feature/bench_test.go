@@ -7,7 +7,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/feature"
-	"pitboss/test/redistest"
+	"pitboss/test/cputime"
 )
 
 // players of three kinds: how many rounds, how far apart.
@@ -53,13 +53,13 @@ func played(b fataler, s *feature.Set, n int, apart time.Duration) *feature.Stat
 // took with all its garbage collection: that is what a busy machine can tell.
 func measure(b *testing.B, op func(i int)) {
 	b.ReportAllocs()
-	before := redistest.OwnCPU(b)
+	before := cputime.Own(b)
 	n := 0
 	for b.Loop() {
 		op(n)
 		n++
 	}
-	b.ReportMetric(float64((redistest.OwnCPU(b)-before).Nanoseconds())/float64(n), "cpu-ns/op")
+	b.ReportMetric(float64((cputime.Own(b)-before).Nanoseconds())/float64(n), "cpu-ns/op")
 }
 
 func BenchmarkFold(b *testing.B) {

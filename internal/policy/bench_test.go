@@ -6,7 +6,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/learn"
-	"pitboss/test/redistest"
+	"pitboss/test/cputime"
 )
 
 // typical is a player of GB with a failed game and all marketing eligible.
@@ -92,12 +92,12 @@ func BenchmarkLearning(b *testing.B) {
 				b.Fatalf("%+v", d)
 			}
 			b.ReportAllocs()
-			before := redistest.OwnCPU(b)
+			before := cputime.Own(b)
 			for b.Loop() {
 				r := Record{Input: *in, Decision: *c.p.Decide(in)}
 				r.Split()
 			}
-			b.ReportMetric(float64((redistest.OwnCPU(b)-before).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
+			b.ReportMetric(float64((cputime.Own(b)-before).Nanoseconds())/1e3/float64(b.N), "cpu-us/op")
 		})
 	}
 }

@@ -22,7 +22,7 @@ import (
 
 	"pitboss/internal/event"
 	"pitboss/internal/telemetry"
-	"pitboss/test/redistest"
+	"pitboss/test/cputime"
 )
 
 func newEvent(typ string) *ce.Event {
@@ -160,11 +160,11 @@ func handleAll(b *testing.B, nothing, reply telemetry.Func) {
 		for name, next := range map[string]telemetry.Func{"nothing": nothing, "reply": reply} {
 			b.Run(c.name+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()
-				before := redistest.OwnCPU(b)
+				before := cputime.Own(b)
 				for b.Loop() {
 					_, _ = telemetry.Handle(context.Background(), "bench", zap.NewNop(), e, next)
 				}
-				b.ReportMetric(float64(redistest.OwnCPU(b)-before)/float64(b.N), "cpu-ns/op")
+				b.ReportMetric(float64(cputime.Own(b)-before)/float64(b.N), "cpu-ns/op")
 			})
 		}
 	}

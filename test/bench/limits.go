@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"pitboss/internal/model"
-	"pitboss/test/redistest"
+	"pitboss/test/cputime"
 )
 
 // Limit compares what the machine can do without Pitboss with what Pitboss does.
@@ -114,14 +114,14 @@ func RawModel(models string, d time.Duration) (Limit, error) {
 	defer m.Close()
 	rows := rowsLike(m.Manifest, 1024)
 	y := make([]float64, 1)
-	cpu, _ := redistest.ProcessCPU(os.Getpid())
+	cpu, _ := cputime.Of(os.Getpid())
 	n, began := 0, time.Now()
 	for ; n%1024 != 0 || time.Since(began) < d; n++ {
 		if err := m.Score(rows[n%len(rows)], y); err != nil {
 			return l, fmt.Errorf("bench: %w", err)
 		}
 	}
-	after, _ := redistest.ProcessCPU(os.Getpid())
+	after, _ := cputime.Of(os.Getpid())
 	l.PerS = float64(n) / time.Since(began).Seconds()
 	l.CPU = float64((after - cpu).Microseconds()) / float64(n)
 	return l, nil

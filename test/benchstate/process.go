@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"pitboss/test/cputime"
 	"pitboss/test/redistest"
 )
 
@@ -53,7 +54,7 @@ func (p *process) stop() {
 
 // cpu returns the processor time that p has used.
 func (p *process) cpu() time.Duration {
-	d, _ := redistest.ProcessCPU(p.cmd.Process.Pid)
+	d, _ := cputime.Of(p.cmd.Process.Pid)
 	return d
 }
 

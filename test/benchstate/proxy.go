@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"pitboss/test/cputime"
 	"pitboss/test/redistest"
 )
 
@@ -27,7 +28,7 @@ func (b *bench) proxied() error {
 		return err
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	before, err := redistest.ProcessCPU(cmd.Process.Pid)
+	before, err := cputime.Of(cmd.Process.Pid)
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (b *bench) proxied() error {
 	if err != nil {
 		return err
 	}
-	after, err := redistest.ProcessCPU(cmd.Process.Pid)
+	after, err := cputime.Of(cmd.Process.Pid)
 	if err != nil {
 		return err
 	}

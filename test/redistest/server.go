@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +21,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"pitboss/test/cputime"
 )
 
 // Server is one redis-server process.
@@ -199,38 +200,4 @@ func FreePort() (int, error) {
 }
 
 // CPU returns the processor time that the process has used.
-func (s *Server) CPU() (time.Duration, error) { return ProcessCPU(s.Pid()) }
-
-// ProcessCPU returns the user and system time that a process has used, in steps of 10 ms
-// (Linux: proc(5), /proc/pid/stat).
-func ProcessCPU(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("redistest: cpu time: %w", err)
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	if len(f) < 13 {
-		return 0, fmt.Errorf("redistest: cpu time: %q", b)
-	}
-	var ticks int64
-	for _, s := range f[11:13] {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("redistest: cpu time: %w", err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil // USER_HZ is 100
-}
-
-// OwnCPU returns the user and system time that this process has used. On a busy machine it
-// is the reliable figure of a benchmark.
-func OwnCPU(tb testing.TB) time.Duration {
-	tb.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
+func (s *Server) CPU() (time.Duration, error) { return cputime.Of(s.Pid()) }

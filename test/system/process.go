@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"pitboss/test/redistest"
+	"pitboss/test/cputime"
 )
 
 // Process is a program that this process has started.
@@ -104,7 +104,7 @@ type Usage struct {
 
 // UsageOf reads the usage of a process. Values that cannot be read are 0.
 func UsageOf(pid int) (u Usage) {
-	u.CPU, _ = redistest.ProcessCPU(pid)
+	u.CPU, _ = cputime.Of(pid)
 	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(raw)) {
 		name, value, _ := strings.Cut(line, ":")
