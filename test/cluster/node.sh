@@ -21,6 +21,13 @@ cgroup() {
     [[ ! -e $g/cpuset.cpus || -s $g/cpuset.cpus && -n $(cat "$g/cpuset.cpus") ]] || cat "$g/../cpuset.cpus" >"$g/cpuset.cpus"
     [[ ! -e $g/cpuset.mems || -n $(cat "$g/cpuset.mems") ]] || cat "$g/../cpuset.mems" >"$g/cpuset.mems"
   done
+  # The control plane runs beside the pods, but users have it on nodes of its own. It gets
+  # an eighth of the pods' share when both want the processors: with a half, each pod that
+  # started held up the events for some 0.3 s.
+  for g in $(cgroups); do
+    [[ ! -e $g/system/cpu.shares ]] || echo 256 >"$g/system/cpu.shares"
+    [[ ! -e $g/system/cpu.weight ]] || echo 10 >"$g/system/cpu.weight"
+  done
 }
 
 # certificate NAME SUBJECT EXTENSION, signed by the cluster's own authority.

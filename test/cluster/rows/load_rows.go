@@ -192,6 +192,9 @@ func drain(ctx context.Context) (drained int, held []string, err error) {
 
 // under plays a part under load and says what became of the load's events.
 func (c *cluster) under(ctx context.Context, name string, part func(figures, *load) error) (figures, error) {
+	if _, err := c.helped(ctx, name+"-warm"); err != nil { // no function is at zero: the row cold measures those
+		return nil, err
+	}
 	l := c.start(ctx, name, c.rate, c.load)
 	time.Sleep(3 * time.Second) // the load is under way
 	mine := figures{"rate": c.rate}
