@@ -83,19 +83,26 @@ func (f *Function) api() http.Handler {
 	all(access.Viewer, "POST /api/proposals/{id}/approve", f.stored(f.settle(journal.Approved))) // settle checks the role that this kind of change needs
 	all(access.Viewer, "POST /api/proposals/{id}/withdraw", f.stored(f.settle(journal.Withdrawn)))
 	all(access.Viewer, "GET /api/policy", f.showPolicy)
-	all(access.Compliance, "POST /api/policy", f.stored(taking(f.changePolicy)))
-	all(access.Viewer, "POST /api/policy/backtest", f.stored(taking(f.tryPolicy)))
+	all(access.Compliance, "POST /api/policy", f.stored(takingUpTo(maxPolicyFile, f.changePolicy)))
+	all(access.Viewer, "POST /api/policy/backtest", f.stored(takingUpTo(maxPolicyFile, f.tryPolicy)))
 	return m
 }
 
-// maxChange bounds the body of a change in bytes. The longest holds a policy file.
-const maxChange = 1 << 20
+// The most bytes of the body of a change, and of one that holds a policy file.
+const (
+	maxChange     = 64 << 10
+	maxPolicyFile = 1 << 20
+)
 
 // taking reads the JSON body of a change for h.
 func taking[T any](h func(w http.ResponseWriter, r *http.Request, in T) (any, error)) handler {
+	return takingUpTo(maxChange, h)
+}
+
+func takingUpTo[T any](most int64, h func(w http.ResponseWriter, r *http.Request, in T) (any, error)) handler {
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
 		var in T
-		if err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxChange), &in, json.RejectUnknownMembers(true)); err != nil {
+		if err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, most), &in, json.RejectUnknownMembers(true)); err != nil {
 			return nil, bad("body: " + err.Error())
 		}
 		return h(w, r, in)

@@ -334,6 +334,17 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// Only a policy file may be long. Whoever is not signed in can send no more than 64 KiB.
+func TestAChangeIsSmall(t *testing.T) {
+	t.Parallel()
+	s := start(t, map[string]string{"CONSOLE_TOKENS_FILE": tokensFile(t)})
+	for size, want := range map[int]int{60 << 10: 401, 65 << 10: 400} {
+		if got := s.change("/api/login", map[string]string{"token": strings.Repeat("x", size)}, nil); got != want {
+			t.Errorf("a token of %d bytes: %d, want %d", size, got, want)
+		}
+	}
+}
+
 func TestSessionIsForThisSiteOnly(t *testing.T) {
 	t.Parallel()
 	s := start(t, map[string]string{"CONSOLE_TOKENS_FILE": tokensFile(t)})
