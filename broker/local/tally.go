@@ -71,7 +71,7 @@ func (t *tally) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, err.Error(), cehttp.Status(err))
 	}
 }
 
