@@ -125,8 +125,10 @@ func (f *Function) start(ctx context.Context) (err error) {
 	f.AtEnd(func() error { withdraw(); return nil })
 	f.Go(f.hub.run)
 	f.Go(func(ctx context.Context) { f.stopped.watch(ctx, time.Second, f.switches) })
-	f.Go(func(ctx context.Context) { f.followProposals(ctx, time.Second) })
-	f.Go(f.followQueue)
+	if f.store.journal != nil {
+		f.Follow(time.Second, "approved changes are not carried out", f.takeProposals)
+		f.Follow(queueEvery, "the count of decisions that wait for review is out of date", f.readQueue)
+	}
 	f.Go(func(ctx context.Context) { f.deadLetters.watch(ctx, time.Second, f.now, f.Log) })
 	f.Go(func(ctx context.Context) { f.broker.watch(ctx, time.Second) })
 	return nil

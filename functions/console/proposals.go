@@ -14,8 +14,6 @@ import (
 	"pitboss/internal/access"
 	"pitboss/internal/event"
 	"pitboss/internal/journal"
-	"pitboss/internal/repeat"
-	"pitboss/internal/telemetry"
 )
 
 // Four eyes: a change that loosens something or alters the running system is proposed
@@ -205,21 +203,13 @@ func (f *Function) settle(verdict string) handler {
 	}
 }
 
-// followProposals counts the proposals that wait, for the page's badge, and finishes
-// changes that others left, until ctx ends.
-func (f *Function) followProposals(ctx context.Context, every time.Duration) {
-	if f.store.journal == nil {
-		return
+// takeProposals counts the proposals that wait, for the page's badge, and finishes
+// changes that others left.
+func (f *Function) takeProposals(ctx context.Context) error {
+	all, err := f.proposals(ctx)
+	if err != nil {
+		return err
 	}
-	var outage telemetry.Outage
-	for range repeat.Now(ctx, every) {
-		all, err := f.proposals(ctx)
-		if err == nil {
-			f.proposed.Store(int64(len(all)))
-			err = f.finishOthers(ctx)
-		}
-		if ctx.Err() == nil {
-			outage.Note(f.Log, "approved changes are not carried out", f.now(), err)
-		}
-	}
+	f.proposed.Store(int64(len(all)))
+	return f.finishOthers(ctx)
 }

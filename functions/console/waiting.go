@@ -5,9 +5,6 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
-
-	"pitboss/internal/repeat"
-	"pitboss/internal/telemetry"
 )
 
 // queueEvery is how often the journal's queue of reviews is read. Decisions that came
@@ -33,19 +30,6 @@ func (q *queue) now() map[string]queued {
 		return *m
 	}
 	return nil
-}
-
-// followQueue keeps the queue current until ctx ends.
-func (f *Function) followQueue(ctx context.Context) {
-	if f.store.journal == nil {
-		return
-	}
-	var outage telemetry.Outage
-	for range repeat.Now(ctx, queueEvery) {
-		if err := f.readQueue(ctx); ctx.Err() == nil {
-			outage.Note(f.Log, "the count of decisions that wait for review is out of date", f.now(), err)
-		}
-	}
 }
 
 // readQueue reads the queue, and looks up the places of the decisions that are new in it.

@@ -9,27 +9,20 @@ import (
 	"pitboss/internal/journal"
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
-	"pitboss/internal/repeat"
-	"pitboss/internal/telemetry"
 )
 
 // calibrations holds the calibration of each model by its SHA-256.
 type calibrations map[string]journal.Calibration
 
-// followCalibrations reads the calibrations every so often until ctx ends.
-func (f *Function) followCalibrations(ctx context.Context) {
-	var outage telemetry.Outage
-	for range repeat.Now(ctx, f.cfg.LearnPoll) {
-		now, err := f.journal.Calibrations(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		outage.Note(f.Log, "the calibrations can't be read; the last ones stay", f.now(), err)
-		if err == nil {
-			all := calibrations(now)
-			f.calibrations.Store(&all)
-		}
+// takeCalibrations adopts the calibrations of now.
+func (f *Function) takeCalibrations(ctx context.Context) error {
+	now, err := f.journal.Calibrations(ctx)
+	if err != nil {
+		return err
 	}
+	all := calibrations(now)
+	f.calibrations.Store(&all)
+	return nil
 }
 
 // calibrate replaces the models' scores by calibrated ones. The input keeps the raw

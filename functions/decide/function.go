@@ -109,9 +109,11 @@ func (f *Function) start(ctx context.Context) (err error) {
 	if err := f.takePolicy(ctx); err != nil {
 		f.Log.Warn("the policy in force can't be read yet", zap.Error(err))
 	}
-	f.Go(f.followPolicy)
-	f.Go(func(ctx context.Context) { f.followRanking(ctx, rdb) })
-	f.Go(f.followCalibrations)
+	f.Follow(policyPoll, "the policy in force can't be read; the one before decides", f.takePolicy)
+	f.Follow(f.cfg.LearnPoll, "what players open next can't be read; the last ranking stays", func(ctx context.Context) error {
+		return f.takeRanking(ctx, rdb)
+	})
+	f.Follow(f.cfg.LearnPoll, "the calibrations can't be read; the last ones stay", f.takeCalibrations)
 	return f.startLearning()
 }
 

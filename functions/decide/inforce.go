@@ -7,24 +7,13 @@ import (
 	"go.uber.org/zap"
 
 	"pitboss/internal/policy"
-	"pitboss/internal/repeat"
-	"pitboss/internal/telemetry"
 )
 
 // policyPoll is how often decide looks for an approved policy.
 const policyPoll = time.Second
 
-// followPolicy adopts a policy that was approved on the running system, and returns to
-// the policy of the files when it is no longer in force.
-func (f *Function) followPolicy(ctx context.Context) {
-	var outage telemetry.Outage
-	for range repeat.Now(ctx, policyPoll) {
-		if err := f.takePolicy(ctx); ctx.Err() == nil {
-			outage.Note(f.Log, "the policy in force can't be read; the one before decides", f.now(), err)
-		}
-	}
-}
-
+// takePolicy adopts a policy that was approved on the running system, and returns to the
+// policy of the files when it is no longer in force.
 func (f *Function) takePolicy(ctx context.Context) error {
 	now, err := f.journal.InForce(ctx, f.policy.Hash())
 	if err != nil {

@@ -15,8 +15,6 @@ import (
 
 	"pitboss/internal/learn"
 	"pitboss/internal/policy"
-	"pitboss/internal/repeat"
-	"pitboss/internal/telemetry"
 )
 
 var shadowed = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -69,17 +67,10 @@ func (f *Function) startLearning() error {
 		}
 		l.frozen = frozen.Snapshot()
 	}
-	f.Go(l.run)
+	f.Follow(min(promotionPoll, f.cfg.LearnPoll), "the learned policy can't be read; the one before decides", func(ctx context.Context) error {
+		return errors.Join(l.step(ctx), f.takeShadow(ctx))
+	})
 	return nil
-}
-
-func (l *follower) run(ctx context.Context) {
-	var outage telemetry.Outage
-	for range repeat.Now(ctx, min(promotionPoll, l.f.cfg.LearnPoll)) {
-		if err := errors.Join(l.step(ctx), l.f.takeShadow(ctx)); ctx.Err() == nil {
-			outage.Note(l.f.Log, "the learned policy can't be read; the one before decides", l.f.now(), err)
-		}
-	}
 }
 
 // step adopts the promoted policy, else the frozen one, else what is learned now.

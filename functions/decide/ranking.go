@@ -9,9 +9,7 @@ import (
 	"pitboss/internal/learn"
 	"pitboss/internal/player"
 	"pitboss/internal/policy"
-	"pitboss/internal/repeat"
 	"pitboss/internal/setup"
-	"pitboss/internal/telemetry"
 )
 
 // The ranking of next games learns from the games that players opened in the last
@@ -25,25 +23,18 @@ const (
 	rankName = "next-game"
 )
 
-// followRanking reads which games players opened after which, every so often until ctx
-// ends.
-func (f *Function) followRanking(ctx context.Context, rdb setup.Client) {
-	var outage telemetry.Outage
-	for range repeat.Now(ctx, f.cfg.LearnPoll) {
-		chain, rounds := learn.NewChain(), 0.0
-		err := player.EachTransition(ctx, rdb, f.now(), rankDays, func(t player.Transition, ago int, n int64) {
-			weight := float64(n) * math.Pow(rankFade, float64(ago))
-			chain.Add(t.Game, t.Next, weight)
-			rounds += weight
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		outage.Note(f.Log, "what players open next can't be read; the last ranking stays", f.now(), err)
-		if err == nil && rounds >= rankFrom {
-			f.ranker.Store(chain.Ranker())
-		}
+// takeRanking learns the ranking from the games that players opened after each other.
+func (f *Function) takeRanking(ctx context.Context, rdb setup.Client) error {
+	chain, rounds := learn.NewChain(), 0.0
+	err := player.EachTransition(ctx, rdb, f.now(), rankDays, func(t player.Transition, ago int, n int64) {
+		weight := float64(n) * math.Pow(rankFade, float64(ago))
+		chain.Add(t.Game, t.Next, weight)
+		rounds += weight
+	})
+	if err == nil && rounds >= rankFrom {
+		f.ranker.Store(chain.Ranker())
 	}
+	return err
 }
 
 // ranked returns the ranking of next games for a decision: the learned one, or the

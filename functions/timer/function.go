@@ -79,7 +79,7 @@ func (f *Function) start(ctx context.Context) error {
 	f.broker = sink.New(f.cfg.Sink, f.cfg.Lease/2, 16)
 	f.journal = journal.New(rdb, 1)
 	if f.cfg.GuardEvery > 0 {
-		f.Go(f.newGuard().run)
+		f.newGuard().follow()
 	}
 	if f.cfg.LabelsEvery > 0 {
 		labels, err := f.newLabels(rdb)
@@ -87,7 +87,7 @@ func (f *Function) start(ctx context.Context) error {
 			return err
 		}
 		if labels != nil {
-			f.Go(labels.run)
+			labels.follow()
 		}
 	}
 	if f.cfg.Every > 0 {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"time"
-
-	"pitboss/internal/repeat"
-	"pitboss/internal/telemetry"
 )
 
 // leased is work that one instance at a time does: the one that holds the lease of its
@@ -26,15 +23,8 @@ type leased struct {
 	mine bool // this instance did the round before
 }
 
-// run does rounds until ctx ends.
-func (l *leased) run(ctx context.Context) {
-	var outage telemetry.Outage
-	for range repeat.Now(ctx, l.every) {
-		if err := l.round(ctx); ctx.Err() == nil {
-			outage.Note(l.f.Log, l.failed, l.f.now(), err)
-		}
-	}
-}
+// follow does rounds in the background.
+func (l *leased) follow() { l.f.Follow(l.every, l.failed, l.round) }
 
 // round does one round if this instance holds the lease. After a round that failed it
 // begins again, since what it remembers may differ from what Redis has.

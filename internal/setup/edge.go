@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pitboss/internal/event"
+	"pitboss/internal/repeat"
 	"pitboss/internal/telemetry"
 )
 
@@ -132,6 +133,20 @@ func (g *Edge) Go(work func(context.Context)) {
 	var done sync.WaitGroup
 	done.Go(func() { work(ctx) })
 	g.AtEnd(func() error { stop(); done.Wait(); return nil })
+}
+
+// Follow runs step in the background, at once and again after each pause, as [Edge.Go] does.
+// While step fails, the log says so once, and failed says what that means
+// ([telemetry.Outage]). An error after Stop has begun is not logged.
+func (g *Edge) Follow(pause time.Duration, failed string, step func(context.Context) error) {
+	g.Go(func(ctx context.Context) {
+		var outage telemetry.Outage
+		for range repeat.Now(ctx, pause) {
+			if err := step(ctx); ctx.Err() == nil {
+				outage.Note(g.Log, failed, time.Now(), err)
+			}
+		}
+	})
 }
 
 // Stop ends the background work and closes what was opened. By then func-go has drained the
