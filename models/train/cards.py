@@ -1,4 +1,4 @@
-"""Writes the measured numbers into a model card, between its two markers."""
+"""Writes the metrics into a model card, between its two markers."""
 
 import re
 

@@ -18,7 +18,7 @@ LEAVE_WINDOW_S = 600
 
 
 def exported(recording: str) -> pd.DataFrame:
-    """The rows `pitboss training-set` wrote: features as serving sends them, and labels."""
+    """The rows that `pitboss training-set` wrote: the features as served, and the labels."""
     d = pd.read_parquet(EXPORTED / f"{recording}.parquet")
     d["t"] = d.event_time.astype("datetime64[ms, UTC]").astype("int64") / 1000
     return d.sort_values("t", kind="stable").reset_index(drop=True)
@@ -49,12 +49,12 @@ def gray() -> pd.DataFrame:
 
 
 def offline(d: pd.DataFrame) -> pd.DataFrame:
-    """Unlimited features of each player's own past, for the upper bound of `leave`.
+    """Features without limits on memory, computed from each player's own past, for the upper bound of `leave`.
 
     Needs columns t (s), player, game, stake and win, sorted by t. Nothing here
     is bounded in memory or time, so no online feature could do better with
-    the same information. Wall-clock time and what other players do are left
-    out: in the csgo recording they betray when the recorder paused.
+    the same information. Wall-clock time and other players' rounds are left
+    out, because in the csgo recording they show when the recorder paused.
     """
     out = np.zeros((len(d), 10 + 17))
     t, stake, win, game = (d[c].to_numpy() for c in ("t", "stake", "win", "game"))
@@ -96,7 +96,7 @@ def _one_player(t, stake, win, game):
 
 
 def recorded(recording: str) -> pd.DataFrame:
-    """The recording itself, in the order of exported()."""
+    """The recording, in the order of exported()."""
     d = pd.read_csv(FOLDER / f"{recording}.csv.gz")
     if recording == "bustabit":
         d["t"] = pd.to_datetime(d.played_at).dt.tz_localize(None).astype("datetime64[s]").astype("int64")

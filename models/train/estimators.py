@@ -1,9 +1,9 @@
-"""Makes internal/policy/testdata/estimators.json: a log and what numpy says of it.
+"""Writes internal/policy/testdata/estimators.json: decision logs and the estimates that numpy computes from them.
 
     python models/train/estimators.py internal/policy/testdata/estimators.json
 
-IPS, SNIPS and DR with 95 % intervals and effective sample size, as internal/policy/offpolicy.go
-has them; its test compares to 1e-12. Seeded; packages: requirements.txt.
+The estimates are IPS, SNIPS and DR with 95 % intervals, and the effective sample size. The test of
+internal/policy/offpolicy.go compares with them to 1e-12. The logs are seeded; requirements.txt has the packages.
 """
 
 import json

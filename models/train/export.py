@@ -1,9 +1,9 @@
-"""Writes a trained model as Pitboss serves it: model.onnx, model.yaml, golden.json.
+"""Writes a trained model as the files that Pitboss serves: model.onnx, model.yaml and golden.json.
 
 The graph is plain: one float32 input [N, features], one float32 output [N, 1]
 (no ZipMap, no label), operator sets 17 and ai.onnx.ml 3, IR version 9, which
-every ONNX Runtime since 1.15 accepts. Pitboss explains a score from the very file
-that scored: it reads the trees, and needs nothing in it that scoring does not.
+every ONNX Runtime since 1.15 accepts. Pitboss reads the trees from the same file to
+explain a score, so the file holds nothing but what scoring needs.
 """
 
 import hashlib
@@ -97,21 +97,21 @@ def parity(model: onnx.ModelProto, x: np.ndarray, want: np.ndarray, tolerance: f
 
 
 def histograms(x: np.ndarray, names: list[str], bins: int = 10) -> dict:
-    """Per feature, edges at the training set's quantiles and the share of each bin."""
+    """For each feature, bin edges at the training set's quantiles and the share of each bin."""
     out = {}
     for i, name in enumerate(names):
         v = x[:, i].astype(np.float32)
         edges = np.unique(np.quantile(v, np.linspace(0, 1, bins + 1)[1:-1], method="lower")).astype(np.float32)
         edges = edges[edges < v.max()]
         if len(edges) == 0:
-            continue  # a constant cannot drift by bins
+            continue  # a constant has only one bin
         shares = np.bincount(np.searchsorted(edges, v, side="left"), minlength=len(edges) + 1) / len(v)
         out[name] = {"edges": [float(e) for e in edges], "shares": [round(float(s), 6) for s in shares]}
     return out
 
 
 def reference(x: np.ndarray) -> list[float]:
-    """The median of each feature over the training set, which explanations compare a player with."""
+    """The median of each feature over the training set. Explanations compare a player with it."""
     return [float(v) for v in np.median(x, axis=0).astype(np.float32)]
 
 

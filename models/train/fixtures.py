@@ -1,10 +1,10 @@
-"""Makes the ONNX files that internal/model is tested with: what the usual exporters write.
+"""Writes the ONNX files of internal/model's tests, as the usual exporters write them.
 
     python models/train/fixtures.py internal/model/testdata/onnx
 
-Each fixture is NAME.onnx (and maybe NAME.onnx.data) and an entry in fixtures.json: the
-columns in order, rows, and what Python's ONNX Runtime says of them. All is seeded;
-packages: requirements.txt and fixtures.txt.
+Each fixture is NAME.onnx, possibly NAME.onnx.data, and an entry in fixtures.json with the
+columns in order, some rows, and their scores by Python's ONNX Runtime. Everything is seeded;
+requirements.txt and fixtures.txt have the packages.
 """
 
 import json
@@ -32,7 +32,7 @@ class Fixtures:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, name, model, inputs, columns, rows, output, pick, **manifest):
-        """inputs: rows → ONNX Runtime's feed, one row a call; pick: its answer → the score."""
+        """inputs turns a row into ONNX Runtime's feed; pick takes the score from its answer."""
         path = self.folder / f"{name}.onnx"
         if not isinstance(model, Path):
             path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString(deterministic=True))
@@ -168,7 +168,7 @@ def newest_opset():
 
 
 def trees(fix):
-    """Trees as other exporters may write them: each split mode, columns in another order, ai.onnx.ml 5."""
+    """Trees as other exporters may write them, with each split mode, another order of columns, and ai.onnx.ml 5."""
     F, I = TensorProto.FLOAT, TensorProto.INT64
     n = 7  # a complete tree of depth 2
     common = dict(nodes_nodeids=list(range(n)), nodes_treeids=[0] * n, nodes_featureids=[0, 1, 3, 0, 0, 0, 0],

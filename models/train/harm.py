@@ -15,12 +15,12 @@ import export
 import plots
 
 SPORTS, CASINO = ("fixedodds", "liveaction"), ("casino",)
-CENTS = 100.0  # Gray's money is euros, Pitboss's minor units
+CENTS = 100.0  # Gray has amounts in euros, Pitboss in minor units
 PARAMS = dict(objective="binary", num_leaves=15, max_depth=4, learning_rate=0.03, min_data_in_leaf=20,
               feature_fraction_bynode=0.2, bagging_fraction=0.8, bagging_freq=1, lambda_l2=5.0, seed=data.SEED,
               deterministic=True, force_row_wise=True, num_threads=1, verbose=-1)
 TREES = 200
-REPEATS = 6  # of the cross-validation, each with other folds and another seed of the learner
+REPEATS = 6  # of the cross-validation, each with its own folds and its own seed of the learner
 
 
 def features(d: pd.DataFrame) -> pd.DataFrame:
@@ -43,8 +43,8 @@ def features(d: pd.DataFrame) -> pd.DataFrame:
         out[f"rounds_per_active_day{per}"] = rounds / days
         out[f"stake_per_active_day{per}"] = stake / days
         out[f"loss_per_active_day{per}"] = loss / days
-        # Days with a bet in a month like the player's average one. Gray has
-        # no day of two products at once, so the widest product stands for all.
+        # Days with a bet in an average month of the player. Gray does not say on which
+        # days a player used two products, so the product with the most days counts for all.
         out[f"days{per or '_active'}_30d"] = (days * (30 / span).clip(upper=1)).clip(upper=30).where(rounds > 0, 0)
     return pd.DataFrame(out)
 
@@ -88,14 +88,17 @@ def span(d):
 
 
 def still_playing(d, y, p):
-    """AUC among those who had not stopped years before the study's interventions (most controls had): whom the model meets online."""
+    """AUC among the players that the model meets online.
+
+    Most controls had stopped playing years before the study's interventions; they are left out.
+    """
     last = pd.to_datetime(d.First_Deposit_Date) + pd.to_timedelta(span(d), unit="D")
     return {f"auc_of_those_playing_since_{day}": round(float(roc_auc_score(y[last >= day], p[last >= day])), 4)
             for day in ("2008-11-01", "2009-06-01", "2009-12-01")}
 
 
 def in_play(d):
-    """Bets during a match, in ten columns: what they would add, had the contract a product of their own for them."""
+    """Ten columns about bets during a match, which the event contract does not tell from other bets."""
     rounds, stake, loss = (d[f"{c}_liveaction"].fillna(0) for c in ("sum_bets", "sum_stakes", "net_loss"))
     stake, loss, days = stake * CENTS, loss * CENTS, d.bettingdays_liveaction.fillna(0)
     n, length = days.clip(lower=1), d.duration_liveaction.fillna(0).clip(lower=1)
@@ -105,7 +108,7 @@ def in_play(d):
 
 
 def left_out(d, x, y):
-    """What the columns that are not used would add, so that leaving them out is a decision."""
+    """The AUC with each group of columns that the model does not use, to justify leaving them out."""
     country = d.CountryName.where(d.CountryName.map(d.CountryName.value_counts()) > 30, "other")
     first = pd.to_datetime(d.First_Deposit_Date).astype("int64").to_numpy()[:, None] / 1e9
     extra = {"with_in_play_apart": in_play(d), "with_country": pd.get_dummies(country).to_numpy(float), "with_duration": span(d).to_numpy()[:, None],
@@ -114,7 +117,7 @@ def left_out(d, x, y):
 
 
 def domain(frame) -> dict:
-    """Whom it was trained on: a bookmaker's players. On casino play nearly all inputs are outside of what it saw."""
+    """The players that it was trained on: those of a bookmaker. Nearly all inputs from casino play are outside the training data."""
     most = {n: {"max": float(f"{frame[n].quantile(0.999):.3g}")} for n in ("rounds_per_active_day", "stake_per_active_day", "stake_sum_total")}
     return {"products": ["sports"], "history": ["rounds_total", "rounds_sports"], "ranges": {"rounds_total": {"min": 5.0}, "rounds_sports": {"min": 1.0}} | most}
 

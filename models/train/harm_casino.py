@@ -11,8 +11,8 @@ import export
 import plots
 from harm import at_specificity, cross_validate, fit, linear
 
-CENTS = 100.0  # the file names no currency; its stakes of 0.25 to 20 are taken as units of 100 minor ones
-LEAST_ROUNDS = 20  # below, a share of money lost says nothing
+CENTS = 100.0  # the file does not name the currency; its stakes of 0.25 to 20 are read as major units
+LEAST_ROUNDS = 20  # with fewer rounds, the share of the stakes that was lost means little
 NAMES = ["rounds_casino", "rounds_per_visit", "stake_sum_casino", "stake_mean_casino", "net_loss_casino", "loss_share_casino"]
 
 
@@ -34,7 +34,7 @@ def boosted(x, y, to, seed):
 
 
 def strata(d, y, p, threshold) -> dict:
-    """Where it fails: ranking and sensitivity by how much a player played."""
+    """Ranking and sensitivity by rounds played, risk group and gender, to show where the model fails."""
     out = {}
     for low, high in ((LEAST_ROUNDS, 100), (100, 1000), (1000, 10000), (10000, 10**9)):
         of = ((d.n_round_total >= low) & (d.n_round_total < high)).to_numpy()
@@ -52,7 +52,10 @@ def strata(d, y, p, threshold) -> dict:
 
 
 def markers(d, y, p, threshold) -> dict:
-    """Beside what markers.yaml could see of the same summaries: net loss from 2,000 in all, or a mean session of 200 rounds."""
+    """Compares the model with the markers of markers.yaml that these summaries can show.
+
+    These are a net loss of 2,000 in all and a mean session of 200 rounds.
+    """
     seen = ((d.total_spent >= 2000) | (d.n_round_mean >= 200)).to_numpy()
     said = p >= threshold
     return {"marker_sensitivity": round(float(seen[y == 1].mean()), 3), "marker_false_alarms": round(float(seen[y == 0].mean()), 3),
@@ -62,7 +65,7 @@ def markers(d, y, p, threshold) -> dict:
 
 
 def domain(x: np.ndarray) -> dict:
-    """What the model was trained on: outside of it, it does not speak."""
+    """The range of the training data. The model gives no score outside it."""
     ranges = {}
     for i, name in enumerate(NAMES):
         low, high = np.quantile(x[:, i], [0.001, 0.999])

@@ -10,9 +10,9 @@ import data
 import export
 import plots
 
-# Pace, and the price of what is played. In the recording that has a label worth
-# learning nothing is ever won, so a model that saw results or streaks would
-# learn to read them as a counter of rounds.
+# The inputs are the player's pace and stake. Nothing is ever won in the recording
+# whose label is worth learning, so a model with results or streaks as inputs
+# would use them as a counter of rounds.
 INPUTS = ["rounds_1m", "rounds_10m", "rounds_1h", "rounds_24h", "rounds_total", "gap_mean_s", "gap_1m_s",
         "gap_10s_s", "gap_last_s", "session_rounds", "session_minutes", "visit_rounds", "rounds_per_visit", "games_1h", "days_active_30d", "stake_last"]
 RESULTS = ["stake_mean_1h", "stake_ratio", "stake_max_session", "net_10m", "net_1h", "net_24h",
@@ -24,7 +24,7 @@ TREES = 200
 
 
 def fit(x, y, trees=TREES, **params):
-    # use_missing: every feature Pitboss serves is finite, and the exporter refuses other splits.
+    # use_missing is off because every feature that Pitboss serves is finite, and the exporter refuses splits on missing values.
     return lgb.train(PARAMS | params, lgb.Dataset(x, y, params={"use_missing": params.get("use_missing", False)}), trees)
 
 
@@ -41,20 +41,20 @@ def baseline(gap, train, hold, y):
 def evaluate(recording, columns):
     """Fits on the first part of a recording and measures on the rest."""
     d, raw = data.exported(recording), data.recorded(recording)
-    assert len(d) == len(raw) and (d.t.to_numpy() == raw.t.to_numpy()).all(), "the export is of another recording"
+    assert len(d) == len(raw) and (d.t.to_numpy() == raw.t.to_numpy()).all(), "the export was made from another recording"
     known = d.gone_10m.notna().to_numpy()
     y, train_hold = d.gone_10m.fillna(-1).to_numpy(), data.split(d.t.to_numpy(), known)
     train, hold = train_hold
     x = d[columns].to_numpy(np.float32)
     model = fit(x[train], y[train])
-    # The player ids of the recording, not the export's hashes: both are the same players.
+    # offline groups by the recording's own player ids. The export has hashes of the same ids.
     past = data.offline(raw)
     unlimited = past.to_numpy()
     bound = fit(unlimited[train], y[train], use_missing=True)
     p = {"online model": model.predict(x[hold]), "upper bound": bound.predict(unlimited[hold]),
          "baseline": baseline(past.gap1.to_numpy(), train, hold, y)}
     metrics = {k.replace(" ", "_"): measure(y[hold], v) for k, v in p.items()}
-    if recording.startswith("csgo"):  # one game, so nothing to leave out, in the other
+    if recording.startswith("csgo"):  # the other recording has only one game
         blind = past.drop(columns="game").to_numpy()
         metrics["upper_bound_without_the_game"] = measure(y[hold], fit(blind[train], y[train], use_missing=True).predict(blind[hold]))
     metrics |= {"gone_share": round(float(y[hold].mean()), 4), "train_rows": int(train.sum()), "hold_out_rows": int(hold.sum())}
@@ -89,7 +89,7 @@ def main():
     plots.calibration("leave", "csgo hold-out", y[hold], p["online model"])
     plots.importance("leave", model, INPUTS)
     ship("v1", model, x, y, train, hold, metrics, int(train.sum()))
-    # The shadow: a third of the size, to see whether it would do.
+    # The shadow is a third of the size, to see whether a smaller model is good enough.
     small = fit(x[train], y[train], trees=60, max_depth=4, num_leaves=15, learning_rate=0.1)
     small_metrics = {"online_model": measure(y[hold], small.predict(x[hold])), "hold_out_rows": int(hold.sum())}
     ship("v2", small, x, y, train, hold, small_metrics, int(train.sum()))

@@ -1,8 +1,8 @@
-"""next-game: which game a player opens next, from the games opened lately.
+"""next-game predicts which game a player opens next from the latest games opened.
 
 A multinomial logistic regression over the last game and the different games
-before it, shrunk towards a first-order Markov chain that prefers games the player
-knows: with no evidence it is that.
+before it. Its prior is a first-order Markov chain that prefers games the player
+knows, so without evidence it equals that chain.
 """
 
 import json
@@ -18,12 +18,12 @@ import export
 import plots
 
 # DECAYS, RETURN and PENALTY were chosen on the last quarter of the training part,
-# with everything fitted on what is before it.
+# with models fitted on the first three quarters.
 LENGTH, DECAYS = 8, [0.0, 0.8]
-RETURN = 3.0         # how much a game the player knows is preferred, in log-odds; DECAYS[1]**k of it for the k-th latest
-PENALTY = 3.0        # on the squared distance from the prior's weights
-MIN_ROUNDS = 5       # of an item, in the training part
-SMOOTHING = 1.0      # pseudo-counts of popularity in a row of the chain
+RETURN = 3.0         # log-odds that a game the player knows gets in addition, times DECAYS[1]**k for the k-th latest
+PENALTY = 3.0        # of the squared distance to the prior's weights
+MIN_ROUNDS = 5       # that an item needs in the training part
+SMOOTHING = 1.0      # pseudo-counts, spread by popularity, that each row of the chain gets
 ITERATIONS = 150
 TOP = 5
 
@@ -31,7 +31,7 @@ TOP = 5
 def histories(d):
     """(recent games, next game, its time, player) of every round that has a predecessor.
 
-    recent_games is what serving would have sent right after the predecessor.
+    recent_games are those that serving would have sent right after the predecessor.
     """
     last, out = {}, []
     for t, player, games in zip(d.t.to_numpy(), d.player.to_numpy(), d.recent_games.map(json.loads)):
@@ -69,7 +69,7 @@ def markov(rows, index):
 
 
 def fit(x, y, prior):
-    """Weights [columns, items] that minimise the log-loss plus the pull to prior."""
+    """Weights [columns, items] that minimise the log-loss plus the penalty for leaving the prior."""
     n, (columns, items) = len(y), prior.shape
     one_hot = sparse.csr_matrix((np.ones(n), (np.arange(n), y)), shape=(n, items))
 
@@ -86,7 +86,7 @@ def fit(x, y, prior):
 
 
 def learnt(rows, items):
-    """Popularity, the chain's log-probabilities, the weights, and of how many rows."""
+    """Popularity, the chain's log-probabilities, the weights, and the number of rows that they were learnt from."""
     index = {g: i for i, g in enumerate(items)}
     popularity, chain = markov(rows, index)
     known = [r for r in rows if r[1] in index]
@@ -96,7 +96,7 @@ def learnt(rows, items):
 
 
 def measure(scores, rows, index):
-    """HR@5 and NDCG@5; a game that was not in the training part counts as missed."""
+    """HR@5 and NDCG@5; a game that the training part did not have counts as a miss."""
     return gains(ranks(scores, rows, index))
 
 
@@ -110,9 +110,9 @@ def ranks(scores, rows, index):
 
 
 def lead(scores, others, rows, index, samples=1000):
-    """95 % of the bootstrap of scores' HR@5 and NDCG@5 minus the others'.
+    """95 % bootstrap intervals of the difference in HR@5 and NDCG@5 between scores and others.
 
-    Players are drawn, not rows: the rows of one player are alike.
+    The bootstrap draws players instead of rows, because the rows of one player are similar.
     """
     a, b = (ranks(s, rows, index) for s in (scores, others))
     gain = lambda r: np.where(r < TOP, 1 / np.log2(r + 2.0), 0)
@@ -138,7 +138,7 @@ def to_onnx(weights):
 
 
 def ship(version, weights, items, x, metrics, on, rows):
-    """Writes a version; its golden rows are some of x."""
+    """Writes a version. Its golden rows are drawn from x."""
     model = to_onnx(weights)
     dense = np.asarray(x[:2000].todense(), np.float32)
     logits = dense.astype(np.float64) @ weights
@@ -170,7 +170,7 @@ def main():
     p = {"model": np.asarray(x @ weights),
          "Markov chain": np.where(last[:, None] >= 0, chain[last], np.log(popularity + 1e-3)[None, :]),
          "popularity": np.tile(popularity, (len(hold), 1))}
-    # Nothing of the player's history known: Pitboss gives no ranking; here popularity stands in for all three.
+    # Pitboss gives no ranking when it knows none of the player's games; here all three use popularity instead.
     blank = np.asarray(x.sum(1)).ravel() == 0
     p["model"][blank] = np.log(popularity + 1e-3)
     only_last = measure(np.asarray(encode([(r[0][:1], *r[1:]) for r in hold], index) @ weights), hold, index)

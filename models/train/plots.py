@@ -16,7 +16,7 @@ plt.rcParams |= {"figure.figsize": (5.2, 4.2), "figure.dpi": 110, "axes.grid": T
 def _save(fig, name):
     data.DOCS.mkdir(parents=True, exist_ok=True)
     fig.tight_layout()
-    fig.savefig(data.DOCS / f"{name}.png", metadata={"Software": None})  # no versions: equal runs, equal files
+    fig.savefig(data.DOCS / f"{name}.png", metadata={"Software": None})  # without versions, equal runs write equal files
     plt.close(fig)
 
 

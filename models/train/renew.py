@@ -1,14 +1,14 @@
-"""Trains a candidate of `leave` or of `next-game` on the journal's own decisions.
+"""Trains a candidate for `leave` or `next-game` on the journal's decisions.
 
     python renew.py leave|next-game        prints the version that it wrote
 
-The rows are what `pitboss training-set --from-journal --games` wrote: the features that each decision was made on, the games that the
-player had opened, and whether they were gone ten minutes later. The first 75 % by time are trained on; on the rest the candidate and the
-model that is live are compared. A candidate that is no better is not written. One that is goes into the shadow (scripts/train.sh), where
-it is compared with the live one on the same events; a person promotes it, or not.
+`pitboss training-set --from-journal --games` writes the rows. A row has the features of a decision, the games that the player had
+opened, and whether the player was gone ten minutes later. The candidate is trained on the first 75 % by time and compared with the live
+model on the rest. It is written only if it is better. scripts/train.sh then makes it the shadow, which scores the same events as the live
+model; a person decides whether to promote it.
 
-The rows are of players at the moments at which Pitboss decides, not at every round, and what was recommended to them is in what came.
-For next-game, what a player opens next is the game of the round of their next decision.
+Two biases remain. A row exists only for the moments at which Pitboss decided, not for every round, and the recommendation may have
+changed the outcome. For next-game, the next game is that of the player's next decision.
 """
 
 import collections
@@ -28,11 +28,11 @@ import leave
 import next_game
 
 LEAST_ROWS = 5000
-LEAST_OF_EACH = 300  # rows of players who left, and who stayed, in either part
+LEAST_OF_EACH = 300  # rows of players who left, and of players who stayed, in each part
 
 
 def live(model: str) -> tuple[str, dict, onnx.ModelProto]:
-    """The version of a model that serves, its manifest and its file."""
+    """The live version of a model, its manifest and its file."""
     version = yaml.safe_load((data.MODELS / "serving.yaml").read_text())[model]["live"]
     folder = data.MODELS / model / version
     return version, yaml.safe_load((folder / "model.yaml").read_text()), onnx.load(folder / "model.onnx")
@@ -90,14 +90,14 @@ def renew_leave(d: pd.DataFrame) -> str:
 
 
 def hits(scores: np.ndarray, x, rows, index: dict) -> dict:
-    """HR@5 and NDCG@5; where the model knows none of the player's games it says nothing, which is a miss."""
+    """HR@5 and NDCG@5. A model that knows none of the player's games gives no ranking, which counts as a miss."""
     rank = next_game.ranks(scores, rows, index)
     rank[np.asarray(x.sum(1)).ravel() == 0] = next_game.TOP
     return next_game.gains(rank)
 
 
 def renew_next_game(d: pd.DataFrame) -> str:
-    # Other events than rounds repeat the games of the round before.
+    # Events other than rounds repeat the games of the previous round.
     d = d[(d.event_type == "round.settled") & (d.recent_games != "[]")]
     rows = next_game.histories(d)
     enough(len(rows))

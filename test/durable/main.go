@@ -1,13 +1,13 @@
-// Command durable says what Knative's RabbitMQ Broker controller would create
-// for Brokers and their Triggers: exchanges, queues, bindings and policies of
-// RabbitMQ, and the processes with their environment. It uses the
-// controller's own constructors (knative.dev/eventing-rabbitmq), so names,
-// filters and environment are those of a cluster.
+// Command durable prints what Knative's RabbitMQ Broker controller would create for
+// Brokers and their Triggers: RabbitMQ's exchanges, queues, bindings and policies, and
+// the processes with their environment. It calls the controller's own constructors
+// (knative.dev/eventing-rabbitmq), so names, filters and environment equal those in
+// a cluster.
 //
 //	durable -amqp URL -ingress BROKER=URL... -service NAME=URL... < manifests
 //
-// The manifests are what `kubectl kustomize broker/rabbitmq` prints; the answer
-// is one JSON document. drill durable carries it out.
+// It reads the output of `kubectl kustomize broker/rabbitmq` and writes one JSON
+// document, from which `drill durable` starts everything.
 package main
 
 import (
@@ -36,7 +36,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// plan is the answer.
+// plan is the document that durable writes.
 type plan struct {
 	Exchanges []topology.ExchangeSpec `json:"exchanges"`
 	Queues    []topology.QueueSpec    `json:"queues"`
@@ -53,9 +53,9 @@ type process struct {
 	Env    map[string]string `json:"env"`
 }
 
-// cluster is what the controller would look up.
+// cluster has the objects and addresses that the controller would look up.
 type cluster struct {
-	amqp      string               // in the Secret that the Deployments refer to
+	amqp      string               // from the Secret that the Deployments refer to
 	addresses map[string]*apis.URL // of Brokers' ingresses and Knative Services, by kind and name
 	brokers   []*eventingv1.Broker
 	config    *rabbitconfig.RabbitmqBrokerConfig
@@ -144,10 +144,10 @@ func (c *cluster) read(manifests string) error {
 	return nil
 }
 
-// uid stands for what the API server gives out.
+// uid replaces the UID that the API server would assign.
 func uid(name string) types.UID { return types.UID(uuid.NewSHA1(uuid.Nil, []byte(name)).String()) }
 
-// plan follows ReconcileKind of the Broker's and the Trigger's reconcilers.
+// plan takes the steps of ReconcileKind in the reconcilers of Broker and Trigger.
 func (c *cluster) plan() (*plan, error) {
 	p := &plan{}
 	for _, b := range c.brokers {
@@ -243,7 +243,7 @@ func (c *cluster) triggerDeadLetters(p *plan, b *eventingv1.Broker, t *eventingv
 	return nil
 }
 
-// resolve is the controller's URI resolver.
+// resolve replaces the controller's URI resolver.
 func (c *cluster) resolve(d *duckv1.Destination) (*duckv1.Addressable, error) {
 	if d.Ref == nil {
 		return &duckv1.Addressable{URL: d.URI}, nil
@@ -282,7 +282,7 @@ func (p *plan) bind(args *rabbit.BindingArgs) error {
 	return nil
 }
 
-// add takes a Deployment's environment; what comes from the Secret is
+// add adds a Deployment's process with its environment. A value from the Secret is
 // RabbitMQ's URL.
 func (p *plan) add(c *cluster, binary string, b *eventingv1.Broker, d *appsv1.Deployment) {
 	env := map[string]string{}
