@@ -20,7 +20,6 @@ import (
 
 // Set is a compiled features.yaml. It is immutable and safe for concurrent use.
 type Set struct {
-	file  string
 	hash  string
 	names []string // of the features in the vector, in order of declaration
 

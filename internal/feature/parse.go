@@ -33,7 +33,7 @@ func Parse(file string, src []byte) (*Set, error) {
 // Compile compiles the declarations, once. Every error is a [*strictyaml.Problem].
 func (d *Declarations) Compile() (*Set, error) {
 	b := &builder{file: d.file, src: d.src, decl: d.decl, slotAt: map[string]int{}, inputAt: map[string]int{}, programAt: map[string]int{}, set: &Set{
-		file: d.file, bySlot: map[uint32]int{}, byInput: map[uint32]int{}, plans: map[string]*plan{},
+		bySlot: map[uint32]int{}, byInput: map[uint32]int{}, plans: map[string]*plan{},
 	}}
 	for _, build := range []func() error{b.limits, b.features, b.derived, b.reminders, b.conditions, b.finish} {
 		if err := build(); err != nil {

@@ -51,7 +51,6 @@ type Status struct {
 	Live     map[string]string   // version by model name
 	Shadow   map[string][]string // versions by model name
 	Rejected map[string]string   // reasons, by a model's name/version or the path of serving.yaml
-	Checked  time.Time
 }
 
 // Open loads the lineup that serving.yaml declares. The error names every model that does
@@ -255,7 +254,7 @@ func (r *Registry) swap(b *buildResult) {
 }
 
 func (r *Registry) reject(rejected map[string]string) {
-	r.status.Rejected, r.status.Checked = rejected, time.Now()
+	r.status.Rejected = rejected
 }
 
 // Status returns the serving and the refused models.
