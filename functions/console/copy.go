@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/text/currency"
@@ -21,10 +22,10 @@ import (
 //go:embed copy.html
 var copyText string
 
-// copyPages are the readable copy's templates by language.
-var copyPages = func() map[string]*template.Template {
+// copyPages returns the readable copy's templates by language.
+var copyPages = sync.OnceValue(func() map[string]*template.Template {
 	out := map[string]*template.Template{}
-	for name, m := range languages {
+	for name, m := range languages() {
 		out[name] = template.Must(template.New("copy").Funcs(template.FuncMap{
 			"t": m.text, "word": m.word, "moment": m.moment, "limit": m.limit, "about": m.about,
 			"plain": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
@@ -32,14 +33,14 @@ var copyPages = func() map[string]*template.Template {
 		}).Parse(copyText))
 	}
 	return out
-}()
+})
 
 // writeCopy writes v as a page in the language, or in English if there are no texts
 // in that language.
 func writeCopy(w io.Writer, language string, v exportView) error {
-	page, ok := copyPages[language]
+	page, ok := copyPages()[language]
 	if !ok {
-		language, page = "en", copyPages["en"]
+		language, page = "en", copyPages()["en"]
 	}
 	return page.Execute(w, struct {
 		exportView

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"golang.org/x/text/language"
@@ -17,7 +18,9 @@ import (
 )
 
 // The server writes two pages itself, with the texts of the page's message files:
-// the copy for a player, and why a sign-in failed.
+// the copy for a player, and why a sign-in failed. Texts and templates are parsed on
+// first use, because the process of every function contains this package and would
+// start 5 ms later.
 
 //go:embed ui/src/messages/*.json
 var messageFiles embed.FS
@@ -25,10 +28,8 @@ var messageFiles embed.FS
 // messages holds the texts of one language by key.
 type messages map[string]string
 
-// languages are the message files by language.
-var languages = readMessages()
-
-func readMessages() map[string]messages {
+// languages returns the message files by language.
+var languages = sync.OnceValue(func() map[string]messages {
 	out := map[string]messages{}
 	files, err := messageFiles.ReadDir("ui/src/messages")
 	if err != nil {
@@ -46,7 +47,7 @@ func readMessages() map[string]messages {
 		out[strings.TrimSuffix(f.Name(), path.Ext(f.Name()))] = m
 	}
 	return out
-}
+})
 
 // text returns a message with its placeholders filled; values are name, value, name,
 // value, …
@@ -72,41 +73,43 @@ func (m messages) word(set, code string) string {
 // languageCookie holds the language that the reader chose on the page.
 const languageCookie = "language"
 
-// tags are the languages that have texts. The first is the default.
-var tags, matcher = func() ([]string, language.Matcher) {
+// tags returns the languages that have texts, of which the first is the default, and
+// their matcher.
+var tags = sync.OnceValues(func() ([]string, language.Matcher) {
 	names, parsed := []string{"en"}, []language.Tag{language.English}
-	for name := range languages {
+	for name := range languages() {
 		if name != "en" {
 			names, parsed = append(names, name), append(parsed, language.MustParse(name))
 		}
 	}
 	return names, language.NewMatcher(parsed)
-}()
+})
 
 // languageOf returns the language that the reader chose on the page, else the
 // browser's.
 func languageOf(r *http.Request) string {
-	if c, err := r.Cookie(languageCookie); err == nil && slices.Contains(tags, c.Value) {
+	names, matcher := tags()
+	if c, err := r.Cookie(languageCookie); err == nil && slices.Contains(names, c.Value) {
 		return c.Value
 	}
 	wanted, _, _ := language.ParseAcceptLanguage(r.Header.Get("Accept-Language")) // if there is none: English
 	_, n, _ := matcher.Match(wanted...)
-	return tags[n]
+	return names[n]
 }
 
 //go:embed signin.html
 var signInText string
 
-var signInPage = template.Must(template.New("signin").Parse(signInText))
+var signInPage = sync.OnceValue(func() *template.Template { return template.Must(template.New("signin").Parse(signInText)) })
 
 // writeTrouble says why a sign-in failed, in the reader's language.
 func writeTrouble(w io.Writer, r *http.Request, t access.Trouble) error {
 	tongue := languageOf(r)
-	m := languages[tongue]
+	m := languages()[tongue]
 	text, err := m.text("signin."+t.What, t.Values...)
 	if err != nil {
 		return err
 	}
-	return signInPage.Execute(w, struct{ Title, Text, Button, Again, Language, Style string }{
+	return signInPage().Execute(w, struct{ Title, Text, Button, Again, Language, Style string }{
 		m["signin."+t.What+"-title"], text, m["signin.again"], t.Again, tongue, styleOf(bundle)})
 }

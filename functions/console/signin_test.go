@@ -26,7 +26,7 @@ func TestWhyASignInFailedIsSaidInTheReadersLanguage(t *testing.T) {
 		if err := writeTrouble(&page, r, access.Trouble{What: "used", Again: "/auth/signin"}); err != nil {
 			t.Fatal(err)
 		}
-		m := languages[c.want]
+		m := languages()[c.want]
 		if text := page.String(); !strings.Contains(text, `lang="`+c.want+`"`) || !strings.Contains(html.UnescapeString(text), m["signin.used"]) {
 			t.Errorf("chosen %q, accepted %q: want %s in\n%s", c.chosen, c.accept, c.want, text)
 		}
@@ -36,7 +36,7 @@ func TestWhyASignInFailedIsSaidInTheReadersLanguage(t *testing.T) {
 // Each trouble has a text in each language, and a value for each placeholder.
 func TestEveryTroubleHasWords(t *testing.T) {
 	t.Parallel()
-	for tongue, m := range languages {
+	for tongue, m := range languages() {
 		for _, trouble := range []access.Trouble{
 			{What: "unreachable", Values: []string{"issuer", "https://id.example"}}, {What: "no-role", Values: []string{"name", "nick", "claim", "roles"}}, {What: "used"},
 			{What: "denied", Values: []string{"text", "<b>no</b>"}}, {What: "untrusted", Values: []string{"text", "the nonce"}}, {What: "over", Values: []string{"n", "10", "origin", "https://c.example"}},
