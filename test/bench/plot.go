@@ -38,20 +38,22 @@ func (r *Report) Plot(dir string) error {
 	return nil
 }
 
-// plotLatency draws latency against load.
+// plotLatency draws the slowest hundredth's latency against load.
 func (r *Report) plotLatency(p *plot.Plot) (bool, error) {
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "POST to recommendation", "offered events/s", "ms"
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = "POST to recommendation, p99", "offered events/s", "ms"
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	var lines []any
 	for _, run := range []string{RunEvery, RunMix} {
-		var p50, p99 plotter.XYs
-		for _, pt := range r.Path {
-			if pt.Run == run && pt.Rate > 0 && pt.P50Ms > 0 {
-				p50, p99 = append(p50, plotter.XY{X: pt.Rate, Y: pt.P50Ms}), append(p99, plotter.XY{X: pt.Rate, Y: pt.P99Ms})
+		for _, delivery := range []string{OverHTTP, InProcess} {
+			var line plotter.XYs
+			for _, pt := range r.Path {
+				if pt.Run == run && pt.Delivery == delivery && pt.Rate > 0 && pt.P99Ms > 0 {
+					line = append(line, plotter.XY{X: pt.Rate, Y: pt.P99Ms})
+				}
 			}
-		}
-		if len(p50) > 0 {
-			lines = append(lines, run+", p50", p50, run+", p99", p99)
+			if len(line) > 0 {
+				lines = append(lines, run+", "+delivery, line)
+			}
 		}
 	}
 	if lines == nil {
@@ -78,7 +80,7 @@ func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
 	}
 	var names []string
 	for _, pt := range runs {
-		names = append(names, pt.Run)
+		names = append(names, pt.Run+"\n"+pt.Delivery)
 	}
 	var bars []stackedBar
 	for _, c := range components {

@@ -69,6 +69,10 @@ func Run(ctx context.Context, cfg Config, progress io.Writer) (*Report, error) {
 		{"mixed", func() error {
 			c := cfg.PathConfig
 			c.Mixed, c.Rates = true, cfg.MixRates
+			if err := r.path(ctx, cfg, c, progress); err != nil {
+				return err
+			}
+			c.InProcess = true
 			return r.path(ctx, cfg, c, progress)
 		}},
 		{"recorded", func() error { return r.recorded(ctx, cfg, progress) }},
