@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -66,6 +67,9 @@ func (r *Report) plotLatency(p *plot.Plot) (bool, error) {
 	return true, err
 }
 
+// inLines breaks the name of a run, so that it fits below a bar.
+var inLines = strings.NewReplacer(" decided", "\ndecided", ", ", ",\n")
+
 // plotCPU draws CPU by component, one bar for each run.
 func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
 	p.Title.Text, p.Y.Label.Text = "CPU by component, as fast as it goes", "µs an event"
@@ -80,7 +84,7 @@ func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
 	}
 	var names []string
 	for _, pt := range runs {
-		names = append(names, pt.Run+"\n"+pt.Delivery)
+		names = append(names, inLines.Replace(pt.Run)+"\n"+pt.Delivery)
 	}
 	var bars []stackedBar
 	for _, c := range components {
@@ -91,7 +95,7 @@ func (r *Report) plotCPU(p *plot.Plot) (bool, error) {
 		bars = append(bars, b)
 	}
 	err := stack(p, names, bars)
-	p.X.Min -= 0.5 // makes room for the legend
+	p.Legend.Left = false // the bars on the left are the highest
 	return true, err
 }
 
