@@ -225,7 +225,7 @@ func TestPlotsAreDrawn(t *testing.T) {
 	if err := r.Plot(dir); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"bench-latency.svg": "mix, p99", "bench-cpu.svg": "broker", "bench-hops.svg": "profile"} {
+	for name, want := range map[string]string{"bench-latency.svg": "mix, HTTP", "bench-cpu.svg": "broker", "bench-hops.svg": "profile"} {
 		raw, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil || !strings.Contains(string(raw), want) {
 			t.Errorf("%s holds no %q (%v)", name, want, err)

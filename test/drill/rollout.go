@@ -177,9 +177,10 @@ func (s *system) count(ctx context.Context, l *load, sent, rollouts int, dir str
 	var gap time.Duration
 	var failed int64
 	for f, r := range s.routes {
-		fmt.Fprintf(os.Stderr, "%-9s longest gap %s\n", f, r.longest().Round(time.Millisecond))
 		gap = max(gap, r.longest())
-		failed += r.failures.Load()
+		n := r.failures.Load()
+		failed += n
+		fmt.Fprintf(os.Stderr, "%-9s longest gap %s, %d attempts repeated\n", f, r.longest().Round(time.Millisecond), n)
 	}
 	var t table
 	t.add("rollouts", float64(rollouts))
