@@ -1,7 +1,9 @@
 package ingest
 
 import (
+	"context"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -12,6 +14,7 @@ const (
 	firstWaiting = 16   // see admission on why it is low
 	calmWaiting  = 64   // fast answers raise the limit to this without demand
 	maxWaiting   = 200  // func.yaml lets as many into an instance
+	mostQueued   = 128  // requests that may wait for a place during slow start
 	slowShare    = 10   // an answer is slow after a tenth of INGEST_TIMEOUT
 	sharpest     = 0.25 // a slow answer leaves at least this share of the limit
 
@@ -30,9 +33,13 @@ const (
 // Without it a Broker that falls behind never catches up. It goes on delivering
 // requests that ingest gave up on, their senders send them again, and all of its work
 // is for answers that nobody waits for. A fixed bound would be too high for a Broker
-// that acknowledges after delivery (the in-memory channel's) or too low for Kafka's. A
-// queue in front of the bound would add latency and memory but no throughput; the
-// senders have a queue.
+// that acknowledges after delivery (the in-memory channel's) or too low for Kafka's.
+//
+// During slow start the limit says little about the Broker, and an instance that has just
+// taken over from another gets at once what waited in the meantime. So a request without
+// a place then waits in a queue for the first answers, at most as long as slow. When
+// the limit falls, that is over: a queue in front of a Broker that is behind would add
+// latency and memory but no throughput, and the senders have a queue.
 //
 // Each instance has a bound of its own. Requests that wait for a slow Broker look to
 // Knative's autoscaler like load on ingest, so it starts further instances, which the
@@ -42,14 +49,16 @@ const (
 //
 // Invariants: waiting exceeds max(limit, minWaiting) only by requests that entered
 // before the limit fell. One slow spell lowers the limit once, since only a request
-// that entered after the last fall lowers it again.
+// that entered after the last fall lowers it again. The queue is empty unless all places
+// are taken, and once the limit has fallen it stays empty.
 type admission struct {
 	slow time.Duration
 
 	mu      sync.Mutex
 	limit   float64
 	waiting int
-	lowered time.Time // when limit last fell
+	lowered time.Time   // when limit last fell; zero: slow start
+	queue   []chan bool // requests that wait for a place, oldest first; each is told once whether it has one
 
 	second       time.Time // when the current second of counting began
 	acks, lately int       // events acknowledged in this second, and in the last whole one
@@ -69,26 +78,66 @@ func (a *admission) full() bool {
 	return a.taken()
 }
 
-// taken reports whether there is no place. mu is held.
-func (a *admission) taken() bool { return a.waiting >= int(a.limit) }
+// taken reports whether there is neither a place nor room in the queue. mu is held.
+func (a *admission) taken() bool {
+	return a.waiting >= int(a.limit) && (!a.lowered.IsZero() || len(a.queue) >= mostQueued)
+}
 
-// enter takes a place for a request of that many events. It returns false if there is
-// none. The caller gives the place back with leave.
-func (a *admission) enter(events int) bool {
+// enter takes a place for a request of that many events, during slow start after waiting
+// for one. It returns false if there is none. The caller gives the place back with leave.
+func (a *admission) enter(ctx context.Context, events int) bool {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if a.taken() {
+		a.mu.Unlock()
 		return false
 	}
 	a.size += (float64(events) - a.size) / sizeOver
-	a.waiting++
-	return true
+	if a.waiting < int(a.limit) {
+		a.waiting++
+		a.mu.Unlock()
+		return true
+	}
+	place := make(chan bool, 1)
+	a.queue = append(a.queue, place)
+	a.mu.Unlock()
+	patience := time.NewTimer(a.slow)
+	defer patience.Stop()
+	select {
+	case ok := <-place:
+		return ok
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i := slices.Index(a.queue, place); i >= 0 {
+		a.queue = slices.Delete(a.queue, i, i+1)
+		return false
+	}
+	return <-place // it was told in the meantime
 }
 
 func (a *admission) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting--
+	a.next()
+}
+
+// next gives free places to the queue. After slow start it turns away those who get
+// none. mu is held.
+func (a *admission) next() {
+	for len(a.queue) > 0 {
+		free := a.waiting < int(a.limit)
+		if !free && a.lowered.IsZero() {
+			return
+		}
+		if free {
+			a.waiting++
+		}
+		a.queue[0] <- free
+		a.queue = a.queue[1:]
+	}
 }
 
 // answered records the Broker's answer to one event: when it was asked, and whether it
@@ -112,6 +161,7 @@ func (a *admission) answered(began, now time.Time, acknowledged bool) {
 		}
 		a.limit = min(maxWaiting, a.limit+more)
 	}
+	a.next()
 }
 
 // count starts the next second of counting if the current one is over. mu is held.

@@ -1,9 +1,11 @@
 package ingest
 
 import (
+	"context"
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,7 +41,7 @@ func (b *slowBroker) post() bool {
 func (b *slowBroker) send(pick func() *admission, began time.Time, long time.Duration, answered func(ok bool)) {
 	for time.Since(began) < long {
 		a := pick()
-		if !a.enter(1) {
+		if !a.enter(context.Background(), 1) {
 			time.Sleep(a.turnedAway(time.Now(), 1))
 			continue
 		}
@@ -74,7 +76,7 @@ func offered(a *admission, b *slowBroker, senders int, long time.Duration) (acke
 	}
 	time.Sleep(long)
 	over := time.Now()
-	for !a.enter(1) {
+	for !a.enter(context.Background(), 1) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	b.post()
@@ -140,7 +142,7 @@ func comeBack(t *testing.T, perSecond, batch int, unread bool) {
 		events = 0
 	}
 	for range 10 * sizeOver {
-		if a.enter(batch) {
+		if a.enter(t.Context(), batch) {
 			a.leave()
 		}
 	}
@@ -173,8 +175,9 @@ func TestWhoLosesThePlaceGetsASlot(t *testing.T) {
 	const senders = 300
 	f := New()
 	f.admission = newAdmission(timeout / slowShare)
+	f.admission.lowered = time.Now() // slow start is over
 	for !f.admission.full() {
-		f.admission.enter(1)
+		f.admission.enter(t.Context(), 1)
 	}
 	longest := 0
 	for range senders {
@@ -209,7 +212,7 @@ func (s *autoscaled) scale() {
 	waiting := 0
 	for _, a := range s.instances {
 		a.mu.Lock()
-		waiting += a.waiting
+		waiting += a.waiting + len(a.queue)
 		a.mu.Unlock()
 	}
 	for len(s.instances) < min(10, (waiting+69)/70) {
@@ -256,15 +259,92 @@ func TestFastAnswersMakeRoomForAPause(t *testing.T) {
 	a := newAdmission(timeout / slowShare)
 	now := time.Now()
 	for range calmWaiting {
-		if !a.enter(1) {
+		if !a.enter(context.Background(), 1) {
 			t.Fatal("one request at a time is turned away")
 		}
 		a.answered(now, now.Add(10*time.Millisecond), true)
 		a.leave()
 	}
 	for n := range calmWaiting {
-		if !a.enter(1) {
+		if !a.enter(context.Background(), 1) {
 			t.Fatalf("%d requests may wait, want %d", n, calmWaiting)
 		}
+	}
+}
+
+// An instance that takes over from another gets at once what waited in the meantime. It
+// turns nobody away, although it does not know yet what the Broker takes.
+func TestANewInstanceTakesWhatWaited(t *testing.T) {
+	t.Parallel()
+	for _, each := range []time.Duration{100 * time.Microsecond, 5 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAdmission(timeout / slowShare)
+			b := &slowBroker{each: each}
+			var all sync.WaitGroup
+			var away atomic.Int64
+			for range firstWaiting + mostQueued {
+				all.Go(func() {
+					if !a.enter(t.Context(), 1) {
+						away.Add(1)
+						return
+					}
+					sent := time.Now()
+					a.answered(sent, time.Now(), b.post())
+					a.leave()
+				})
+			}
+			all.Wait()
+			if away.Load() != 0 {
+				t.Errorf("each %s: %d of %d are turned away", each, away.Load(), firstWaiting+mostQueued)
+			}
+			if a.waiting != 0 || len(a.queue) != 0 {
+				t.Errorf("each %s: %d places are taken and %d wait after the end", each, a.waiting, len(a.queue))
+			}
+		})
+	}
+}
+
+// Who waits for a place is turned away as soon as the Broker turns out to be behind, or after
+// a tenth of INGEST_TIMEOUT without any answer, or when the sender gives up.
+func TestTheQueueOfANewInstanceIsShort(t *testing.T) {
+	t.Parallel()
+	const slow = timeout / slowShare
+	for name, tc := range map[string]struct {
+		answered time.Duration // when the first answer comes; 0: never
+		gone     time.Duration // when the sender gives up; 0: never
+		want     time.Duration // when it is turned away
+	}{
+		"behind":    {answered: slow + time.Millisecond, want: slow},
+		"silent":    {want: slow},
+		"gave up":   {gone: slow / 4, want: slow / 4},
+		"fell then": {answered: slow / 2, want: slow / 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAdmission(slow)
+			for range firstWaiting {
+				a.enter(t.Context(), 1)
+			}
+			began := time.Now()
+			if tc.answered > 0 {
+				time.AfterFunc(tc.answered, func() { a.answered(began.Add(tc.answered-2*slow), time.Now(), true) })
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if tc.gone > 0 {
+				time.AfterFunc(tc.gone, cancel)
+			}
+			if a.enter(ctx, 1) {
+				t.Fatalf("%s: it has a place", name)
+			}
+			if took := time.Since(began); took != tc.want {
+				t.Errorf("%s: turned away after %s, want %s", name, took, tc.want)
+			}
+			time.Sleep(2 * slow) // for an answer that is still to come
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.waiting != firstWaiting || len(a.queue) != 0 {
+				t.Errorf("%s: %d places are taken and %d wait", name, a.waiting, len(a.queue))
+			}
+		})
 	}
 }

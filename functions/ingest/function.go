@@ -206,7 +206,7 @@ func (f *Function) take(w http.ResponseWriter, r *http.Request) *answer {
 
 // deliver forwards events that passed the checks, if the Broker is not behind.
 func (f *Function) deliver(ctx context.Context, events []*ce.Event, batch bool) *answer {
-	if !f.admission.enter(len(events)) {
+	if !f.admission.enter(ctx, len(events)) {
 		return f.behind("overloaded", "the Broker is behind", len(events))
 	}
 	err := f.forward(ctx, events)
