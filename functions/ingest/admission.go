@@ -37,9 +37,10 @@ const (
 //
 // During slow start the limit says little about the Broker, and an instance that has just
 // taken over from another gets at once what waited in the meantime. So a request without
-// a place then waits in a queue for the first answers, at most as long as slow. When
-// the limit falls, that is over: a queue in front of a Broker that is behind would add
-// latency and memory but no throughput, and the senders have a queue.
+// a place then waits in a queue for the first answers. Slow start, and the queue with it,
+// ends when the limit falls or when a request has waited as long as slow: a queue in
+// front of a Broker that is behind would add latency, memory and load for the autoscaler
+// to see, but no throughput, and the senders have a queue.
 //
 // Each instance has a bound of its own. Requests that wait for a slow Broker look to
 // Knative's autoscaler like load on ingest, so it starts further instances, which the
@@ -50,14 +51,14 @@ const (
 // Invariants: waiting exceeds max(limit, minWaiting) only by requests that entered
 // before the limit fell. One slow spell lowers the limit once, since only a request
 // that entered after the last fall lowers it again. The queue is empty unless all places
-// are taken, and once the limit has fallen it stays empty.
+// are taken, and after slow start it stays empty.
 type admission struct {
 	slow time.Duration
 
 	mu      sync.Mutex
 	limit   float64
 	waiting int
-	lowered time.Time   // when limit last fell; zero: slow start
+	lowered time.Time   // when limit last fell or slow start ended; zero: slow start
 	queue   []chan bool // requests that wait for a place, oldest first; each is told once whether it has one
 
 	second       time.Time // when the current second of counting began
@@ -110,11 +111,16 @@ func (a *admission) enter(ctx context.Context, events int) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if i := slices.Index(a.queue, place); i >= 0 {
-		a.queue = slices.Delete(a.queue, i, i+1)
-		return false
+	i := slices.Index(a.queue, place)
+	if i < 0 {
+		return <-place // it was told in the meantime
 	}
-	return <-place // it was told in the meantime
+	a.queue = slices.Delete(a.queue, i, i+1)
+	if ctx.Err() == nil {
+		a.lowered = time.Now()
+		a.next()
+	}
+	return false
 }
 
 func (a *admission) leave() {

@@ -339,6 +339,11 @@ func TestTheQueueOfANewInstanceIsShort(t *testing.T) {
 			if took := time.Since(began); took != tc.want {
 				t.Errorf("%s: turned away after %s, want %s", name, took, tc.want)
 			}
+			if tc.gone == 0 { // slow start is over
+				if again := time.Now(); a.enter(ctx, 1) || time.Since(again) != 0 {
+					t.Errorf("%s: the next one waited for %s", name, time.Since(again))
+				}
+			}
 			time.Sleep(2 * slow) // for an answer that is still to come
 			a.mu.Lock()
 			defer a.mu.Unlock()
